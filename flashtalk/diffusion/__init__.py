@@ -1,0 +1,1 @@
+"""Schedule, sampler, noise and colour correction: pure functions of values."""

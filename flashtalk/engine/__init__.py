@@ -1,0 +1,1 @@
+"""The chunk loop without any network."""

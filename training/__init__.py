@@ -1,0 +1,1 @@
+"""Training: recipes, data, losses, evaluation. Not part of the wheel."""
