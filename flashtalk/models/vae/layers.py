@@ -1,0 +1,138 @@
+"""Causal convolution, norm, residual block and per-frame attention of the video VAE.
+
+Shape suffixes: B batch, C channels, T frames, H W pixels of the running resolution, N = H*W,
+F = B*T frames as a batch. Video tensors are BCTHW in channels_last_3d memory, so that
+``as_frames`` and ``as_video`` are views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashtalk.models.vae.history import History
+
+Margins = tuple[int, int, int, int]
+"""Pixels wanted beyond the (left, right, top, bottom) border."""
+
+
+def as_frames(x_BCTHW: Tensor) -> Tensor:
+    """Frames as a batch, [B*T, C, H, W]; a view in channels_last_3d memory."""
+    return x_BCTHW.permute(0, 2, 1, 3, 4).flatten(0, 1)
+
+
+def as_video(x_FCHW: Tensor, batch: int) -> Tensor:
+    """The inverse of ``as_frames``."""
+    return torch.unflatten(x_FCHW, 0, (batch, -1)).permute(0, 2, 1, 3, 4)
+
+
+def zero_margins(x: Tensor, margins: Margins) -> Tensor:
+    """The whole picture's border: zeros. Sliced VAEs put a neighbour exchange in its place."""
+    return F.pad(x, margins)
+
+
+class RmsNorm(nn.Module):
+    """x / |x| * sqrt(C) * gamma over the channels (Wan2.1 VAE ``RMS_norm``)."""
+
+    def __init__(self, channels: int, spatial_dims: int = 3) -> None:
+        super().__init__()
+        self.scale = channels**0.5
+        self.gamma = nn.Parameter(torch.ones(channels, *(1,) * spatial_dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, ...] -> the same shape and dtype."""
+        y: Tensor = F.normalize(x, dim=1) * (self.gamma * self.scale)
+        return y
+
+
+class CausalConv3d(nn.Conv3d):
+    """Convolution that sees this frame and ``kernel_t - 1`` frames before it, zeros before frame 0.
+
+    ``margins`` is the seam for spatial slicing: replaced from outside, it supplies the rows and
+    columns of the neighbouring slices where the default supplies zeros.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: tuple[int, int, int]) -> None:
+        super().__init__(c_in, c_out, kernel)
+        self.memory = kernel[0] - 1
+        self.margin = kernel[1] // 2
+        self.margins: Callable[[Tensor, Margins], Tensor] = zero_margins
+
+    def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
+        """[B, C_in, T, H, W] -> [B, C_out, T, H, W]."""
+        if self.memory:
+            x_BCTHW = self.with_past(x_BCTHW, history)
+        return self.spatial(x_BCTHW)
+
+    def with_past(self, x_BCTHW: Tensor, history: History | None) -> Tensor:
+        """The input with its ``memory`` previous frames in front; leaves the tail in history."""
+        past = history.past_tail() if history is not None else None
+        if past is None:
+            x_BCTHW = F.pad(x_BCTHW, (0, 0, 0, 0, self.memory, 0))
+        else:
+            x_BCTHW = torch.cat((past, x_BCTHW), dim=2)
+        if history is not None:
+            history.keep(x_BCTHW[:, :, -self.memory :])
+        return x_BCTHW
+
+    def spatial(self, x_BCTHW: Tensor) -> Tensor:
+        """The convolution itself over frames that already have their past in front."""
+        padding = (0, self.margin, self.margin)
+        if self.margin and self.margins is not zero_margins:
+            x_BCTHW = self.margins(x_BCTHW, (self.margin,) * 4)
+            padding = (0, 0, 0)
+        return F.conv3d(x_BCTHW, self.weight, self.bias, padding=padding)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, causal conv, twice, around a shortcut (Wan2.1 VAE ``ResidualBlock``)."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            RmsNorm(c_in),
+            nn.SiLU(),
+            CausalConv3d(c_in, c_out, (3, 3, 3)),
+            RmsNorm(c_out),
+            nn.SiLU(),
+            nn.Identity(),  # the published dropout of rate 0; keeps the names of the next conv
+            CausalConv3d(c_out, c_out, (3, 3, 3)),
+        )
+        self.shortcut = CausalConv3d(c_in, c_out, (1, 1, 1)) if c_in != c_out else nn.Identity()
+
+    def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
+        """[B, C_in, T, H, W] -> [B, C_out, T, H, W]."""
+        norm1, act1, conv1, norm2, act2, _, conv2 = self.residual
+        h = conv1(act1(norm1(x_BCTHW)), history)
+        h = conv2(act2(norm2(h)), history)
+        y: Tensor = h + self.shortcut(x_BCTHW)
+        return y
+
+
+class AttentionBlock(nn.Module):
+    """Single-head self-attention inside each frame (Wan2.1 VAE ``AttentionBlock``).
+
+    ``whole_frame`` is the seam for spatial slicing: it receives keys or values [F, 1, N, C] of
+    this slice and returns those of the whole frame.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = RmsNorm(channels, spatial_dims=2)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+        self.whole_frame: Callable[[Tensor], Tensor] = lambda x: x
+
+    def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
+        """[B, C, T, H, W] -> the same shape; frames do not see each other."""
+        x_FCHW = as_frames(x_BCTHW)
+        height = x_FCHW.shape[2]
+        qkv_F1NC = self.to_qkv(self.norm(x_FCHW)).flatten(2).transpose(1, 2).unsqueeze(1)
+        q, k, v = qkv_F1NC.chunk(3, dim=-1)
+        out_F1NC = F.scaled_dot_product_attention(q, self.whole_frame(k), self.whole_frame(v))
+        out_FCHW = torch.unflatten(out_F1NC.squeeze(1).transpose(1, 2), 2, (height, -1))
+        y_FCHW: Tensor = x_FCHW + self.proj(out_FCHW)
+        return as_video(y_FCHW, x_BCTHW.shape[0])
