@@ -1,0 +1,161 @@
+"""The loop: exact resume, signals, gates, limits, learning-rate schedules."""
+
+import dataclasses
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from flashtalk.errors import InputError
+from tests.unit.training.toy_task import ToyTask
+from training.core.checkpoint import FILE_NAME, save_checkpoint
+from training.core.config import Gate, TrainerConfig
+from training.core.errors import GateError, TrainingError
+from training.core.learning_rate import learning_rate
+from training.core.trainer import Trainer
+
+CONFIG = TrainerConfig(steps=20, lr=0.05, threads=1, log_every_steps=1, evaluate_every_s=0)
+
+
+def run(task: ToyTask, run_dir: Path, config: TrainerConfig = CONFIG) -> None:
+    Trainer("toy", config, task, run_dir).run(export_dir=run_dir / "export")
+
+
+@pytest.mark.parametrize("cut", [1, 7, 19])
+def test_a_run_stopped_anywhere_and_resumed_repeats_the_unbroken_run(
+    tmp_path: Path, cut: int
+) -> None:
+    whole = ToyTask()
+    run(whole, tmp_path / "whole")
+
+    def kill(step: int) -> None:
+        if step == cut:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    first = ToyTask(on_step=kill)
+    run(first, tmp_path / "broken")
+    assert max(first.losses) == cut
+    assert not (tmp_path / "broken/export").exists()
+    second = ToyTask()
+    run(second, tmp_path / "broken")
+
+    assert second.prepared == [True]
+    assert {**first.losses, **second.losses} == whole.losses
+    exported = [torch.load(tmp_path / d / "export/toy.pt") for d in ("whole", "broken")]
+    assert torch.equal(exported[0]["weight"], exported[1]["weight"])
+
+
+def test_a_crash_goes_on_from_the_last_periodic_checkpoint(tmp_path: Path) -> None:
+    whole = ToyTask()
+    run(whole, tmp_path / "whole")
+
+    def crash(step: int) -> None:
+        if step == 13:
+            raise OSError("power cut")
+
+    config = dataclasses.replace(CONFIG, checkpoint_every_steps=5)
+    with pytest.raises(OSError, match="power cut"):
+        run(ToyTask(on_step=crash), tmp_path / "broken", config)
+    second = ToyTask()
+    run(second, tmp_path / "broken", config)
+    assert min(second.losses) == 10
+    assert second.losses == {s: v for s, v in whole.losses.items() if s >= 10}
+
+
+def test_evaluations_do_not_change_the_run(tmp_path: Path) -> None:
+    plain, often = ToyTask(), ToyTask()
+    run(plain, tmp_path / "plain")
+    run(often, tmp_path / "often", dataclasses.replace(CONFIG, evaluate_every_steps=3))
+    assert plain.losses == often.losses
+
+
+def test_a_run_learns_and_exports_averaged_weights(tmp_path: Path) -> None:
+    task = ToyTask()
+    run(task, tmp_path, dataclasses.replace(CONFIG, steps=200, ema_decay=0.9))
+    assert task.losses[199] < 0.1 * task.losses[0]
+    exported = torch.load(tmp_path / "export/toy.pt")["weight"]
+    assert torch.allclose(exported, torch.ones_like(exported), atol=0.1)
+    assert not torch.equal(exported, task.model.weight)
+
+
+def test_a_missed_gate_ends_the_run_and_names_metric_and_step(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        CONFIG, evaluate_every_steps=4, gates=(Gate(step=8, metric="weight", minimum=9.0),)
+    )
+    with pytest.raises(GateError, match=r"weight is .* at step 8"):
+        run(ToyTask(), tmp_path / "gated", config)
+    task = ToyTask()
+    run(task, tmp_path / "open", dataclasses.replace(config, gates_on=False))
+    assert max(task.losses) == CONFIG.steps - 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    task = ToyTask()
+
+    def spoil(step: int) -> None:
+        if step == 6:
+            with torch.no_grad():
+                task.model.weight.fill_(math.inf)
+
+    task.on_step = spoil
+    config = dataclasses.replace(CONFIG, checkpoint_every_steps=5)
+    with pytest.raises(TrainingError, match="step 6"):
+        run(task, tmp_path, config)
+    assert torch.load(tmp_path / FILE_NAME, weights_only=True)["step"] == 5
+
+
+def test_the_time_limit_stops_a_run_with_a_checkpoint(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=10**9, minutes=0.003)
+    outcome = Trainer("toy", config, ToyTask(), tmp_path).run()
+    assert outcome.ended == "interrupted"
+    assert (tmp_path / FILE_NAME).exists()
+
+
+def test_a_time_schedule_finishes_when_the_budget_does(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=1, minutes=0.005, schedule_by="time")
+    outcome = Trainer("toy", config, ToyTask(), tmp_path).run()
+    assert outcome.ended == "finished"
+    assert outcome.step > 1
+
+
+def test_a_checkpoint_of_another_recipe_or_size_is_refused(tmp_path: Path) -> None:
+    run(ToyTask(), tmp_path)
+    with pytest.raises(TrainingError, match="'toy', not 'other'"):
+        Trainer("other", CONFIG, ToyTask(), tmp_path).run()
+    wide = ToyTask()
+    wide.model = torch.nn.Linear(5, 1)
+    with pytest.raises(TrainingError, match="other model sizes"):
+        run(wide, tmp_path)
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "toy", {"step": 1})
+    with pytest.raises(Exception, match="pickle"):
+        save_checkpoint(tmp_path, "toy", {"step": 2, "bad": lambda: None})
+    assert torch.load(tmp_path / FILE_NAME)["step"] == 1
+
+
+def test_learning_rate_warms_up_then_decays_to_its_floor() -> None:
+    config = TrainerConfig(lr=1.0, warmup=0.1, lr_floor=0.05)
+    rates = [learning_rate(config, i / 100) for i in range(101)]
+    peak = rates.index(max(rates))
+    assert peak == 10
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[0] > 0
+    assert rates[-1] == pytest.approx(0.05)
+    constant = dataclasses.replace(config, decay="constant")
+    assert learning_rate(constant, 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"steps": 0}, "steps"), ({"schedule_by": "time"}, "minutes"), ({"warmup": 1.0}, "warmup"),
+     ({"ema_decay": 1.0}, "ema_decay"), ({"betas": (0.9,)}, "betas"), ({"threads": 0}, "threads")],
+)  # fmt: skip
+def test_a_config_that_cannot_run_is_refused(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(InputError, match=field):
+        dataclasses.replace(CONFIG, **changes)

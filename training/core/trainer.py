@@ -1,0 +1,259 @@
+"""The training loop: optimizer, schedule, averaging, checkpoints, evaluation, gates."""
+
+import math
+import random
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.core.board import Board
+from training.core.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from training.core.config import TrainerConfig
+from training.core.ema import Ema
+from training.core.errors import GateError, TrainingError
+from training.core.learning_rate import learning_rate, progress_fraction
+from training.core.progress import RunProgress
+from training.core.task import StepContext, Task
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, after how many steps, and its last metrics."""
+
+    ended: Literal["finished", "interrupted"]
+    step: int
+    metrics: Mapping[str, float]
+
+
+class Trainer:
+    """Runs one task in one run directory, from its last checkpoint if there is one.
+
+    SIGTERM and SIGINT end the run after the step in progress, with a checkpoint.
+    """
+
+    def __init__(self, recipe: str, config: TrainerConfig, task: Task, run_dir: Path) -> None:
+        self.recipe = recipe
+        self.config = config
+        self.task = task
+        self.run_dir = run_dir
+        self.step = 0
+        self._elapsed_before_s = 0.0
+        self._started_s = 0.0
+        self._stop_asked = False
+        run_dir.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(config.threads)
+
+    def run(self, *, export_dir: Path | None = None) -> Outcome:
+        """Trains to the end of the schedule, evaluates, exports.
+
+        Raises:
+            GateError: a plateau gate was missed (the checkpoint stays).
+            TrainingError: a loss or gradient was not finite, or the checkpoint does not fit.
+        """
+        _seed_everything(self.config.seed)
+        state = load_checkpoint(self.run_dir, self.recipe)
+        self.task.prepare(resumed=state is not None)
+        modules = dict(self.task.modules())
+        parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            parameters, lr=self.config.lr, betas=(self.config.betas[0], self.config.betas[1]),
+            weight_decay=self.config.weight_decay,
+        )
+        ema = Ema(modules, self.config.ema_decay)
+        if state is not None:
+            self._restore(state, modules, optimizer, ema)
+        board = Board(self.run_dir, self.step)
+        self._started_s = time.monotonic()
+        try:
+            with _stop_signals(self), RunProgress(self.recipe, done=self.step) as progress:
+                if state is not None:
+                    progress.say(f"{self.recipe}: resumed at step {self.step} from {self.run_dir}")
+                self._loop(modules, parameters, optimizer, ema, board, progress)
+                self._save(modules, optimizer, ema)
+                if self._stop_asked or not self._is_done():
+                    progress.say(f"{self.recipe}: stopped at step {self.step}, checkpoint saved")
+                    return Outcome("interrupted", self.step, {})
+                metrics = self._evaluate(ema, board, progress)
+                self._report_targets(metrics, progress)
+                if export_dir is not None:
+                    with ema.applied():
+                        self.task.export(export_dir)
+                    progress.say(f"{self.recipe}: exported to {export_dir}")
+        finally:
+            board.close()
+        return Outcome("finished", self.step, metrics)
+
+    def ask_to_stop(self) -> None:
+        """Ends the run after the current step, with a checkpoint."""
+        self._stop_asked = True
+
+    def _elapsed_s(self) -> float:
+        return self._elapsed_before_s + time.monotonic() - self._started_s
+
+    def _fraction(self) -> float:
+        return progress_fraction(self.config, self.step, self._elapsed_s())
+
+    def _is_done(self) -> bool:
+        if self.config.schedule_by == "time":
+            return self._fraction() >= 1.0
+        return self.step >= self.config.steps
+
+    def _out_of_time(self) -> bool:
+        return self.config.minutes > 0 and self._elapsed_s() >= 60.0 * self.config.minutes
+
+    def _loop(
+        self, modules: Mapping[str, nn.Module], parameters: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer, ema: Ema, board: Board, progress: RunProgress,
+    ) -> None:
+        saved_s = evaluated_s = time.monotonic()
+        saved_step = evaluated_step = self.step
+        smooth: dict[str, float] = {}
+        while not (self._is_done() or self._stop_asked or self._out_of_time()):
+            losses, norm = self._one_step(parameters, optimizer)
+            ema.update()
+            self.step += 1
+            board.step = self.step
+            for name, value in losses.items():
+                smooth[name] = 0.95 * smooth.get(name, value) + 0.05 * value
+            if self.step % self.config.log_every_steps == 0:
+                board.scalars({**losses, "grad_norm": norm, "lr": _lr_of(optimizer)}, "train")
+            progress.update(self.step, self._fraction(), {**smooth, "lr": _lr_of(optimizer)})
+            if _due(saved_s, self.config.checkpoint_every_s, self.step - saved_step,
+                    self.config.checkpoint_every_steps):
+                self._save(modules, optimizer, ema)
+                saved_s, saved_step = time.monotonic(), self.step
+            if not self._is_done() and _due(
+                evaluated_s, self.config.evaluate_every_s, self.step - evaluated_step,
+                self.config.evaluate_every_steps,
+            ):
+                metrics = self._evaluate(ema, board, progress)
+                evaluated_s, evaluated_step = time.monotonic(), self.step
+                self._check_gates(metrics)
+
+    def _one_step(
+        self, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> tuple[dict[str, float], float]:
+        rate = learning_rate(self.config, self._fraction())
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = self.task.step(StepContext.create(self.config.seed, self.step))
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
+            raise TrainingError(f"{self.recipe}: step {self.step}: loss {values['loss']}, "
+                                f"gradient norm {norm}; resume with a lower lr")
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return values, norm
+
+    def _evaluate(self, ema: Ema, board: Board, progress: RunProgress) -> dict[str, float]:
+        # Evaluation draws must not shift the generators that training steps may use.
+        generators = random_state()
+        with ema.applied(), torch.no_grad():
+            metrics = dict(self.task.evaluate(board))
+        restore_random_state(generators)
+        board.scalars(metrics, "eval")
+        board.record({**metrics, "elapsed_s": self._elapsed_s()})
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        progress.say(f"{self.recipe}: step {self.step} eval: {shown}")
+        return metrics
+
+    def _check_gates(self, metrics: Mapping[str, float]) -> None:
+        if not self.config.gates_on:
+            return
+        for gate in self.config.gates:
+            value = metrics.get(gate.metric, -math.inf)
+            if self.step >= gate.step and value < gate.minimum:
+                raise GateError(
+                    f"{self.recipe}: {gate.metric} is {value:.4g} at step {self.step}, below "
+                    f"{gate.minimum:g} (gate from step {gate.step}; gates_on=false goes on)"
+                )
+
+    def _report_targets(self, metrics: Mapping[str, float], progress: RunProgress) -> None:
+        for target in self.config.targets:
+            value = metrics.get(target.metric, -math.inf)
+            verdict = "reached" if value >= target.minimum else "MISSED"
+            progress.say(f"{self.recipe}: target {target.metric} >= {target.minimum:g}: "
+                         f"{value:.4g} {verdict}")
+
+    def _save(
+        self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, ema: Ema
+    ) -> None:
+        save_checkpoint(self.run_dir, self.recipe, {
+            "step": self.step,
+            "elapsed_s": self._elapsed_s(),
+            "seed": self.config.seed,
+            "modules": {name: module.state_dict() for name, module in modules.items()},
+            "optimizer": optimizer.state_dict(),
+            "ema": ema.state_dict(),
+            "random": random_state(),
+        })
+
+    def _restore(
+        self, state: Mapping[str, Any], modules: Mapping[str, nn.Module],
+        optimizer: torch.optim.Optimizer, ema: Ema,
+    ) -> None:
+        try:
+            for name, module in modules.items():
+                module.load_state_dict(state["modules"][name])
+            optimizer.load_state_dict(state["optimizer"])
+            ema.load_state_dict(state["ema"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise TrainingError(f"{self.run_dir}: the checkpoint is of other model sizes; use "
+                                f"another --run-dir ({error})") from error
+        restore_random_state(state["random"])
+        self.step = int(state["step"])
+        self._elapsed_before_s = float(state["elapsed_s"])
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _lr_of(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def _due(since_s: float, every_s: float, steps: int, every_steps: int) -> bool:
+    return (every_s > 0 and time.monotonic() - since_s >= every_s) or (
+        every_steps > 0 and steps >= every_steps
+    )
+
+
+@contextmanager
+def _stop_signals(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM and SIGINT ask the trainer to stop; a second one acts as it would have before."""
+    kept: dict[int, Any] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        trainer.ask_to_stop()
+        signal.signal(number, kept[number])
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            kept[number] = signal.signal(number, stop)
+    except ValueError:
+        # Not in the main thread: whoever runs us there stops us by ask_to_stop().
+        kept = {}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -1,0 +1,116 @@
+"""Stage 1 objective: the noised input of Eq. 1 and the velocity loss (report section 3, Eq. 1).
+
+Legend: B batch, C latent channels (16), F latent frames (9), h w latent size.
+Forward process: x_s = (1 - s) x0 + s eps; the network predicts v = eps - x0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+REFERENCE_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a batch of B samples draws besides the data.
+
+    Args:
+        sigma_B: float32 noise level, one per sample, in (0, 1].
+        clean_B: int64 number of leading latents that stay clean motion latents in the loss mask
+            (1 in cold-start mode, else 2).
+        noisy_motion_B: bool; the motion latents are noised like the rest.
+        drop_audio_B, drop_text_B: bool; that condition is replaced by its null.
+    """
+
+    sigma_B: Tensor
+    clean_B: Tensor
+    noisy_motion_B: Tensor
+    drop_audio_B: Tensor
+    drop_text_B: Tensor
+
+
+@dataclass(frozen=True)
+class DrawRates:
+    """Probabilities of training.md 1.1 and 1.3.
+
+    ``drop_audio`` and ``drop_text`` count the samples that lose only that condition,
+    ``drop_both`` those that lose both; the three exclude each other.
+    """
+
+    cold_start: float = 0.15
+    noisy_motion: float = 0.3
+    drop_audio: float = 0.10
+    drop_text: float = 0.10
+    drop_both: float = 0.05
+    shift: float = 5.0
+    unshifted: float = 0.5
+    motion_latents: int = 2
+
+
+def warp(u: Tensor, shift: float) -> Tensor:
+    """Timestep shift a u / (1 + (a - 1) u)."""
+    return shift * u / (1.0 + (shift - 1.0) * u)
+
+
+def draw(rates: DrawRates, cold_B: np.ndarray, generator: np.random.Generator) -> Draws:
+    """Random choices for a batch; ``cold_B`` says which samples are in cold-start mode."""
+    size = len(cold_B)
+    # 1 - U[0,1) is never 0: a sample without noise has no velocity to learn.
+    u = torch.from_numpy(1.0 - generator.random(size)).float()
+    shifted = torch.from_numpy(generator.random(size) >= rates.unshifted)
+    chance = generator.random(size)
+    both = chance < rates.drop_both
+    audio = chance < rates.drop_both + rates.drop_audio
+    text = both | (~audio & (chance < rates.drop_both + rates.drop_audio + rates.drop_text))
+    cold = torch.from_numpy(cold_B)
+    return Draws(
+        sigma_B=torch.where(shifted, warp(u, rates.shift), u),
+        clean_B=torch.where(cold, 1, rates.motion_latents),
+        noisy_motion_B=torch.from_numpy(generator.random(size) < rates.noisy_motion),
+        drop_audio_B=torch.from_numpy(audio),
+        drop_text_B=torch.from_numpy(text),
+    )
+
+
+def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
+    """Bool [B, 1, F, 1, 1]: True at the motion positions 0 .. clean - 1 of each sample."""
+    positions_F = torch.arange(latent_frames, device=clean_B.device)
+    return (positions_F[None] < clean_B[:, None])[:, None, :, None, None]
+
+
+def noised_input(z_BCFHW: Tensor, noise_BCFHW: Tensor, draws: Draws) -> Tensor:
+    """x_s with the motion positions overwritten by their clean latents (not in noisy mode)."""
+    sigma = draws.sigma_B.to(z_BCFHW)[:, None, None, None, None]
+    x_BCFHW = (1.0 - sigma) * z_BCFHW + sigma * noise_BCFHW
+    keep = motion_mask(draws.clean_B, z_BCFHW.shape[2])
+    keep = keep & ~draws.noisy_motion_B[:, None, None, None, None]
+    return torch.where(keep.to(z_BCFHW.device), z_BCFHW, x_BCFHW)
+
+
+def velocity_loss(
+    v_BCFHW: Tensor, z_BCFHW: Tensor, noise_BCFHW: Tensor, clean_B: Tensor
+) -> Tensor:
+    """Mean squared velocity error over the generated positions only, in float32."""
+    error = (v_BCFHW.float() - (noise_BCFHW.float() - z_BCFHW.float())).square()
+    generated = ~motion_mask(clean_B, z_BCFHW.shape[2]).to(z_BCFHW.device)
+    weight = generated.expand_as(error).float()
+    return (error * weight).sum() / weight.sum()
+
+
+def condition_input(reference_BCFHW: Tensor) -> Tensor:
+    """y: the reference mask (4 channels, 1 at latent 0 only) before the conditioning latents.
+
+    Args:
+        reference_BCFHW: [B, 16, F, h, w], the encoding of the reference frame followed by frames
+            that are zero after normalisation.
+
+    Returns:
+        [B, 20, F, h, w].
+    """
+    batch, _, frames, height, width = reference_BCFHW.shape
+    mask = reference_BCFHW.new_zeros(batch, REFERENCE_CHANNELS, frames, height, width)
+    mask[:, :, 0] = 1.0
+    return torch.cat([mask, reference_BCFHW], dim=1)

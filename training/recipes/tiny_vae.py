@@ -1,0 +1,49 @@
+"""The video VAE of the ``tiny`` preset."""
+
+from flashtalk.models.vae.config import VAEConfig
+from training.core.config import Gate, Target, TrainerConfig
+from training.tasks.vae import VaeRecipe
+
+
+def tiny_vae() -> VaeRecipe:
+    """64x64 clips on two CPU cores; give ``--minutes`` and ``schedule_by=time`` for a budget."""
+    return VaeRecipe(
+        trainer=TrainerConfig(
+            steps=6_000,
+            lr=1.5e-3,
+            betas=(0.9, 0.99),
+            weight_decay=1e-4,
+            gates=(Gate(step=300, metric="psnr_db", minimum=18.0),),
+            targets=(
+                Target("psnr_db", 32.0),
+                Target("mouth_psnr_db", 28.0),
+                Target("drift_20_db", 28.0),
+            ),
+        ),
+        model=VAEConfig.tiny(),
+    )
+
+
+def smoke_vae() -> VaeRecipe:
+    """The same path in seconds: a narrow network, three steps."""
+    return VaeRecipe(
+        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        model=VAEConfig(
+            dim=8,
+            dim_mult=(1, 1, 1),
+            num_res_blocks=1,
+            decoder_res_blocks=1,
+            spatial_down=(True, False),
+            temporal_down=(True, True),
+            patch_size=4,
+            linear_shortcuts=True,
+            linear_bypass=True,
+            latent_mean=(0.0,) * 16,
+            latent_std=(1.0,) * 16,
+        ),
+        batch_frames=34,
+        fit_clips=8,
+        eval_clips=2,
+        stats_clips=4,
+        drift_rounds=2,
+    )

@@ -1,0 +1,1 @@
+"""What each recipe learns: models, losses, evaluation, export."""

@@ -1,0 +1,26 @@
+"""Finished models on disk: ``model.safetensors`` beside ``config.json``, written atomically."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+
+def save_model(
+    model: nn.Module, config: Mapping[str, object], directory: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes the model's state dict in ``dtype`` and its config."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+    }
+    partial = directory / "model.safetensors.partial"
+    save_file(tensors, partial)
+    os.replace(partial, directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(dict(config), indent=2) + "\n")

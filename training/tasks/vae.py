@@ -1,0 +1,200 @@
+"""The tiny video VAE: reconstruction of cached clips, latent statistics, re-encode drift.
+
+Legend: B batch, T frames, H W pixels, C channels, F h w latent axes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flashtalk.models.vae.bypass import fit_linear_bypass
+from flashtalk.models.vae.config import VAEConfig
+from flashtalk.models.vae.model import VideoVAE
+from training.core.board import Board
+from training.core.config import TrainerConfig
+from training.core.task import StepContext
+from training.data.clips import ClipSource, open_clips, video_from_frames
+from training.losses.reconstruction import (
+    box_weight,
+    kl_divergence,
+    psnr_db,
+    reconstruction_loss,
+)
+from training.places import Places
+from training.tasks.export import save_model
+from training.tasks.pictures import strip
+
+MOTION_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class VaeRecipe:
+    """Fields of the ``tiny_vae`` recipe (training.md 6.2).
+
+    ``lengths`` and ``length_weights`` say how long the training clips are; ``batch_frames`` sets
+    how many clips a batch has (at least 2), so that a step costs about the same at every length.
+    ``latent_noise`` is the noise on the latents in training, relative to each channel's spread: the
+    decoder must bear what a denoiser leaves. ``reencode`` weighs the reconstruction of a
+    reconstruction (5-frame batches only), against drift over many chunks.
+    """
+
+    trainer: TrainerConfig
+    model: VAEConfig
+    role: str = "vae"
+    train_split: str = "train"
+    val_split: str = "val"
+    lengths: tuple[int, ...] = (33, 17, 5, 1)
+    length_weights: tuple[float, ...] = (0.25, 0.35, 0.3, 0.1)
+    batch_frames: int = 68
+    l1: float = 1.0
+    mse: float = 0.0
+    gradient: float = 0.5
+    mouth_weight: float = 4.0
+    kl: float = 1e-6
+    latent_noise: float = 0.02
+    reencode: float = 0.0
+    fit_clips: int = 96
+    eval_clips: int = 24
+    stats_clips: int = 200
+    drift_rounds: int = 20
+    channels_last: bool = True
+
+    def task(self, places: Places) -> "VaeTask":
+        """The task of this recipe."""
+        return VaeTask(self, places)
+
+
+class VaeTask:
+    """Trains ``VideoVAE`` on clips of 33, 17, 5 and 1 frames."""
+
+    def __init__(self, recipe: VaeRecipe, places: Places) -> None:
+        self.recipe = recipe
+        self.train = open_clips(places.data_dir, recipe.train_split)
+        self.val = open_clips(places.data_dir, recipe.val_split)
+        torch.manual_seed(recipe.trainer.seed)
+        self.device = torch.device(recipe.trainer.device)
+        self.model = VideoVAE(recipe.model).to(self.device)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The autoencoder."""
+        return {"vae": self.model}
+
+    def prepare(self, *, resumed: bool) -> None:
+        """Starts the linear path at the principal components of clips, on a fresh run."""
+        if self.recipe.model.linear_bypass and not resumed:
+            generator = np.random.default_rng(self.recipe.trainer.seed)
+            clips = [
+                self._clip(self.train, generator, 17)[0] for _ in range(self.recipe.fit_clips)
+            ]
+            fit_linear_bypass(self.model, torch.cat(clips))
+
+    def step(self, context: StepContext) -> Mapping[str, Tensor]:
+        """Reconstruction and KL of one batch; all its clips have one length."""
+        recipe = self.recipe
+        weights = np.asarray(recipe.length_weights) / sum(recipe.length_weights)
+        frames = int(context.numpy.choice(recipe.lengths, p=weights))
+        count = max(2, min(16, recipe.batch_frames // frames))
+        clips = [self._clip(self.train, context.numpy, frames) for _ in range(count)]
+        video = torch.cat([clip for clip, _ in clips])
+        weight = torch.cat([w for _, w in clips])
+        mean, logvar = self.model.encode_moments(video)
+        noise = torch.randn(mean.shape, generator=context.torch).to(self.device)
+        spread = mean.detach().std((0, 2, 3, 4), keepdim=True)
+        decoded = self.model.decode_raw(mean + recipe.latent_noise * spread * noise)
+        loss = self._reconstruction(decoded, video, weight)
+        losses = {"reconstruction": loss}
+        divergence = kl_divergence(mean, logvar)
+        total = loss + recipe.kl * divergence
+        if recipe.reencode and frames == MOTION_FRAMES:
+            again = self.model.decode_raw(self.model.encode_moments(decoded.clamp(-1, 1)).mu)
+            losses["reencode"] = self._reconstruction(again, video, weight)
+            total = total + recipe.reencode * losses["reencode"]
+        return {"loss": total, **losses, "kl": divergence}
+
+    def _reconstruction(self, decoded: Tensor, video: Tensor, weight: Tensor) -> Tensor:
+        recipe = self.recipe
+        return reconstruction_loss(
+            decoded, video, weight, l1=recipe.l1, mse=recipe.mse, gradient=recipe.gradient
+        )
+
+    def _clip(
+        self, source: ClipSource, generator: np.random.Generator, frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """A random clip [1, 3, T, H, W] and its pixel weights [1, 1, T, H, W]."""
+        index = int(generator.integers(len(source)))
+        start = int(generator.integers(source.frame_count(index) - frames + 1))
+        return self._clip_at(source, index, start, frames)
+
+    def _clip_at(
+        self, source: ClipSource, index: int, start: int, frames: int
+    ) -> tuple[Tensor, Tensor]:
+        pixels = source.frames(index, start, start + frames)
+        boxes = torch.from_numpy(source.mouth_boxes(index, start, start + frames))[None]
+        height, width = pixels.shape[1:3]
+        weight = box_weight(
+            boxes, height, width, inside=self.recipe.mouth_weight, outside=1.0
+        )
+        return video_from_frames(pixels)[None].to(self.device), weight.to(self.device)
+
+    def evaluate(self, board: Board) -> Mapping[str, float]:
+        """PSNR of whole frames and of the mouth on held-out clips, and the drift of 20 rounds."""
+        generator = np.random.default_rng(1)
+        whole, mouth, rows = [], [], []
+        for number in range(self.recipe.eval_clips):
+            video, weight = self._clip(self.val, generator, 33)
+            decoded = self.model.decode(self.model.encode(video))
+            whole.append(psnr_db(decoded, video))
+            mouth.append(psnr_db(decoded, video, (weight > 1.0).float()))
+            if number < 4:
+                rows += [video[0, :, ::4], decoded[0, :, ::4]]
+        board.picture("reconstruction", strip(rows))
+        drift = self._drift(board)
+        return {
+            "psnr_db": float(np.mean(whole)),
+            "psnr_min_db": float(np.min(whole)),
+            "mouth_psnr_db": float(np.mean(mouth)),
+            **drift,
+        }
+
+    def _drift(self, board: Board) -> dict[str, float]:
+        """PSNR against the original of static video decoded and re-encoded again and again."""
+        stills = [self._clip_at(self.val, i, 0, 1)[0] for i in range(min(4, len(self.val)))]
+        still = torch.cat(stills)
+        video = still.expand(-1, -1, MOTION_FRAMES, -1, -1)
+        latents = self.model.encode(video)
+        results, rows = {}, [still[0]]
+        for number in range(1, self.recipe.drift_rounds + 1):
+            # As in the stream: a chunk that starts with these motion latents goes on unchanged.
+            last = latents[:, :, -1:].expand(-1, -1, 7, -1, -1)
+            decoded = self.model.decode(torch.cat([latents, last], dim=2))
+            latents = self.model.encode(decoded[:, :, -MOTION_FRAMES:].contiguous())
+            if number in (1, 5, 10, self.recipe.drift_rounds):
+                results[f"drift_{number}_db"] = psnr_db(decoded[:, :, -1:], still)
+                rows.append(decoded[0, :, -1:])
+        board.picture("drift", strip([torch.cat(rows, dim=1)]))
+        return results
+
+    @torch.no_grad()
+    def latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every latent channel over training clips, raw units."""
+        generator = np.random.default_rng(2)
+        sums = torch.zeros(self.recipe.model.z_channels, dtype=torch.float64)
+        squares, count = torch.zeros_like(sums), 0
+        for _ in range(self.recipe.stats_clips):
+            video = self._clip(self.train, generator, 33)[0]
+            mean = self.model.encode_moments(video).mu.double().cpu()
+            sums += mean.sum((0, 2, 3, 4))
+            squares += mean.square().sum((0, 2, 3, 4))
+            count += mean[:, 0].numel()
+        average = sums / count
+        deviation = (squares / count - average.square()).clamp_min(1e-8).sqrt()
+        return average, deviation
+
+    def export(self, directory: Path) -> None:
+        """Writes the weights and the config with the measured latent statistics."""
+        self.model.set_latent_stats(*self.latent_statistics())
+        save_model(self.model, self.model.config.to_dict(), directory)

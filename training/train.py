@@ -1,0 +1,91 @@
+"""``python -m training.train --recipe NAME``: train one model of the tiny preset."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flashtalk.errors import FlashTalkError, InputError
+from training.core.errors import GateError
+from training.core.overrides import apply_overrides, field_paths
+from training.core.trainer import Trainer
+from training.places import Places
+from training.recipes import RECIPES
+from training.recipes.registry import find_recipe
+
+EXIT_INPUT = 2
+EXIT_GATE = 3
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; ``--help`` lists the recipes and their fields."""
+    width = max(len(recipe.name) for recipe in RECIPES)
+    listing = "\n".join(f"  {recipe.name:<{width}}  {recipe.summary}" for recipe in RECIPES)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Train one model. A run resumes from its run directory by itself.",
+        epilog=f"recipes:\n{listing}\n\n--recipe NAME --list shows the fields of a recipe.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--recipe", required=True, metavar="NAME")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
+    parser.add_argument("--minutes", type=float, help="wall-clock limit of the whole run")
+    parser.add_argument("--run-dir", type=Path, help="default runs/NAME")
+    parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
+                        help="rendered data with train/ and val/ (default %(default)s)")
+    parser.add_argument("--cache", type=Path, help="latents and features (default DATA/features)")
+    parser.add_argument("--weights", type=Path,
+                        help="finished models, read and written (default RUN_DIR/../weights)")
+    parser.add_argument("--list", action="store_true", help="print the recipe's fields and end")
+    parser.add_argument("overrides", nargs="*", metavar="key=value",
+                        help="change a field: lr=1e-3, steps=500, trainer.seed=1")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one recipe; 0 done or stopped by a signal, 2 bad input, 3 not learning."""
+    options = build_parser().parse_intermixed_args(arguments)
+    try:
+        return _run(options)
+    except GateError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return EXIT_GATE
+    except FlashTalkError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return EXIT_INPUT
+
+
+def _run(options: argparse.Namespace) -> int:
+    recipe = find_recipe(options.recipe, RECIPES)
+    config = recipe.smoke() if options.smoke else recipe.full()
+    overrides = list(options.overrides)
+    if options.minutes is not None:
+        if options.minutes <= 0:
+            raise InputError("--minutes", options.minutes, "must be > 0")
+        overrides.append(f"trainer.minutes={options.minutes}")
+    # Minutes go first: schedule_by=time is only valid together with them.
+    overrides.sort(key=lambda item: "minutes=" not in item)
+    config = apply_overrides(config, overrides)
+    if options.list:
+        for path in field_paths(config):
+            print(path)
+        return 0
+    run_dir = options.run_dir or Path("runs") / recipe.name
+    places = Places(
+        run_dir=run_dir,
+        data_dir=options.data,
+        cache_dir=options.cache or options.data / "features",
+        weights_dir=options.weights or run_dir.parent / "weights",
+    )
+    trainer = Trainer(recipe.name, config.trainer, config.task(places), run_dir)
+    (run_dir / "config.json").write_text(
+        json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"  # type: ignore[call-overload]
+    )
+    trainer.run(export_dir=places.model_dir(config.role))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
