@@ -96,16 +96,16 @@ def frame_change(video_THWC: Video) -> NDArray[np.float64]:
     return np.array(changes, np.float64)
 
 
-def border_ratio(videos: Iterable[Video], *, chunk_frames: int) -> float:
+def border_ratio(changes: Iterable[NDArray[np.float64]], *, chunk_frames: int) -> float:
     """Change across chunk borders over the change inside chunks, pooled; 1.0 is seamless.
 
-    A border lies between frames ``chunk_frames*k - 1`` and ``chunk_frames*k`` (28 new frames a
-    chunk in the report).  Frozen or one-chunk videos have no ratio: NaN.
+    ``changes`` holds the ``frame_change`` [T-1] of each video.  A border lies between frames
+    ``chunk_frames*k - 1`` and ``chunk_frames*k`` (28 new frames a chunk in the report).  Frozen
+    or one-chunk videos have no ratio: NaN.
     """
     across: list[float] = []
     inside: list[float] = []
-    for video_THWC in videos:
-        change_T = frame_change(video_THWC)
+    for change_T in changes:
         is_border_T = np.arange(1, len(change_T) + 1) % chunk_frames == 0
         across.extend(change_T[is_border_T])
         inside.extend(change_T[~is_border_T])

@@ -1,0 +1,44 @@
+"""One held-out utterance with everything that is known to be true about it.
+
+Legend: T frames at 25 fps, H W pixels, N audio samples at 16 kHz, K track values.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.fidelity import Image, Mask, Video
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Ground truth of one video.
+
+    ``tracks_TK`` are the renderer's tracks; ``mouth_THW`` and ``background_HW`` are masks, the
+    background being what no body part ever covers in the true video.  ``background_under``, where
+    there is one, gives the same mask for other tracks [T, K]: a generated head may go elsewhere.
+    """
+
+    name: str
+    pcm_N: NDArray[np.float32]
+    frames_THWC: Video
+    tracks_TK: NDArray[np.float32]
+    track_names: tuple[str, ...]
+    silent_T: NDArray[np.bool_]
+    mouth_THW: Mask
+    background_HW: Mask
+    caption: str = ""
+    background_under: Callable[[NDArray[np.float32]], Mask] | None = None
+
+    @property
+    def portrait_HWC(self) -> Image:
+        """The picture that the generator gets: the first true frame."""
+        portrait: Image = self.frames_THWC[0]
+        return portrait
+
+    def track(self, name: str) -> NDArray[np.float32]:
+        """One true track [T]."""
+        column: NDArray[np.float32] = self.tracks_TK[:, self.track_names.index(name)]
+        return column

@@ -1,0 +1,110 @@
+"""The measuring networks: mouth, pose and identity read from the pixels of any video.
+
+Legend: T frames, D identity numbers.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from flashtalk.errors import WeightsError
+from training.evaluate.canvas import mouth_crops, to_canvas
+from training.evaluate.fidelity import Video
+from training.evaluate.regressor import Regressor, RegressorConfig
+
+DEFAULT_PROBES = Path(__file__).parents[2] / "weights" / "probes" / "probes.safetensors"
+
+HEAD = ("head_x", "head_y", "head_roll", "head_scale")
+HANDS = ("hand_l_x", "hand_l_y", "hand_l_angle", "hand_r_x", "hand_r_y", "hand_r_angle")
+EYES = ("blink", "brow")
+MOUTH = ("openness", "width", "rounding")
+MOUTH_INSIDE = ("teeth", "tongue")
+POSE_OUTPUTS = (*HEAD, *HANDS, *EYES)
+MOUTH_OUTPUTS = (*MOUTH, *MOUTH_INSIDE)
+
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the probes read from one video: named tracks [T] and identity vectors [T, D]."""
+
+    tracks: Mapping[str, NDArray[np.float32]]
+    identity_TD: NDArray[np.float32]
+
+    def stack(self, names: tuple[str, ...]) -> NDArray[np.float32]:
+        """Several tracks side by side, [T, len(names)]."""
+        return np.stack([self.tracks[name] for name in names], axis=1)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Three regressors.  ``pose`` finds the head, ``mouth`` reads the crop found by it, ``person``
+    reads who it is (in units of the population's standard deviation)."""
+
+    pose: Regressor
+    mouth: Regressor
+    person: Regressor
+
+    @torch.inference_mode()
+    def measure(self, video_THWC: Video) -> Measurement:
+        """Read every frame on its own: no smoothing that could hide flicker."""
+        parts = [self._measure_batch(to_canvas(video_THWC[start : start + _BATCH]))
+                 for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip
+        pose_TK, mouth_TK, identity_TD = (torch.cat(p).numpy() for p in zip(*parts, strict=True))
+        tracks = dict(zip(POSE_OUTPUTS, pose_TK.T, strict=True))
+        tracks |= dict(zip(MOUTH_OUTPUTS, mouth_TK.T, strict=True))
+        return Measurement(tracks, identity_TD)
+
+    def _measure_batch(self, canvas_TCSS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pose_TK = self.pose(canvas_TCSS)
+        mouth_TK = self.mouth(mouth_crops(canvas_TCSS, pose_TK[:, : len(HEAD)]))
+        return pose_TK, mouth_TK, self.person.standardised(canvas_TCSS)
+
+    def save(self, path: Path) -> None:
+        """One safetensors file in half precision, configurations in its metadata."""
+        nets = {"pose": self.pose, "mouth": self.mouth, "person": self.person}
+        tensors = {
+            f"{net}.{name}": (value if name.endswith("_K") else value.half()).contiguous()
+            for net, module in nets.items()
+            for name, value in module.state_dict().items()
+        }
+        metadata = {net: json.dumps(asdict(module.config)) for net, module in nets.items()}
+        save_file(tensors, path, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: Path = DEFAULT_PROBES) -> "Probes":
+        """Raises WeightsError when the file is missing or does not fit its own configuration."""
+        if not path.is_file():
+            raise WeightsError(f"no probes at {path}: run python -m training.evaluate.train_probe")
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+        return cls(*(_restore(net, metadata, tensors, path) for net in ("pose", "mouth", "person")))
+
+
+def _restore(
+    net: str, metadata: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path
+) -> Regressor:
+    if net not in metadata:
+        raise WeightsError(f"{path}: no configuration of the {net} probe")
+    fields = json.loads(metadata[net])
+    config = RegressorConfig(
+        outputs=tuple(fields["outputs"]), side_px=fields["side_px"],
+        unshuffle=fields["unshuffle"], widths=tuple(fields["widths"]), hidden=fields["hidden"],
+    )  # fmt: skip
+    module = Regressor(config)
+    own = {k.removeprefix(f"{net}."): v for k, v in tensors.items() if k.startswith(f"{net}.")}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return module.eval().requires_grad_(False)

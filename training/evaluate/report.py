@@ -1,0 +1,137 @@
+"""The evaluation as values: tables, targets, and their rich, markdown and JSON forms."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure: ``key`` in the JSON, ``heading`` for people, ``digits`` after the point."""
+
+    key: str
+    heading: str
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named rows of measures; a row lacks the measures that make no sense for it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: Mapping[str, Mapping[str, float]]
+
+    def cells(self, row: str) -> list[str]:
+        """The row's values as text, in column order."""
+        values = self.rows[row]
+        return [_number(values.get(column.key), column.digits) for column in self.columns]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound that the shipped model must keep: ``low <= value <= high``."""
+
+    name: str
+    value: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def met(self) -> bool:
+        """False as well when the value is NaN: what was not measured was not met."""
+        return self.low <= self.value <= self.high
+
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        if self.low > -math.inf and self.high < math.inf:
+            return f"{self.low:g} .. {self.high:g}"
+        return f">= {self.low:g}" if self.low > -math.inf else f"<= {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that an evaluation found.  ``settings`` says what was run and on what."""
+
+    tables: tuple[Table, ...]
+    targets: tuple[Target, ...]
+    settings: Mapping[str, object]
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """JSON with NaN written as null, so that every parser reads it."""
+        document = {
+            "settings": dict(self.settings),
+            "tables": {t.title: {name: dict(row) for name, row in t.rows.items()}
+                       for t in self.tables},
+            "targets": [{**asdict(t), "bound": t.bound, "met": t.met} for t in self.targets],
+            "curves": {name: {k: list(v) for k, v in rows.items()}
+                       for name, rows in self.curves.items()},
+        }  # fmt: skip
+        return json.dumps(_finite(document), indent=2, default=str) + "\n"
+
+    def to_markdown(self) -> str:
+        """The tables and targets as GitHub markdown."""
+        parts = []
+        for table in self.tables:
+            head = ["", *(column.heading for column in table.columns)]
+            body = [[name, *table.cells(name)] for name in table.rows]
+            parts.append(f"### {table.title}\n\n{_markdown(head, body)}")
+        body = [[t.name, _number(t.value, 2), t.bound, _verdict(t)] for t in self.targets]
+        parts.append(f"### Targets\n\n{_markdown(['', 'measured', 'target', ''], body)}")
+        facts = "\n".join(f"- {key}: {value}" for key, value in self.settings.items())
+        return "\n\n".join([*parts, f"### Run\n\n{facts}"]) + "\n"
+
+    def print(self, console: Console) -> None:
+        """The tables and targets in colour."""
+        for table in self.tables:
+            shown = RichTable("", title=table.title, title_justify="left")
+            for column in table.columns:
+                shown.add_column(column.heading, justify="right")
+            for name in table.rows:
+                shown.add_row(name, *table.cells(name))
+            console.print(shown)
+        verdicts = RichTable("target", "measured", "bound", "", title="Targets",
+                             title_justify="left")  # fmt: skip
+        for target in self.targets:
+            colour = "green" if target.met else "red"
+            verdicts.add_row(target.name, _number(target.value, 2), target.bound,
+                             f"[{colour}]{_verdict(target)}[/]")  # fmt: skip
+        console.print(verdicts)
+
+    def write(self, folder: Path) -> None:
+        """``report.json`` and ``report.md`` into an existing folder."""
+        (folder / "report.json").write_text(self.to_json())
+        (folder / "report.md").write_text(self.to_markdown())
+
+
+def _verdict(target: Target) -> str:
+    return "met" if target.met else "missed"
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None:
+        return ""
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *body])
+
+
+def _finite(value: object) -> object:
+    """NaN and infinity have no JSON form."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
