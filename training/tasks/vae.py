@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flashtalk.models.vae.bypass import fit_linear_bypass
 from flashtalk.models.vae.config import VAEConfig
 from flashtalk.models.vae.model import VideoVAE
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import StepContext
-from training.data.clips import ClipSource, open_clips, video_from_frames
+from training.data.clips import open_split, video_from_frames
+from training.data.synthtalk import SynthTalk, mouth_box
 from training.losses.reconstruction import (
     box_weight,
     kl_divergence,
@@ -27,6 +27,7 @@ from training.losses.reconstruction import (
 from training.places import Places
 from training.tasks.export import save_model
 from training.tasks.pictures import strip
+from training.tasks.vae_start import start_from_components
 
 MOTION_FRAMES = 5
 
@@ -73,8 +74,8 @@ class VaeTask:
 
     def __init__(self, recipe: VaeRecipe, places: Places) -> None:
         self.recipe = recipe
-        self.train = open_clips(places.data_dir, recipe.train_split)
-        self.val = open_clips(places.data_dir, recipe.val_split)
+        self.train = open_split(places.data_dir, recipe.train_split)
+        self.val = open_split(places.data_dir, recipe.val_split)
         torch.manual_seed(recipe.trainer.seed)
         self.device = torch.device(recipe.trainer.device)
         self.model = VideoVAE(recipe.model).to(self.device)
@@ -90,7 +91,7 @@ class VaeTask:
             clips = [
                 self._clip(self.train, generator, 17)[0] for _ in range(self.recipe.fit_clips)
             ]
-            fit_linear_bypass(self.model, torch.cat(clips))
+            start_from_components(self.model, torch.cat(clips))
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         """Reconstruction and KL of one batch; all its clips have one length."""
@@ -122,23 +123,21 @@ class VaeTask:
         )
 
     def _clip(
-        self, source: ClipSource, generator: np.random.Generator, frames: int
+        self, source: SynthTalk, generator: np.random.Generator, frames: int
     ) -> tuple[Tensor, Tensor]:
         """A random clip [1, 3, T, H, W] and its pixel weights [1, 1, T, H, W]."""
         index = int(generator.integers(len(source)))
-        start = int(generator.integers(source.frame_count(index) - frames + 1))
+        start = int(generator.integers(source.config.frames - frames + 1))
         return self._clip_at(source, index, start, frames)
 
     def _clip_at(
-        self, source: ClipSource, index: int, start: int, frames: int
+        self, source: SynthTalk, index: int, start: int, frames: int
     ) -> tuple[Tensor, Tensor]:
-        pixels = source.frames(index, start, start + frames)
-        boxes = torch.from_numpy(source.mouth_boxes(index, start, start + frames))[None]
-        height, width = pixels.shape[1:3]
-        weight = box_weight(
-            boxes, height, width, inside=self.recipe.mouth_weight, outside=1.0
-        )
-        return video_from_frames(pixels)[None].to(self.device), weight.to(self.device)
+        clip = source.clip(index, start, frames)
+        size_hw = source.config.size_hw
+        boxes = torch.from_numpy(mouth_box(clip.tracks, source.identity(index), size_hw))[None]
+        weight = box_weight(boxes, *size_hw, inside=self.recipe.mouth_weight, outside=1.0)
+        return video_from_frames(clip.frames).to(self.device), weight.to(self.device)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """PSNR of whole frames and of the mouth on held-out clips, and the drift of 20 rounds."""
