@@ -19,7 +19,7 @@ from flashtalk.errors import InputError
 from flashtalk.models.vae.bypass import LinearDecoder, LinearEncoder
 from flashtalk.models.vae.config import SPATIAL_STRIDE, TEMPORAL_STRIDE, VAEConfig
 from flashtalk.models.vae.history import History, VAEState
-from flashtalk.models.vae.layers import CausalConv3d
+from flashtalk.models.vae.layers import Pointwise
 from flashtalk.models.vae.stacks import RGB, Decoder, Encoder
 
 
@@ -45,8 +45,8 @@ class VideoVAE(nn.Module):
         self.config = config
         z = config.z_channels
         self.encoder = Encoder(config)
-        self.conv1 = CausalConv3d(2 * z, 2 * z, (1, 1, 1))
-        self.conv2 = CausalConv3d(z, z, (1, 1, 1))
+        self.conv1 = Pointwise(2 * z, 2 * z)
+        self.conv2 = Pointwise(z, z)
         self.decoder = Decoder(config)
         if config.linear_bypass:
             self.bypass_encoder = LinearEncoder(z)

@@ -15,7 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.models.vae.history import History
-from flashtalk.models.vae.layers import CausalConv3d, Margins, as_frames, as_video, zero_margins
+from flashtalk.models.vae.layers import (
+    CausalConv3d,
+    Margins,
+    as_frames,
+    as_video,
+    convolve,
+    zero_margins,
+)
 
 
 class Downsample(nn.Module):
@@ -53,10 +60,14 @@ class Downsample(nn.Module):
         if history is not None:
             history.keep(x_BCTHW[:, :, -1:])
         if past is not None:
-            return self.time_conv(torch.cat((past, x_BCTHW), dim=2))  # type: ignore[no-any-return]
+            return self.pairs(torch.cat((past, x_BCTHW), dim=2))
         if x_BCTHW.shape[2] == 1:
             return x_BCTHW
-        return torch.cat((x_BCTHW[:, :, :1], self.time_conv(x_BCTHW)), dim=2)
+        return torch.cat((x_BCTHW[:, :, :1], self.pairs(x_BCTHW)), dim=2)
+
+    def pairs(self, x_BCTHW: Tensor) -> Tensor:
+        """[B, C, 1+2n, H, W] -> [B, C, n, H, W]: every pair with the frame before it."""
+        return convolve(x_BCTHW, self.time_conv.weight, self.time_conv.bias, stride_t=2)
 
 
 class Upsample(nn.Module):
@@ -108,8 +119,8 @@ class Upsample(nn.Module):
 
 def interleave_time(x_BCTHW: Tensor) -> Tensor:
     """[B, 2*C, T, H, W] -> [B, C, 2*T, H, W]; the first C channels are the earlier frame."""
-    early, late = x_BCTHW.chunk(2, dim=1)
-    return torch.stack((early, late), dim=3).flatten(2, 3)
+    x_BTHW2C = torch.unflatten(x_BCTHW.permute(0, 2, 3, 4, 1), 4, (2, -1))
+    return x_BTHW2C.permute(0, 1, 4, 2, 3, 5).flatten(1, 2).permute(0, 4, 1, 2, 3)
 
 
 def fold_mean(x_BCTHW: Tensor, spatial: bool, temporal: bool, *, first: bool) -> Tensor:

@@ -17,6 +17,7 @@ from flashtalk.models.vae.layers import (
     CausalConv3d,
     ResidualBlock,
     RmsNorm,
+    Silu,
     as_frames,
     as_video,
 )
@@ -109,7 +110,7 @@ def _middle(dim: int, attention: bool) -> nn.Sequential:
 
 
 def _head(dim: int, c_out: int) -> nn.Sequential:
-    return nn.Sequential(RmsNorm(dim), nn.SiLU(), CausalConv3d(dim, c_out, (3, 3, 3)))
+    return nn.Sequential(RmsNorm(dim), Silu(), CausalConv3d(dim, c_out, (3, 3, 3)))
 
 
 def _run(layers: Iterable[nn.Module], x: Tensor, history: History | None) -> Tensor:
