@@ -5,6 +5,7 @@ Legend: T frames, H W pixels, C 3 colours.  Videos are uint8 [T, H, W, 3]; masks
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,9 @@ def psnr_db(a_THWC: Video, b_THWC: Video, mask: Mask | None = None) -> float:
     return _db(float(error_THW.mean())) if error_THW.size else float("nan")
 
 
-def psnr_per_frame_db(video_THWC: Video, reference_HWC: Image, mask_HW: Mask) -> NDArray[np.float64]:
+def psnr_per_frame_db(
+    video_THWC: Video, reference_HWC: Image, mask_HW: Mask
+) -> NDArray[np.float64]:
     """PSNR in dB of each frame [T] against one picture, on the pixels of ``mask_HW``."""
     pixels = max(int(mask_HW.sum()), 1)
     errors_T = [
@@ -91,7 +94,7 @@ def frame_change(video_THWC: Video) -> NDArray[np.float64]:
     """Mean absolute difference [T-1] between each frame and the next, 0..255."""
     changes = [
         float(np.abs(after.astype(np.int16) - before.astype(np.int16)).mean())
-        for before, after in zip(video_THWC[:-1], video_THWC[1:], strict=True)
+        for before, after in pairwise(video_THWC)
     ]
     return np.array(changes, np.float64)
 

@@ -56,9 +56,7 @@ def lag_profile(
     """
     if len(measured) != len(truth):
         raise InputError("measured", len(measured), f"one track per truth ({len(truth)})")
-    pieces: dict[int, list[tuple[Track, Track]]] = {
-        lag: [] for lag in range(-max_lag, max_lag + 1)
-    }
+    pieces: dict[int, list[tuple[Track, Track]]] = {lag: [] for lag in range(-max_lag, max_lag + 1)}
     for measured_T, truth_T in zip(measured, truth, strict=True):
         if len(measured_T) != len(truth_T):
             raise InputError("track", len(measured_T), f"as many frames as truth ({len(truth_T)})")

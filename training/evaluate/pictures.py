@@ -47,7 +47,9 @@ def contact_sheet(
         top = 20 + row * (cell_h + _GAP_PX)
         draw.text((6, top + cell_h // 2 - 8), name, fill=_INK, font=font)
         for column, frame in enumerate(frames):
-            cell = Image.fromarray(video_THWC[frame]).resize((cell_w, cell_h), Image.Resampling.NEAREST)
+            cell = Image.fromarray(video_THWC[frame]).resize(
+                (cell_w, cell_h), Image.Resampling.NEAREST
+            )
             sheet.paste(cell, (label_w + column * (cell_w + _GAP_PX), top))
     sheet.save(path, optimize=True)
 

@@ -20,16 +20,17 @@ from training.evaluate.probes import HEAD, MOUTH_OUTPUTS
 
 Array = NDArray[np.float32]
 
-# Wider than what the data set moves: a generated head may leave the true range, and a probe that
-# has seen only the true range would pull it back.
+# Wider than the data set moves (motion.py): a generated head may leave the true range, and a probe
+# that has seen only the true range would pull it back.
 _RANGES = {
-    "head_x": (-0.09, 0.09), "head_y": (-0.07, 0.07), "head_roll": (-0.22, 0.22),
-    "head_scale": (0.88, 1.12), "blink": (0.0, 1.0), "brow": (0.0, 1.0),
+    "head_x": (-0.08, 0.08), "head_y": (-0.06, 0.07), "head_roll": (-0.16, 0.16),
+    "head_scale": (0.92, 1.08), "blink": (0.0, 1.0), "brow": (0.0, 1.0),
     "gaze_x": (-1.0, 1.0), "gaze_y": (-1.0, 1.0),
-    "hand_l_x": (-0.12, 0.2), "hand_l_y": (-0.35, 0.1), "hand_l_angle": (-0.7, 0.7),
-    "hand_r_x": (-0.2, 0.12), "hand_r_y": (-0.35, 0.1), "hand_r_angle": (-0.7, 0.7),
+    "hand_l_x": (-0.08, 0.08), "hand_l_y": (-0.26, 0.1), "hand_l_angle": (-1.0, 0.8),
+    "hand_r_x": (-0.08, 0.08), "hand_r_y": (-0.26, 0.1), "hand_r_angle": (-0.8, 1.0),
     "energy": (0.0, 1.0),
 }  # fmt: skip
+_RESTLESS = ("head_", "hand_")
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,17 @@ class ProbeFrames:
 def draw_tracks(rng: np.random.Generator, count: int) -> Array:
     """``count`` unrelated frames: every parameter uniform, every combination possible.
 
-    A third of the mouths is nearly shut, where small openings decide what reads as closed, and
-    half of the eyes is open.
+    Half of the frames stay near the rest pose, where most true frames are.  A third of the mouths
+    is nearly shut, where small openings decide what reads as closed, and half of the eyes is open.
     """
     tracks = np.zeros((count, len(TRACK_COLUMNS)), np.float32)
+    calm = np.where(rng.random(count) < 0.5, 0.5, 1.0)
     for name, (low, high) in _RANGES.items():
-        tracks[:, TRACK_INDEX[name]] = rng.uniform(low, high, count)
+        drawn = rng.uniform(low, high, count)
+        rest = 1.0 if name == "head_scale" else 0.0
+        if name.startswith(_RESTLESS):
+            drawn = rest + calm * (drawn - rest)
+        tracks[:, TRACK_INDEX[name]] = drawn
     for name in MOUTH_OUTPUTS:
         tracks[:, TRACK_INDEX[name]] = rng.uniform(0.0, 1.0, count)
     shut = rng.random(count) < 1 / 3

@@ -65,7 +65,9 @@ def test_written_files_hold_both_forms(report: Report, tmp_path):
 def test_contact_sheet_shows_the_asked_frames(tmp_path):
     ramp = np.arange(40, dtype=np.uint8)[:, None, None, None]
     video = np.broadcast_to(ramp * 5, (40, 16, 16, 3)).copy()
-    contact_sheet(tmp_path / "s.png", {"a": video, "b": 255 - video}, columns=4, step_frames=8, zoom=2)
+    contact_sheet(
+        tmp_path / "s.png", {"a": video, "b": 255 - video}, columns=4, step_frames=8, zoom=2
+    )
     sheet = np.asarray(Image.open(tmp_path / "s.png"))
     colours = {tuple(c) for c in sheet.reshape(-1, 3)}
     for frame in (0, 8, 16, 24):
@@ -114,6 +116,8 @@ def test_side_by_side_keeps_both(tmp_path):
 def test_plots_are_pictures(tmp_path):
     t = np.linspace(0, 1, 50)
     lip_plot(tmp_path / "l.png", t, {"x": t, "y": 1 - t}, title="t", silent_T=t < 0.2)
-    drift_plot(tmp_path / "d.png", {"bg": {"x": [1.0, 2.0]}, "id": {"x": [0.1]}}, seconds_per_chunk=1.12)
+    drift_plot(
+        tmp_path / "d.png", {"bg": {"x": [1.0, 2.0]}, "id": {"x": [0.1]}}, seconds_per_chunk=1.12
+    )
     for name in ("l.png", "d.png"):
         assert np.asarray(Image.open(tmp_path / name)).std() > 5

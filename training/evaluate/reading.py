@@ -1,0 +1,83 @@
+"""Everything that is kept of one video after it was measured; the pixels can go.
+
+Legend: T frames, D identity numbers.  A video shorter or longer than its truth is compared over
+the frames that both have.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.clip import Clip
+from training.evaluate.fidelity import (
+    Video,
+    colour_error,
+    frame_change,
+    psnr_db,
+    psnr_per_frame_db,
+    sharpness,
+)
+from training.evaluate.probes import HANDS, HEAD, MOUTH_OUTPUTS, Measurement, Probes
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measured video beside its truth.  Curves are [T]; ``change_T`` is [T-1]."""
+
+    clip: str
+    measured: Measurement
+    portrait_D: NDArray[np.float32]
+    openness_T: NDArray[np.float32]
+    width_T: NDArray[np.float32]
+    silent_T: NDArray[np.bool_]
+    change_T: Curve
+    sharpness_T: Curve
+    background_db_T: Curve
+    colour_T: Curve
+    whole_db: float
+    mouth_db: float
+    wall_s: float
+
+    @property
+    def frames(self) -> int:
+        """Frames that were measured."""
+        return len(self.openness_T)
+
+
+def read_video(
+    video_THWC: Video, clip: Clip, probes: Probes, *, wall_s: float = float("nan")
+) -> Reading:
+    """Measure one video of ``clip``; ``wall_s`` is how long it took to make."""
+    frames = min(len(video_THWC), len(clip.frames_THWC))
+    video_THWC, truth_THWC = video_THWC[:frames], clip.frames_THWC[:frames]
+    measured = probes.measure(video_THWC)
+    background_HW = clip.background_HW & _background_of(clip, measured)
+    portrait_THWC = clip.portrait_HWC[None]
+    return Reading(
+        clip=clip.name,
+        measured=measured,
+        portrait_D=probes.measure(portrait_THWC).identity_TD[0],
+        openness_T=clip.track("openness")[:frames],
+        width_T=clip.track("width")[:frames],
+        silent_T=clip.silent_T[:frames],
+        change_T=frame_change(video_THWC),
+        sharpness_T=sharpness(video_THWC),
+        background_db_T=psnr_per_frame_db(video_THWC, clip.portrait_HWC, background_HW),
+        colour_T=colour_error(video_THWC, clip.portrait_HWC, background_HW),
+        whole_db=psnr_db(video_THWC, truth_THWC),
+        mouth_db=psnr_db(video_THWC, truth_THWC, clip.mouth_THW[:frames]),
+        wall_s=wall_s,
+    )
+
+
+def _background_of(clip: Clip, measured: Measurement) -> NDArray[np.bool_]:
+    """Where the measured body never was: a generated head may go where the true one did not."""
+    if clip.background_under is None:
+        return np.ones_like(clip.background_HW)
+    tracks_TK = np.repeat(clip.tracks_TK[:1], len(measured.identity_TD), axis=0).copy()
+    for name in (*HEAD, *HANDS, *MOUTH_OUTPUTS):
+        tracks_TK[:, clip.track_names.index(name)] = measured.tracks[name]
+    return clip.background_under(tracks_TK)
