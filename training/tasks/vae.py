@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.models.vae.config import VAEConfig
+from flashtalk.models.vae.fit import fit_linear_bypass
 from flashtalk.models.vae.model import VideoVAE
 from training.core.board import Board
 from training.core.config import TrainerConfig
@@ -27,7 +28,6 @@ from training.losses.reconstruction import (
 from training.places import Places
 from training.tasks.export import save_model
 from training.tasks.pictures import strip
-from training.tasks.vae_start import start_from_components
 
 MOTION_FRAMES = 5
 
@@ -88,10 +88,10 @@ class VaeTask:
         """Starts the linear path at the principal components of clips, on a fresh run."""
         if self.recipe.model.linear_bypass and not resumed:
             generator = np.random.default_rng(self.recipe.trainer.seed)
-            clips = [
-                self._clip(self.train, generator, 17)[0] for _ in range(self.recipe.fit_clips)
-            ]
-            start_from_components(self.model, torch.cat(clips))
+            count = self.recipe.fit_clips
+            fit_linear_bypass(
+                self.model, (self._clip(self.train, generator, 17)[0] for _ in range(count))
+            )
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         """Reconstruction and KL of one batch; all its clips have one length."""
