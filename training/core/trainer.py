@@ -26,6 +26,7 @@ from training.core.config import TrainerConfig
 from training.core.ema import Ema
 from training.core.errors import GateError, TrainingError
 from training.core.learning_rate import learning_rate, progress_fraction
+from training.core.optimizer import build_optimizer
 from training.core.progress import RunProgress
 from training.core.task import StepContext, Task
 
@@ -69,10 +70,7 @@ class Trainer:
         self.task.prepare(resumed=state is not None)
         modules = dict(self.task.modules())
         parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=self.config.lr, betas=(self.config.betas[0], self.config.betas[1]),
-            weight_decay=self.config.weight_decay,
-        )
+        optimizer = build_optimizer(self.config, modules.values())
         ema = Ema(modules, self.config.ema_decay)
         if state is not None:
             self._restore(state, modules, optimizer, ema)
@@ -149,7 +147,7 @@ class Trainer:
     ) -> tuple[dict[str, float], float]:
         rate = learning_rate(self.config, self._fraction())
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         losses = self.task.step(StepContext.create(self.config.seed, self.step))
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))

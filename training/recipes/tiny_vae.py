@@ -10,8 +10,10 @@ def tiny_vae() -> VaeRecipe:
     return VaeRecipe(
         trainer=TrainerConfig(
             steps=6_000,
-            lr=1.5e-3,
-            betas=(0.9, 0.99),
+            optimizer="muon",
+            lr=2e-3,
+            muon_lr=0.04,
+            betas=(0.9, 0.95),
             weight_decay=1e-4,
             gates=(Gate(step=300, metric="psnr_db", minimum=18.0),),
             targets=(
@@ -21,6 +23,8 @@ def tiny_vae() -> VaeRecipe:
             ),
         ),
         model=VAEConfig.tiny(),
+        mse=4.0,
+        gradient=0.25,
     )
 
 

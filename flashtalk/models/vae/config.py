@@ -39,6 +39,10 @@ class VAEConfig:
         spatial_down: whether transition ``i`` halves height and width.
         temporal_down: whether transition ``i`` halves the frame rate (frame 0 stays alone).
         patch_size: pixel-unshuffle factor of the stem and pixel-shuffle factor of the head.
+        patch_frames: frames that the stem and the head take at once. Above 1 the stem is linear
+            over whole tubes of ``patch_frames`` x ``patch_size`` x ``patch_size`` pixels, frame 0
+            by itself, and a single level of ``FactorisedBlock`` runs at the latent rate
+            (``tubes.py``); needs ``patch_size`` 8 and ``patch_frames`` 4.
         middle_attention: single-head attention inside each frame at the lowest resolution.
         linear_shortcuts: parameter-free residual paths around the resamplers.
         linear_bypass: one linear causal path from pixels to latents and back, added to the
@@ -56,6 +60,7 @@ class VAEConfig:
     spatial_down: tuple[bool, ...] = (True, True, True)
     temporal_down: tuple[bool, ...] = (False, True, True)
     patch_size: int = 1
+    patch_frames: int = 1
     middle_attention: bool = True
     linear_shortcuts: bool = False
     linear_bypass: bool = False
@@ -70,8 +75,11 @@ class VAEConfig:
         spatial = self.patch_size * 2 ** sum(self.spatial_down)
         if spatial != SPATIAL_STRIDE:
             raise InputError("patch_size x spatial_down", spatial, f"stride {SPATIAL_STRIDE}")
-        if 2 ** sum(self.temporal_down) != TEMPORAL_STRIDE:
-            raise InputError("temporal_down", self.temporal_down, f"stride {TEMPORAL_STRIDE}")
+        temporal = self.patch_frames * 2 ** sum(self.temporal_down)
+        if temporal != TEMPORAL_STRIDE:
+            raise InputError("patch_frames x temporal_down", temporal, f"stride {TEMPORAL_STRIDE}")
+        if self.patch_frames > 1 and (steps or self.patch_size != SPATIAL_STRIDE):
+            raise InputError("patch_frames", self.patch_frames, "one level and patch_size 8")
         for field in ("latent_mean", "latent_std"):
             if len(getattr(self, field)) != self.z_channels:
                 raise InputError(field, getattr(self, field), f"{self.z_channels} values")
@@ -85,16 +93,16 @@ class VAEConfig:
 
     @classmethod
     def tiny(cls) -> VAEConfig:
-        """A VAE that two CPU cores train and run; patchified, with linear paths."""
+        """A VAE that two CPU cores train and run: linear tubes, factorised blocks, a bypass."""
         return cls(
-            dim=32,
-            dim_mult=(2, 3, 3),
-            num_res_blocks=1,
-            decoder_res_blocks=1,
-            spatial_down=(True, False),
-            temporal_down=(True, True),
-            patch_size=4,
-            linear_shortcuts=True,
+            dim=128,
+            dim_mult=(1,),
+            num_res_blocks=3,
+            decoder_res_blocks=5,
+            spatial_down=(),
+            temporal_down=(),
+            patch_size=8,
+            patch_frames=4,
             linear_bypass=True,
             latent_mean=(0.0,) * 16,
             latent_std=(1.0,) * 16,

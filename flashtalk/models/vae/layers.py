@@ -87,6 +87,8 @@ class CausalConv3d(nn.Conv3d):
 
     def with_past(self, x_BCTHW: Tensor, history: History | None) -> Tensor:
         """The input with its ``memory`` previous frames in front; leaves the tail in history."""
+        if not self.memory:
+            return x_BCTHW
         past = history.past_tail() if history is not None else None
         if past is None:
             x_BCTHW = F.pad(x_BCTHW, (0, 0, 0, 0, self.memory, 0))
@@ -111,10 +113,13 @@ def convolve(
     """3D convolution without temporal padding, in channels_last_3d memory.
 
     PyTorch sends a single float32 video on a CPU to a slow im2col kernel; one 2D convolution per
-    temporal tap, with the frames as the batch, is 3 to 40 times faster there (docs/vae.md).
+    temporal tap, with the frames as the batch, is 3 to 40 times faster there (docs/vae.md). That
+    form also gives a frame the same bits whatever frames and videos stand beside it, so inference
+    in float32 on a CPU always takes it.
     """
     x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
-    if x_BCTHW.shape[0] > 1 or x_BCTHW.dtype != torch.float32 or x_BCTHW.is_cuda:
+    exact = x_BCTHW.dtype == torch.float32 and x_BCTHW.device.type == "cpu"
+    if not exact or (x_BCTHW.shape[0] > 1 and torch.is_grad_enabled()):
         weight = weight.contiguous(memory_format=torch.channels_last_3d)
         return F.conv3d(x_BCTHW, weight, bias, padding=(0, margin, margin), stride=(stride_t, 1, 1))
     taps = weight.shape[2]
@@ -122,10 +127,27 @@ def convolve(
     out_FCHW: Tensor | None = None
     for tap in range(taps):
         x_FCHW = as_frames(x_BCTHW[:, :, tap : tap + span : stride_t])
-        part = F.conv2d(x_FCHW, weight[:, :, tap], None if tap else bias, padding=margin)
+        part = convolve_frames(x_FCHW, weight[:, :, tap], None if tap else bias, margin=margin)
         out_FCHW = part if out_FCHW is None else out_FCHW.add_(part)
     assert out_FCHW is not None
     return as_video(out_FCHW, x_BCTHW.shape[0])
+
+
+def convolve_frames(
+    x_FCHW: Tensor, weight: Tensor, bias: Tensor | None, *, margin: int = 0, stride: int = 1
+) -> Tensor:
+    """2D convolution of frames in channels_last memory.
+
+    A single frame goes as a batch of two: alone it would take another kernel on a CPU, with
+    other bits.
+    """
+    alone = x_FCHW.shape[0] == 1 and x_FCHW.device.type == "cpu"
+    if alone:
+        x_FCHW = x_FCHW.expand(2, -1, -1, -1)
+    x_FCHW = x_FCHW.contiguous(memory_format=torch.channels_last)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    y_FCHW = F.conv2d(x_FCHW, weight, bias, padding=margin, stride=stride)
+    return y_FCHW[:1] if alone else y_FCHW
 
 
 class ResidualBlock(nn.Module):

@@ -21,6 +21,7 @@ from flashtalk.models.vae.config import SPATIAL_STRIDE, TEMPORAL_STRIDE, VAEConf
 from flashtalk.models.vae.history import History, VAEState
 from flashtalk.models.vae.layers import Pointwise
 from flashtalk.models.vae.stacks import RGB, Decoder, Encoder
+from flashtalk.models.vae.tubes import TubeDecoder, TubeEncoder
 
 
 class Moments(NamedTuple):
@@ -44,10 +45,11 @@ class VideoVAE(nn.Module):
         super().__init__()
         self.config = config
         z = config.z_channels
-        self.encoder = Encoder(config)
+        in_tubes = config.patch_frames > 1
+        self.encoder = TubeEncoder(config) if in_tubes else Encoder(config)
         self.conv1 = Pointwise(2 * z, 2 * z)
         self.conv2 = Pointwise(z, z)
-        self.decoder = Decoder(config)
+        self.decoder = TubeDecoder(config) if in_tubes else Decoder(config)
         if config.linear_bypass:
             self.bypass_encoder = LinearEncoder(z)
             self.bypass_decoder = LinearDecoder(z)
@@ -79,8 +81,12 @@ class VideoVAE(nn.Module):
 
         Returns:
             Video [B, 3, 1 + 4n, 8h, 8w], clamped to [-1, 1].
+
+        Raises:
+            InputError: not five axes, another number of channels, or an empty axis.
         """
-        return self.decode_raw(self.denormalise(z_BCFHW)).clamp(-1, 1)
+        self._check_latents(z_BCFHW)
+        return self._pixels(self.denormalise(z_BCFHW), None).clamp(-1, 1)
 
     def decode_raw(self, raw_BCFHW: Tensor) -> Tensor:
         """Pixels from raw latents (the units of ``encode_moments``), not clamped; for training."""

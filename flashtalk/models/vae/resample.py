@@ -21,8 +21,20 @@ from flashtalk.models.vae.layers import (
     as_frames,
     as_video,
     convolve,
+    convolve_frames,
     zero_margins,
 )
+
+
+class FrameConv(nn.Conv2d):
+    """3x3 convolution of frames; the zeros around them are the caller's choice."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
+        super().__init__(c_in, c_out, 3, stride=stride)
+
+    def forward(self, x_FCHW: Tensor, margin: int = 0) -> Tensor:
+        """[F, C_in, H, W] -> [F, C_out, H', W'], zero-padded by ``margin`` pixels."""
+        return convolve_frames(x_FCHW, self.weight, self.bias, margin=margin, stride=self.stride[0])
 
 
 class Downsample(nn.Module):
@@ -35,7 +47,7 @@ class Downsample(nn.Module):
         self.linear_shortcut = shortcut
         self.margins: Callable[[Tensor, Margins], Tensor] = zero_margins
         if spatial:
-            self.resample = nn.Sequential(nn.Identity(), nn.Conv2d(channels, channels, 3, stride=2))
+            self.resample = nn.Sequential(nn.Identity(), FrameConv(channels, channels, stride=2))
         if temporal:
             self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1))
 
@@ -82,7 +94,7 @@ class Upsample(nn.Module):
         self.channels_out = channels // 2 if spatial else channels
         self.margins: Callable[[Tensor, Margins], Tensor] = zero_margins
         if spatial:
-            self.resample = nn.Sequential(nn.Identity(), nn.Conv2d(channels, self.channels_out, 3))
+            self.resample = nn.Sequential(nn.Identity(), FrameConv(channels, self.channels_out))
         if temporal:
             self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1))
 
@@ -113,8 +125,11 @@ class Upsample(nn.Module):
     def double_space(self, x_BCTHW: Tensor) -> Tensor:
         """Nearest neighbour x2, then the convolution."""
         x_FCHW = F.interpolate(as_frames(x_BCTHW), scale_factor=2.0, mode="nearest")
-        x_FCHW = self.margins(x_FCHW, (1, 1, 1, 1))
-        return as_video(self.resample[1](x_FCHW), x_BCTHW.shape[0])
+        margin = 1
+        if self.margins is not zero_margins:
+            x_FCHW = self.margins(x_FCHW, (1, 1, 1, 1))
+            margin = 0
+        return as_video(self.resample[1](x_FCHW, margin), x_BCTHW.shape[0])
 
 
 def interleave_time(x_BCTHW: Tensor) -> Tensor:
