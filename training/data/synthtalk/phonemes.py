@@ -1,0 +1,52 @@
+"""The phoneme inventory: 45 classes and silence, and how espeak's IPA maps onto it.
+
+The order of ``PHONEME_CLASSES`` is the label order of the audio encoder's frame classifier and must
+not change. Sounds of the other languages join the nearest English class by mouth shape.
+"""
+
+PHONEME_CLASSES: tuple[str, ...] = (
+    "sil",
+    "i", "ɪ", "e", "ɛ", "æ", "a", "ɑ", "ɔ", "o", "u", "ʊ", "ʌ", "ə", "ɜ", "y", "ø",
+    "aɪ", "aʊ", "ɔɪ", "eɪ", "oʊ",
+    "p", "b", "t", "d", "k", "ɡ", "f", "v", "θ", "ð", "s", "z", "ʃ", "ʒ", "h",
+    "tʃ", "dʒ", "m", "n", "ŋ", "l", "ɹ", "w", "j",
+)  # fmt: skip
+PHONEME_INDEX: dict[str, int] = {name: index for index, name in enumerate(PHONEME_CLASSES)}
+SILENCE = PHONEME_INDEX["sil"]
+VOWELS: frozenset[int] = frozenset(range(1, 22))
+
+_ALIASES: dict[str, str] = {
+    "ɐ": "ʌ", "ɒ": "ɔ", "ɚ": "ɜ", "ɝ": "ɜ", "ɘ": "ə", "ɤ": "ʌ", "ɯ": "u", "ɨ": "ɪ", "ᵻ": "ɪ",
+    "ɵ": "ʊ", "œ": "ø", "ɶ": "a", "ʏ": "y", "ɥ": "y", "ɑ̃": "ɑ",
+    "əʊ": "oʊ", "ɑu": "aʊ", "au": "aʊ", "ɑʊ": "aʊ", "ai": "aɪ", "aɪ": "aɪ", "ei": "eɪ",
+    "ou": "oʊ", "ɔø": "ɔɪ", "ɔy": "ɔɪ", "ɔi": "ɔɪ", "oi": "ɔɪ", "eʊ": "oʊ",
+    "g": "ɡ", "ɟ": "ɡ", "c": "k", "q": "k", "ʔ": "h", "x": "h", "χ": "h", "ç": "h", "ɦ": "h",
+    "ħ": "h", "ɣ": "ɡ", "β": "v", "ʋ": "v", "ɸ": "f", "ɱ": "m", "ɲ": "n", "ɳ": "n", "ɴ": "ŋ",
+    "ʝ": "j", "ʎ": "l", "ɫ": "l", "ɭ": "l", "r": "ɹ", "ɾ": "ɹ", "ʁ": "ɹ", "ʀ": "ɹ", "ɻ": "ɹ",
+    "ɽ": "ɹ", "ʐ": "ʒ", "ʑ": "ʒ", "ʂ": "ʃ", "ɕ": "ʃ", "ɖ": "d", "ʈ": "t",
+    "tɕ": "tʃ", "tʂ": "tʃ", "dʑ": "dʒ", "dʐ": "dʒ", "ts": "tʃ", "dz": "dʒ",
+}  # fmt: skip
+# Marks without a mouth shape of their own: length, stress, syllabicity, nasality, tone, aspiration.
+_MARKS = frozenset("ːˑˈˌ̩̯̃ʰʲ.;|-_'~ˠˤ˞̥̪\u200d")
+
+
+def classes_of(ipa: str) -> list[int]:
+    """Phoneme classes of one espeak IPA event, in order of speaking.
+
+    An event may hold several sounds (``"ong"`` in Mandarin); an empty list means a pause or a mark
+    that only lengthens the sound before. Unknown letters are skipped.
+    """
+    letters = "".join(char for char in ipa if char not in _MARKS and not char.isdigit())
+    found: list[int] = []
+    position = 0
+    while position < len(letters):
+        for length in (2, 1):
+            piece = letters[position : position + length]
+            name = _ALIASES.get(piece, piece)
+            # The h of "th", "kh" in pinyin is aspiration, part of the stop before it.
+            aspiration = piece == "h" and position > 0
+            if len(piece) == length and name in PHONEME_INDEX and not aspiration:
+                found.append(PHONEME_INDEX[name])
+                break
+        position += length if len(piece) == length else 1
+    return found

@@ -1,0 +1,86 @@
+"""Where the mouth is and what never moves, from tracks alone.
+
+Legend: T frames, H W pixels.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.data.synthtalk.geometry import (
+    APERTURE_DOWN,
+    APERTURE_UP,
+    LIP_DOWN,
+    LIP_UP,
+    MOUTH_Y,
+    Array,
+    Layout,
+    head_pose,
+    mouth_half_width,
+)
+from training.data.synthtalk.person import Person
+from training.data.synthtalk.renderer import render_block
+from training.data.synthtalk.tracks import TRACK_INDEX
+
+_MARGIN = 0.012
+
+
+def mouth_box(
+    tracks: Array, identity: Array, size_hw: tuple[int, int]
+) -> npt.NDArray[np.int64]:  # fmt: skip
+    """The pixel box of the lips in each frame.
+
+    Args:
+        tracks: float32 ``[T, K]``.
+        identity: float32 ``[len(IDENTITY_COLUMNS)]``.
+        size_hw: frame height and width in pixels.
+
+    Returns:
+        int64 ``[T, 4]``: top, left, bottom, right; bottom and right are exclusive, all inside the
+        frame.
+    """
+    layout = Layout(*size_hw)
+    pose = head_pose(tracks)
+    half = mouth_half_width(tracks, identity) + _MARGIN
+    openness = tracks[:, TRACK_INDEX["openness"]]
+    top = MOUTH_Y + pose.tilt - APERTURE_UP * openness - 1.35 * LIP_UP - _MARGIN
+    bottom = MOUTH_Y + pose.tilt + APERTURE_DOWN * openness + 1.35 * LIP_DOWN + _MARGIN
+    corners = [
+        pose.to_frame(pose.turn + sign * half, edge) for sign in (-1.0, 1.0) for edge in (top, bottom)
+    ]
+    xs, ys = (np.stack([corner[axis] for corner in corners]) for axis in (0, 1))
+    unit = layout.unit_px
+    box = np.stack(
+        [
+            np.floor(ys.min(axis=0) * unit + layout.top_px),
+            np.floor(xs.min(axis=0) * unit + 0.5 * layout.width_px),
+            np.ceil(ys.max(axis=0) * unit + layout.top_px),
+            np.ceil(xs.max(axis=0) * unit + 0.5 * layout.width_px),
+        ],
+        axis=1,
+    )
+    limits = np.array([layout.height_px, layout.width_px] * 2)
+    return np.asarray(np.clip(box, 0, limits), dtype=np.int64)
+
+
+@torch.inference_mode()
+def background_mask(
+    tracks: Array, identity: Array, size_hw: tuple[int, int]
+) -> npt.NDArray[np.bool_]:  # fmt: skip
+    """Pixels no moving part touches in any of the frames, bool ``[H, W]``.
+
+    Person and hands are painted over a place of 0 and a place of 1; a pixel that keeps both values
+    in every frame is background.
+    """
+    layout = Layout(*size_hw)
+    person = Person(identity, torch.device("cpu"))
+    black = torch.zeros(3, *size_hw)
+    untouched = torch.ones(size_hw, dtype=torch.bool)
+    block = max(1, 100_000 // (size_hw[0] * size_hw[1]))
+    for first in range(0, tracks.shape[0], block):
+        part = np.ascontiguousarray(tracks[first : first + block], dtype=np.float32)
+        over_black = render_block(person, part, black, layout)
+        over_white = render_block(person, part, black + 1.0, layout)
+        moved = (over_black > 1e-4).any(1) | (over_white < 1.0 - 1e-4).any(1)
+        untouched &= ~moved.any(0)
+    return untouched.numpy()
