@@ -93,9 +93,8 @@ def _parse_scalar(key: str, text: str, kind: object) -> object:
             raise InputError(key, text, "must be true or false")
         return text.lower() in ("true", "1")
     if kind in (int, float):
-        number = cast(type[int] | type[float], kind)
         try:
-            return number(text)
+            return int(text) if kind is int else float(text)
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
             raise InputError(key, text, f"must be {wanted}") from None

@@ -245,7 +245,7 @@ def _stop_signals(trainer: Trainer) -> Iterator[None]:
         signal.signal(number, kept[number])
 
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
             kept[number] = signal.signal(number, stop)
     except ValueError:
         # Not in the main thread: whoever runs us there stops us by ask_to_stop().
@@ -253,5 +253,5 @@ def _stop_signals(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        for stopped, handler in kept.items():
+            signal.signal(stopped, handler)

@@ -1,0 +1,94 @@
+"""Speech windows as the stream sees them: 8 s that end at a frame, silence before the start.
+
+Legend: S samples at 16 kHz, T frames at 25 fps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.streaming.spec import StreamSpec
+
+Pcm = npt.NDArray[np.float32]
+
+
+def window_ending_at(pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Pcm:
+    """The 8 s before the end of frame ``end_frame - 1``, float32 [128000], zeros on the left."""
+    stop = min(end_frame * spec.samples_per_frame, len(pcm_S))
+    start = max(0, stop - spec.window_samples)
+    window = np.zeros(spec.window_samples, dtype=np.float32)
+    window[spec.window_samples - (stop - start) :] = pcm_S[start:stop]
+    return window
+
+
+def labels_ending_at(values_T: npt.NDArray[np.generic], end_frame: int, frames: int,
+                     fill: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """The last ``frames`` values before ``end_frame``; ``fill`` where there are none."""
+    kept = values_T[max(0, end_frame - frames) : end_frame]
+    missing = frames - len(kept)
+    return np.concatenate([np.repeat(fill[None], missing, axis=0), kept])
+
+
+def normalise(pcm_S: Pcm) -> Pcm:
+    """Zero mean and unit variance, as the speech encoder expects.
+
+    The stream also brings the window to -23 LUFS first. That is a gain, which this normalisation
+    divides out again, so training leaves the slow loudness measurement away.
+    """
+    centred = pcm_S - pcm_S.mean(dtype=np.float64)
+    normalised: Pcm = (centred / np.sqrt(centred.var() + 1e-7)).astype(np.float32)
+    return normalised
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How a clean window is spoilt in training; probabilities and ranges.
+
+    ``cut`` hides everything before a random moment, as in a stream that has just begun.
+    ``silence`` replaces the window by faint noise, which the normalisation makes loud: the model
+    must hear that nobody speaks.
+    """
+
+    noise: float = 0.6
+    noise_snr_db: tuple[float, ...] = (8.0, 40.0)
+    cut: float = 0.35
+    cut_longest_s: float = 7.5
+    silence: float = 0.04
+    tilt: float = 0.4
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is changed."""
+        return not (self.noise or self.cut or self.silence or self.tilt)
+
+
+def spoil(window_S: Pcm, rng: np.random.Generator, augment: Augment, hz: int) -> tuple[Pcm, bool]:
+    """A spoilt copy of a window, and whether the speech in it was replaced by noise alone."""
+    spoilt = window_S.copy()
+    heard = np.flatnonzero(spoilt)
+    first = int(heard[0]) if len(heard) else 0
+    level = float(np.sqrt(np.mean(spoilt[first:].astype(np.float64) ** 2)))
+    if rng.random() < augment.silence:
+        noise = rng.standard_normal(len(spoilt) - first).astype(np.float32)
+        spoilt[first:] = _tilted(noise, rng) * 10.0 ** rng.uniform(-4.5, -2.0)
+        return spoilt, True
+    if rng.random() < augment.tilt:
+        spoilt[first:] = _tilted(spoilt[first:], rng)
+    if rng.random() < augment.noise:
+        snr_db = rng.uniform(augment.noise_snr_db[0], augment.noise_snr_db[1])
+        noise = rng.standard_normal(len(spoilt) - first).astype(np.float32)
+        noise = _tilted(noise, rng)
+        noise *= level * 10.0 ** (-snr_db / 20.0) / max(float(noise.std()), 1e-9)
+        spoilt[first:] += noise
+    if rng.random() < augment.cut:
+        spoilt[: int(rng.uniform(0.0, augment.cut_longest_s) * hz)] = 0.0
+    return spoilt, False
+
+
+def _tilted(signal_S: Pcm, rng: np.random.Generator) -> Pcm:
+    """A first-order high or low shelf: microphones and rooms differ."""
+    amount = float(rng.uniform(-0.6, 0.6))
+    tilted = signal_S.copy()
+    tilted[1:] += np.float32(amount) * signal_S[:-1]
+    return tilted
