@@ -5,7 +5,16 @@ from torch import Tensor
 
 from training.data.synthtalk.geometry import hand_rest
 from training.data.synthtalk.person import HeadSpace, Person, Pose
-from training.data.synthtalk.shapes import Canvas, capsule, cover, disc, glow, oval, paint, round_box
+from training.data.synthtalk.shapes import (
+    Canvas,
+    capsule,
+    cover,
+    disc,
+    glow,
+    oval,
+    paint,
+    round_box,
+)
 
 TORSO_TOP = 0.8
 

@@ -8,7 +8,6 @@ Files of a cache folder (N utterances, T frames, S samples, K tracks, D identity
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,14 @@ from flashtalk.errors import InputError
 from training.data.synthtalk.identity import IDENTITY_COLUMNS
 from training.data.synthtalk.phonemes import PHONEME_CLASSES
 from training.data.synthtalk.renderer import RENDERER_VERSION
+from training.data.synthtalk.speech import Synthesiser
 from training.data.synthtalk.tracks import TRACK_COLUMNS
-from training.data.synthtalk.utterance import SynthTalkConfig, Utterance, make_utterance
+from training.data.synthtalk.utterance import Speak, SynthTalkConfig, Utterance, make_utterance
 
 FORMAT_VERSION = 1
 _PCM_SCALE = 32767.0
 
 Arrays = dict[str, npt.NDArray[Any]]
-Make = Callable[[SynthTalkConfig, int], Utterance]
 
 
 def config_digest(config: SynthTalkConfig) -> str:
@@ -90,50 +89,72 @@ def build_cache(
     config: SynthTalkConfig,
     cache_dir: Path,
     *,
-    make: Make = make_utterance,
+    speak: Speak | None = None,
     show_progress: bool = True,
 ) -> Path:
     """Make all utterances of a config that the folder does not hold yet.
 
-    Killed half-way it goes on with the first missing utterance; every utterance depends on its index
+    Killed half-way it goes on with the first missing utterance; an utterance depends on its index
     alone, so the result is the same.
+
+    Args:
+        config: the data set.
+        cache_dir: the folder; made if missing.
+        speak: a synthesiser (``Synthesiser.speak``); one is started by default.
+        show_progress: show a progress bar.
 
     Raises:
         InputError: the folder holds a cache of another config or another version of the renderer.
     """
+    _prepare(config, cache_dir)
+    if speak is not None:
+        _fill(config, cache_dir, speak, show_progress)
+        return cache_dir
+    with Synthesiser() as synthesiser:
+        _fill(config, cache_dir, synthesiser.speak, show_progress)
+    return cache_dir
+
+
+def _prepare(config: SynthTalkConfig, folder: Path) -> None:
+    if not (folder / "meta.json").exists():
+        _create(config, folder)
+    found = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["digest"]
     digest = config_digest(config)
-    meta_path = cache_dir / "meta.json"
-    if not meta_path.exists():
-        _create(config, cache_dir)
-    found = json.loads(meta_path.read_text(encoding="utf-8"))["digest"]
     if found != digest:
         limit = f"a new folder: this one holds data set {found}, not {digest}"
-        raise InputError("cache_dir", cache_dir, limit)
-    arrays = _open(cache_dir, "r+")
+        raise InputError("cache_dir", folder, limit)
+
+
+def _fill(config: SynthTalkConfig, folder: Path, speak: Speak, show_progress: bool) -> None:
+    arrays = _open(folder, "r+")
     missing = [index for index in range(config.count) if not arrays["done"][index]]
     with (
-        (cache_dir / "texts.jsonl").open("a", encoding="utf-8") as texts,
+        (folder / "texts.jsonl").open("a", encoding="utf-8") as texts,
         rich.progress.Progress(disable=not show_progress) as progress,
     ):
         task = progress.add_task(f"SynthTalk {config.split}", total=len(missing))
+        # A line that was cut short by a kill must not swallow the next one.
+        texts.write("\n")
         for index in missing:
-            utterance = make(config, index)
+            utterance = make_utterance(config, index, speak)
             _store(arrays, index, utterance, config)
-            line = {
-                "index": index,
-                "caption": utterance.caption,
-                "text": utterance.text,
-                "language": utterance.language,
-                "voice": asdict(utterance.voice),
-            }
-            texts.write(json.dumps(line, ensure_ascii=False) + "\n")
+            texts.write(json.dumps(_describe(index, utterance), ensure_ascii=False) + "\n")
             texts.flush()
-            arrays["done"][index] = True
+            arrays["done"][index] = True  # last: a kill before this line repeats the utterance
             progress.advance(task)
     for array in arrays.values():
         if isinstance(array, np.memmap):
             array.flush()
-    return cache_dir
+
+
+def _describe(index: int, utterance: Utterance) -> dict[str, Any]:
+    return {
+        "index": index,
+        "caption": utterance.caption,
+        "text": utterance.text,
+        "language": utterance.language,
+        "voice": asdict(utterance.voice),
+    }
 
 
 @dataclass(frozen=True)
@@ -172,10 +193,12 @@ class SynthTalk:
         self.arrays = _open(cache_dir, "r")
         done = int(self.arrays["done"].sum())
         if done < self.config.count:
-            limit = f"a finished cache: {done} of {self.config.count} utterances; build_cache resumes"
+            limit = (
+                f"a finished cache (build_cache resumes): {done} of {self.config.count} are made"
+            )
             raise InputError("cache_dir", cache_dir, limit)
         with (cache_dir / "texts.jsonl").open(encoding="utf-8") as lines:
-            # A line may be cut short or doubled where a build was killed; the last whole one counts.
+            # Where a build was killed a line may be cut short or doubled; the last whole one counts.
             records = {
                 record["index"]: record for record in map(_record, lines) if record is not None
             }

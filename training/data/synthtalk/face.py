@@ -53,7 +53,7 @@ def paint_front_hair(space: HeadSpace, person: Person) -> None:
     hairline = (line + 2.6 * (x - part).abs() ** 1.9).clamp(max=-0.135) + temple
     distance = torch.maximum(skull, (y - hairline) * 0.8)
     shine = glow(x + 0.05, y + 0.26, 0.16, 0.045)
-    tone = (0.94 + 0.4 * shine - 0.25 * x + 0.05 * torch.sin(70.0 * (x - part) / (1.2 + y)))
+    tone = 0.94 + 0.4 * shine - 0.25 * x + 0.05 * torch.sin(70.0 * (x - part) / (1.2 + y))
     lift = (0.07 * shine).unsqueeze(1)
     colour = person.colour("hair").view(1, 3, 1, 1) * tone.unsqueeze(1) + lift
     shadow = cover(torch.maximum(skull + 0.03, (y - hairline - 0.02) * 0.5), 3 * space.canvas.px)

@@ -15,6 +15,7 @@ from training.data.synthtalk.identity import IDENTITY_INDEX
 from training.data.synthtalk.tracks import TRACK_INDEX
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 FACE_Y = 0.45
 FACE_HALF_HEIGHT = 0.295
@@ -68,7 +69,7 @@ class HeadPose:
     turn: Array
     tilt: Array
 
-    def to_frame(self, x: Array | float, y: Array | float) -> tuple[Array, Array]:
+    def to_frame(self, x: Floats | float, y: Floats | float) -> tuple[Floats, Floats]:
         """Head coordinates to frame coordinates, ``[T]`` each."""
         cos, sin = np.cos(self.roll), np.sin(self.roll)
         return (

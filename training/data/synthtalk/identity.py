@@ -98,7 +98,8 @@ def _place(rng: np.random.Generator) -> list[Vector]:
         side = slot % 2
         x = rng.uniform(0.0, 0.24) + (0.76 if side else 0.0)
         y = rng.uniform(0.06, 0.34) + (0.32 if slot >= 2 else 0.0)
-        colour = _hsv(hue + rng.uniform(0.12, 0.88), rng.uniform(0.15, 0.6), rng.uniform(0.35, 0.95))
+        other_hue = hue + rng.uniform(0.12, 0.88)
+        colour = _hsv(other_hue, rng.uniform(0.15, 0.6), rng.uniform(0.35, 0.95))
         shape = [rng.integers(1, 4) / 3.0, x, y, rng.uniform(0.25, 1.0), rng.uniform(),
                  textures[slot], *colour]  # fmt: skip
         parts.append(np.array(shape, dtype=np.float32))
@@ -106,7 +107,7 @@ def _place(rng: np.random.Generator) -> list[Vector]:
 
 
 def draw_identity(seed: int) -> Vector:
-    """The identity of a seed, float32 ``[len(IDENTITY_COLUMNS)]``; equal seeds, equal identities."""
+    """The identity of a seed, float32 ``[len(IDENTITY_COLUMNS)]``."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x1DE]))
     colours = _person_colours(rng)
     person = rng.uniform(0, 1, len(_PERSON)).astype(np.float32)

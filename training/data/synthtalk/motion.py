@@ -1,7 +1,7 @@
 """Everything that moves besides the mouth: head, eyes, brows and hands.
 
-Legend: T frames at 25 fps. Head and hands wander as Ornstein-Uhlenbeck processes; speech energy adds
-nods, gestures and raised brows, so that audio explains part of the motion.
+Legend: T frames at 25 fps. Head and hands wander as Ornstein-Uhlenbeck processes; speech energy
+adds nods, gestures and raised brows, so that audio explains part of the motion.
 """
 
 import numpy as np

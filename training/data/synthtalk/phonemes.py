@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the letters of the International Phonetic Alphabet are meant
 """The phoneme inventory: 45 classes and silence, and how espeak's IPA maps onto it.
 
 The order of ``PHONEME_CLASSES`` is the label order of the audio encoder's frame classifier and must
@@ -40,13 +41,15 @@ def classes_of(ipa: str) -> list[int]:
     found: list[int] = []
     position = 0
     while position < len(letters):
-        for length in (2, 1):
-            piece = letters[position : position + length]
-            name = _ALIASES.get(piece, piece)
-            # The h of "th", "kh" in pinyin is aspiration, part of the stop before it.
-            aspiration = piece == "h" and position > 0
-            if len(piece) == length and name in PHONEME_INDEX and not aspiration:
-                found.append(PHONEME_INDEX[name])
-                break
-        position += length if len(piece) == length else 1
+        # The h of "th", "kh" in pinyin is aspiration, part of the stop before it.
+        aspiration = position > 0 and letters[position] == "h"
+        pair = _class(letters[position : position + 2])
+        index = _class(letters[position]) if pair is None else pair
+        if index is not None and not aspiration:
+            found.append(index)
+        position += 1 if pair is None else 2
     return found
+
+
+def _class(letters: str) -> int | None:
+    return PHONEME_INDEX.get(_ALIASES.get(letters, letters))

@@ -45,9 +45,8 @@ def mouth_box(
     openness = tracks[:, TRACK_INDEX["openness"]]
     top = MOUTH_Y + pose.tilt - APERTURE_UP * openness - 1.35 * LIP_UP - _MARGIN
     bottom = MOUTH_Y + pose.tilt + APERTURE_DOWN * openness + 1.35 * LIP_DOWN + _MARGIN
-    corners = [
-        pose.to_frame(pose.turn + sign * half, edge) for sign in (-1.0, 1.0) for edge in (top, bottom)
-    ]
+    ends = (pose.turn - half, pose.turn + half)
+    corners = [pose.to_frame(x, y) for x in ends for y in (top, bottom)]
     xs, ys = (np.stack([corner[axis] for corner in corners]) for axis in (0, 1))
     unit = layout.unit_px
     box = np.stack(

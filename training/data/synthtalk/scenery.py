@@ -61,7 +61,8 @@ def render_scenery(identity: Array, layout: Layout, device: torch.device) -> Ten
     """The empty place, float32 ``[3, H, W]`` in [0, 1]."""
     image = torch.empty(1, 3, layout.height_px, layout.width_px, device=device)
     canvas = Canvas(image, layout)
-    down = ((canvas.y_H + layout.top_px * canvas.px) / layout.height_px / canvas.px).view(1, 1, -1, 1)
+    down = (canvas.y_H * layout.unit_px + layout.top_px) / layout.height_px
+    down = down.view(1, 1, -1, 1)
     top = _colour(identity, "wall_top", device).view(1, 3, 1, 1)
     bottom = _colour(identity, "wall_bottom", device).view(1, 3, 1, 1)
     image.copy_((top + (bottom - top) * down).expand_as(image))

@@ -1,7 +1,7 @@
 """Anti-aliased painting with signed distances.
 
-Legend: T frames, 3 colour, H W pixels of the canvas, h w pixels of a window of it. A signed distance
-is negative inside; distances and lengths are in frame units.
+Legend: T frames, 3 colour, H W pixels of the canvas, h w pixels of a window of it. A signed
+distance is negative inside; distances and lengths are in frame units.
 """
 
 from dataclasses import dataclass

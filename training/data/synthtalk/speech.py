@@ -1,12 +1,12 @@
-"""Speech with phoneme times, by libespeak-ng through ctypes.
+"""Speech with phoneme times, by libespeak-ng in a small process of its own."""
 
-The library keeps one global voice and one global callback: use it from one thread of one process.
-"""
-
-import ctypes
+import json
+import subprocess
+import sys
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,40 +17,18 @@ from flashtalk.errors import FlashTalkError, InputError
 PCM_HZ = 16000
 RATE_RANGE = (80, 450)
 PITCH_RANGE = (0, 99)
+LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.dylib")
+STOP_TIMEOUT_S = 5.0
 
-_LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.dylib")
-_SYNCHRONOUS = 2
-_PHONEME_EVENTS_IPA = 1 | 2
-_RATE, _PITCH, _PITCH_SPREAD = 1, 3, 4
-_CHARS_UTF8 = 1
-_EVENT_END, _EVENT_PHONEME = 0, 7
-_POSITION_CHARACTER = 1
+_SERVER = Path(__file__).with_name("espeak_server.py")
+_INSTALL = (
+    "install the speech synthesiser with 'apt-get install libespeak-ng1 espeak-ng-data' "
+    "(macOS: 'brew install espeak-ng')"
+)
 
 
 class SpeechError(FlashTalkError):
     """The speech synthesiser is missing or refused a text."""
-
-
-class _EventId(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
-
-
-class _Event(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position_ms", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _EventId),
-    )
-
-
-_CALLBACK = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
 
 
 @dataclass(frozen=True)
@@ -65,8 +43,10 @@ class Voice:
     def __post_init__(self) -> None:
         if not RATE_RANGE[0] <= self.rate_wpm <= RATE_RANGE[1]:
             raise InputError("rate_wpm", self.rate_wpm, f"{RATE_RANGE[0]} .. {RATE_RANGE[1]}")
-        if not PITCH_RANGE[0] <= self.pitch <= PITCH_RANGE[1]:
-            raise InputError("pitch", self.pitch, f"{PITCH_RANGE[0]} .. {PITCH_RANGE[1]}")
+        for field in ("pitch", "pitch_spread"):
+            value = getattr(self, field)
+            if not PITCH_RANGE[0] <= value <= PITCH_RANGE[1]:
+                raise InputError(field, value, f"{PITCH_RANGE[0]} .. {PITCH_RANGE[1]}")
 
 
 @dataclass(frozen=True)
@@ -89,84 +69,88 @@ class Speech:
         return len(self.pcm_16k) / PCM_HZ
 
 
-def load_library(names: tuple[str, ...] = _LIBRARIES) -> Any:
-    """The first of the shared libraries that loads.
+class Synthesiser:
+    """The speaking process; equal requests give equal sound, whatever was said before.
 
-    Raises:
-        SpeechError: none of them is installed.
+    Use it as a context manager, from one thread at a time.
+
+    Args:
+        libraries: names of the shared library, tried in order.
     """
-    for name in names:
+
+    def __init__(self, libraries: tuple[str, ...] = LIBRARIES) -> None:
+        # Isolated and without site packages: it needs neither, and starts in a few milliseconds.
+        command = [sys.executable, "-I", "-S", str(_SERVER), *libraries]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None and not pipe.closed:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
         try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    raise SpeechError(
-        f"none of {', '.join(names)} can be loaded: install the speech synthesiser with "
-        "'apt-get install libespeak-ng1 espeak-ng-data' (macOS: 'brew install espeak-ng')"
-    )
+            self._process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
+    def speak(self, text: str, voice: Voice) -> Speech:
+        """Speak one or more sentences in the language of the voice.
 
-@lru_cache(maxsize=1)
-def _initialised() -> tuple[Any, int]:
-    """The library and its sample rate; espeak can be initialised once per process only."""
-    library = load_library()
-    pcm_hz = int(library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS_IPA))
-    if pcm_hz <= 0:
-        raise SpeechError("espeak-ng finds no data: install the apt package espeak-ng-data")
-    return library, pcm_hz
+        Raises:
+            SpeechError: the library is missing, or does not know the voice.
+            InputError: the text is empty.
+        """
+        if not text.strip():
+            raise InputError("text", repr(text), "at least one word")
+        request = {
+            "text": text, "voice": voice.name, "rate_wpm": voice.rate_wpm, "pitch": voice.pitch,
+            "pitch_spread": voice.pitch_spread,
+        }  # fmt: skip
+        header, sound = self._exchange(json.dumps(request).encode() + b"\n")
+        if "error" in header:
+            advice = f": {_INSTALL}" if header.get("missing") else ""
+            raise SpeechError(f"espeak-ng: {header['error']}{advice}")
+        pcm = np.frombuffer(sound, dtype="<i2").astype(np.float32) / np.float32(32768.0)
+        divisor = int(np.gcd(int(header["pcm_hz"]), PCM_HZ))
+        resampled = resample_poly(pcm, PCM_HZ // divisor, int(header["pcm_hz"]) // divisor)
+        phonemes = tuple(Phoneme(str(ipa), ms / 1000.0) for ipa, ms in header["phonemes"])
+        return Speech(np.asarray(resampled, dtype=np.float32), phonemes)
 
-
-def _read_events(events: Any) -> list[Phoneme]:
-    found: list[Phoneme] = []
-    index = 0
-    while events[index].type != _EVENT_END:
-        event = events[index]
-        if event.type == _EVENT_PHONEME:
-            ipa = bytes(event.id.string).split(b"\0")[0].decode("utf-8", "ignore")
-            found.append(Phoneme(ipa, event.audio_position_ms / 1000.0))
-        index += 1
-    return found
+    def _exchange(self, request: bytes) -> tuple[dict[str, Any], bytes]:
+        requests, replies = self._process.stdin, self._process.stdout
+        if requests is None or replies is None or requests.closed:
+            raise SpeechError("espeak-ng: the synthesiser is closed")
+        try:
+            requests.write(request)
+            requests.flush()
+        except BrokenPipeError:
+            pass  # it ended early; what it left to read says why
+        line = replies.readline()
+        if not line:
+            raise SpeechError(f"espeak-ng: the synthesiser ended without an answer: {_INSTALL}")
+        header: dict[str, Any] = json.loads(line)
+        sound = replies.read(2 * int(header.get("samples", 0)))
+        return header, sound
 
 
 def synthesise(text: str, voice: Voice) -> Speech:
-    """Speak a text.
-
-    Args:
-        text: one or more sentences in the language of the voice.
-        voice: the speaker.
-
-    Raises:
-        SpeechError: the library is missing, or does not know the voice.
-        InputError: the text is empty.
-    """
-    if not text.strip():
-        raise InputError("text", repr(text), "at least one word")
-    library, source_hz = _initialised()
-    if library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-        raise SpeechError(f"espeak-ng has no voice {voice.name!r} (see 'espeak-ng --voices')")
-    blocks: list[npt.NDArray[np.int16]] = []
-    phonemes: list[Phoneme] = []
-
-    def receive(samples: Any, count: int, events: Any) -> int:
-        if samples and count > 0:
-            blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        phonemes.extend(_read_events(events))
-        return 0
-
-    callback = _CALLBACK(receive)  # referenced until the synthesis is over
-    library.espeak_SetSynthCallback(callback)
-    for parameter, value in (
-        (_RATE, voice.rate_wpm), (_PITCH, voice.pitch), (_PITCH_SPREAD, voice.pitch_spread),
-    ):  # fmt: skip
-        library.espeak_SetParameter(parameter, value, 0)
-    encoded = text.encode("utf-8")
-    library.espeak_Synth(
-        encoded, len(encoded) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
-    )
-    library.espeak_Synchronize()
-    if not blocks:
-        raise SpeechError(f"espeak-ng returned no sound for {text!r}")
-    pcm = np.concatenate(blocks).astype(np.float32) / 32768.0
-    divisor = int(np.gcd(source_hz, PCM_HZ))
-    resampled = resample_poly(pcm, PCM_HZ // divisor, source_hz // divisor)
-    return Speech(np.asarray(resampled, dtype=np.float32), tuple(phonemes))
+    """Speak one text with a fresh ``Synthesiser``; keep your own for many texts."""
+    with Synthesiser() as synthesiser:
+        return synthesiser.speak(text, voice)

@@ -13,7 +13,7 @@ from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.motion import SAMPLES_PER_FRAME, motion_tracks
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.sentences import SPLITS, draw_sentence
-from training.data.synthtalk.speech import PCM_HZ, Speech, Voice, synthesise
+from training.data.synthtalk.speech import PCM_HZ, Speech, Synthesiser, Voice
 from training.data.synthtalk.visemes import FPS, Segment, mouth_tracks, segments_of
 from training.data.synthtalk.voices import draw_language, draw_voice, voice_kind
 
@@ -149,14 +149,18 @@ def _speak(
     return pcm, segments, " ".join(texts)
 
 
-def make_utterance(config: SynthTalkConfig, index: int, speak: Speak = synthesise) -> Utterance:
+def make_utterance(config: SynthTalkConfig, index: int, speak: Speak | None = None) -> Utterance:
     """Utterance ``index`` of a data set; it does not depend on the others.
 
     Args:
         config: the data set; ``count`` and ``size_hw`` do not change the utterance.
         index: 0-based.
-        speak: the synthesiser; espeak-ng unless a test brings its own.
+        speak: a synthesiser to use for many utterances (``Synthesiser.speak``); by default one is
+            started for this utterance.
     """
+    if speak is None:
+        with Synthesiser() as synthesiser:
+            return make_utterance(config, index, synthesiser.speak)
     if not 0 <= index < config.count:
         raise InputError("index", index, f"0 .. {config.count - 1}")
     split = SPLITS.index(config.split)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the letters of the International Phonetic Alphabet are meant
 """Phonemes to mouth shapes.
 
 Ten visemes give the shape; each phoneme may scale how far its viseme opens. Tracks are built at
