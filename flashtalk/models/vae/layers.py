@@ -44,9 +44,11 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] -> the same shape and dtype."""
-        y: Tensor = F.normalize(x, dim=1)
-        gain = self.gamma * self.scale
-        return y * gain if torch.is_grad_enabled() else y.mul_(gain)
+        x_last = x.movedim(1, -1).contiguous()
+        y: Tensor = F.normalize(x_last, dim=-1)
+        gain = self.gamma.flatten() * self.scale
+        y = y * gain if torch.is_grad_enabled() else y.mul_(gain)
+        return y.movedim(-1, 1)
 
 
 class Silu(nn.Module):
@@ -114,8 +116,8 @@ def convolve(
 
     PyTorch sends a single float32 video on a CPU to a slow im2col kernel; one 2D convolution per
     temporal tap, with the frames as the batch, is 3 to 40 times faster there (docs/vae.md). That
-    form also gives a frame the same bits whatever frames and videos stand beside it, so inference
-    in float32 on a CPU always takes it.
+    form also gives a frame the same bits however many frames follow it, so inference in float32
+    on a CPU always takes it.
     """
     x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
     exact = x_BCTHW.dtype == torch.float32 and x_BCTHW.device.type == "cpu"
@@ -139,8 +141,10 @@ def convolve_frames(
     """2D convolution of frames in channels_last memory.
 
     A single frame goes as a batch of two: alone it would take another kernel on a CPU, with
-    other bits.
+    other bits. So would some 1x1 convolutions; those are matrix products here.
     """
+    if weight.shape[2:] == (1, 1) and stride == 1:
+        return F.linear(x_FCHW.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     alone = x_FCHW.shape[0] == 1 and x_FCHW.device.type == "cpu"
     if alone:
         x_FCHW = x_FCHW.expand(2, -1, -1, -1)
