@@ -1,0 +1,112 @@
+# Everything a person or CI runs. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+# Where torch comes from; empty means the package index that pip is set up with.
+# Example: make setup TORCH_INDEX_URL=<the CPU or CUDA index that pytorch.org names>
+TORCH_INDEX_URL ?=
+PYTEST_ARGS ?=
+PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
+		| awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "setup: Python 3.11 or 3.12 is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "setup: Python 3.11 or 3.12 is needed; try: make setup PYTHON=python3.11" >&2; \
+			exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first, by itself and pinned: the rest then finds it installed, and on a machine whose
+# index offers a CPU build no CUDA package follows. --no-deps: the lock is the whole list.
+$(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements/dev.txt \
+		scripts/setup_system.sh
+	scripts/setup_system.sh
+	$(BIN)/pip install --quiet --constraint requirements/constraints.txt \
+		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	$(BIN)/pip install --quiet --no-deps --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## create .venv, install system programs and Python packages (done once)
+
+.PHONY: demo
+demo: setup ## make the example portrait talk: writes out/demo.mp4
+	@mkdir -p out
+	$(BIN)/flashtalk generate --image examples/portrait.png --audio examples/speech.wav \
+		--out out/demo.mp4
+
+.PHONY: test
+test: setup ## all tests
+	$(PYTEST)
+
+.PHONY: test-unit
+test-unit: setup ## the fast tests only
+	$(PYTEST) tests/unit
+
+.PHONY: test-integration
+test-integration: setup ## the tests that run engines, files and processes
+	$(PYTEST) tests/integration
+
+.PHONY: check
+check: format-check lint types imports spelling house ## every static check, as in pre-commit
+
+.PHONY: format-check
+format-check: setup ## is the tree formatted?
+	$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: setup ## ruff's rules
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: setup ## who may import whom
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: spelling
+spelling: setup ## codespell over the tracked files
+	git ls-files -z | xargs -0 $(BIN)/codespell
+
+.PHONY: house
+house: setup ## file sizes, names, paths and the wheel's contents
+	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+.PHONY: fmt
+fmt: setup ## format, and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup ## measure this machine: a table, and out/bench.json
+	@mkdir -p out
+	$(BIN)/flashtalk bench --json out/bench.json
+
+.PHONY: train-smoke
+train-smoke: setup ## a few steps of each training recipe, to see that it runs
+	$(PYTEST) tests -m "not gpu" -k smoke
+
+.PHONY: examples
+examples: setup ## write examples/ anew
+	$(BIN)/python scripts/make_examples.py
+
+.PHONY: locks
+locks: setup ## compile pyproject.toml into requirements/*.txt
+	scripts/compile_locks.sh $(BIN)/uv
+
+.PHONY: clean
+clean: ## remove caches and outputs, not .venv
+	rm -rf out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Install the programs that come from the operating system, and only those that are missing.
+set -euo pipefail
+
+# espeak-ng speaks the examples and the training sentences; its library gives phoneme times.
+missing=()
+command -v espeak-ng >/dev/null || missing+=(espeak-ng)
+ldconfig -p 2>/dev/null | grep -q libespeak-ng.so.1 || missing+=(libespeak-ng1)
+if [ "${#missing[@]}" -eq 0 ]; then
+  exit 0
+fi
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup: please install these programs yourself, then run make again: ${missing[*]}" >&2
+  echo "setup: (this system has no apt-get; on macOS: brew install espeak-ng)" >&2
+  exit 1
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "setup: please run as root: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+echo "setup: installing ${missing[*]} with apt"
+export DEBIAN_FRONTEND=noninteractive
+install=("${as_root[@]}" apt-get install --yes --quiet --no-install-recommends "${missing[@]}")
+"${install[@]}" >/dev/null || { "${as_root[@]}" apt-get update --quiet && "${install[@]}"; }
