@@ -30,7 +30,7 @@ class TrainerConfig:
     ``schedule_by="time"`` spreads warm-up and decay over ``minutes`` of wall clock, so that the
     decay ends when the budget does; ``"steps"`` spreads them over ``steps`` and makes a resumed
     run repeat an uninterrupted one exactly. ``minutes`` 0 means no time limit. ``muon_lr`` is the
-    peak rate of the matrices with ``optimizer="muon"``; ``lr`` then moves everything else.
+    peak rate of the matrices inside the submodules ``muon_inside`` with ``optimizer="muon"``; ``lr`` moves all others.
     """
 
     steps: int = 1_000
@@ -41,6 +41,7 @@ class TrainerConfig:
     lr: float = 1e-3
     muon_lr: float = 0.03
     muon_momentum: float = 0.95
+    muon_inside: tuple[str, ...] = ("blocks",)
     lr_floor: float = 0.02
     warmup: float = 0.03
     betas: tuple[float, ...] = (0.9, 0.999)

@@ -5,7 +5,7 @@ steps; K. Jordan, 2024), so that every direction of the update has the same size
 reached in 260 steps what AdamW needed over 600 for, at 5% more time per step.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,13 +15,9 @@ from training.core.config import TrainerConfig
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
-# Below this many rows or columns a matrix is a bias in disguise: AdamW takes it.
-_MIN_SIDE = 16
-
-
 def orthogonalised(update_RC: Tensor) -> Tensor:
-    """U V^T of the singular value decomposition, to about 20%; same shape, float32."""
-    x = update_RC / (update_RC.norm() + 1e-7)
+    """U V^T of the singular value decomposition, to about 20%; same shape, bfloat16."""
+    x = (update_RC / (update_RC.norm() + 1e-7)).bfloat16()
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
@@ -57,7 +53,7 @@ class MuonAdamW(torch.optim.AdamW):
         momentum: Tensor = state["momentum"]
         momentum.mul_(group["momentum"]).add_(gradient)
         nesterov = gradient + group["momentum"] * momentum
-        step = orthogonalised(nesterov.flatten(1).float())
+        step = orthogonalised(nesterov.flatten(1))
         size = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
         p.mul_(1.0 - group["lr"] * group["weight_decay"])
         p.add_(step.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
@@ -65,24 +61,28 @@ class MuonAdamW(torch.optim.AdamW):
         p.grad = None
 
 
-def _is_matrix(p: Tensor) -> bool:
-    return p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= _MIN_SIDE
+def build_optimizer(config: TrainerConfig, modules: Mapping[str, nn.Module]) -> MuonAdamW:
+    """The optimizer of a recipe over everything that wants a gradient.
 
-
-def build_optimizer(config: TrainerConfig, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
-    """The optimizer of a recipe over everything that wants a gradient."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    With ``optimizer="muon"`` it moves the matrices inside the submodules ``config.muon_inside``;
+    first and last layers, whose scale has a meaning of its own, stay with AdamW.
+    """
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
+    for module in modules.values():
+        for name, p in module.named_parameters():
+            if p.requires_grad:
+                inside = not set(config.muon_inside).isdisjoint(name.split("."))
+                hidden = config.optimizer == "muon" and inside and p.ndim >= 2
+                (matrices if hidden else others).append(p)
+    groups: list[dict[str, Any]] = [{"params": others}]
+    if matrices:
+        scale = config.muon_lr / config.lr
+        groups.append({
+            "params": matrices,
+            "muon": True,
+            "momentum": config.muon_momentum,
+            "lr_scale": scale,
+        })
     betas = (config.betas[0], config.betas[1])
-    decay = config.weight_decay
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.lr, betas=betas, weight_decay=decay)
-    matrices = [p for p in parameters if _is_matrix(p)]
-    others = [p for p in parameters if not _is_matrix(p)]
-    groups: list[dict[str, Any]] = [{"params": others}] if others else []
-    groups.append({
-        "params": matrices,
-        "muon": True,
-        "momentum": config.muon_momentum,
-        "lr_scale": config.muon_lr / config.lr,
-    })
-    return MuonAdamW(groups, lr=config.lr, betas=betas, weight_decay=decay)
+    return MuonAdamW(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay)

@@ -70,7 +70,7 @@ class Trainer:
         self.task.prepare(resumed=state is not None)
         modules = dict(self.task.modules())
         parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-        optimizer = build_optimizer(self.config, modules.values())
+        optimizer = build_optimizer(self.config, modules)
         ema = Ema(modules, self.config.ema_decay)
         if state is not None:
             self._restore(state, modules, optimizer, ema)
