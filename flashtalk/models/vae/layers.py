@@ -20,8 +20,9 @@ Margins = tuple[int, int, int, int]
 
 
 def as_frames(x_BCTHW: Tensor) -> Tensor:
-    """Frames as a batch, [B*T, C, H, W]; a view in channels_last_3d memory."""
-    return x_BCTHW.permute(0, 2, 1, 3, 4).flatten(0, 1)
+    """Frames as a batch, [B*T, C, H, W], channels_last; a view in channels_last_3d memory."""
+    x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
+    return x_BTHWC.reshape(-1, *x_BTHWC.shape[2:]).permute(0, 3, 1, 2)
 
 
 def as_video(x_FCHW: Tensor, batch: int) -> Tensor:
