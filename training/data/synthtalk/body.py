@@ -23,12 +23,14 @@ def paint_back_hair(space: HeadSpace, person: Person) -> None:
     """The hair behind face and neck; long hair falls beside the neck."""
     half = person.face_half_width + person.measure("hair_volume", 0.012, 0.05)
     length = person.measure("hair_length", -0.12, 0.42)
-    window = space.window(-half - 0.03, half + 0.03, -0.37, max(length, 0.05) + 0.05)
+    end = max(length, 0.05) + 0.07
+    window = space.window(-half - 0.03, half + 0.03, -0.37, end + 0.03)
     x, y = window.x_Thw, window.y_Thw
     distance = oval(x, y + 0.05, half, 0.29)
     if length > 0.0:
         fall = round_box(x, y - 0.5 * (length - 0.1), half, 0.5 * (length + 0.1), 0.09)
         distance = torch.minimum(distance, fall)
+    distance = torch.maximum(distance, y - end)
     shade = (0.78 - 0.35 * (y - 0.1).clamp(0.0, 0.5)).unsqueeze(1)
     paint(window, cover(distance, space.canvas.px), person.colour("hair").view(1, 3, 1, 1) * shade)
 

@@ -8,6 +8,7 @@ from training.data.synthtalk.person import HeadSpace, Person
 from training.data.synthtalk.shapes import cover, disc, glow, oval, paint
 
 EYE_Y = -0.052
+SIDEBURN_Y = 0.075
 
 
 def paint_skin(space: HeadSpace, person: Person) -> None:
@@ -43,7 +44,7 @@ def paint_skin(space: HeadSpace, person: Person) -> None:
 def paint_front_hair(space: HeadSpace, person: Person) -> None:
     """The hair over the forehead, with a parting and a band of shine."""
     half = person.face_half_width + person.measure("hair_volume", 0.008, 0.03)
-    window = space.window(-half - 0.02, half + 0.02, -0.37, 0.06)
+    window = space.window(-half - 0.02, half + 0.02, -0.37, SIDEBURN_Y + 0.02 + 4 * space.canvas.px)
     x, y = window.x_Thw, window.y_Thw
     skull = oval(x, y + 0.035, half, 0.3)
     part = person.measure("parting", -0.13, 0.13)
@@ -51,12 +52,13 @@ def paint_front_hair(space: HeadSpace, person: Person) -> None:
     # The fringe stops above the brows; only the temples are covered further down.
     temple = 5.0 * (x.abs() - half + 0.075).clamp(min=0.0)
     hairline = (line + 2.6 * (x - part).abs() ** 1.9).clamp(max=-0.135) + temple
-    distance = torch.maximum(skull, (y - hairline) * 0.8)
+    distance = torch.maximum(torch.maximum(skull, (y - hairline) * 0.8), y - SIDEBURN_Y)
     shine = glow(x + 0.05, y + 0.26, 0.16, 0.045)
     tone = 0.94 + 0.4 * shine - 0.25 * x + 0.05 * torch.sin(70.0 * (x - part) / (1.2 + y))
     lift = (0.07 * shine).unsqueeze(1)
     colour = person.colour("hair").view(1, 3, 1, 1) * tone.unsqueeze(1) + lift
-    shadow = cover(torch.maximum(skull + 0.03, (y - hairline - 0.02) * 0.5), 3 * space.canvas.px)
+    under = torch.maximum(skull + 0.03, (y - hairline - 0.02) * 0.5)
+    shadow = cover(torch.maximum(under, y - SIDEBURN_Y), 3 * space.canvas.px)
     paint(window, 0.25 * shadow, person.colour("skin") * 0.5)
     paint(window, cover(distance, space.canvas.px), colour.clamp(0.0, 1.0))
 
@@ -96,7 +98,7 @@ def _eye(space: HeadSpace, person: Person, sign: float) -> None:
 def _brow(space: HeadSpace, person: Person, sign: float) -> None:
     pose, px = space.pose, space.canvas.px
     spacing = person.measure("eye_spacing", 0.088, 0.108) + 0.004
-    window = space.window(sign * spacing - 0.12, sign * spacing + 0.12, -0.22, -0.06)
+    window = space.window(sign * spacing - 0.12, sign * spacing + 0.12, -0.22, -0.03)
     x = window.x_Thw - pose.turn - sign * spacing
     y = window.y_Thw - pose.tilt + 0.128 + 0.03 * pose.column("brow")
     arch = -0.016 * (1.0 - (x / 0.065) ** 2) + 0.1 * x * sign

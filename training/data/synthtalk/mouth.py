@@ -20,7 +20,7 @@ def paint_mouth(space: HeadSpace, person: Person) -> None:
     pose, px = space.pose, space.canvas.px
     openness, rounding = pose.column("openness"), pose.column("rounding")
     half = pose.mouth_half_width
-    window = space.window(-0.2, 0.2, MOUTH_Y - 0.1, MOUTH_Y + 0.19)
+    window = space.window(-0.23, 0.23, MOUTH_Y - 0.1, MOUTH_Y + 0.19)
     x = window.x_Thw - pose.turn
     side = x / half
     # Corners sit a little higher than the middle: a friendly mouth at rest.
@@ -34,7 +34,9 @@ def paint_mouth(space: HeadSpace, person: Person) -> None:
     upper_out = upper_in - LIP_UP * thicker * bend * bow
     lower_out = lower_in + LIP_DOWN * thicker * bend
     lip = person.colour("lip")
-    outer = torch.maximum(upper_out - y, y - lower_out) * 0.85
+    # Beyond the corners the arcs cross and stay close: without an end they leave a faint line.
+    beyond = x.abs() - half
+    outer = torch.maximum(torch.maximum(upper_out - y, y - lower_out) * 0.85, beyond - 0.008)
     # The upper lip turns away from the light, the lower one catches it.
     sheen = torch.exp(-(((y - lower_in - 0.5 * LIP_DOWN) / 0.014) ** 2) - (side / 0.45) ** 2)
     tone = (0.86 + 0.1 * (y > lower_in) + 0.22 * sheen).unsqueeze(1)
@@ -42,7 +44,7 @@ def paint_mouth(space: HeadSpace, person: Person) -> None:
 
     line = max(0.0065, 0.42 * px)
     slit = torch.maximum((y - 0.5 * (upper_in + lower_in)).abs() - line, x.abs() - half * 0.93)
-    hole = torch.maximum(upper_in - y, y - lower_in) * 0.85
+    hole = torch.maximum(torch.maximum(upper_in - y, y - lower_in) * 0.85, beyond)
     inside = cover(hole, px) * (openness * 8.0).clamp(max=1.0)
     paint(window, 0.85 * cover(slit, px), lip * 0.33)
     paint(window, inside, lip.new_tensor([0.16, 0.035, 0.05]))

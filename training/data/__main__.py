@@ -1,0 +1,50 @@
+"""``python -m training.data``: render the splits of SynthTalk into a folder."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from flashtalk.errors import FlashTalkError
+from training.data.synthtalk import SynthTalkConfig, build_cache
+
+PARTS: dict[str, SynthTalkConfig] = {
+    "train": SynthTalkConfig("train", 1200),
+    "val": SynthTalkConfig("val", 32),
+    "test": SynthTalkConfig("test", 32),
+    "long": SynthTalkConfig("test", 8, 60.0, long_silences=False),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the asked-for parts; finished parts are left alone, killed ones go on."""
+    parser = argparse.ArgumentParser(prog="python -m training.data", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder; each part goes to its own folder inside")
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--count", type=int, help="utterances per part (default: the part's own)")
+    parser.add_argument("--seconds", type=float, help="length of an utterance")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(64, 64))
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    unknown = [part for part in given.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}: one of {', '.join(PARTS)}")
+    try:
+        for part in given.parts:
+            config = PARTS[part]
+            config = replace(
+                config,
+                count=config.count if given.count is None else given.count,
+                seconds=config.seconds if given.seconds is None else given.seconds,
+                size_hw=(given.size[0], given.size[1]),
+                seed=given.seed,
+            )
+            print(build_cache(config, given.out / part))
+    except FlashTalkError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
