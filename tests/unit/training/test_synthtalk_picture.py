@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from flashtalk.errors import InputError
 from training.data.synthtalk import (
@@ -12,8 +13,11 @@ from training.data.synthtalk import (
     mouth_box,
     render,
 )
-from training.data.synthtalk.geometry import Array
+from training.data.synthtalk.geometry import Array, Layout
 from training.data.synthtalk.motion import motion_tracks, wander
+from training.data.synthtalk.person import Person
+from training.data.synthtalk.renderer import render_block
+from training.data.synthtalk.scenery import render_scenery
 from training.data.synthtalk.tracks import TRACK_INDEX
 
 SIZES = [(64, 64), (96, 96), (48, 80), (80, 48), (96, 160)]
@@ -123,6 +127,15 @@ def test_every_track_moves_pixels(column: str, value: float) -> None:
     before = render(identity, still(1, **base), (64, 64)).astype(int)
     after = render(identity, still(1, **{**base, column: value}), (64, 64)).astype(int)
     assert (np.abs(after - before).max(axis=-1) > 15).sum() >= 3
+
+
+def test_painting_stays_on_its_device_and_never_reads_pixels_back() -> None:
+    # The meta device has shapes but no values, and refuses to mix with another device.
+    layout, meta = Layout(64, 64), torch.device("meta")
+    person = Person(draw_identity(1), meta)
+    image = render_block(person, moving(3), render_scenery(person.identity, layout, meta), layout)
+    assert image.device == meta
+    assert image.shape == (3, 3, 64, 64)
 
 
 def test_identities_differ_and_repeat() -> None:

@@ -71,7 +71,9 @@ def _paint_hand(canvas: Canvas, person: Person, pose: Pose, side: str) -> None:
     x0 = sign * rest_x + pose.column(f"hand_{side}_x")
     y0 = rest_y + pose.column(f"hand_{side}_y")
     angle = pose.column(f"hand_{side}_angle") - sign * 0.3
-    xs, ys = x0.flatten(), y0.flatten()
+    # From arrays, not tensors: reading a tensor's value would make a GPU wait.
+    xs = sign * rest_x + pose.values(f"hand_{side}_x")
+    ys = rest_y + pose.values(f"hand_{side}_y")
     window = canvas.window(
         float(xs.min()) - 0.16, float(xs.max()) + 0.16, float(ys.min()) - 0.16, canvas.layout.bottom
     )
