@@ -109,4 +109,4 @@ locks: setup ## compile pyproject.toml into requirements/*.txt
 .PHONY: clean
 clean: ## remove caches and outputs, not .venv
 	rm -rf out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
