@@ -76,7 +76,7 @@ def _eye(space: HeadSpace, person: Person, sign: float) -> None:
     bend = (1.0 - (x / half) ** 2).clamp(min=-0.6)
     upper = (-0.046 + 0.06 * shut) * bend
     lower = (0.026 - 0.01 * shut) * bend
-    opening = torch.maximum(upper - y, y - lower) * 0.8
+    opening = torch.maximum(torch.maximum(upper - y, y - lower) * 0.8, x.abs() - half)
     inside = cover(opening + 0.004, px) * (1.0 - shut) ** 0.5
     white = person.colour("skin").new_tensor([0.96, 0.96, 0.97])
     paint(window, inside, white)
