@@ -1,6 +1,6 @@
 """Ways to run the VAE's two hot operations, timed: the causal 3x3x3 convolution and the norm.
 
-    OMP_NUM_THREADS=2 python -m tests.benchmarks.vae_forms
+    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python -m tests.benchmarks.vae_forms
 
 prints the table of docs/vae.md. Every form computes the same numbers (checked before timing).
 """
@@ -103,6 +103,19 @@ def norm_column(x: Tensor, g: Tensor) -> Tensor:
     return F.silu(last * power.add_(1e-24).rsqrt_() * g.flatten()).permute(0, 4, 1, 2, 3)
 
 
+def up_nearest(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), w, b, padding=1)
+
+
+def up_subpixel(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """One low-resolution convolution to 4 phases: each sums the taps that hit the same pixel."""
+    rows = w.new_tensor([[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]])
+    phases = torch.einsum("ocij,pyi,qxj->opqcyx", w, rows, rows).flatten(0, 2)
+    phases = phases.contiguous(memory_format=torch.channels_last)
+    return F.pixel_shuffle(F.conv2d(x, phases, b.repeat_interleave(4), padding=1), 2)
+
+
+UPS: dict[str, Conv] = {"nearest, conv": up_nearest, "conv to 4 phases, shuffle": up_subpixel}
 CONVS: dict[str, Conv] = {
     "conv3d plain": conv3d_plain,
     "conv3d padded": conv3d_padded,
@@ -121,15 +134,18 @@ NORMS: dict[str, Norm] = {
 }
 
 
-def best_ms(run: Callable[[], object], repeats: int = 5) -> float:
-    """The fastest of a few runs, milliseconds."""
+def best_ms(run: Callable[[], object], repeats: int = 8) -> float:
+    """Processor time of the fastest of a few runs, divided by the threads, milliseconds.
+
+    What the wall time is on an idle machine; other programs hardly change it.
+    """
     run()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        times.append(time.perf_counter() - start)
-    return min(times) * 1e3
+        times.append(time.process_time() - start)
+    return min(times) * 1e3 / torch.get_num_threads()
 
 
 def inputs(shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,6 +186,18 @@ def main() -> None:
                     row(lambda norm=norm, x=x, g=g: norm(x, g), norm_published(x, g))  # type: ignore[misc]
                 )
             print(f"| norm+SiLU, {title} | " + " | ".join(f"{ms:.2f}" for ms in cells) + " |")
+        for title, up in UPS.items():
+            cells = []
+            for x, w, b in made:
+                low = (
+                    as_frames(x)[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last),
+                    w[: x.shape[1] // 2, :, 0],
+                    b[: x.shape[1] // 2],
+                )
+                cells.append(row(lambda up=up, low=low: up(*low), up_nearest(*low)))  # type: ignore[misc]
+            print(
+                f"| up x2 to this size, {title} | " + " | ".join(f"{ms:.2f}" for ms in cells) + " |"
+            )
 
 
 if __name__ == "__main__":

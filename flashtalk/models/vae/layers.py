@@ -18,6 +18,9 @@ from flashtalk.models.vae.history import History
 Margins = tuple[int, int, int, int]
 """Pixels wanted beyond the (left, right, top, bottom) border."""
 
+NORM_EPS = 1e-12
+"""Added to the mean square: nothing beside real activations, and finite gradients at zero."""
+
 
 def as_frames(x_BCTHW: Tensor) -> Tensor:
     """Frames as a batch, [B*T, C, H, W], channels_last; a view in channels_last_3d memory."""
@@ -40,16 +43,12 @@ class RmsNorm(nn.Module):
 
     def __init__(self, channels: int, spatial_dims: int = 3) -> None:
         super().__init__()
-        self.scale = channels**0.5
         self.gamma = nn.Parameter(torch.ones(channels, *(1,) * spatial_dims))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, ...] -> the same shape and dtype."""
+        """[B, C, ...] -> the same shape and dtype, channels last in memory."""
         x_last = x.movedim(1, -1).contiguous()
-        y: Tensor = F.normalize(x_last, dim=-1)
-        gain = self.gamma.flatten() * self.scale
-        y = y * gain if torch.is_grad_enabled() else y.mul_(gain)
-        return y.movedim(-1, 1)
+        return F.rms_norm(x_last, x_last.shape[-1:], self.gamma.flatten(), NORM_EPS).movedim(-1, 1)
 
 
 class Silu(nn.Module):
