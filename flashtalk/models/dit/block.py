@@ -1,0 +1,183 @@
+"""One transformer block: self, text and image, audio attention, feed-forward (report section 3.1).
+
+Legend: B batch, N video tokens, M context tokens, D width, H heads, K channels per head,
+F latent frames, S tokens per latent frame, A audio tokens per latent frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flashtalk.models.dit.conditions import AudioTokens, ContextLayer, ContextTokens, KeyValue
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.ops.attention import AttentionCore, attention
+from flashtalk.ops.norms import gated_add, layer_norm, modulate, rms_norm
+from flashtalk.ops.rope import RopeTable, apply_rope
+
+
+class Gain(nn.Module):
+    """The learned gain of an RMS norm over the full width."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """[B, N, D] to [B, N, D], same dtype."""
+        return rms_norm(x_BND, self.weight, self.eps)
+
+
+class AffineNorm(nn.LayerNorm):
+    """Layer norm computed in float32, returned in the dtype of its input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, N, D] to [B, N, D]."""
+        return layer_norm(input, self.eps, self.weight, self.bias).to(input.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Attention among the video tokens of a chunk, in both directions.
+
+    ``core`` is the attention seam: a parallel form is put there from outside.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.heads = config.num_heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = Gain(dim, config.eps)
+        self.norm_k = Gain(dim, config.eps)
+        self.core: AttentionCore = attention
+
+    def forward(self, x_BND: Tensor, rope: RopeTable) -> Tensor:
+        """[B, N, D] to [B, N, D]; ``rope`` holds the angles of the same N tokens."""
+        heads = (self.heads, -1)
+        q = apply_rope(self.norm_q(self.q(x_BND)).unflatten(-1, heads), rope)
+        k = apply_rope(self.norm_k(self.k(x_BND)).unflatten(-1, heads), rope)
+        v = self.v(x_BND).unflatten(-1, heads)
+        return self.o(self.core(q, k, v).flatten(2))
+
+
+class ContextAttention(nn.Module):
+    """Attention to text and to image tokens, summed before one output projection."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.heads = config.num_heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.k_img = nn.Linear(dim, dim)
+        self.v_img = nn.Linear(dim, dim)
+        self.norm_q = Gain(dim, config.eps)
+        self.norm_k = Gain(dim, config.eps)
+        self.norm_k_img = Gain(dim, config.eps)
+        self.core: AttentionCore = attention
+
+    def project(self, context: ContextTokens) -> ContextLayer:
+        """Keys and values of the context tokens [B, M, D] in this layer."""
+        heads = (self.heads, -1)
+        text, image = context.text_BND, context.image_BND
+        return ContextLayer(
+            KeyValue(
+                self.norm_k(self.k(text)).unflatten(-1, heads), self.v(text).unflatten(-1, heads)
+            ),
+            KeyValue(
+                self.norm_k_img(self.k_img(image)).unflatten(-1, heads),
+                self.v_img(image).unflatten(-1, heads),
+            ),
+        )
+
+    def forward(self, x_BND: Tensor, context: ContextTokens | ContextLayer) -> Tensor:
+        """[B, N, D] to [B, N, D]."""
+        layer = self.project(context) if isinstance(context, ContextTokens) else context
+        q = self.norm_q(self.q(x_BND)).unflatten(-1, (self.heads, -1))
+        out = self.core(q, *layer.text) + self.core(q, *layer.image)
+        return self.o(out.flatten(2))
+
+
+class AudioAttention(nn.Module):
+    """Attention of every token to the speech of its own latent frame."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.heads = config.num_heads
+        self.q_linear = nn.Linear(config.dim, config.dim)
+        self.kv_linear = nn.Linear(config.output_dim, 2 * config.dim)
+        self.proj = nn.Linear(config.dim, config.dim)
+        self.core: AttentionCore = attention
+
+    def project(self, audio: AudioTokens) -> KeyValue:
+        """Keys and values [B, F, A, H, K] of the audio tokens in this layer."""
+        kv = self.kv_linear(audio.tokens_BFAD).unflatten(-1, (2, self.heads, -1))
+        return KeyValue(kv[:, :, :, 0], kv[:, :, :, 1])
+
+    def forward(self, x_BND: Tensor, audio: AudioTokens | KeyValue) -> Tensor:
+        """[B, F * S, D] to [B, F * S, D], tokens in frame-major order."""
+        layer = self.project(audio) if isinstance(audio, AudioTokens) else audio
+        frames = layer.k.shape[1]
+        q_BFSHK = self.q_linear(x_BND).unflatten(1, (frames, -1)).unflatten(-1, (self.heads, -1))
+        out = self.core(q_BFSHK.flatten(0, 1), layer.k.flatten(0, 1), layer.v.flatten(0, 1))
+        return self.proj(torch.unflatten(out, 0, (-1, frames)).flatten(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Self-attention, context attention, audio attention, feed-forward.
+
+    The first and the last are modulated and gated by the diffusion time, in float32.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.eps = config.eps
+        self.self_attn = SelfAttention(config)
+        self.norm3 = AffineNorm(dim, eps=config.eps)
+        self.cross_attn = ContextAttention(config)
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, config.ffn_dim),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(config.ffn_dim, dim),
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.audio_cross_attn = AudioAttention(config)
+        self.norm_x = AffineNorm(dim, eps=config.eps)
+
+    def forward(
+        self,
+        x_BND: Tensor,
+        time_B6D: Tensor,
+        rope: RopeTable,
+        context: ContextTokens | ContextLayer,
+        audio: AudioTokens | KeyValue,
+    ) -> Tensor:
+        """One block.
+
+        Args:
+            x_BND: [B, N, D] residual stream.
+            time_B6D: [B, 6, D] float32: shift, scale, gate of attention, then of feed-forward.
+            rope: angles of the N tokens.
+            context: embedded tokens, or their keys and values in this layer.
+            audio: embedded tokens, or their keys and values in this layer.
+
+        Returns:
+            [B, N, D] in the dtype of ``x_BND``.
+        """
+        dtype = x_BND.dtype
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (
+            self.modulation.float() + time_B6D
+        ).chunk(6, dim=1)
+        normed = modulate(layer_norm(x_BND, self.eps), shift, scale).to(dtype)
+        x_BND = gated_add(x_BND, self.self_attn(normed, rope), gate)
+        x_BND = x_BND + self.cross_attn(self.norm3(x_BND), context)
+        x_BND = x_BND + self.audio_cross_attn(self.norm_x(x_BND), audio)
+        normed = modulate(layer_norm(x_BND, self.eps), ffn_shift, ffn_scale).to(dtype)
+        return gated_add(x_BND, self.ffn(normed), ffn_gate)

@@ -1,0 +1,150 @@
+"""What a chunk is conditioned on, as values: tokens, and the keys and values made from them.
+
+Legend: B batch, N tokens, D width, F latent frames, A audio tokens per latent frame, H heads,
+K channels per head.
+
+The ``...Tokens`` forms leave the projection to keys and values to each block, which is what
+training wants (sharded or checkpointed blocks keep their parameters to themselves). The ``...KV``
+forms hold the projections of every layer and are what inference wants: text and image are the
+same for a whole session, speech for all sampler steps of a chunk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from flashtalk.errors import InputError
+
+
+class KeyValue(NamedTuple):
+    """Keys and values of one attention, each [B, N, H, K] (audio: [B, F, A, H, K])."""
+
+    k: Tensor
+    v: Tensor
+
+
+class ContextLayer(NamedTuple):
+    """What one block's text and image attention reads."""
+
+    text: KeyValue
+    image: KeyValue
+
+
+@dataclass(frozen=True)
+class ContextTokens:
+    """Embedded text [B, N_text, D] and image [B, N_image, D] tokens, shared by all layers."""
+
+    text_BND: Tensor
+    image_BND: Tensor
+
+    def layer(self, _index: int) -> ContextTokens:
+        """What block ``_index`` reads: every block reads the same tokens."""
+        return self
+
+
+@dataclass(frozen=True)
+class AudioTokens:
+    """Embedded speech [B, F, A, output_dim], shared by all layers."""
+
+    tokens_BFAD: Tensor
+
+    def layer(self, _index: int) -> AudioTokens:
+        """What block ``_index`` reads: every block reads the same tokens."""
+        return self
+
+
+@dataclass(frozen=True)
+class ContextKV:
+    """Keys and values of text and image for every layer: once per session.
+
+    Args:
+        text: per layer, [B, text_len, H, K] keys and values.
+        image: per layer, [B, clip_tokens, H, K] keys and values.
+    """
+
+    text: tuple[KeyValue, ...]
+    image: tuple[KeyValue, ...]
+
+    def layer(self, index: int) -> ContextLayer:
+        """What block ``index`` reads."""
+        return ContextLayer(self.text[index], self.image[index])
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> ContextKV:
+        """The same values elsewhere or in another dtype."""
+        return _map(self, lambda t: t.to(device=device, dtype=dtype))
+
+    def expand(self, batch: int) -> ContextKV:
+        """A batch of one repeated ``batch`` times without a copy."""
+        return _map(self, lambda t: _expand(t, batch))
+
+    @staticmethod
+    def cat(parts: Sequence[ContextKV]) -> ContextKV:
+        """Batches one after the other, for guidance in one pass."""
+        return ContextKV(text=_cat([p.text for p in parts]), image=_cat([p.image for p in parts]))
+
+
+@dataclass(frozen=True)
+class AudioKV:
+    """Keys and values of one chunk's speech for every layer: once per chunk.
+
+    Args:
+        audio: per layer, [B, F, A, H, K] keys and values.
+    """
+
+    audio: tuple[KeyValue, ...]
+
+    def layer(self, index: int) -> KeyValue:
+        """What block ``index`` reads."""
+        return self.audio[index]
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> AudioKV:
+        """The same values elsewhere or in another dtype."""
+        return _map(self, lambda t: t.to(device=device, dtype=dtype))
+
+    def expand(self, batch: int) -> AudioKV:
+        """A batch of one repeated ``batch`` times without a copy."""
+        return _map(self, lambda t: _expand(t, batch))
+
+    @staticmethod
+    def cat(parts: Sequence[AudioKV]) -> AudioKV:
+        """Batches one after the other, for guidance in one pass."""
+        return AudioKV(audio=_cat([p.audio for p in parts]))
+
+
+Context = ContextTokens | ContextKV
+Audio = AudioTokens | AudioKV
+_Cache = TypeVar("_Cache", ContextKV, AudioKV)
+
+
+def _map(cache: _Cache, function: Callable[[Tensor], Tensor]) -> _Cache:
+    """Apply ``function`` to every key and value."""
+    changed = {
+        field.name: tuple(
+            KeyValue(function(kv.k), function(kv.v)) for kv in getattr(cache, field.name)
+        )
+        for field in dataclasses.fields(cache)
+    }
+    return type(cache)(**changed)
+
+
+def _expand(tensor: Tensor, batch: int) -> Tensor:
+    if tensor.shape[0] not in (1, batch):
+        raise InputError("batch", batch, f"cannot repeat a batch of {tensor.shape[0]}")
+    return tensor.expand(batch, *tensor.shape[1:])
+
+
+def _cat(parts: Sequence[tuple[KeyValue, ...]]) -> tuple[KeyValue, ...]:
+    return tuple(
+        KeyValue(torch.cat([kv.k for kv in layer]), torch.cat([kv.v for kv in layer]))
+        for layer in zip(*parts, strict=True)
+    )

@@ -1,0 +1,170 @@
+"""What an audio-driven video transformer looks like: one frozen dataclass, two presets, JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flashtalk.errors import InputError
+
+PATCH_HW = 2
+MASK_CHANNELS = 4
+
+# Fields of a published config.json that say how a file came to be, not what the network is.
+_PROVENANCE = frozenset({"_class_name", "_diffusers_version", "_name_or_path", "weight_init"})
+
+# Options of the published constructor that this class implements in one way only.
+_FIXED: dict[str, object] = {
+    "model_type": "i2v",
+    "patch_size": [1, PATCH_HW, PATCH_HW],
+    "window_size": [-1, -1],
+    "qk_norm": True,
+    "cross_attn_norm": True,
+    "norm_input_visual": True,
+    "norm_output_audio": True,
+}
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Sizes of the transformer (report section 3.1: Wan2.1-I2V blocks with audio layers).
+
+    Field names are those of a published config.json; the last four are fixed numbers there.
+
+    Args:
+        dim: width of the residual stream.
+        ffn_dim: hidden width of the feed-forward layers.
+        num_heads, num_layers: attention heads per block, blocks.
+        in_dim: input channels: ``out_dim`` noise, 4 mask, ``out_dim`` conditioning latents.
+        out_dim: latent channels.
+        freq_dim: channels of the sinusoidal time code.
+        text_len, text_dim: text tokens (zero-padded) and their width.
+        eps: of the norms inside the blocks and the head.
+        audio_window: frames of speech features around a video frame, odd.
+        vae_scale: video frames per latent frame.
+        intermediate_dim: hidden width of the audio projection.
+        output_dim: width of an audio token.
+        context_tokens: audio tokens per latent frame.
+        audio_blocks, audio_channels: layers and width of the speech features.
+        clip_dim, clip_tokens: width and number of the image tokens.
+    """
+
+    dim: int
+    ffn_dim: int
+    num_heads: int
+    num_layers: int
+    in_dim: int = 36
+    out_dim: int = 16
+    freq_dim: int = 256
+    text_len: int = 512
+    text_dim: int = 4096
+    eps: float = 1e-6
+    audio_window: int = 5
+    vae_scale: int = 4
+    intermediate_dim: int = 512
+    output_dim: int = 768
+    context_tokens: int = 32
+    audio_blocks: int = 12
+    audio_channels: int = 768
+    clip_dim: int = 1280
+    clip_tokens: int = 257
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if (value := getattr(self, field.name)) <= 0:
+                raise InputError(field.name, value, "must be positive")
+        if self.dim % self.num_heads or self.head_dim % 2:
+            raise InputError("dim", self.dim, f"{self.num_heads} heads of an even width")
+        if self.in_dim != 2 * self.out_dim + MASK_CHANNELS:
+            limit = f"noise, mask and condition: {2 * self.out_dim + MASK_CHANNELS}"
+            raise InputError("in_dim", self.in_dim, limit)
+        if self.freq_dim % 2:
+            raise InputError("freq_dim", self.freq_dim, "must be even")
+        if self.audio_window % 2 == 0:
+            raise InputError("audio_window", self.audio_window, "must be odd")
+        if self.vae_scale < 2:
+            raise InputError("vae_scale", self.vae_scale, "at least 2 frames per latent")
+
+    @classmethod
+    def flashtalk_14b(cls) -> DiTConfig:
+        """The published model: 18.88 billion parameters, audio layers included."""
+        return cls(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40)
+
+    @classmethod
+    def tiny(cls) -> DiTConfig:
+        """A transformer that two CPU cores train and run."""
+        return cls(
+            dim=192,
+            ffn_dim=512,
+            num_heads=6,
+            num_layers=8,
+            text_len=32,
+            text_dim=64,
+            intermediate_dim=96,
+            output_dim=96,
+            context_tokens=8,
+            audio_blocks=4,
+            audio_channels=96,
+            clip_dim=128,
+            clip_tokens=17,
+        )
+
+    @property
+    def head_dim(self) -> int:
+        """Channels per attention head."""
+        return self.dim // self.num_heads
+
+    @property
+    def group_window(self) -> int:
+        """Speech-feature entries per later latent frame (8; the first has ``audio_window``)."""
+        return self.audio_window + self.vae_scale - 1
+
+    @property
+    def cond_dim(self) -> int:
+        """Channels of the conditioning input y: mask and condition latents (20)."""
+        return self.in_dim - self.out_dim
+
+    def latent_frames(self, frames: int) -> int:
+        """Latent frames of ``frames`` video frames. Raises InputError unless 1 + n * scale."""
+        groups, rest = divmod(frames - 1, self.vae_scale)
+        if frames < 1 or rest:
+            raise InputError("frames", frames, f"must be 1 + n * {self.vae_scale}")
+        return 1 + groups
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready dictionary; ``from_dict`` reads it back."""
+        return {**_FIXED, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> DiTConfig:
+        """Read the fields of a config.json, published or ours.
+
+        Raises:
+            InputError: a field is unknown, missing or of the wrong type, contradicts what this
+                class implements, or describes an impossible network.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        chosen: dict[str, int | float] = {}
+        for name, value in values.items():
+            if name in _PROVENANCE:
+                continue
+            if name in _FIXED:
+                plain = list(value) if isinstance(value, tuple) else value
+                if plain != _FIXED[name]:
+                    raise InputError(name, value, f"only {_FIXED[name]} is implemented")
+            elif name in known:
+                chosen[name] = _number(name, value, integer=name != "eps")
+            else:
+                raise InputError("dit config", name, f"one of {', '.join(sorted(known))}")
+        missing = [n for n, f in known.items() if f.default is dataclasses.MISSING]
+        if absent := [n for n in missing if n not in chosen]:
+            raise InputError("dit config", ", ".join(absent), "required")
+        return cls(**chosen)  # type: ignore[arg-type]
+
+
+def _number(name: str, value: object, *, integer: bool) -> int | float:
+    kinds = int if integer else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise InputError(name, value, "must be an integer" if integer else "must be a number")
+    return value

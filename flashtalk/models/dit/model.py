@@ -1,0 +1,220 @@
+"""The audio-driven video transformer: velocity of a chunk of latents (report section 3.1).
+
+Legend: B batch, C latent channels, F latent frames, H W latent height and width, R = H / 2 and
+Q = W / 2 token rows and columns, N = F * R * Q tokens, D width, T video frames, W audio window,
+L speech-feature layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flashtalk.errors import InputError
+from flashtalk.models.dit.block import Block
+from flashtalk.models.dit.conditions import (
+    Audio,
+    AudioKV,
+    AudioTokens,
+    Context,
+    ContextKV,
+    ContextTokens,
+)
+from flashtalk.models.dit.config import PATCH_HW, DiTConfig
+from flashtalk.models.dit.embeddings import (
+    AudioProjection,
+    ImageEmbedding,
+    run_float32,
+    time_code,
+)
+from flashtalk.ops.norms import layer_norm, modulate
+from flashtalk.ops.rope import rope_table
+
+
+class Head(nn.Module):
+    """Tokens to latent patches, modulated by the time embedding itself."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.head = nn.Linear(config.dim, PATCH_HW * PATCH_HW * config.out_dim)
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+
+    def forward(self, x_BND: Tensor, time_BD: Tensor) -> Tensor:
+        """[B, N, D] and the float32 [B, D] time embedding to [B, N, 4 * C]."""
+        shift, scale = (self.modulation.float() + time_BD.unsqueeze(1)).chunk(2, dim=1)
+        normed = modulate(layer_norm(x_BND, self.eps), shift, scale)
+        return self.head(normed.to(x_BND.dtype))
+
+
+class DiT(nn.Module):
+    """Velocity ``eps - x0`` of noisy latents, given portrait, text and speech.
+
+    Parameters carry the published names. Weights may be float32 or half precision; the residual
+    stream has their dtype, norms, modulation, time and rotary embedding are float32 throughout.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        patch = (1, PATCH_HW, PATCH_HW)
+        self.patch_embedding = nn.Conv3d(config.in_dim, dim, kernel_size=patch, stride=patch)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
+        self.time_embedding = nn.Sequential(
+            nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.head = Head(config)
+        self.img_emb = ImageEmbedding(config)
+        self.audio_proj = AudioProjection(config)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start of training: Xavier-uniform layers, small embeddings, a head that returns zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
+        for layer in (*self.text_embedding, *self.time_embedding):
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
+        nn.init.zeros_(self.head.head.weight)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the weights and of the residual stream."""
+        return self.patch_embedding.weight.dtype
+
+    def embed_context(self, clip_BND: Tensor, text_BND: Tensor) -> ContextTokens:
+        """Image and text tokens at the width of the transformer, the form that training uses.
+
+        Args:
+            clip_BND: [B, clip_tokens, clip_dim] image tokens.
+            text_BND: [B, N <= text_len, text_dim] text tokens. They are padded with zeros to
+                ``text_len``; the padding is attended to, as published.
+
+        Returns:
+            ContextTokens for ``forward``.
+
+        Raises:
+            InputError: a shape does not fit the configuration.
+        """
+        cfg = self.config
+        if clip_BND.ndim != 3 or clip_BND.shape[1:] != (cfg.clip_tokens, cfg.clip_dim):
+            limit = f"[B, {cfg.clip_tokens}, {cfg.clip_dim}]"
+            raise InputError("image tokens", tuple(clip_BND.shape), limit)
+        if (
+            text_BND.ndim != 3
+            or text_BND.shape[1] > cfg.text_len
+            or text_BND.shape[2] != cfg.text_dim
+        ):
+            limit = f"[B, N <= {cfg.text_len}, {cfg.text_dim}]"
+            raise InputError("text tokens", tuple(text_BND.shape), limit)
+        padding = (0, 0, 0, cfg.text_len - text_BND.shape[1])
+        text_BND = nn.functional.pad(text_BND.to(self.dtype), padding)
+        return ContextTokens(self.text_embedding(text_BND), self.img_emb(clip_BND.to(self.dtype)))
+
+    def encode_context(self, clip_BND: Tensor, text_BND: Tensor) -> ContextKV:
+        """Keys and values of portrait and prompt in every layer: once per session.
+
+        Arguments and errors as in ``embed_context``.
+        """
+        tokens = self.embed_context(clip_BND, text_BND)
+        layers = [block.cross_attn.project(tokens) for block in self._blocks()]
+        return ContextKV(
+            text=tuple(layer.text for layer in layers), image=tuple(layer.image for layer in layers)
+        )
+
+    def embed_audio(self, win_BTWLD: Tensor) -> AudioTokens:
+        """Speech tokens per latent frame, the form that training uses.
+
+        Args:
+            win_BTWLD: [B, T = 1 + n * 4, W, L, D] windows of speech features. A zero tensor is
+                the dropped condition of audio guidance (training specification 1.3).
+
+        Returns:
+            AudioTokens for ``forward``.
+
+        Raises:
+            InputError: a shape does not fit the configuration.
+        """
+        return AudioTokens(self.audio_proj(win_BTWLD))
+
+    def encode_audio(self, win_BTWLD: Tensor) -> AudioKV:
+        """Keys and values of a chunk's speech in every layer: once per chunk.
+
+        Arguments and errors as in ``embed_audio``.
+        """
+        tokens = self.embed_audio(win_BTWLD)
+        return AudioKV(tuple(block.audio_cross_attn.project(tokens) for block in self._blocks()))
+
+    def embed_time(self, t_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Time embedding [B, D] and its six-way projection [B, 6, D], float32 under autocast too.
+
+        Args:
+            t_B: [B] float, 1000 * sigma.
+        """
+        with torch.autocast(t_B.device.type, enabled=False):
+            code = time_code(t_B, self.config.freq_dim)
+            time_BD = run_float32(code, self.time_embedding)
+            six = run_float32(time_BD, self.time_projection)
+        return time_BD, torch.unflatten(six, 1, (6, -1))
+
+    def forward(
+        self, x_BCFHW: Tensor, t_B: Tensor, y_BCFHW: Tensor, context: Context, audio: Audio
+    ) -> Tensor:
+        """Velocity ``eps - x0`` at the noise level ``t_B``.
+
+        Args:
+            x_BCFHW: [B, 16, F, H, W] noisy latents, motion positions clean.
+            t_B: [B] float, 1000 * sigma.
+            y_BCFHW: [B, 20, F, H, W] mask (4) and conditioning latents (16).
+            context: of ``encode_context`` or ``embed_context``, batch B.
+            audio: of ``encode_audio`` or ``embed_audio``, batch B and F latent frames.
+
+        Returns:
+            [B, 16, F, H, W] float32.
+
+        Raises:
+            InputError: a shape does not fit the configuration or another input.
+        """
+        self._check(x_BCFHW, y_BCFHW, audio)
+        grid = (x_BCFHW.shape[2], x_BCFHW.shape[3] // PATCH_HW, x_BCFHW.shape[4] // PATCH_HW)
+        rope = rope_table(grid, self.config.head_dim, x_BCFHW.device)
+        time_BD, time_B6D = self.embed_time(t_B)
+        inputs = torch.cat((x_BCFHW.to(self.dtype), y_BCFHW.to(self.dtype)), dim=1)
+        # Under autocast the convolution is rounded; the residual stream keeps the weights' dtype.
+        x_BND = self.patch_embedding(inputs).to(self.dtype).flatten(2).transpose(1, 2)
+        for index, block in enumerate(self.blocks):
+            x_BND = block(x_BND, time_B6D, rope, context.layer(index), audio.layer(index))
+        return self._unpatchify(self.head(x_BND, time_BD).float(), grid)
+
+    def _unpatchify(self, patches_BNP: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """[B, N, 2 * 2 * C] patches, channel last, to [B, C, F, H, W]."""
+        frames, rows, columns = grid
+        shape = (-1, frames, rows, columns, PATCH_HW, PATCH_HW, self.config.out_dim)
+        image = patches_BNP.reshape(shape).permute(0, 6, 1, 2, 4, 3, 5)
+        return image.flatten(5, 6).flatten(3, 4)
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def _check(self, x_BCFHW: Tensor, y_BCFHW: Tensor, audio: Audio) -> None:
+        cfg = self.config
+        if x_BCFHW.ndim != 5 or x_BCFHW.shape[1] != cfg.out_dim:
+            raise InputError("latents", tuple(x_BCFHW.shape), f"[B, {cfg.out_dim}, F, H, W]")
+        if x_BCFHW.shape[3] % PATCH_HW or x_BCFHW.shape[4] % PATCH_HW:
+            raise InputError("latent size", tuple(x_BCFHW.shape[3:]), f"multiples of {PATCH_HW}")
+        expected = (x_BCFHW.shape[0], cfg.cond_dim, *x_BCFHW.shape[2:])
+        if y_BCFHW.shape != expected:
+            raise InputError("conditioning latents", tuple(y_BCFHW.shape), f"{expected}")
+        tokens = audio.tokens_BFAD if isinstance(audio, AudioTokens) else audio.audio[0].k
+        if tokens.shape[1] != x_BCFHW.shape[2]:
+            limit = f"{x_BCFHW.shape[2]}, as the latents have"
+            raise InputError("latent frames of audio", tokens.shape[1], limit)

@@ -1,0 +1,64 @@
+"""Files of the transformer: the published diffusers folder and our own, which look alike.
+
+``DiT`` uses the published parameter names, so the published state dict loads as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.dit.config import DiTConfig
+
+CONFIG_FILE = "config.json"
+WEIGHTS_STEM = "diffusion_pytorch_model"
+
+
+def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The published state dict under our names, which are the same names."""
+    return dict(published)
+
+
+def save_config(config: DiTConfig, folder: Path) -> None:
+    """Write ``config.json`` into an existing folder."""
+    text = json.dumps(config.to_dict(), indent=2)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_config(folder: Path) -> DiTConfig:
+    """Read ``config.json``, published or ours.
+
+    Raises WeightsError if it is missing or does not describe a network of this kind.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return DiTConfig.from_dict(values)
+    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors of a checkpoint folder: one file, or the shards that its index names.
+
+    Raises:
+        WeightsError: there are none, the index cannot be read, or shards are missing.
+    """
+    single = folder / f"{WEIGHTS_STEM}.safetensors"
+    if single.is_file():
+        return (single,)
+    index = folder / f"{WEIGHTS_STEM}.safetensors.index.json"
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{folder}: neither {single.name} nor {index.name}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{index}: not an index of weights: {error!r}") from error
+    shards = tuple(folder / name for name in names)
+    if missing := [s.name for s in shards if not s.is_file()]:
+        raise WeightsError(f"{folder}: missing {', '.join(missing)}")
+    return shards

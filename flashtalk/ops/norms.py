@@ -1,0 +1,71 @@
+"""Norms and modulation: statistics in float32 whatever the dtype of the activations.
+
+Legend: B batch, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rms_norm(x_BND: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    """Root-mean-square norm over the last axis.
+
+    Queries and keys are normalised over the full width, before the split into heads (Wan2.1).
+
+    Args:
+        x_BND: [..., D], any floating dtype.
+        weight_D: [D] gain.
+        eps: added to the mean square.
+
+    Returns:
+        [..., D] in the dtype of ``x_BND``.
+    """
+    # Autocast promotes this norm to float32; the result goes back to what came in.
+    return F.rms_norm(x_BND, weight_D.shape, weight_D.to(x_BND.dtype), eps).to(x_BND.dtype)
+
+
+def layer_norm(
+    x_BND: Tensor, eps: float, weight_D: Tensor | None = None, bias_D: Tensor | None = None
+) -> Tensor:
+    """Layer norm over the last axis, computed and returned in float32.
+
+    Args:
+        x_BND: [..., D], any floating dtype.
+        eps: added to the variance.
+        weight_D, bias_D: [D] gain and offset; ``None`` for a norm without them.
+
+    Returns:
+        [..., D] float32, so that a modulation can follow without a rounding in between.
+    """
+    weight = None if weight_D is None else weight_D.float()
+    bias = None if bias_D is None else bias_D.float()
+    return F.layer_norm(x_BND.float(), x_BND.shape[-1:], weight, bias, eps)
+
+
+def modulate(x_BND: Tensor, shift_B1D: Tensor, scale_B1D: Tensor) -> Tensor:
+    """``x * (1 + scale) + shift``, the adaptive norm of diffusion transformers.
+
+    Args:
+        x_BND: [B, N, D] float32.
+        shift_B1D, scale_B1D: [B, 1, D] float32.
+
+    Returns:
+        [B, N, D] float32.
+    """
+    return (scale_B1D + 1).mul(x_BND).add(shift_B1D)
+
+
+def gated_add(x_BND: Tensor, update_BND: Tensor, gate_B1D: Tensor) -> Tensor:
+    """``x + update * gate`` in float32, rounded once to the dtype of ``x``.
+
+    Args:
+        x_BND: [B, N, D] residual stream.
+        update_BND: [B, N, D] what a sublayer returned.
+        gate_B1D: [B, 1, D] float32.
+
+    Returns:
+        [B, N, D] in the dtype of ``x_BND``.
+    """
+    return (x_BND.float() + update_BND.float() * gate_B1D).to(x_BND.dtype)

@@ -1,0 +1,55 @@
+"""attention() against its definition, and the choice of its kernel."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from flashtalk.errors import InputError
+from flashtalk.ops import attention as public_attention
+from flashtalk.ops.attention import Backend, attention, available_backends, choose_backend
+
+CPU = torch.device("cpu")
+
+
+def definition(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
+    scores = torch.einsum("bnhd,bmhd->bhnm", q_BNHD, k_BMHD) / q_BNHD.shape[-1] ** 0.5
+    return torch.einsum("bhnm,bmhd->bnhd", scores.softmax(-1), v_BMHD)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(7, 7), (12, 3), (1, 20)])
+def test_attention_is_softmax_of_scaled_products(queries: int, keys: int) -> None:
+    q = torch.randn(2, queries, 3, 16)
+    k, v = torch.randn(2, 2, keys, 3, 16)
+    out = attention(q, k, v)
+    torch.testing.assert_close(out, definition(q, k, v), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(attention(q, k, v, backend="sdpa"), out, atol=0, rtol=0)
+
+
+def test_a_cpu_has_one_kernel_and_refuses_the_others() -> None:
+    assert available_backends("cpu") == ("sdpa",)
+    q = torch.randn(1, 4, 2, 64, dtype=torch.bfloat16)
+    for backend in get_args(Backend):
+        if backend != "sdpa":
+            with pytest.raises(InputError, match=f"backend: {backend}: cannot run.*here: sdpa"):
+                attention(q, q, q, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_automatic_choice_always_fits(dtype: torch.dtype) -> None:
+    for head_dim in (8, 30, 128, 512):
+        assert choose_backend(CPU, dtype, head_dim) in available_backends(CPU)
+    assert public_attention is attention
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_every_kernel_of_a_gpu_agrees() -> None:
+    q, k, v = torch.randn(3, 2, 300, 4, 128, device="cuda", dtype=torch.bfloat16)
+    exact = definition(q.float(), k.float(), v.float())
+    names = available_backends("cuda")
+    assert choose_backend(q.device, q.dtype, 128) == names[0]
+    for backend in names:
+        out = attention(q, k, v, backend=backend)
+        torch.testing.assert_close(out.float(), exact, atol=0.02, rtol=0.02, msg=backend)
