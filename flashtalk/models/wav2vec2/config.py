@@ -1,0 +1,168 @@
+"""What a speech encoder looks like: one frozen dataclass, two presets, a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from transformers import Wav2Vec2Config
+
+from flashtalk.errors import InputError
+
+# What a published config.json may say only in one way, because nothing else is implemented.
+_FIXED: dict[str, object] = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "add_adapter": False,
+}
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """A Wav2Vec2 encoder; the field names are those of its published config.json.
+
+    The defaults are the published base model (report section 3.1: Wav2Vec2 speech features).
+
+    Args:
+        conv_dim, conv_kernel, conv_stride: channels, taps and strides of the waveform layers.
+        conv_bias: whether those layers have a bias.
+        feat_extract_norm: ``group`` normalises the first waveform layer over time, ``layer``
+            every one over channels.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: the transformer.
+        num_conv_pos_embeddings, num_conv_pos_embedding_groups: taps and groups of the
+            convolution that stands for positions.
+        do_stable_layer_norm: norms before the layers instead of after them.
+        layer_norm_eps: of every LayerNorm.
+        dropout: in training mode, of hidden states, attention and activations.
+    """
+
+    conv_dim: tuple[int, ...] = (512,) * 7
+    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    feat_extract_norm: str = "group"
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    num_conv_pos_embeddings: int = 128
+    num_conv_pos_embedding_groups: int = 16
+    do_stable_layer_norm: bool = False
+    layer_norm_eps: float = 1e-5
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        layers = len(self.conv_dim)
+        for field in ("conv_dim", "conv_kernel", "conv_stride"):
+            values = getattr(self, field)
+            if not layers or len(values) != layers or min(values) <= 0:
+                raise InputError(field, values, f"{layers or 'some'} positive numbers")
+        for field in ("hidden_size", "num_hidden_layers", "num_attention_heads",
+                      "intermediate_size", "num_conv_pos_embeddings",
+                      "num_conv_pos_embedding_groups"):  # fmt: skip
+            if getattr(self, field) <= 0:
+                raise InputError(field, getattr(self, field), "must be positive")
+        for field in ("num_attention_heads", "num_conv_pos_embedding_groups"):
+            if self.hidden_size % getattr(self, field):
+                raise InputError(field, getattr(self, field), f"must divide {self.hidden_size}")
+        if self.feat_extract_norm not in ("group", "layer"):
+            raise InputError("feat_extract_norm", self.feat_extract_norm, "group or layer")
+        if not 0 <= self.dropout < 1:
+            raise InputError("dropout", self.dropout, "in [0, 1)")
+
+    @classmethod
+    def flashtalk_14b(cls) -> AudioConfig:
+        """The published chinese-wav2vec2-base (95 M parameters)."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> AudioConfig:
+        """An encoder of half a million parameters that two CPU cores train and run."""
+        return cls(
+            conv_dim=(64,) * 7,
+            hidden_size=96,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=256,
+            num_conv_pos_embeddings=32,
+            num_conv_pos_embedding_groups=8,
+            dropout=0.05,
+        )
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples between two convolutional features (320: 20 ms at 16 kHz)."""
+        return prod(self.conv_stride)
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest waveform with one convolutional feature (400: 25 ms)."""
+        samples = 1
+        for kernel, stride in zip(reversed(self.conv_kernel), reversed(self.conv_stride),
+                                  strict=True):  # fmt: skip
+            samples = (samples - 1) * stride + kernel
+        return samples
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready dictionary; ``from_dict`` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> AudioConfig:
+        """Read the fields of a config.json, published (it has ``model_type``) or ours.
+
+        Of a published file the fields of the architecture count; those of its training do not.
+
+        Raises:
+            InputError: a field of ours is unknown, or the values describe an encoder of another
+                kind or an impossible one.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if "model_type" in values:
+            if values["model_type"] != "wav2vec2":
+                raise InputError("model_type", values["model_type"], "wav2vec2")
+            for name, only in _FIXED.items():
+                if values.get(name, only) != only:
+                    raise InputError(name, values[name], f"only {only} is implemented")
+            known.discard("dropout")
+            values = {name: value for name, value in values.items() if name in known}
+        if unknown := sorted(set(values) - known):
+            raise InputError("audio config", ", ".join(unknown), f"one of {sorted(known)}")
+        chosen = {name: _plain(value) for name, value in values.items()}
+        try:
+            return cls(**chosen)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise InputError("audio config", chosen, str(error)) from error
+
+    def to_transformers(self) -> Wav2Vec2Config:
+        """The same architecture for the transformers classes; nothing random in evaluation."""
+        return Wav2Vec2Config(
+            conv_dim=self.conv_dim,
+            conv_kernel=self.conv_kernel,
+            conv_stride=self.conv_stride,
+            conv_bias=self.conv_bias,
+            feat_extract_norm=self.feat_extract_norm,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
+            num_conv_pos_embeddings=self.num_conv_pos_embeddings,
+            num_conv_pos_embedding_groups=self.num_conv_pos_embedding_groups,
+            do_stable_layer_norm=self.do_stable_layer_norm,
+            layer_norm_eps=self.layer_norm_eps,
+            hidden_dropout=self.dropout,
+            activation_dropout=self.dropout,
+            attention_dropout=self.dropout,
+            feat_proj_dropout=0.0,
+            layerdrop=0.0,
+            # No masked training here: with both at zero the mask embedding is not built.
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
+        )
+
+
+def _plain(value: object) -> object:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return tuple(value) if is_list else value  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+"""What happens to a waveform before the speech encoder: one loudness, zero mean, unit variance.
+
+Legend: N samples.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyloudnorm
+
+from flashtalk.errors import InputError
+
+Pcm: TypeAlias = npt.NDArray[np.floating]
+
+TARGET_LUFS = -23.0
+VARIANCE_EPS = 1e-7
+PCM_HZ = 16_000
+FPS = 25
+
+# The gating block of ITU-R BS.1770-4: shorter audio has no measurable loudness.
+_BLOCK_S = 0.4
+
+
+def feature_frames(samples: int, pcm_hz: int = PCM_HZ, fps: int = FPS) -> int:
+    """Whole video frames in ``samples``: floor(seconds * fps), in exact arithmetic."""
+    return samples * fps // pcm_hz
+
+
+def integrated_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ) -> float:
+    """Gated loudness in LUFS (ITU-R BS.1770-4); ``-inf`` where there is nothing to measure.
+
+    Args:
+        pcm_N: [N] samples in [-1, 1].
+        pcm_hz: sampling rate.
+    """
+    if pcm_N.size < _BLOCK_S * pcm_hz or not np.any(pcm_N):
+        return -np.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(pyloudnorm.Meter(pcm_hz).integrated_loudness(pcm_N.astype(np.float64)))
+
+
+def match_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET_LUFS) -> Pcm:
+    """The waveform at the target loudness; as it was where its loudness cannot be measured.
+
+    Args:
+        pcm_N: [N] samples in [-1, 1]; nothing is clipped on the way out.
+        pcm_hz: sampling rate.
+        target_lufs: loudness to reach.
+    """
+    loudness = integrated_loudness(pcm_N, pcm_hz)
+    if not np.isfinite(loudness):
+        return pcm_N
+    return pcm_N * 10 ** ((target_lufs - loudness) / 20)
+
+
+def unit_variance(pcm_N: Pcm) -> npt.NDArray[np.float32]:
+    """Zero mean and unit (population) variance over the whole array, silence staying silent."""
+    centred = pcm_N.astype(np.float64) - pcm_N.mean(dtype=np.float64)
+    scaled: npt.NDArray[np.float32] = (centred / np.sqrt(centred.var() + VARIANCE_EPS)).astype(
+        np.float32
+    )
+    return scaled
+
+
+def prepare_pcm(pcm_N: Pcm, pcm_hz: int = PCM_HZ) -> npt.NDArray[np.float32]:
+    """Loudness to -23 LUFS, then unit variance: what ``Wav2Vec2Features`` takes.
+
+    Args:
+        pcm_N: [N] samples in [-1, 1], the whole 8 s window in streaming.
+        pcm_hz: sampling rate.
+
+    Raises:
+        InputError: not one-dimensional, empty, or with values that are not finite.
+    """
+    if pcm_N.ndim != 1 or not pcm_N.size:
+        raise InputError("pcm", list(pcm_N.shape), "one channel of samples")
+    if not np.isfinite(pcm_N).all():
+        raise InputError("pcm", "NaN or infinite samples", "finite samples")
+    return unit_variance(match_loudness(pcm_N, pcm_hz))

@@ -1,0 +1,88 @@
+"""Speech features at the video's frame rate: transformers' Wav2Vec2 behind a thin adapter.
+
+Legend: B batch, N samples (16 kHz), S convolutional steps (50 Hz), T video frames (25 Hz),
+C convolutional channels, L transformer layers, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Wav2Vec2Model
+
+from flashtalk.errors import InputError
+from flashtalk.models.wav2vec2.config import AudioConfig
+
+
+class Wav2Vec2Features(nn.Module):
+    """All hidden states of a Wav2Vec2 encoder whose transformer runs at the video's frame rate.
+
+    The waveform layers run at their own 50 Hz; their output is interpolated to the frames
+    *before* the transformer, which is how the report's DiT was trained (section 3.1). Parameter
+    names are those of transformers' ``Wav2Vec2Model``.
+
+    Args:
+        config: the architecture.
+    """
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.config = config
+        # Only these three parts are kept: their loops are run here, because the whole model
+        # has no place between convolutions and projection, and stacks no hidden states.
+        whole = Wav2Vec2Model(config.to_transformers())
+        self.feature_extractor = whole.feature_extractor
+        self.feature_projection = whole.feature_projection
+        self.encoder = whole.encoder
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights, in which the features are computed."""
+        return self.feature_projection.projection.weight.dtype
+
+    def forward(self, pcm_BN: Tensor, frames: int) -> Tensor:
+        """Features of ``frames`` video frames spread over the whole waveform.
+
+        Args:
+            pcm_BN: [B, N] float waveforms, loudness-normalised and of unit variance
+                (``loudness.py``), all of one length.
+            frames: T, for a window of whole frames ``feature_frames(N)``.
+
+        Returns:
+            [B, T, L, D] float32: the outputs of layers 1..L; the embedding below them is left out.
+
+        Raises:
+            InputError: the waveform is too short for one feature, or ``frames`` is not positive.
+        """
+        if pcm_BN.ndim != 2 or pcm_BN.shape[1] < self.config.min_samples:
+            limit = f"[batch, at least {self.config.min_samples} samples]"
+            raise InputError("pcm", list(pcm_BN.shape), limit)
+        if frames < 1:
+            raise InputError("frames", frames, "at least 1")
+        conv_BCS = self.convolve(pcm_BN.to(self.dtype))
+        conv_BCT = F.interpolate(conv_BCS, size=frames, mode="linear", align_corners=True)
+        return self.transform(conv_BCT.transpose(1, 2)).float()
+
+    def convolve(self, pcm_BN: Tensor) -> Tensor:
+        """Convolutional features [B, C, S] of waveforms [B, N], one per 20 ms."""
+        hidden = pcm_BN[:, None]
+        for layer in self.feature_extractor.conv_layers:
+            hidden = layer(hidden)
+        return hidden
+
+    def transform(self, conv_BTC: Tensor) -> Tensor:
+        """Hidden states [B, T, L, D] of convolutional features [B, T, C] at the frame rate."""
+        hidden_BTD, _ = self.feature_projection(conv_BTC)
+        hidden_BTD = hidden_BTD + self.encoder.pos_conv_embed(hidden_BTD)
+        pre_norm = self.config.do_stable_layer_norm
+        if not pre_norm:
+            hidden_BTD = self.encoder.layer_norm(hidden_BTD)
+        hidden_BTD = self.encoder.dropout(hidden_BTD)
+        states = []
+        for layer in self.encoder.layers:
+            hidden_BTD = layer(hidden_BTD)
+            states.append(hidden_BTD)
+        if pre_norm:
+            states[-1] = self.encoder.layer_norm(hidden_BTD)
+        return torch.stack(states, dim=2)
