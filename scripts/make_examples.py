@@ -33,7 +33,8 @@ def portrait() -> npt.NDArray[np.uint8]:
     """The example person with closed lips, uint8 ``[512, 512, 3]``."""
     # Every utterance starts with a short silence: its first frame is a person at rest.
     person = make_utterance(PERSON, PERSON.count - 1)
-    return person.render(0, 1, (PORTRAIT_PX, PORTRAIT_PX))[0]
+    frame: npt.NDArray[np.uint8] = person.render(0, 1, (PORTRAIT_PX, PORTRAIT_PX))[0]
+    return frame
 
 
 def speech() -> npt.NDArray[np.int16]:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.make_examples import PCM_HZ, PEAK, portrait
+from scripts.make_examples import PEAK, portrait
+
+PCM_HZ = 16_000
 
 
 @pytest.mark.slow
