@@ -16,7 +16,7 @@ Video = NDArray[np.uint8]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-PSNR_CAP_DB = 99.0  # of equal pictures, whose true value is infinite
+PSNR_CAP_DB = 60.0  # rounding to 8 bits alone costs this much; equal pictures have no finite PSNR
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # sRGB (D65) to XYZ divided by the white point, IEC 61966-2-1 and CIE 1976.
 _TO_XYZ = np.array(

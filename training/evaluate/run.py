@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +33,21 @@ from training.evaluate.summary import (
 )
 
 
-class Performer(Protocol):
-    """Whatever can be evaluated: a pipeline, or a stand-in in a test."""
+class RoundTrip(Protocol):
+    """What every evaluation needs: the VAE."""
+
+    def through_codec(self, video_THWC: Video) -> Video:
+        """The video encoded and decoded chunk by chunk, as long as it was."""
+
+
+@runtime_checkable
+class Performer(RoundTrip, Protocol):
+    """A whole pipeline, or a stand-in for one in a test."""
 
     def perform(
         self, portrait_HWC: Image, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
     ) -> Video:
         """A video [T, H, W, 3] of the portrait speaking, one frame per 640 samples."""
-
-    def through_codec(self, video_THWC: Video) -> Video:
-        """The video encoded and decoded chunk by chunk, as long as it was."""
 
 
 class Clips(Protocol):
@@ -67,9 +72,12 @@ class Plan:
 
 
 def evaluate(
-    performer: Performer, plan: Plan, probes: Probes, out: Path, *, show_progress: bool = True
+    performer: RoundTrip, plan: Plan, probes: Probes, out: Path, *, show_progress: bool = True
 ) -> Report:
-    """Run the plan; pictures, ``report.json`` and ``report.md`` go to ``out`` (made if missing)."""
+    """Run the plan; pictures, ``report.json`` and ``report.md`` go to ``out`` (made if missing).
+
+    A ``performer`` that has no ``perform`` is a VAE alone: only the truth rows are filled.
+    """
     out.mkdir(parents=True, exist_ok=True)
     new_frames, fps = plan.spec.new_frames, plan.spec.fps
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -96,23 +104,19 @@ def evaluate(
 
 
 def _short_rows(
-    performer: Performer, plan: Plan, probes: Probes, out: Path, progress: Progress
+    performer: RoundTrip, plan: Plan, probes: Probes, out: Path, progress: Progress
 ) -> dict[str, list[Reading]]:
     rows: dict[str, list[Reading]] = {TRUTH: [], VAE: [], GENERATED: [], WRONG: []}
     count = len(plan.short)
     for index in progress.track(range(count), description="short clips"):
         clip = plan.short[index]
         videos = {TRUTH: clip.frames_THWC, VAE: performer.through_codec(clip.frames_THWC)}
-        start_s = time.perf_counter()
-        videos[GENERATED] = performer.perform(
-            clip.portrait_HWC, clip.pcm_N, prompt=clip.caption, seed=plan.seed + index
-        )
-        wall_s = time.perf_counter() - start_s
-        if count > 1 and index < plan.wrong_audio:
-            foreign_N = plan.short[(index + 1) % count].pcm_N
-            videos[WRONG] = performer.perform(
-                clip.portrait_HWC, foreign_N, prompt=clip.caption, seed=plan.seed + index
-            )
+        wall_s = float("nan")
+        if isinstance(performer, Performer):
+            videos[GENERATED], wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
+            if count > 1 and index < plan.wrong_audio:
+                foreign_N = plan.short[(index + 1) % count].pcm_N
+                videos[WRONG], _ = _timed(performer, clip, foreign_N, plan.seed + index)
         for name, video_THWC in videos.items():
             spent_s = wall_s if name == GENERATED else float("nan")
             rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s))
@@ -122,26 +126,32 @@ def _short_rows(
 
 
 def _long_rows(
-    performer: Performer, plan: Plan, probes: Probes, out: Path, progress: Progress
+    performer: RoundTrip, plan: Plan, probes: Probes, out: Path, progress: Progress
 ) -> dict[str, list[Reading]]:
     rows: dict[str, list[Reading]] = {TRUTH: [], VAE: [], GENERATED: []}
     for index in progress.track(range(len(plan.long)), description="long streams"):
         clip = plan.long[index]
-        start_s = time.perf_counter()
-        generated = performer.perform(
-            clip.portrait_HWC, clip.pcm_N, prompt=clip.caption, seed=plan.seed + index
-        )
-        wall_s = time.perf_counter() - start_s
-        through = performer.through_codec(clip.frames_THWC)
-        for name, video_THWC in ((TRUTH, clip.frames_THWC), (VAE, through), (GENERATED, generated)):
+        videos = {TRUTH: clip.frames_THWC, VAE: performer.through_codec(clip.frames_THWC)}
+        wall_s = float("nan")
+        if isinstance(performer, Performer):
+            videos[GENERATED], wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
+        for name, video_THWC in videos.items():
             spent_s = wall_s if name == GENERATED else float("nan")
             rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s))
         if index < plan.pictures:
-            videos = {TRUTH: clip.frames_THWC, VAE: through, GENERATED: generated}
             shortest = min(len(video) for video in videos.values())
             contact_sheet(out / f"long-{index}.png", videos, step_frames=max(1, shortest // 12),
                           zoom=_zoom(clip), fps=plan.spec.fps)  # fmt: skip
     return rows
+
+
+def _timed(
+    performer: Performer, clip: Clip, pcm_N: NDArray[np.float32], seed: int
+) -> tuple[Video, float]:
+    """The performed video and the seconds it took."""
+    start_s = time.perf_counter()
+    video_THWC = performer.perform(clip.portrait_HWC, pcm_N, prompt=clip.caption, seed=seed)
+    return video_THWC, time.perf_counter() - start_s
 
 
 def _draw(
@@ -158,6 +168,8 @@ def _draw(
         {name: track_T[:shortest] for name, track_T in openness.items()},
         title=f"{clip.name}: {clip.caption}", silent_T=clip.silent_T[:shortest], fps=fps,
     )  # fmt: skip
+    if GENERATED not in videos:
+        return
     gif(out / f"generated-{index}.gif", videos[GENERATED], fps=fps, zoom=zoom)
     pair = side_by_side([videos[TRUTH], videos[GENERATED]])
     gif(out / f"truth-generated-{index}.gif", pair, fps=fps, zoom=zoom)

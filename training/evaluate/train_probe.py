@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from training.data.synthtalk.identity import IDENTITY_COLUMNS, PERSON_COLUMNS
+from training.data.synthtalk.renderer import RENDERER_VERSION
 from training.evaluate.canvas import MOUTH_CROP_PX, mouth_crops
 from training.evaluate.lips import pearson
 from training.evaluate.probe_data import ProbeFrames, jittered, render_pool, worn
@@ -40,7 +42,7 @@ class ProbeRecipe:
     identities: int = 3000
     frames_each: int = 12
     held_out_identities: int = 200
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 128
     learning_rate: float = 2e-3
     seed: int = 0
@@ -53,8 +55,6 @@ class ProbeRecipe:
 
 def person_names() -> tuple[str, ...]:
     """The identity columns that describe the person (the background is measured by PSNR)."""
-    from training.data.synthtalk.identity import IDENTITY_COLUMNS, PERSON_COLUMNS
-
     return tuple(IDENTITY_COLUMNS[:PERSON_COLUMNS])
 
 
@@ -138,8 +138,9 @@ SynthTalk video. They measure generated video in `python -m training.evaluate` (
 and are no part of generating it. They know the procedural faces only.
 
 - made by: `python -m training.evaluate.train_probe`, {minutes:.0f} minutes on 2 CPU cores
-- data: {recipe.identities} identities x {recipe.frames_each} unrelated frames, rendered at 64x64,
-  half of them blurred, noisy and recoloured; no identity of any data set split
+- data: {recipe.identities} identities x {recipe.frames_each} unrelated frames rendered at 64x64
+  (renderer version {RENDERER_VERSION}), half of them blurred, noisy and recoloured; no identity
+  of any data set split
 - training: {recipe.steps} steps of {recipe.batch} frames for each probe, seed {recipe.seed}
 - size: {megabytes:.1f} MB, half precision; other frame sizes are resized to 64x64
 

@@ -2,10 +2,11 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from rich.console import Console
 
 from training.evaluate.pictures import contact_sheet, drift_plot, gif, lip_plot, side_by_side
@@ -27,7 +28,7 @@ def report() -> Report:
     return Report((table,), targets, {"seed": 3}, {"bg": {"generated": [30.0, math.inf]}})
 
 
-def test_json_is_strict_and_complete(report: Report):
+def test_json_is_strict_and_complete(report: Report) -> None:
     def reject(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
@@ -38,7 +39,7 @@ def test_json_is_strict_and_complete(report: Report):
     assert document["settings"] == {"seed": 3}
 
 
-def test_markdown_has_one_cell_per_column(report: Report):
+def test_markdown_has_one_cell_per_column(report: Report) -> None:
     lines = [line for line in report.to_markdown().splitlines() if line.startswith("|")]
     assert lines[0] == "|  | LipCorr | fps |"
     assert lines[2] == "| truth | 0.99 |  |"
@@ -48,7 +49,7 @@ def test_markdown_has_one_cell_per_column(report: Report):
     assert "| dynamic ratio | n/a | 0.5 .. 1.5 | missed |" in lines
 
 
-def test_terminal_shows_rows_and_verdicts(report: Report):
+def test_terminal_shows_rows_and_verdicts(report: Report) -> None:
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     report.print(console)
     text = console.export_text()
@@ -56,13 +57,13 @@ def test_terminal_shows_rows_and_verdicts(report: Report):
     assert text.count("missed") == 2
 
 
-def test_written_files_hold_both_forms(report: Report, tmp_path):
+def test_written_files_hold_both_forms(report: Report, tmp_path: Path) -> None:
     report.write(tmp_path)
     assert (tmp_path / "report.json").read_text() == report.to_json()
     assert (tmp_path / "report.md").read_text() == report.to_markdown()
 
 
-def test_contact_sheet_shows_the_asked_frames(tmp_path):
+def test_contact_sheet_shows_the_asked_frames(tmp_path: Path) -> None:
     ramp = np.arange(40, dtype=np.uint8)[:, None, None, None]
     video = np.broadcast_to(ramp * 5, (40, 16, 16, 3)).copy()
     contact_sheet(
@@ -76,7 +77,7 @@ def test_contact_sheet_shows_the_asked_frames(tmp_path):
     assert (32 * 5,) * 3 not in colours
 
 
-def test_contact_sheet_stops_at_the_shortest_video(tmp_path):
+def test_contact_sheet_stops_at_the_shortest_video(tmp_path: Path) -> None:
     short, long = np.zeros((5, 8, 8, 3), np.uint8), np.zeros((50, 8, 8, 3), np.uint8)
     contact_sheet(tmp_path / "short.png", {"a": short, "b": long}, columns=10)
     contact_sheet(tmp_path / "long.png", {"a": long, "b": long}, columns=10)
@@ -84,20 +85,17 @@ def test_contact_sheet_stops_at_the_shortest_video(tmp_path):
     assert widths[0] < widths[1]
 
 
-def test_gif_plays_at_the_videos_speed(tmp_path):
+def test_gif_plays_at_the_videos_speed(tmp_path: Path) -> None:
     video = np.random.default_rng(0).integers(0, 255, (25, 16, 16, 3), np.uint8)
     size = gif(tmp_path / "v.gif", video, every=2)
     with Image.open(tmp_path / "v.gif") as made:
-        durations = []
-        for page in range(made.n_frames):
-            made.seek(page)
-            durations.append(made.info["duration"])
+        durations = [page.info["duration"] for page in ImageSequence.Iterator(made)]
         assert made.size == (32, 32)
     assert size == (tmp_path / "v.gif").stat().st_size
     assert sum(durations) == pytest.approx(1000, abs=80)
 
 
-def test_static_background_makes_a_small_gif(tmp_path):
+def test_static_background_makes_a_small_gif(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (50, 32, 32, 3), np.uint8)
     still = np.repeat(noise[:1], 50, axis=0)
@@ -105,7 +103,7 @@ def test_static_background_makes_a_small_gif(tmp_path):
     assert gif(tmp_path / "s.gif", still) < 0.3 * gif(tmp_path / "n.gif", noise)
 
 
-def test_side_by_side_keeps_both(tmp_path):
+def test_side_by_side_keeps_both(tmp_path: Path) -> None:
     a, b = np.zeros((4, 8, 8, 3), np.uint8), np.full((6, 8, 8, 3), 9, np.uint8)
     joined = side_by_side([a, b], gap_px=2)
     assert joined.shape == (4, 8, 18, 3)
@@ -113,7 +111,7 @@ def test_side_by_side_keeps_both(tmp_path):
     assert (joined[:, :, 10:] == 9).all()
 
 
-def test_plots_are_pictures(tmp_path):
+def test_plots_are_pictures(tmp_path: Path) -> None:
     t = np.linspace(0, 1, 50)
     lip_plot(tmp_path / "l.png", t, {"x": t, "y": 1 - t}, title="t", silent_T=t < 0.2)
     drift_plot(

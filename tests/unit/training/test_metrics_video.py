@@ -34,20 +34,20 @@ def moving_disc(frames: int = 4 * CHUNK, size: int = 32, seed: int = 0) -> np.nd
     t = np.arange(frames)[:, None, None] + 37 * seed
     centre_x, centre_y = 16 + 6 * np.sin(t / 9), 16 + 5 * np.cos(t / 7)
     weight = np.clip(6 - np.hypot(x - centre_x, y - centre_y), 0, 1)[..., None]
-    return (texture * (1 - weight) + 220 * weight).astype(np.uint8)
+    return np.asarray(texture * (1 - weight) + 220 * weight, np.uint8)
 
 
 def blurred(video: np.ndarray, sigma: float = 1.5) -> np.ndarray:
-    return gaussian_filter(video.astype(np.float32), (0, sigma, sigma, 0)).astype(np.uint8)
+    return np.asarray(gaussian_filter(video.astype(np.float32), (0, sigma, sigma, 0)), np.uint8)
 
 
-def test_psnr_of_a_known_error():
+def test_psnr_of_a_known_error() -> None:
     video = np.full((3, 8, 8, 3), 100, np.uint8)
     assert psnr_db(video, video) == PSNR_CAP_DB
     assert psnr_db(video + np.uint8(10), video) == pytest.approx(28.13, abs=0.01)
 
 
-def test_psnr_sees_only_the_mask():
+def test_psnr_sees_only_the_mask() -> None:
     video = moving_disc(8)
     broken = video.copy()
     broken[:, :4] = 0
@@ -59,7 +59,7 @@ def test_psnr_sees_only_the_mask():
     assert np.isnan(psnr_db(video, video, np.zeros((32, 32), bool)))
 
 
-def test_psnr_per_frame_finds_where_a_still_background_drifts():
+def test_psnr_per_frame_finds_where_a_still_background_drifts() -> None:
     video = np.repeat(moving_disc(1), 20, axis=0)
     drifted = (video + np.arange(20, dtype=np.uint8)[:, None, None, None]).astype(np.uint8)
     curve = psnr_per_frame_db(drifted, video[0], np.ones((32, 32), bool))
@@ -67,17 +67,17 @@ def test_psnr_per_frame_finds_where_a_still_background_drifts():
     assert (np.diff(curve) < 0).all()
 
 
-def test_shapes_must_agree():
+def test_shapes_must_agree() -> None:
     with pytest.raises(InputError, match="video"):
         psnr_db(np.zeros((2, 8, 8, 3), np.uint8), np.zeros((3, 8, 8, 3), np.uint8))
 
 
-def test_blur_lowers_sharpness():
+def test_blur_lowers_sharpness() -> None:
     video = moving_disc(8)
     assert sharpness(blurred(video)).mean() < 0.6 * sharpness(video).mean()
 
 
-def test_lab_agrees_with_an_independent_implementation():
+def test_lab_agrees_with_an_independent_implementation() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     to_lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
@@ -92,7 +92,7 @@ def test_lab_agrees_with_an_independent_implementation():
     np.testing.assert_allclose(grey, [53.59, 0, 0], atol=0.05)
 
 
-def test_colour_error_sees_a_cast_but_not_movement_or_blur():
+def test_colour_error_sees_a_cast_but_not_movement_or_blur() -> None:
     video = moving_disc(12)
     still = colour_error(video, video[0])
     cast = video.copy()
@@ -102,7 +102,7 @@ def test_colour_error_sees_a_cast_but_not_movement_or_blur():
     assert colour_error(cast, video[0]).min() > 5
 
 
-def test_colour_error_can_be_restricted_to_the_background():
+def test_colour_error_can_be_restricted_to_the_background() -> None:
     video = np.full((4, 8, 8, 3), 90, np.uint8)
     video[:, 4:, :, 0] = 200
     mask = np.zeros((8, 8), bool)
@@ -112,7 +112,7 @@ def test_colour_error_can_be_restricted_to_the_background():
     assert colour_error(video, reference).min() > 10
 
 
-def test_border_ratio_is_one_for_smooth_video_and_grows_with_jumps():
+def test_border_ratio_is_one_for_smooth_video_and_grows_with_jumps() -> None:
     videos = [moving_disc(seed=seed) for seed in range(10)]
     smooth = border_ratio(map(frame_change, videos), chunk_frames=CHUNK)
     assert smooth == pytest.approx(1.0, abs=0.25)
@@ -121,7 +121,7 @@ def test_border_ratio_is_one_for_smooth_video_and_grows_with_jumps():
     assert border_ratio(map(frame_change, videos), chunk_frames=CHUNK) > 3
 
 
-def test_border_ratio_places_borders_before_each_new_chunk():
+def test_border_ratio_places_borders_before_each_new_chunk() -> None:
     video = np.zeros((3 * CHUNK, 4, 4, 3), np.uint8)
     video[::2] = 10  # every step is 10 ...
     video[CHUNK:] += 50  # ... but this border is +40 or +60
@@ -131,12 +131,12 @@ def test_border_ratio_places_borders_before_each_new_chunk():
     assert border_ratio([change], chunk_frames=CHUNK) > 2
 
 
-def test_border_ratio_needs_borders_and_movement():
+def test_border_ratio_needs_borders_and_movement() -> None:
     assert np.isnan(border_ratio([np.zeros(3 * CHUNK)], chunk_frames=CHUNK))
     assert np.isnan(border_ratio([frame_change(moving_disc(CHUNK))], chunk_frames=CHUNK))
 
 
-def test_dynamic_ratio_of_truth_frozen_and_half_amplitude():
+def test_dynamic_ratio_of_truth_frozen_and_half_amplitude() -> None:
     rng = np.random.default_rng(0)
     truth = [rng.normal(size=(200, 3)) for _ in range(4)]
     assert dynamic_ratio(truth, truth) == pytest.approx(1.0)
@@ -144,14 +144,14 @@ def test_dynamic_ratio_of_truth_frozen_and_half_amplitude():
     assert dynamic_ratio([0.5 * t for t in truth], truth) == pytest.approx(0.25)
 
 
-def test_dynamic_ratio_is_not_fooled_by_different_people():
+def test_dynamic_ratio_is_not_fooled_by_different_people() -> None:
     rng = np.random.default_rng(1)
     truth = [rng.normal(size=200) for _ in range(4)]
     frozen_strangers = [np.full(200, float(k)) for k in range(4)]
     assert dynamic_ratio(frozen_strangers, truth) == 0.0
 
 
-def test_dynamic_ratio_weighs_every_parameter_alike():
+def test_dynamic_ratio_weighs_every_parameter_alike() -> None:
     rng = np.random.default_rng(2)
     truth = [rng.normal(size=(300, 2)) * [1.0, 100.0]]
     half_dead = [truth[0] * [0.0, 1.0]]
@@ -162,7 +162,7 @@ def test_dynamic_ratio_weighs_every_parameter_alike():
         dynamic_ratio([], truth)
 
 
-def test_identity_distance_separates_same_from_stranger():
+def test_identity_distance_separates_same_from_stranger() -> None:
     rng = np.random.default_rng(3)
     me, stranger = rng.normal(size=(2, 64))
     same = identity_distance(me + rng.normal(0, 0.1, (50, 64)), me)
@@ -171,7 +171,7 @@ def test_identity_distance_separates_same_from_stranger():
     assert other.min() > 1.0
 
 
-def test_drift_slope_is_per_chunk_and_ignores_the_start():
+def test_drift_slope_is_per_chunk_and_ignores_the_start() -> None:
     steady = np.full(10 * CHUNK, 30.0)
     steady[: 2 * CHUNK] = 40.0  # the portrait's own quality, left in the first chunks
     assert drift_per_chunk(steady, chunk_frames=CHUNK) == pytest.approx(0.0, abs=1e-9)
@@ -180,6 +180,6 @@ def test_drift_slope_is_per_chunk_and_ignores_the_start():
     assert np.isnan(drift_per_chunk(falling[: 4 * CHUNK], chunk_frames=CHUNK))
 
 
-def test_per_chunk_drops_a_short_rest():
+def test_per_chunk_drops_a_short_rest() -> None:
     assert per_chunk(np.ones(2 * CHUNK + 10), chunk_frames=CHUNK).tolist() == [1.0, 1.0]
     assert len(per_chunk(np.ones(2 * CHUNK + 20), chunk_frames=CHUNK)) == 3

@@ -1,0 +1,199 @@
+"""The whole evaluation tells an ideal performer from late, frozen, deaf and drifting ones."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+from scipy.ndimage import gaussian_filter
+
+from flashtalk.errors import InputError
+from training.data.synthtalk.renderer import render
+from training.data.synthtalk.tracks import TRACK_INDEX
+from training.evaluate.fidelity import PSNR_CAP_DB
+from training.evaluate.held_out import ClipSet, open_clips
+from training.evaluate.probes import Probes
+from training.evaluate.report import Report
+from training.evaluate.run import Plan, evaluate
+from training.evaluate.summary import GENERATED, TRUTH, VAE, WRONG
+
+SIZE = (64, 64)
+Spoil = Callable[[np.ndarray], np.ndarray]
+
+
+class Puppeteer:
+    """Renders the person of the portrait with the mouth that belongs to the speech, then spoils it.
+
+    ``through_codec`` is a mild blur.
+    """
+
+    def __init__(self, *sets: ClipSet, spoil: Spoil = lambda video: video) -> None:
+        self.people: dict[bytes, np.ndarray] = {}
+        self.mouths: dict[bytes, np.ndarray] = {}
+        self.spoil = spoil
+        for clips in sets:
+            for index in range(len(clips)):
+                frames = round(clips.seconds * 25)
+                clip = clips.data.clip(index, 0, frames)
+                self.people[clip.frames[0].tobytes()] = clips.data.identity(index)
+                self.mouths[clip.pcm_16k.tobytes()] = clip.tracks
+
+    def perform(
+        self, portrait_HWC: np.ndarray, pcm_N: np.ndarray, *, prompt: str, seed: int
+    ) -> np.ndarray:
+        identity = self.people[np.ascontiguousarray(portrait_HWC).tobytes()]
+        return self.spoil(render(identity, self.mouths[pcm_N.tobytes()], SIZE))
+
+    def through_codec(self, video_THWC: np.ndarray) -> np.ndarray:
+        return np.asarray(gaussian_filter(video_THWC, (0, 0.4, 0.4, 0)), np.uint8)
+
+
+def late(video: np.ndarray) -> np.ndarray:
+    return np.concatenate([video[:1].repeat(3, 0), video[:-3]])
+
+
+def frozen(video: np.ndarray) -> np.ndarray:
+    return video[:1].repeat(len(video), 0)
+
+
+def darkening(video: np.ndarray) -> np.ndarray:
+    """A cast that grows as a long stream does its worst: 40 levels of red lost at the end."""
+    loss = np.linspace(0, 40, len(video))[:, None, None]
+    spoilt = video.astype(np.float32)
+    spoilt[..., 0] -= loss
+    return spoilt.clip(0, 255).astype(np.uint8)
+
+
+def stepping(video: np.ndarray) -> np.ndarray:
+    """Every chunk of 28 frames brighter or darker than the one before it."""
+    sign = np.where(np.arange(len(video)) // 28 % 2, 4, -4)[:, None, None, None]
+    return (video.astype(np.int16) + sign).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    root = tmp_path_factory.mktemp("short")
+    return open_clips([], root, split="test", count=4, seconds=5.0, size_hw=SIZE)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    root = tmp_path_factory.mktemp("long")
+    return open_clips([], root, split="test", count=2, seconds=30.0, size_hw=SIZE)
+
+
+@pytest.fixture(scope="module")
+def probes() -> Probes:
+    return Probes.load()
+
+
+def run(short: ClipSet, probes: Probes, out: Path, spoil: Spoil | None = None) -> Report:
+    performer = Puppeteer(short, spoil=spoil or (lambda video: video))
+    return evaluate(performer, Plan(short, pictures=0), probes, out, show_progress=False)
+
+
+@pytest.mark.slow
+def test_ideal_performer_meets_every_target_and_is_drawn(
+    short: ClipSet, long: ClipSet, probes: Probes, tmp_path: Path
+) -> None:
+    report = evaluate(
+        Puppeteer(short, long), Plan(short, long, pictures=1, settings={"seed": 0}), probes,
+        tmp_path / "new" / "out", show_progress=False,
+    )  # fmt: skip
+    rows = report.tables[0].rows
+    assert list(rows) == [TRUTH, VAE, GENERATED, WRONG]
+    assert rows[TRUTH]["lip_corr"] > 0.95
+    assert rows[GENERATED]["lip_corr"] == pytest.approx(rows[TRUTH]["lip_corr"], abs=0.02)
+    assert rows[VAE]["lip_corr"] > 0.9
+    assert rows[TRUTH]["silence_closed"] > 0.9
+    assert abs(rows[WRONG]["lip_corr"]) < 0.3
+    # Few clips: one foreign clip may correlate by chance, everything else must be right.
+    missed = {target.name for target in report.targets if not target.met}
+    assert missed <= {"wrong audio, |LipCorr|"}
+    stream = report.tables[1].rows
+    assert stream[TRUTH]["identified_last"] == 1.0
+    assert stream[TRUTH]["background_db_last"] == pytest.approx(PSNR_CAP_DB)
+
+    out = tmp_path / "new" / "out"
+    document = json.loads((out / "report.json").read_text())
+    assert set(document["tables"]) == {"Short clips", "Long streams"}
+    assert len(document["curves"]["identity"][GENERATED]) == 27
+    assert "| generated |" in (out / "report.md").read_text()
+    for name in ("sheet-0.png", "lips-0.png", "drift.png", "long-0.png"):
+        assert np.asarray(Image.open(out / name)).std() > 10
+    for name in ("generated-0.gif", "truth-generated-0.gif"):
+        assert sum(1 for _ in ImageSequence.Iterator(Image.open(out / name))) > 40
+    assert not (out / "sheet-1.png").exists()
+
+
+def test_late_video_has_its_lag(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
+    row = run(short, probes, tmp_path, late).tables[0].rows[GENERATED]
+    assert row["lip_lag_frames"] == 3
+    assert row["lip_corr"] < 0.75
+
+
+def test_frozen_video_is_not_taken_for_a_good_one(
+    short: ClipSet, probes: Probes, tmp_path: Path
+) -> None:
+    report = run(short, probes, tmp_path, frozen)
+    row = report.tables[0].rows[GENERATED]
+    assert abs(row["lip_corr"]) < 0.2
+    assert max(row[f"{part}_dynamic"] for part in ("mouth", "head", "hands")) < 0.05
+    assert {"LipCorr", "dynamic ratio, head"} <= {t.name for t in report.targets if not t.met}
+
+
+def test_steps_between_chunks_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
+    report = run(short, probes, tmp_path, stepping)
+    assert report.tables[0].rows[GENERATED]["border_vs_vae"] > 2
+
+
+@pytest.mark.slow
+def test_drifting_stream_is_seen(
+    short: ClipSet, long: ClipSet, probes: Probes, tmp_path: Path
+) -> None:
+    performer = Puppeteer(short, long, spoil=darkening)
+    plan = Plan(short, long, wrong_audio=0, pictures=0)
+    report = evaluate(performer, plan, probes, tmp_path, show_progress=False)
+    truth, drifting = (report.tables[1].rows[name] for name in (TRUTH, GENERATED))
+    assert abs(truth["colour_slope"]) < 0.01
+    assert drifting["colour_slope"] > 0.2
+    assert drifting["background_db_slope"] < -0.2
+    assert drifting["identity_last"] > truth["identity_last"] + 0.1
+    assert WRONG not in report.tables[0].rows
+
+
+def test_clips_know_their_silences_and_backgrounds(short: ClipSet) -> None:
+    for index in range(len(short)):
+        clip = short[index]
+        assert clip.frames_THWC.shape == (125, 64, 64, 3)
+        assert clip.pcm_N.shape == (125 * 640,)
+        still = clip.frames_THWC[:, clip.background_HW]
+        assert (still == still[:1]).all()
+        assert 0.05 < clip.background_HW.mean() < 0.7
+        moving = clip.frames_THWC.astype(np.int16).std(axis=0).mean(-1) > 1
+        assert not (moving & clip.background_HW).any()
+        opened = clip.tracks_TK[:, TRACK_INDEX["openness"]]
+        assert opened[~clip.silent_T].mean() > opened[clip.silent_T].mean() + 0.1
+
+
+def test_only_held_out_data_is_accepted(tmp_path: Path) -> None:
+    train = open_clips([], tmp_path, split="train", count=1, seconds=2.0, size_hw=SIZE)
+    folder = next(tmp_path.iterdir())
+    assert len(train) == 1
+    with pytest.raises(InputError, match="held-out"):
+        open_clips([folder], tmp_path, split="val", count=1, seconds=2.0, size_hw=SIZE)
+
+
+def test_existing_caches_are_used_and_cut(tmp_path: Path) -> None:
+    built = open_clips([], tmp_path / "a", split="val", count=2, seconds=2.0, size_hw=SIZE)
+    folder = next((tmp_path / "a").iterdir())
+    cut = open_clips([folder], tmp_path / "b", split="test", count=9, seconds=1.0, size_hw=SIZE)
+    assert len(cut) == 2
+    assert (cut[1].frames_THWC == built[1].frames_THWC[:25]).all()
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(InputError, match="seconds"):
+        ClipSet(built.data, 1, 3.0)
+    with pytest.raises(InputError, match="count"):
+        ClipSet(built.data, 5, 2.0)

@@ -1,0 +1,121 @@
+"""``python -m training.evaluate --weights DIR``: table and pictures of docs/evaluation.md."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from flashtalk.errors import FlashTalkError, InputError
+from training.evaluate.held_out import ClipSet, open_clips
+from training.evaluate.performer import open_vae
+from training.evaluate.probes import DEFAULT_PROBES, Probes
+from training.evaluate.run import Clips, Plan, RoundTrip, evaluate
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How many clips of how many seconds."""
+
+    short: int
+    short_seconds: float
+    long: int
+    long_seconds: float
+    wrong_audio: int
+    pictures: int
+
+
+FULL = Amount(32, 8.0, 8, 60.0, wrong_audio=8, pictures=3)
+QUICK = Amount(4, 5.0, 0, 60.0, wrong_audio=1, pictures=1)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; counts that are not given come from FULL or, with --quick, QUICK."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--vae-only", action="store_true",
+                        help="the folder holds a VAE; fill the truth rows only")  # fmt: skip
+    parser.add_argument("--preset", default="tiny", help="architecture of the weights")
+    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder to write")
+    parser.add_argument("--data", type=Path, action="append", default=[],
+                        help="a SynthTalk cache to use; may be given again")  # fmt: skip
+    parser.add_argument("--cache", type=Path, default=Path(".cache/synthtalk"),
+                        help="where caches are built that --data does not hold")  # fmt: skip
+    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--size", default="64x64", help="WIDTHxHEIGHT of data that is built")
+    parser.add_argument("--quick", action="store_true", help="4 clips of 5 s, no long streams")
+    parser.add_argument("--short", type=int, help="short clips")
+    parser.add_argument("--short-seconds", type=float)
+    parser.add_argument("--long", type=int, help="long streams; 0 leaves them out")
+    parser.add_argument("--long-seconds", type=float)
+    parser.add_argument("--wrong-audio", type=int, help="clips performed with foreign speech too")
+    parser.add_argument("--pictures", type=int, help="clips of each kind to draw")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--probes", type=Path, default=DEFAULT_PROBES)
+    parsed = parser.parse_args(arguments)
+    for name, count in vars(QUICK if parsed.quick else FULL).items():
+        if getattr(parsed, name) is None:
+            setattr(parsed, name, count)
+    return parsed
+
+
+def size_hw(text: str) -> tuple[int, int]:
+    """``"96x64"`` (width x height) -> (64, 96)."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() for side in sides):
+        raise InputError("size", text, "WIDTHxHEIGHT in pixels")
+    return int(sides[1]), int(sides[0])
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Evaluate and print."""
+    probes = Probes.load(arguments.probes)
+    performer = _performer(arguments)
+    short = _clips(arguments, arguments.short, arguments.short_seconds)
+    long: Clips = ()
+    if arguments.long > 0:
+        long = _clips(arguments, arguments.long, arguments.long_seconds)
+    height, width = short.size_hw
+    settings = {
+        "weights": arguments.weights, "preset": arguments.preset, "device": arguments.device,
+        "dtype": arguments.dtype, "split": short.data.config.split, "size": f"{width}x{height}",
+        "seconds, short": short.seconds, "seconds, long": arguments.long_seconds,
+        "seed": arguments.seed,
+    }  # fmt: skip
+    plan = Plan(short, long, wrong_audio=arguments.wrong_audio, pictures=arguments.pictures,
+                seed=arguments.seed, settings=settings)  # fmt: skip
+    evaluate(performer, plan, probes, arguments.out).print(console)
+    console.print(f"written to {arguments.out}")
+
+
+def _performer(arguments: argparse.Namespace) -> RoundTrip:
+    if arguments.vae_only:
+        return open_vae(arguments.weights)
+    # Imported here: a VAE can be judged without everything that a pipeline needs.
+    from training.evaluate.pipeline import open_pipeline
+
+    return open_pipeline(arguments.preset, arguments.weights, device=arguments.device,
+                         dtype=arguments.dtype)  # fmt: skip
+
+
+def _clips(arguments: argparse.Namespace, count: int, seconds: float) -> ClipSet:
+    return open_clips(arguments.data, arguments.cache, split=arguments.split, count=count,
+                      seconds=seconds, size_hw=size_hw(arguments.size))  # fmt: skip
+
+
+def main() -> int:
+    """Exit code 2 and one line on input that cannot be used."""
+    console = Console()
+    try:
+        run(parse(), console)
+    except FlashTalkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

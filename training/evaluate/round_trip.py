@@ -1,0 +1,51 @@
+"""True video through the VAE the way a stream goes through it: chunk by chunk.
+
+Legend: B batch 1, C 3 colours, T frames, H W pixels.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.streaming.spec import StreamSpec
+from training.evaluate.fidelity import Video
+
+
+class Codec(Protocol):
+    """The two methods of ``flashtalk.models.vae.VideoVAE`` that are needed here."""
+
+    def encode(self, video_BCTHW: Tensor) -> Tensor: ...
+
+    def decode(self, z_BCFHW: Tensor) -> Tensor: ...
+
+
+@torch.inference_mode()
+def through_vae(
+    vae: Codec,
+    video_THWC: Video,
+    *,
+    spec: StreamSpec | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Video:
+    """Encode and decode in chunks of 33 true frames, keeping the last 28 of each.
+
+    The first 5 frames of a chunk are the true ones before it (the first chunk repeats frame 0), so
+    the result has the VAE's own error and its own seams, and nothing of the generator's.
+    """
+    spec = spec or StreamSpec()
+    new, motion = spec.new_frames, spec.motion_frames
+    frames = len(video_THWC)
+    chunks: list[Video] = []
+    for start in range(0, frames, new):
+        index_T = np.clip(np.arange(start - motion, start + new), 0, frames - 1)
+        pixels_THWC = torch.from_numpy(video_THWC[index_T]).to(device)
+        chunk_BCTHW = (pixels_THWC.permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0).to(dtype)
+        decoded_BCTHW = vae.decode(vae.encode(chunk_BCTHW)).float()
+        kept_CTHW = decoded_BCTHW[0, :, motion:]
+        pixels = ((kept_CTHW + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        chunks.append(pixels.permute(1, 2, 3, 0).cpu().numpy())
+    joined: Video = np.concatenate(chunks)[:frames]
+    return joined
