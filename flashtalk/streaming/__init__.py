@@ -1,1 +1,18 @@
 """The stream contract: chunk geometry, the audio ring, windows and the clock (numpy only)."""
+
+from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_count
+from flashtalk.streaming.ring import AudioRing, Pcm
+from flashtalk.streaming.spec import StreamSpec
+from flashtalk.streaming.windows import chunk_window_indices, window_indices
+
+__all__ = [
+    "AudioChunk",
+    "AudioRing",
+    "ChunkClock",
+    "Pcm",
+    "StreamSpec",
+    "chunk_window_indices",
+    "chunks",
+    "frame_count",
+    "window_indices",
+]
