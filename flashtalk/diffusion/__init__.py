@@ -1,1 +1,1 @@
-"""Schedule, sampler, noise and colour correction: pure functions of values."""
+"""Schedule, samplers, noise, conditioning and colour correction: pure functions of values."""

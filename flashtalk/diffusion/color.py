@@ -1,0 +1,138 @@
+"""Colour correction: every frame takes the portrait's Lab mean and deviation (published sampler).
+
+It keeps long streams from drifting in colour, and comes before the motion frames are cut out and
+re-encoded.
+
+Legend: B batch, C the three channels (R G B, X Y Z or L a b), T frames, H W pixels, N = H * W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.errors import InputError
+
+# Linear sRGB to CIE XYZ (IEC 61966-2-1) in units of the D65 white point, and back.
+_XYZ_FROM_RGB = np.array(
+    (
+        (0.4124564, 0.3575761, 0.1804375),
+        (0.2126729, 0.7151522, 0.0721750),
+        (0.0193339, 0.1191920, 0.9503041),
+    )
+) / np.array([[0.95047], [1.0], [1.08883]])
+_RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
+_LAB_KNEE = 6 / 29
+_XYZ_FLOOR = 1e-8
+# Lab deviation below which a frame counts as one flat colour: it has no contrast to stretch, only
+# the rounding noise of its mean.
+_FLAT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceColor:
+    """Lab statistics of the portrait; computed once per session.
+
+    Args:
+        mean_BC1: [B, 3, 1, 1] float32.
+        std_BC1: [B, 3, 1, 1] float32, population deviation.
+    """
+
+    mean_BC1: Tensor
+    std_BC1: Tensor
+
+    @classmethod
+    def of(cls, portrait_BCTHW: Tensor) -> ReferenceColor:
+        """Statistics of a portrait.
+
+        Args:
+            portrait_BCTHW: [B, 3, 1, H, W] (or [B, 3, H, W]) in [-1, 1].
+
+        Raises:
+            InputError: not one RGB frame per sample.
+        """
+        frame = portrait_BCTHW.unsqueeze(2) if portrait_BCTHW.ndim == 4 else portrait_BCTHW
+        if frame.ndim != 5 or frame.shape[1:3] != (3, 1):
+            raise InputError("portrait", tuple(portrait_BCTHW.shape), "[B, 3, 1, H, W]")
+        mean, std = _statistics(_lab(frame))
+        return cls(mean, std)
+
+    def to(self, device: torch.device | str) -> ReferenceColor:
+        """The same statistics elsewhere."""
+        return ReferenceColor(self.mean_BC1.to(device), self.std_BC1.to(device))
+
+
+def match_color(video_BCTHW: Tensor, reference: ReferenceColor, strength: float = 1.0) -> Tensor:
+    """Give every frame the reference's Lab mean and standard deviation.
+
+    Args:
+        video_BCTHW: [B, 3, T, H, W] in [-1, 1].
+        reference: statistics of the portrait, batch B or 1.
+        strength: share of the corrected picture in the result, 0 .. 1; 0 returns the video.
+
+    Returns:
+        [B, 3, T, H, W] in [-1, 1] and the dtype of the video, computed in float32.
+
+    Raises:
+        InputError: ``strength`` outside 0 .. 1, or not an RGB video.
+    """
+    if not 0 <= strength <= 1:
+        raise InputError("strength", strength, "0 .. 1")
+    if video_BCTHW.ndim != 5 or video_BCTHW.shape[1] != 3:
+        raise InputError("video", tuple(video_BCTHW.shape), "[B, 3, T, H, W]")
+    if strength == 0:
+        return video_BCTHW
+    lab = _lab(video_BCTHW)
+    mean, std = _statistics(lab)
+    gain = torch.where(std < _FLAT, 0, reference.std_BC1 / std.clamp_min(_FLAT))
+    matched = torch.unflatten(
+        _rgb((lab - mean) * gain + reference.mean_BC1), -1, video_BCTHW.shape[3:]
+    )
+    return torch.lerp(video_BCTHW.float(), matched, strength).to(video_BCTHW.dtype)
+
+
+def lab_from_rgb(video_BCTHW: Tensor) -> Tensor:
+    """CIE Lab (L in 0 .. 100) of sRGB pixels in [-1, 1]: [B, 3, T, H, W] float32."""
+    return torch.unflatten(_lab(video_BCTHW), -1, video_BCTHW.shape[3:])
+
+
+def rgb_from_lab(lab_BCTHW: Tensor) -> Tensor:
+    """sRGB pixels in [-1, 1] of CIE Lab, out-of-gamut colours clipped: [B, 3, T, H, W]."""
+    return torch.unflatten(_rgb(lab_BCTHW.flatten(3)), -1, lab_BCTHW.shape[3:])
+
+
+def _statistics(lab_BCTN: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and population deviation of every frame, each [B, 3, T, 1]."""
+    variance, mean = torch.var_mean(lab_BCTN, dim=-1, correction=0, keepdim=True)
+    return mean, variance.sqrt()
+
+
+def _lab(video_BCTHW: Tensor) -> Tensor:
+    """[B, 3, T, H, W] in [-1, 1] to Lab [B, 3, T, N]."""
+    rgb = ((video_BCTHW.float() + 1) / 2).clamp(0, 1).flatten(3)
+    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    xyz = _mix(_XYZ_FROM_RGB, linear).clamp(_XYZ_FLOOR, 1)
+    slope = 3 * _LAB_KNEE**2
+    x, y, z = torch.where(xyz > _LAB_KNEE**3, xyz ** (1 / 3), xyz / slope + 4 / 29).unbind(1)
+    return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), dim=1)
+
+
+def _rgb(lab_BCTN: Tensor) -> Tensor:
+    """Lab [B, 3, T, N] to pixels [B, 3, T, N] in [-1, 1]."""
+    lightness, a, b = lab_BCTN.unbind(1)
+    y = (lightness + 16) / 116
+    f = torch.stack((y + a / 500, y, y - b / 200), dim=1)
+    xyz = torch.where(f > _LAB_KNEE, f**3, 3 * _LAB_KNEE**2 * (f - 4 / 29)).clamp(_XYZ_FLOOR, 1)
+    linear = _mix(_RGB_FROM_XYZ, xyz)
+    bright = 1.055 * linear.clamp_min(_XYZ_FLOOR) ** (1 / 2.4) - 0.055
+    rgb = torch.where(linear > 0.0031308, bright, 12.92 * linear)
+    return rgb.clamp(0, 1) * 2 - 1
+
+
+def _mix(matrix_DC: np.ndarray, x_BCTN: Tensor) -> Tensor:
+    """The 3x3 ``matrix_DC`` applied to the channels of [B, 3, T, N]."""
+    matrix = torch.from_numpy(matrix_DC).to(x_BCTN)
+    return torch.unflatten(matrix @ x_BCTN.flatten(2), -1, x_BCTN.shape[2:])

@@ -1,0 +1,36 @@
+"""Guided velocities (training specification 2.3). The distilled student needs none.
+
+Scale 1 is the conditional prediction, above 1 moves away from the dropped one. Dropped speech is
+a zero tensor of window embeddings, not silence.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def two_pass(v_cond: Tensor, v_drop: Tensor, scale: float) -> Tensor:
+    """``v_drop + scale * (v_cond - v_drop)``: one condition, speech or text, is guided.
+
+    Args:
+        v_cond: velocity with everything given.
+        v_drop: velocity without the guided condition, same shape.
+        scale: guidance weight; 1 returns ``v_cond``.
+    """
+    return v_drop + scale * (v_cond - v_drop)
+
+
+def three_pass(
+    v_cond: Tensor, v_drop_text: Tensor, v_uncond: Tensor, *, text_scale: float, audio_scale: float
+) -> Tensor:
+    """Text and speech guided apart, as in the base model.
+
+    ``v_uncond + text_scale * (v_cond - v_drop_text) + audio_scale * (v_drop_text - v_uncond)``.
+
+    Args:
+        v_cond: velocity with text and speech.
+        v_drop_text: velocity with speech and the empty or negative prompt.
+        v_uncond: velocity with neither.
+        text_scale, audio_scale: guidance weights; both 1 return ``v_cond``.
+    """
+    return v_uncond + text_scale * (v_cond - v_drop_text) + audio_scale * (v_drop_text - v_uncond)

@@ -1,0 +1,58 @@
+"""Gaussian noise named by (seed, chunk, step): any worker draws the same numbers again.
+
+A worker that takes over a session in the middle needs no generator state, only these three
+numbers (architecture: "a worker may die at any moment").
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.errors import InputError
+
+_SEED_LIMIT = 2**64
+_COUNT_LIMIT = 2**32
+
+
+def chunk_noise(
+    seed: int,
+    chunk: int,
+    step: int,
+    shape: tuple[int, ...],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Standard normal noise of one draw.
+
+    The counter-based Philox generator takes the three numbers as its 128-bit key, so different
+    numbers never share a stream. Drawn on the CPU: no kernel of a GPU model changes a session.
+
+    Args:
+        seed: of the session, 0 .. 2^64 - 1.
+        chunk: index of the chunk, 0 .. 2^32 - 1.
+        step: 0 is the chunk's initial noise, n the re-noising after the n-th evaluation;
+            0 .. 2^32 - 1.
+        shape: of the result.
+        device: where the result is wanted.
+
+    Returns:
+        float32 tensor of ``shape`` on ``device``, bit-identical for equal arguments.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+    for field, value, limit in (
+        ("seed", seed, _SEED_LIMIT),
+        ("chunk", chunk, _COUNT_LIMIT),
+        ("step", step, _COUNT_LIMIT),
+    ):
+        if not 0 <= value < limit:
+            raise InputError(field, value, f"0 .. {limit - 1}")
+    key = np.array([seed, chunk * _COUNT_LIMIT + step], dtype=np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key))
+    noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+    if torch.device(device).type != "cuda":
+        return noise.to(device)
+    # From pinned memory the copy does not stop the host.
+    return noise.pin_memory().to(device, non_blocking=True)

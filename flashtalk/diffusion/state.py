@@ -1,0 +1,75 @@
+"""What a session carries from chunk to chunk, as a value.
+
+Legend: B batch, C latent channels, M motion latents, H W latent size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from flashtalk.errors import InputError
+from flashtalk.streaming.spec import StreamSpec
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """Everything besides the session's constants that the next chunk depends on.
+
+    Args:
+        seed: of the session's noise.
+        chunk_index: the next chunk to make.
+        motion_z: [B, 16, M, H, W] clean latents that the next chunk continues: the portrait's one
+            before chunk 0, afterwards those of the last frames shown.
+        spec: the stream contract.
+    """
+
+    seed: int
+    chunk_index: int
+    motion_z: Tensor
+    spec: StreamSpec = field(default_factory=StreamSpec)
+
+    def __post_init__(self) -> None:
+        if self.chunk_index < 0:
+            raise InputError("chunk_index", self.chunk_index, "at least 0")
+        motion = self.spec.motion_latents_for(self.chunk_index)
+        shape = tuple(self.motion_z.shape)
+        if len(shape) != 5 or shape[1:3] != (self.spec.latent_channels, motion):
+            limit = f"[B, {self.spec.latent_channels}, {motion}, H, W] for {self.chunk_index=}"
+            raise InputError("motion latents", shape, limit)
+
+    @classmethod
+    def start(cls, seed: int, portrait_z: Tensor, spec: StreamSpec | None = None) -> SessionState:
+        """Before the first chunk.
+
+        Args:
+            seed: of the session's noise.
+            portrait_z: [B, 16, F >= 1, H, W] latents whose first frame is the portrait; the
+                latents of ``reference_clip`` will do, because the VAE is causal.
+            spec: the stream contract; ``None`` is the report's.
+        """
+        return cls(seed, 0, portrait_z[:, :, :1], spec or StreamSpec())
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """(B, C, F, H, W) of the next chunk's latents."""
+        batch, channels, _, height, width = self.motion_z.shape
+        return batch, channels, self.spec.latent_frames, height, width
+
+    def advance(self, motion_z: Tensor) -> SessionState:
+        """After a chunk was made.
+
+        Args:
+            motion_z: [B, 16, 2, H, W] latents of the chunk's last frames as shown (decoded,
+                colour corrected, re-encoded).
+
+        Raises:
+            InputError: the shape is not that of this session's motion latents.
+        """
+        batch, channels, _, height, width = self.motion_z.shape
+        expected = (batch, channels, self.spec.motion_latents, height, width)
+        if motion_z.shape != expected:
+            raise InputError("motion latents", tuple(motion_z.shape), f"{expected}")
+        return dataclasses.replace(self, chunk_index=self.chunk_index + 1, motion_z=motion_z)
