@@ -1,0 +1,88 @@
+"""What the image encoder looks like: one frozen dataclass, two presets, a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transformers import CLIPVisionConfig
+
+from flashtalk.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """The visual tower of a CLIP model. The defaults are the published ViT-H/14.
+
+    Args:
+        image_size: height and width, in pixels, that the tower sees.
+        patch_size: of a square patch, in pixels.
+        width: channels of a token.
+        layers: blocks of the tower as published. The last one is not used and not built: the
+            tokens are the penultimate output.
+        heads: attention heads.
+        mlp_ratio: hidden width of the feed-forward layers in units of ``width``.
+        norm_eps: of every LayerNorm.
+    """
+
+    image_size: int = 224
+    patch_size: int = 14
+    width: int = 1280
+    layers: int = 32
+    heads: int = 16
+    mlp_ratio: int = 4
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kinds = (int, float) if field.name == "norm_eps" else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+                raise InputError(field.name, value, "a positive number")
+        if self.image_size % self.patch_size:
+            raise InputError("patch_size", self.patch_size, f"must divide {self.image_size}")
+        if self.width % self.heads:
+            raise InputError("heads", self.heads, f"must divide {self.width}")
+        if self.layers < 2:
+            raise InputError("layers", self.layers, "at least 2: the last one is left out")
+
+    @classmethod
+    def flashtalk_14b(cls) -> ClipConfig:
+        """The published open-clip ViT-H/14 (632 M parameters)."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> ClipConfig:
+        """A tower with 17 tokens of 128 channels that two CPU cores train and run."""
+        return cls(image_size=64, patch_size=16, width=128, layers=5, heads=4)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of an image: the class token and one per patch (257 as published)."""
+        return 1 + (self.image_size // self.patch_size) ** 2
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready dictionary; ``from_dict`` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> ClipConfig:
+        """Read a dictionary that ``to_dict`` wrote. Raises InputError on anything else."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError("clip config", ", ".join(unknown), f"one of {known}")
+        return cls(**values)  # type: ignore[arg-type]
+
+    def to_transformers(self) -> CLIPVisionConfig:
+        """The same tower, without its last block, for the transformers classes."""
+        return CLIPVisionConfig(
+            hidden_size=self.width,
+            intermediate_size=self.mlp_ratio * self.width,
+            num_hidden_layers=self.layers - 1,
+            num_attention_heads=self.heads,
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            hidden_act="gelu",
+            layer_norm_eps=self.norm_eps,
+        )
