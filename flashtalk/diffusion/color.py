@@ -125,7 +125,8 @@ def _rgb(lab_BCTN: Tensor) -> Tensor:
     lightness, a, b = lab_BCTN.unbind(1)
     y = (lightness + 16) / 116
     f = torch.stack((y + a / 500, y, y - b / 200), dim=1)
-    xyz = torch.where(f > _LAB_KNEE, f**3, 3 * _LAB_KNEE**2 * (f - 4 / 29)).clamp(_XYZ_FLOOR, 1)
+    # Not clamped to XYZ's range: an out-of-gamut colour is clipped once, as RGB.
+    xyz = torch.where(f > _LAB_KNEE, f**3, 3 * _LAB_KNEE**2 * (f - 4 / 29))
     linear = _mix(_RGB_FROM_XYZ, xyz)
     bright = 1.055 * linear.clamp_min(_XYZ_FLOOR) ** (1 / 2.4) - 0.055
     rgb = torch.where(linear > 0.0031308, bright, 12.92 * linear)
