@@ -229,3 +229,13 @@ def test_autocast_keeps_time_in_float32(dit: DiT) -> None:
 def test_misshapen_inputs_are_named(dit: DiT, change: dict[str, Tensor], field: str) -> None:
     with pytest.raises(InputError, match=f"^{field}"):
         run(dit, dataclasses.replace(inputs(1), **change))
+
+
+def test_it_compiles_as_one_graph_and_needs_no_host_value(dit: DiT) -> None:
+    """``fullgraph`` fails on every read of a tensor's value by the host."""
+    given = inputs(2)
+    context, audio = dit.encode_context(given.clip, given.text), dit.encode_audio(given.win)
+    compiled = torch.compile(dit, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        v = compiled(given.x, given.t, given.y, context, audio)
+    torch.testing.assert_close(v, run(dit, given), atol=1e-5, rtol=0)
