@@ -1,1 +1,16 @@
-"""Reading audio and images, writing MP4 (PyAV and Pillow, no torch)."""
+"""Read sound and pictures, write video (PyAV, Pillow)."""
+
+from flashtalk.media.audio import AudioFacts, inspect_audio, read_pcm, stream_pcm
+from flashtalk.media.image import cover, oriented_size, read_image
+from flashtalk.media.video import Mp4Writer
+
+__all__ = [
+    "AudioFacts",
+    "Mp4Writer",
+    "cover",
+    "inspect_audio",
+    "oriented_size",
+    "read_image",
+    "read_pcm",
+    "stream_pcm",
+]

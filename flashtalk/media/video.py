@@ -1,0 +1,207 @@
+"""MP4 files whose pictures and sound agree to the sample, and that are never left half written.
+
+H.264 at a constant frame rate without reordering, AAC at the stream's own sampling rate. The AAC
+encoder starts with 1,024 priming samples; the file's edit list tells players to skip them, and
+also ends the sound at its last real sample, in units of the sampling rate (the movie's time scale
+is set to it; the usual 1 ms would round). So sample 0 is heard with frame 0, and both tracks have
+the same length exactly. A program that decodes packets by itself finds zeros behind that end.
+
+Legend: T frames, H W pixels, C channels (3), S samples.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+
+from flashtalk.errors import InputError
+
+Frames = npt.NDArray[np.uint8]
+Pcm = npt.NDArray[np.float32]
+
+SUFFIXES = (".mp4", ".m4v")
+_BT709 = 1  # H.273 code of primaries, transfer and matrix
+_X264 = {"preset": "veryfast", "crf": "17", "bf": "0"}
+_AAC_BITS_PER_S = 64_000
+
+
+class Mp4Writer:
+    """Writes frames and their sound to a hidden file beside ``path``, renamed at the end.
+
+    As a context manager it finishes the file when the block ends, and also when the block is
+    interrupted (KeyboardInterrupt) after at least one frame; after any other error, and where
+    there is no frame, nothing is left behind.
+
+    Args:
+        path: the target, ending in .mp4; an existing file is replaced at the end.
+        fps: frames per second.
+        size_hw: height and width in pixels, even numbers (H.264 stores colour at half size).
+        pcm_hz: sampling rate of the sound, a multiple of ``fps``.
+
+    Raises:
+        InputError: a bad size or name, or a place that cannot be written to; before any work.
+    """
+
+    def __init__(
+        self, path: Path | str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int
+    ) -> None:
+        self.path = Path(path)
+        self.fps, self.size_hw, self.pcm_hz = fps, size_hw, pcm_hz
+        self.frames = 0
+        if min(size_hw) <= 0 or size_hw[0] % 2 or size_hw[1] % 2:
+            raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "even numbers of pixels")
+        if pcm_hz % fps:
+            raise InputError("pcm_hz", pcm_hz, f"a multiple of fps ({fps})")
+        self._partial = _reserve(self.path)
+        self._container: OutputContainer | None = None
+        try:
+            self._container = av.open(
+                f"file:{self._partial}",
+                "w",
+                format="mp4",
+                options={"movflags": "+faststart", "movie_timescale": str(pcm_hz)},
+            )
+            self._video = self._video_track(self._container)
+            self._audio = self._audio_track(self._container)
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, av.FFmpegError):
+                raise InputError("out", self.path, f"not writable ({error.strerror})") from error
+            raise
+
+    def write(self, frames_THWC: Frames, pcm_S: Pcm) -> None:
+        """Append frames and exactly the sound that they show.
+
+        Args:
+            frames_THWC: uint8 [T, H, W, 3].
+            pcm_S: float32 [T * pcm_hz / fps]; limited to [-1, 1].
+
+        Raises:
+            InputError: shapes that do not fit, or a disk that takes no more.
+        """
+        if self._container is None:
+            raise InputError("out", self.path, "already finished")
+        expected = (len(frames_THWC), *self.size_hw, 3)
+        if frames_THWC.shape != expected or frames_THWC.dtype != np.uint8:
+            raise InputError("frames", list(frames_THWC.shape), f"uint8 {list(expected)}")
+        per_frame = self.pcm_hz // self.fps
+        if pcm_S.shape != (len(frames_THWC) * per_frame,):
+            raise InputError("pcm", list(pcm_S.shape), f"{per_frame} samples per frame")
+        for index, frame_HWC in enumerate(frames_THWC):
+            sound = pcm_S[index * per_frame : (index + 1) * per_frame]
+            self._mux(self._container, self._video.encode(self._picture(frame_HWC)))
+            self._mux(self._container, self._audio.encode(self._sound(sound)))
+            self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file and give it its name; without a frame, leave nothing."""
+        if self._container is None:
+            return
+        if not self.frames:
+            self.discard()
+            return
+        try:
+            self._mux(self._container, self._video.encode(None))
+            self._mux(self._container, self._audio.encode(None))
+            self._container.close()
+            self._container = None
+            os.replace(self._partial, self.path)
+        except OSError as error:
+            raise InputError("out", self.path, f"not writable ({error.strerror})") from error
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written; after ``close`` there is nothing left to remove."""
+        container, self._container = self._container, None
+        try:
+            if container is not None:
+                container.close()
+        except OSError:
+            pass  # the file is thrown away, whatever its end should have been
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> Mp4Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self.close()
+        else:
+            self.discard()
+
+    def _video_track(self, container: OutputContainer) -> VideoStream:
+        track = container.add_stream("libx264", rate=self.fps, options=_X264)
+        track.height, track.width = self.size_hw
+        track.pix_fmt = "yuv420p"
+        context = track.codec_context
+        context.time_base = Fraction(1, self.fps)
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = ColorRange.MPEG
+        return track
+
+    def _audio_track(self, container: OutputContainer) -> AudioStream:
+        track = container.add_stream("aac", rate=self.pcm_hz, layout="mono")
+        track.bit_rate = _AAC_BITS_PER_S
+        return track
+
+    def _picture(self, frame_HWC: Frames) -> av.VideoFrame:
+        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+        frame = rgb.reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        frame.pts, frame.time_base = self.frames, Fraction(1, self.fps)
+        return frame
+
+    def _sound(self, pcm_S: Pcm) -> av.AudioFrame:
+        limited = pcm_S.clip(-1, 1).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(limited, format="flt", layout="mono")
+        frame.sample_rate = self.pcm_hz
+        frame.pts = self.frames * (self.pcm_hz // self.fps)
+        frame.time_base = Fraction(1, self.pcm_hz)
+        return frame
+
+    def _mux(self, container: OutputContainer, packets: Iterable[Packet[Any]]) -> None:
+        try:
+            for packet in packets:
+                container.mux(packet)
+        except OSError as error:
+            raise InputError("out", self.path, f"not writable ({error.strerror})") from error
+
+
+def _reserve(path: Path) -> Path:
+    """Create the hidden file beside the target, which proves that the folder can be written to."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError("out", path, f"must end in {SUFFIXES[0]}")
+    if path.exists() and not path.is_file():
+        raise InputError("out", path, "exists and is not a file")
+    if not path.parent.is_dir():
+        raise InputError("out", path, f"no such folder: {path.parent}")
+    partial = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.partial{path.suffix}")
+    try:
+        partial.touch(exist_ok=False)
+    except OSError as error:
+        raise InputError("out", path, f"not writable ({error.strerror})") from error
+    return partial
