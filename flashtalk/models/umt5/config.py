@@ -1,0 +1,88 @@
+"""What the text encoder looks like: one frozen dataclass, two presets, a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transformers import UMT5Config
+
+from flashtalk.errors import InputError
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A umT5 encoder. The defaults are the published umT5-xxl.
+
+    Args:
+        vocab: tokens of the embedding table.
+        dim: width of a token.
+        dim_attn: width of queries, keys and values, all heads together.
+        dim_ffn: hidden width of the gated feed-forward layers.
+        heads, layers: attention heads per block, blocks.
+        buckets: distances that the relative position bias tells apart.
+        text_len: tokens of a prompt after padding.
+        dropout: in training mode.
+    """
+
+    vocab: int = 256_384
+    dim: int = 4096
+    dim_attn: int = 4096
+    dim_ffn: int = 10_240
+    heads: int = 64
+    layers: int = 24
+    buckets: int = 32
+    text_len: int = 512
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kinds = (int, float) if field.name == "dropout" else int
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise InputError(field.name, value, "a number")
+            if field.name != "dropout" and value <= 0:
+                raise InputError(field.name, value, "must be positive")
+        if self.dim_attn % self.heads:
+            raise InputError("heads", self.heads, f"must divide {self.dim_attn}")
+        if not 0 <= self.dropout < 1:
+            raise InputError("dropout", self.dropout, "in [0, 1)")
+
+    @classmethod
+    def flashtalk_14b(cls) -> TextConfig:
+        """The published umT5-xxl encoder (5.7 billion parameters)."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> TextConfig:
+        """A two-layer encoder over a vocabulary of 512 byte pairs."""
+        return cls(
+            vocab=512, dim=64, dim_attn=64, dim_ffn=128, heads=4, layers=2, text_len=32,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready dictionary; ``from_dict`` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> TextConfig:
+        """Read a dictionary that ``to_dict`` wrote. Raises InputError on anything else."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError("text config", ", ".join(unknown), f"one of {known}")
+        return cls(**values)  # type: ignore[arg-type]
+
+    def to_transformers(self) -> UMT5Config:
+        """The same encoder for the transformers classes."""
+        return UMT5Config(
+            vocab_size=self.vocab,
+            d_model=self.dim,
+            d_kv=self.dim_attn // self.heads,
+            d_ff=self.dim_ffn,
+            num_layers=self.layers,
+            num_heads=self.heads,
+            relative_attention_num_buckets=self.buckets,
+            dropout_rate=self.dropout,
+            feed_forward_proj="gated-gelu",
+        )

@@ -1,0 +1,59 @@
+"""What a prompt says, as tokens: transformers' umT5 encoder behind a thin adapter.
+
+Legend: B batch, N tokens (text_len), D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import UMT5EncoderModel
+
+from flashtalk.errors import InputError
+from flashtalk.models.umt5.config import TextConfig
+
+
+class TextEncoder(nn.Module):
+    """A umT5 encoder: relative position bias in every block, unscaled attention.
+
+    It gives the text context of the report's DiT (section 3.1, Wan2.1's text branch). Parameter
+    names are those of transformers' ``UMT5EncoderModel`` without its second, tied name of the
+    embedding table.
+
+    Args:
+        config: the architecture.
+    """
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = UMT5EncoderModel(config.to_transformers()).encoder
+
+    def forward(self, ids_BN: Tensor, mask_BN: Tensor) -> Tensor:
+        """Context of padded prompts, zero where there is no text.
+
+        Args:
+            ids_BN: [B, N] int64 token ids, padded on the right.
+            mask_BN: [B, N] 1 for tokens, 0 for padding, the tokens first.
+
+        Returns:
+            [B, N, D] in the weights' dtype. Rows past a prompt's end are zero, which is what the
+            DiT's text_len padding is made of.
+
+        Raises:
+            InputError: shapes that differ, or an id outside the vocabulary.
+        """
+        if ids_BN.ndim != 2 or ids_BN.shape != mask_BN.shape or not ids_BN.numel():
+            limit = f"[batch, tokens], as the mask {list(mask_BN.shape)}"
+            raise InputError("ids", list(ids_BN.shape), limit)
+        if ids_BN.min() < 0 or ids_BN.max() >= self.config.vocab:
+            raise InputError("ids", int(ids_BN.max()), f"from 0 to {self.config.vocab - 1}")
+        mask_BN = mask_BN.to(ids_BN.device)
+        context_BND = self.encoder(input_ids=ids_BN, attention_mask=mask_BN).last_hidden_state
+        return context_BND * mask_BN[..., None].to(context_BND.dtype)
+
+
+def trim(context_BND: Tensor, mask_BN: Tensor) -> list[Tensor]:
+    """Each prompt's context without its padding: [n_i, D] per prompt."""
+    lengths = mask_BN.sum(1, dtype=torch.int64).tolist()
+    return [context[:length] for context, length in zip(context_BND, lengths, strict=True)]
