@@ -103,7 +103,7 @@ def _fit(
         wanted_BK = (target_NK[pick_B] - net.mean_K) / net.std_K
         loss = (predicted_BK - wanted_BK).square().mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         schedule.step()
