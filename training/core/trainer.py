@@ -149,7 +149,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         losses = self.task.step(StepContext.create(self.config.seed, self.step))
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward()
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
@@ -162,8 +162,13 @@ class Trainer:
     def _evaluate(self, ema: Ema, board: Board, progress: RunProgress) -> dict[str, float]:
         # Evaluation draws must not shift the generators that training steps may use.
         generators = random_state()
+        modules = self.task.modules().values()
+        for module in modules:
+            module.eval()
         with ema.applied(), torch.no_grad():
             metrics = dict(self.task.evaluate(board))
+        for module in modules:
+            module.train()
         restore_random_state(generators)
         board.scalars(metrics, "eval")
         board.record({**metrics, "elapsed_s": self._elapsed_s()})

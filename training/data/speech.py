@@ -30,17 +30,6 @@ def labels_ending_at(values_T: npt.NDArray[np.generic], end_frame: int, frames: 
     return np.concatenate([np.repeat(fill[None], missing, axis=0), kept])
 
 
-def normalise(pcm_S: Pcm) -> Pcm:
-    """Zero mean and unit variance, as the speech encoder expects.
-
-    The stream also brings the window to -23 LUFS first. That is a gain, which this normalisation
-    divides out again, so training leaves the slow loudness measurement away.
-    """
-    centred = pcm_S - pcm_S.mean(dtype=np.float64)
-    normalised: Pcm = (centred / np.sqrt(centred.var() + 1e-7)).astype(np.float32)
-    return normalised
-
-
 @dataclass(frozen=True)
 class Augment:
     """How a clean window is spoilt in training; probabilities and ranges.

@@ -20,10 +20,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.diffusion.condition import reference_clip
+from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
 from training.core.progress import track
 from training.data.clips import video_from_frames
-from training.data.speech import normalise, window_ending_at
+from training.data.speech import window_ending_at
 from training.data.stage1_clips import ClipPlan, clip_frame_rows, clip_starts
 from training.data.synthtalk import SynthTalk
 from training.data.synthtalk.phonemes import SILENCE
@@ -130,10 +132,9 @@ def _encode(
     clips = torch.cat(
         [video_from_frames(whole.frames[clip_frame_rows(int(s), spec)]) for s in starts]
     )
-    reference = torch.zeros_like(clips)
-    reference[:, :, 0] = clips[:, :, 0]
+    reference = reference_clip(clips[:, :, 0], spec.chunk_frames)
     ends = [int(start) + spec.chunk_frames for start in starts]
-    windows = np.stack([normalise(window_ending_at(whole.pcm_16k, end, spec)) for end in ends])
+    windows = np.stack([prepare_pcm(window_ending_at(whole.pcm_16k, end, spec)) for end in ends])
     speech = encoders.speech(torch.from_numpy(windows), spec.window_s * spec.fps)
     silent = [
         float((whole.phoneme_ids[clip_frame_rows(int(start), spec)] == SILENCE).mean())

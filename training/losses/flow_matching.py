@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-REFERENCE_CHANNELS = 4
-
 
 @dataclass(frozen=True)
 class Draws:
@@ -98,19 +96,3 @@ def velocity_loss(
     generated = ~motion_mask(clean_B, z_BCFHW.shape[2]).to(z_BCFHW.device)
     weight = generated.expand_as(error).float()
     return (error * weight).sum() / weight.sum()
-
-
-def condition_input(reference_BCFHW: Tensor) -> Tensor:
-    """y: the reference mask (4 channels, 1 at latent 0 only) before the conditioning latents.
-
-    Args:
-        reference_BCFHW: [B, 16, F, h, w], the encoding of the reference frame followed by frames
-            that are zero after normalisation.
-
-    Returns:
-        [B, 20, F, h, w].
-    """
-    batch, _, frames, height, width = reference_BCFHW.shape
-    mask = reference_BCFHW.new_zeros(batch, REFERENCE_CHANNELS, frames, height, width)
-    mask[:, :, 0] = 1.0
-    return torch.cat([mask, reference_BCFHW], dim=1)

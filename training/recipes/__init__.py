@@ -1,8 +1,14 @@
-"""The recipes by name."""
+"""The recipes by name, in the order in which they build on each other."""
 
 from training.recipes.registry import Recipe
+from training.recipes.tiny_audio import smoke_audio, tiny_audio
+from training.recipes.tiny_identity import smoke_identity, tiny_identity
+from training.recipes.tiny_sft import smoke_sft, tiny_sft
 from training.recipes.tiny_vae import smoke_vae, tiny_vae
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("tiny_vae", "the video VAE of the tiny preset", tiny_vae, smoke_vae),
+    Recipe("tiny_vae", "the video VAE", tiny_vae, smoke_vae),
+    Recipe("tiny_audio", "the speech encoder (Wav2Vec2 role)", tiny_audio, smoke_audio),
+    Recipe("tiny_identity", "the image encoder (CLIP role)", tiny_identity, smoke_identity),
+    Recipe("tiny_sft", "Stage 1: the DiT and the text encoder", tiny_sft, smoke_sft),
 )

@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.models.wav2vec2.loudness import unit_variance
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import StepContext
 from training.data.clips import open_split
-from training.data.speech import Augment, labels_ending_at, normalise, spoil, window_ending_at
+from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
 from training.data.synthtalk import PHONEME_CLASSES, SynthTalk
 from training.data.synthtalk.phonemes import SILENCE
 from training.data.synthtalk.tracks import MOUTH_COLUMNS
@@ -152,7 +153,9 @@ class AudioTask:
         # What was cut away cannot be heard: no label there but silence.
         phonemes[:heard_from] = SILENCE
         mouth[:heard_from] = mouth_shape(SILENCE)
-        return normalise(window), phonemes, mouth, weight
+        # The stream also brings the window to -23 LUFS first: a gain, which unit variance divides
+        # out again, so the slow measurement is left away here.
+        return unit_variance(window), phonemes, mouth, weight
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Accuracy on clean held-out windows, also of the last frames, and opening correlation."""

@@ -1,4 +1,4 @@
-"""Finished models on disk: ``model.safetensors`` beside ``config.json``, written atomically."""
+"""Finished models on disk: safetensors beside ``config.json``, written atomically."""
 
 import json
 import os
@@ -11,16 +11,20 @@ from torch import nn
 
 
 def save_model(
-    model: nn.Module, config: Mapping[str, object], directory: Path,
+    model: nn.Module,
+    config: Mapping[str, object],
+    directory: Path,
+    *,
+    stem: str = "model",
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes the model's state dict in ``dtype`` and its config."""
+    """Writes the model's state dict in ``dtype`` as ``STEM.safetensors``, and its config."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in model.state_dict().items()
     }
-    partial = directory / "model.safetensors.partial"
+    partial = directory / f"{stem}.safetensors.partial"
     save_file(tensors, partial)
-    os.replace(partial, directory / "model.safetensors")
+    os.replace(partial, directory / f"{stem}.safetensors")
     (directory / "config.json").write_text(json.dumps(dict(config), indent=2) + "\n")

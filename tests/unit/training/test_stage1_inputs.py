@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from flashtalk.diffusion.condition import reference_clip, reference_condition
 from training.losses.flow_matching import (
     DrawRates,
     Draws,
-    condition_input,
     draw,
     motion_mask,
     noised_input,
@@ -29,13 +29,21 @@ def latents(seed: int) -> torch.Tensor:
 
 def test_the_mask_channels_mark_latent_0_and_come_before_the_reference() -> None:
     reference = latents(0)
-    y = condition_input(reference)
+    y = reference_condition(reference)
     assert y.shape == (B, 20, F, HW, HW)
     pattern = torch.tensor([[1.0] + [0.0] * 8] * 4)
     for height in range(HW):
         for width in range(HW):
             assert torch.equal(y[1, :4, :, height, width], pattern)
     assert torch.equal(y[:, 4:], reference)
+
+
+def test_the_frames_after_the_reference_are_zero_after_normalisation() -> None:
+    portrait = torch.rand(2, 3, 8, 8) * 2 - 1
+    clip = reference_clip(portrait, 33)
+    assert clip.shape == (2, 3, 33, 8, 8)
+    assert torch.equal(clip[:, :, 0], portrait)
+    assert (clip[:, :, 1:] == 0).all()
 
 
 @pytest.mark.parametrize("clean", [1, 2])

@@ -1,0 +1,41 @@
+"""The speech encoder of the ``tiny`` preset."""
+
+import dataclasses
+
+from flashtalk.models.wav2vec2.config import AudioConfig
+from training.core.config import Gate, Target, TrainerConfig
+from training.data.speech import Augment
+from training.tasks.audio import AudioRecipe
+
+
+def tiny_audio() -> AudioRecipe:
+    """Phonemes at 25 Hz from 8 s streaming windows."""
+    return AudioRecipe(
+        trainer=TrainerConfig(
+            steps=1_000,
+            lr=2e-3,
+            betas=(0.9, 0.98),
+            gates=(Gate(step=300, metric="viseme_accuracy", minimum=0.4),),
+            targets=(Target("viseme_accuracy", 0.8), Target("openness_correlation", 0.85)),
+        ),
+        model=AudioConfig.tiny(),
+        augment=Augment(),
+    )
+
+
+def smoke_audio() -> AudioRecipe:
+    """The same path in seconds: a narrow network, three steps."""
+    return AudioRecipe(
+        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        model=dataclasses.replace(
+            AudioConfig.tiny(),
+            conv_dim=(8,) * 7,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+        ),
+        augment=Augment(),
+        batch=2,
+        eval_windows=2,
+    )

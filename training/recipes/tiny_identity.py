@@ -1,0 +1,32 @@
+"""The image encoder of the ``tiny`` preset."""
+
+import dataclasses
+
+from flashtalk.models.clip.config import ClipConfig
+from training.core.config import Target, TrainerConfig
+from training.tasks.identity import IdentityRecipe
+
+
+def tiny_identity() -> IdentityRecipe:
+    """Identity vectors from single frames of many people."""
+    return IdentityRecipe(
+        trainer=TrainerConfig(
+            steps=2_000,
+            lr=1e-3,
+            weight_decay=0.05,
+            targets=(Target("person_r2", 0.6),),
+        ),
+        model=ClipConfig.tiny(),
+    )
+
+
+def smoke_identity() -> IdentityRecipe:
+    """The same path in seconds: a narrow network, three steps, eight people."""
+    return IdentityRecipe(
+        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        model=dataclasses.replace(ClipConfig.tiny(), width=16, layers=2, heads=2),
+        batch=4,
+        people=8,
+        poses=2,
+        eval_frames=4,
+    )

@@ -1,0 +1,50 @@
+"""Stage 1 of the ``tiny`` preset (report section 3, training.md 1 and 6)."""
+
+import dataclasses
+
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.umt5.config import TextConfig
+from training.core.config import Gate, Target, TrainerConfig
+from training.data.stage1_clips import ClipPlan
+from training.tasks.samples import SampleConfig
+from training.tasks.sft import SftRecipe
+
+
+def tiny_sft() -> SftRecipe:
+    """The DiT and the text encoder; needs the finished VAE, speech and image encoders."""
+    return SftRecipe(
+        trainer=TrainerConfig(
+            steps=12_000,
+            lr=5e-4,
+            gates=(Gate(step=3_000, metric="speech_gain", minimum=0.002),),
+            targets=(Target("guided_lip_corr", 0.75),),
+        ),
+        model=DiTConfig.tiny(),
+        text=TextConfig.tiny(),
+        samples=SampleConfig(lips=True),
+    )
+
+
+def smoke_sft() -> SftRecipe:
+    """The same path in seconds, on top of the smoke runs of the other recipes."""
+    return SftRecipe(
+        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        model=dataclasses.replace(
+            DiTConfig.tiny(),
+            dim=32,
+            ffn_dim=32,
+            num_heads=2,
+            num_layers=1,
+            text_dim=16,
+            audio_blocks=2,
+            audio_channels=16,
+            clip_dim=16,
+        ),
+        text=dataclasses.replace(
+            TextConfig.tiny(), dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1
+        ),
+        plan=ClipPlan(spread=3),
+        samples=SampleConfig(videos=1, chunks=2, steps=2),
+        batch=2,
+        eval_clips=2,
+    )

@@ -1,0 +1,145 @@
+"""Videos sampled during Stage 1, chunk after chunk as in the stream, without its network.
+
+Legend: B videos, C latent channels, F latent frames, h w latent size, T frames, H W pixels,
+M image tokens, N text tokens, D width, L layers, S samples.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.diffusion.condition import reference_clip, reference_condition
+from flashtalk.diffusion.guidance import two_pass
+from flashtalk.diffusion.noise import chunk_noise
+from flashtalk.diffusion.sample import VelocityFn, sample
+from flashtalk.diffusion.schedule import sigmas
+from flashtalk.diffusion.state import SessionState
+from flashtalk.models.dit.conditions import ContextKV
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.wav2vec2.loudness import prepare_pcm
+from flashtalk.streaming.spec import StreamSpec
+from flashtalk.streaming.windows import chunk_window_indices
+from training.core.board import Board
+from training.data.clips import video_from_frames
+from training.data.speech import Pcm, window_ending_at
+from training.data.synthtalk import SynthTalk
+from training.evaluate.probes import Probes
+from training.evaluate.quick import quick_lip_corr
+from training.tasks.frozen import FrozenModels
+from training.tasks.pictures import strip
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How videos are sampled for the eye and for a quick measure of the lips.
+
+    Args:
+        videos: the first so many held-out utterances.
+        chunks: of 28 frames each.
+        steps: sampler steps.
+        guidance: audio guidance of the second sample; the first has none.
+        lips: measure the mouth opening; needs the trained probes.
+    """
+
+    videos: int = 2
+    chunks: int = 3
+    steps: int = 4
+    guidance: float = 3.0
+    lips: bool = False
+    seed: int = 0
+
+
+def sample_report(
+    config: SampleConfig,
+    dit: DiT,
+    frozen: FrozenModels,
+    source: SynthTalk,
+    spec: StreamSpec,
+    text_of: Callable[[int], Tensor],
+    board: Board,
+) -> dict[str, float]:
+    """Samples videos, puts them under the true ones on the board, measures their lips."""
+    rows: list[Tensor] = []
+    report: dict[str, float] = {}
+    frames = config.chunks * spec.new_frames
+    probes = Probes.load() if config.lips else None
+    made: dict[str, list[Tensor]] = {"free": [], "guided": []}
+    tracks = []
+    for utterance in range(min(config.videos, len(source))):
+        whole = source.clip(utterance, 0, min(frames, source.config.frames))
+        truth = video_from_frames(whole.frames)
+        tracks.append(whole.tracks)
+        rows.append(truth[0, :, ::7])
+        for kind, guidance in (("free", 1.0), ("guided", config.guidance)):
+            video = talk_offline(
+                config, dit, frozen, truth[:, :, :1], whole.pcm_16k, text_of(utterance), spec,
+                guidance,
+            )[:, :, : len(whole.tracks)]  # fmt: skip
+            made[kind].append(video[0])
+            rows.append(video[0, :, ::7].cpu())
+    board.picture("samples", strip(rows))
+    for kind, videos in made.items():
+        joined = torch.cat(videos, dim=1)
+        # A talking face that freezes has no deviation left.
+        report[f"{kind}_motion"] = float(joined.diff(dim=1).abs().mean()) * 127.5
+        if probes is not None:
+            pixels = ((joined + 1) * 127.5).byte().permute(1, 2, 3, 0).contiguous().cpu().numpy()
+            report[f"{kind}_lip_corr"] = quick_lip_corr(pixels, np.concatenate(tracks), probes)
+    return report
+
+
+@torch.no_grad()
+def talk_offline(
+    config: SampleConfig,
+    dit: DiT,
+    frozen: FrozenModels,
+    portrait_BCTHW: Tensor,
+    pcm_S: Pcm,
+    text_BND: Tensor,
+    spec: StreamSpec,
+    guidance: float,
+) -> Tensor:
+    """A video [1, 3, 28 * chunks, H, W] in [-1, 1] of a portrait [1, 3, 1, H, W] and its speech."""
+    device = text_BND.device
+    portrait = portrait_BCTHW[:, :, 0]
+    reference = frozen.video(reference_clip(portrait, spec.chunk_frames))
+    y = reference_condition(reference)
+    context = dit.encode_context(frozen.image(portrait), text_BND)
+    state = SessionState.start(config.seed, reference, spec)
+    noise = partial(chunk_noise, shape=state.shape, device=device)
+    made = []
+    for chunk in range(config.chunks):
+        win = _speech(frozen, pcm_S, (chunk + 1) * spec.new_frames, spec).to(device)
+        velocity = _velocity(dit, y, context, win, guidance)
+        draws = partial(noise, config.seed, chunk)
+        z = sample(velocity, state.motion_z, state.shape, sigmas(config.steps), draws)
+        video = frozen.vae.decode(z)
+        made.append(video[:, :, spec.motion_frames :])
+        state = state.advance(frozen.video(video[:, :, -spec.motion_frames :].contiguous()))
+    return torch.cat(made, dim=2)
+
+
+def _speech(frozen: FrozenModels, pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Tensor:
+    """Audio windows [1, T, W, L, D] of the chunk that ends before ``end_frame``."""
+    window = torch.from_numpy(prepare_pcm(window_ending_at(pcm_S, end_frame, spec)))[None]
+    features = frozen.speech(window, spec.window_s * spec.fps)
+    return features[:, torch.from_numpy(chunk_window_indices(spec))]
+
+
+def _velocity(
+    dit: DiT, y: Tensor, context: ContextKV, win: Tensor, guidance: float
+) -> VelocityFn:
+    audio = dit.encode_audio(win)
+    null = dit.encode_audio(torch.zeros_like(win)) if guidance != 1.0 else None
+
+    def velocity(x: Tensor, t_B: Tensor) -> Tensor:
+        v: Tensor = dit(x, t_B, y, context, audio)
+        if null is None:
+            return v
+        return two_pass(v, dit(x, t_B, y, context, null), guidance)
+
+    return velocity

@@ -1,0 +1,181 @@
+"""Stage 1: the DiT learns to continue a clip from motion frames, portrait, speech and caption.
+
+Legend: B batch, C latent channels, F latent frames, h w latent size, M image tokens, N text tokens,
+D width, T frames, W window, L layers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flashtalk.diffusion.condition import reference_condition
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.dit.weights import WEIGHTS_STEM
+from flashtalk.models.umt5.config import TextConfig
+from flashtalk.models.umt5.model import TextEncoder
+from flashtalk.streaming.spec import StreamSpec
+from training.core.board import Board
+from training.core.config import TrainerConfig
+from training.core.task import StepContext
+from training.data.clips import open_split
+from training.data.stage1_batch import ClipOdds, Stage1Batch, Stage1Sampler
+from training.data.stage1_cache import build_stage1_cache
+from training.data.stage1_clips import ClipPlan
+from training.losses.flow_matching import (
+    DrawRates,
+    Draws,
+    draw,
+    noised_input,
+    velocity_loss,
+)
+from training.places import Places
+from training.tasks.captions import Captions, embed
+from training.tasks.export import save_model
+from training.tasks.frozen import FrozenModels, load_frozen
+from training.tasks.samples import SampleConfig, sample_report
+
+UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
+
+
+@dataclass(frozen=True)
+class SftRecipe:
+    """Fields of the ``tiny_sft`` recipe (training.md 1 and 6.4)."""
+
+    trainer: TrainerConfig
+    model: DiTConfig
+    text: TextConfig
+    plan: ClipPlan = ClipPlan()
+    odds: ClipOdds = ClipOdds()
+    rates: DrawRates = DrawRates()
+    samples: SampleConfig = SampleConfig()
+    role: str = "dit"
+    text_role: str = "text"
+    train_split: str = "train"
+    val_split: str = "val"
+    batch: int = 8
+    eval_clips: int = 64
+
+    def task(self, places: Places) -> "SftTask":
+        """The task of this recipe."""
+        return SftTask(self, places)
+
+
+class SftTask:
+    """Trains ``DiT`` and the text encoder on cached clips."""
+
+    def __init__(self, recipe: SftRecipe, places: Places) -> None:
+        self.recipe = recipe
+        self.places = places
+        self.spec = StreamSpec()
+        self.train = open_split(places.data_dir, recipe.train_split)
+        self.val = open_split(places.data_dir, recipe.val_split)
+        self.device = torch.device(recipe.trainer.device)
+        self.frozen: FrozenModels = load_frozen(places, self.device)
+        torch.manual_seed(recipe.trainer.seed)
+        self.dit = DiT(recipe.model).to(self.device)
+        self.text = TextEncoder(recipe.text).to(self.device)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The DiT and the text encoder."""
+        return {"dit": self.dit, "text": self.text}
+
+    def prepare(self, *, resumed: bool) -> None:
+        """Encodes the clips of both splits, unless that is done, and learns the tokens."""
+        encoders, plan, spec = self.frozen.encoders(), self.recipe.plan, self.spec
+        caches = [
+            build_stage1_cache(split, encoders, plan, self.places.cache_dir, spec)
+            for split in (self.train, self.val)
+        ]
+        self.sampler, self.val_sampler = (
+            Stage1Sampler(cache, self.recipe.odds, spec) for cache in caches
+        )
+        self.captions = Captions.learn(
+            self.train.captions, self.recipe.text, self.places.run_dir
+        )
+        self.train_ids = self.captions.encode(self.train.captions)
+        self.val_ids = self.captions.encode(self.val.captions)
+
+    def step(self, context: StepContext) -> Mapping[str, Tensor]:
+        """Velocity loss of one batch at one noise level per sample."""
+        batch = self.sampler.draw(self.recipe.batch, context.numpy)
+        draws = draw(self.recipe.rates, batch.cold_B, context.numpy)
+        loss = self._loss(batch, draws, self.train_ids, context.torch)
+        return {"loss": loss}
+
+    def _loss(
+        self, batch: Stage1Batch, draws: Draws, ids_UN: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        z = batch.z_BCFHW
+        noise = torch.randn(z.shape, generator=generator)
+        x = noised_input(z, noise, draws)
+        ids = ids_UN[torch.from_numpy(batch.utterance_B)]
+        ids = torch.where(draws.drop_text_B[:, None], self.captions.empty_N, ids)
+        # The null of speech is a tensor of zero embeddings, not the embedding of silence.
+        heard = ~draws.drop_audio_B[:, None, None, None, None]
+        win = torch.where(heard, batch.speech_BTWLD, 0.0)
+        v = self.velocity(
+            x, draws.sigma_B, reference_condition(batch.reference_BCFHW), batch.clip_BMD, ids, win
+        )
+        return velocity_loss(v, z.to(v.device), noise.to(v.device), draws.clean_B)
+
+    def velocity(
+        self, x_BCFHW: Tensor, sigma_B: Tensor, y_BCFHW: Tensor, clip_BMD: Tensor, ids_BN: Tensor,
+        win_BTWLD: Tensor,
+    ) -> Tensor:
+        """The network's prediction of eps - x0, [B, C, F, h, w]."""
+        text_BND = embed(self.text, ids_BN.to(self.device))
+        context = self.dit.embed_context(clip_BMD.to(self.device), text_BND)
+        audio = self.dit.embed_audio(win_BTWLD.to(self.device))
+        x, t, y = x_BCFHW.to(self.device), 1000.0 * sigma_B.to(self.device), y_BCFHW.to(self.device)
+        v_BCFHW: Tensor = self.dit(x, t, y, context, audio)
+        return v_BCFHW
+
+    def evaluate(self, board: Board) -> Mapping[str, float]:
+        """Held-out loss, what wrong speech costs, and sampled videos beside the true ones.
+
+        ``speech_gain`` is (loss with another clip's speech - loss) / loss: 0 means deaf.
+        """
+        losses, wrong = [], []
+        rng = np.random.default_rng(11)
+        for number in range(0, self.recipe.eval_clips, self.recipe.batch):
+            batch = self.val_sampler.draw(self.recipe.batch, rng)
+            draws = draw(UNDISTURBED, batch.cold_B, rng)
+            other = _with_other_speech(batch)
+            for kind, which in ((losses, batch), (wrong, other)):
+                generator = torch.Generator().manual_seed(number)
+                kind.append(float(self._loss(which, draws, self.val_ids, generator)))
+        loss = float(np.mean(losses))
+        report = sample_report(
+            self.recipe.samples, self.dit, self.frozen, self.val, self.spec,
+            lambda utterance: embed(
+                self.text, self.val_ids[utterance : utterance + 1].to(self.device)
+            ),
+            board,
+        )
+        return {
+            "val_loss": loss, "speech_gain": float(np.mean(wrong)) / loss - 1.0, **report,
+        }  # fmt: skip
+
+    def export(self, directory: Path) -> None:
+        """Writes the DiT, and beside it the text encoder with its tokens."""
+        save_model(self.dit, self.recipe.model.to_dict(), directory, stem=WEIGHTS_STEM)
+        text_dir = self.places.model_dir(self.recipe.text_role)
+        save_model(self.text, self.recipe.text.to_dict(), text_dir)
+        self.captions.save(text_dir)
+
+
+def _with_other_speech(batch: Stage1Batch) -> Stage1Batch:
+    """The same clips, each with the speech of the next one."""
+    return Stage1Batch(
+        batch.z_BCFHW,
+        batch.reference_BCFHW,
+        batch.clip_BMD,
+        batch.speech_BTWLD.roll(1, 0),
+        batch.cold_B,
+        batch.utterance_B,
+    )
