@@ -1,0 +1,115 @@
+"""A model from a state dict: strict about names and shapes, one copy of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from flashtalk.errors import WeightsError
+from flashtalk.models.checkpoint.read import some_of
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+@runtime_checkable
+class HasBuffers(Protocol):
+    """A model with buffers that no checkpoint holds."""
+
+    def reset_buffers(self) -> None:
+        """Compute those buffers, on the device of the weights."""
+
+
+def build(
+    factory: Callable[[], ModelT],
+    state: Mapping[str, Tensor],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    ignore: Sequence[str] = (),
+    trainable: bool = False,
+    source: object = "checkpoint",
+) -> ModelT:
+    """Make a model on the meta device and give it the state's tensors.
+
+    Every tensor goes straight to its device and type, one after the other: memory holds one copy
+    of the model, and nothing refers to the state's files afterwards. A model with buffers that no
+    checkpoint holds computes them in a method ``reset_buffers()``.
+
+    Args:
+        factory: makes the model, e.g. ``lambda: DiT(config)``.
+        state: name -> tensor under the model's own names (each ``weights.py`` converts).
+        device: where the model shall live.
+        dtype: type of the floating-point weights; ``None`` keeps the state's.
+        ignore: names, or prefixes that end in a dot, that the state may have in excess.
+        trainable: whether gradients are wanted; the model is in evaluation mode either way.
+        source: what the state came from, for messages.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        WeightsError: names or shapes differ (one message lists all three kinds), or the model has
+            buffers without a value.
+    """
+    with torch.device("meta"):
+        model = factory()
+    check_state(model, state, ignore=ignore, source=source)
+    wanted = model.state_dict().keys()
+    own = {name: _placed(state[name], torch.device(device), dtype) for name in wanted}
+    model.load_state_dict(own, strict=True, assign=True)
+    if isinstance(model, HasBuffers):
+        model.reset_buffers()
+    valueless = [name for name, tensor in _tensors(model).items() if tensor.is_meta]
+    if valueless:
+        raise WeightsError(
+            f"{source}: {type(model).__name__} has no value for {some_of(valueless)}"
+        )
+    return model.eval().requires_grad_(trainable)
+
+
+def check_state(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    ignore: Sequence[str] = (),
+    source: object = "checkpoint",
+) -> None:
+    """Compare a state with a model by names and shapes. Raises WeightsError listing differences.
+
+    Args:
+        model: a model on any device, the meta device included.
+        state: name -> tensor under the model's own names.
+        ignore: names, or prefixes that end in a dot, that the state may have in excess.
+        source: what the state came from, for the message.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    missing = [name for name in expected if name not in state]
+    unexpected = [n for n in state if n not in expected and not _ignored(n, ignore)]
+    misshapen = [
+        f"{name} {list(state[name].shape)} instead of {list(shape)}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    problems = [f"{len(names)} {kind} ({some_of(names)})" for kind, names in kinds.items() if names]
+    if problems:
+        raise WeightsError(f"{source} does not fit {type(model).__name__}: {'; '.join(problems)}")
+
+
+def _ignored(name: str, ignore: Sequence[str]) -> bool:
+    return any(name == entry or (entry.endswith(".") and name.startswith(entry))
+               for entry in ignore)  # fmt: skip
+
+
+def _placed(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+    # Always a copy: a mapped tensor would break when its file is replaced, and is not aligned.
+    # Contiguous, because a converter may have cut it from a larger one.
+    return tensor.to(device, kind, copy=True, memory_format=torch.contiguous_format)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
