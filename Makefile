@@ -27,12 +27,15 @@ $(BIN)/python:
 
 # torch first, by itself and pinned: the rest then finds it installed, and on a machine whose
 # index offers a CPU build no CUDA package follows. --no-deps: the lock is the whole list.
+# uv installs it in a tenth of pip's time; pip steps in where only pip knows the way to an index.
 $(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements/dev.txt \
 		scripts/setup_system.sh
 	scripts/setup_system.sh
 	$(BIN)/pip install --quiet --constraint requirements/constraints.txt \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
-	$(BIN)/pip install --quiet --no-deps --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --constraint requirements/constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/dev.txt \
+		|| $(BIN)/pip install --quiet --no-deps -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -12,7 +12,6 @@ from scripts.make_examples import PEAK, portrait
 PCM_HZ = 16_000
 
 
-@pytest.mark.slow
 def test_the_portrait_is_the_rendered_person(repo_root: Path) -> None:
     """A renderer that changed its look asks for new examples: `make examples`."""
     with Image.open(repo_root / "examples" / "portrait.png") as image:
