@@ -23,7 +23,7 @@ class Stage1Batch:
 
     ``z_BCFHW`` clip latents, ``reference_BCFHW`` conditioning latents, ``clip_BMD`` image tokens,
     ``speech_BTWLD`` audio windows, ``cold_B`` bool (the reference is the clip's first frame),
-    ``utterance_B`` int64.
+    ``utterance_B`` int64, ``clip_B`` int64 rows of the cache.
     """
 
     z_BCFHW: Tensor
@@ -32,6 +32,7 @@ class Stage1Batch:
     speech_BTWLD: Tensor
     cold_B: npt.NDArray[np.bool_]
     utterance_B: npt.NDArray[np.int64]
+    clip_B: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Stage1Sampler:
             speech_BTWLD=cache.tensor("speech", clips)[:, self._windows_TW],
             cold_B=cold,
             utterance_B=np.asarray([cache.utterance_of(int(clip)) for clip in clips]),
+            clip_B=np.asarray(clips, dtype=np.int64),
         )
 
     def _reference(self, clip: int, rng: np.random.Generator) -> int:

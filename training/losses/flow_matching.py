@@ -89,10 +89,22 @@ def noised_input(z_BCFHW: Tensor, noise_BCFHW: Tensor, draws: Draws) -> Tensor:
 
 
 def velocity_loss(
-    v_BCFHW: Tensor, z_BCFHW: Tensor, noise_BCFHW: Tensor, clean_B: Tensor
+    v_BCFHW: Tensor,
+    z_BCFHW: Tensor,
+    noise_BCFHW: Tensor,
+    clean_B: Tensor,
+    weight_B1FHW: Tensor | None = None,
 ) -> Tensor:
-    """Mean squared velocity error over the generated positions only, in float32."""
+    """Mean squared velocity error over the generated positions only, in float32.
+
+    Args:
+        v_BCFHW: prediction of ``noise - z``.
+        z_BCFHW, noise_BCFHW: clean latents and the noise that was mixed in.
+        clean_B: leading positions of each sample that do not count.
+        weight_B1FHW: what the positions count, 1 each without it.
+    """
     error = (v_BCFHW.float() - (noise_BCFHW.float() - z_BCFHW.float())).square()
     generated = ~motion_mask(clean_B, z_BCFHW.shape[2]).to(z_BCFHW.device)
-    weight = generated.expand_as(error).float()
+    weight = generated.float() if weight_B1FHW is None else generated * weight_B1FHW
+    weight = weight.expand_as(error)
     return (error * weight).sum() / weight.sum()

@@ -16,11 +16,12 @@ def tiny_sft() -> SftRecipe:
         trainer=TrainerConfig(
             steps=12_000,
             lr=5e-4,
-            gates=(Gate(step=3_000, metric="speech_gain", minimum=0.002),),
+            gates=(Gate(step=3_000, metric="speech_gain", minimum=0.001),),
             targets=(Target("guided_lip_corr", 0.75),),
         ),
         model=DiTConfig.tiny(),
         text=TextConfig.tiny(),
+        plan=ClipPlan(spread=4),
         samples=SampleConfig(lips=True),
     )
 

@@ -4,6 +4,7 @@ Legend: B batch, C latent channels, F latent frames, h w latent size, M image to
 D width, T frames, W window, L layers.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,11 @@ from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import StepContext
 from training.data.clips import open_split
+from training.data.mouth_focus import mouth_positions
 from training.data.stage1_batch import ClipOdds, Stage1Batch, Stage1Sampler
 from training.data.stage1_cache import build_stage1_cache
 from training.data.stage1_clips import ClipPlan
+from training.data.synthtalk import SynthTalk
 from training.losses.flow_matching import (
     DrawRates,
     Draws,
@@ -44,7 +47,11 @@ UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_bo
 
 @dataclass(frozen=True)
 class SftRecipe:
-    """Fields of the ``tiny_sft`` recipe (training.md 1 and 6.4)."""
+    """Fields of the ``tiny_sft`` recipe (training.md 1 and 6.4).
+
+    ``mouth_weight`` is what latent cells that show the mouth count in the loss; the report's loss
+    has 1. Small frames have few such cells.
+    """
 
     trainer: TrainerConfig
     model: DiTConfig
@@ -58,6 +65,7 @@ class SftRecipe:
     train_split: str = "train"
     val_split: str = "val"
     batch: int = 8
+    mouth_weight: float = 1.0
     eval_clips: int = 64
 
     def task(self, places: Places) -> "SftTask":
@@ -104,12 +112,22 @@ class SftTask:
         """Velocity loss of one batch at one noise level per sample."""
         batch = self.sampler.draw(self.recipe.batch, context.numpy)
         draws = draw(self.recipe.rates, batch.cold_B, context.numpy)
-        loss = self._loss(batch, draws, self.train_ids, context.torch)
-        return {"loss": loss}
+        errors = self._errors(batch, draws, self.train_ids, context.torch)
+        cells = self._mouth(self.train, self.sampler, batch)
+        with torch.no_grad():
+            mouth = errors.loss(cells)
+        if self.recipe.mouth_weight == 1.0:
+            return {"loss": errors.loss(), "mouth": mouth}
+        return {"loss": errors.loss(1.0 + (self.recipe.mouth_weight - 1.0) * cells), "mouth": mouth}
 
-    def _loss(
+    def _mouth(self, source: SynthTalk, sampler: Stage1Sampler, batch: Stage1Batch) -> Tensor:
+        """1.0 in the cells of the mouth, [B, 1, F, h, w]."""
+        cells = mouth_positions(source, sampler.cache, batch.clip_B.tolist(), self.spec)
+        return cells.to(self.device)
+
+    def _errors(
         self, batch: Stage1Batch, draws: Draws, ids_UN: Tensor, generator: torch.Generator
-    ) -> Tensor:
+    ) -> "Errors":
         z = batch.z_BCFHW
         noise = torch.randn(z.shape, generator=generator)
         x = noised_input(z, noise, draws)
@@ -118,10 +136,9 @@ class SftTask:
         # The null of speech is a tensor of zero embeddings, not the embedding of silence.
         heard = ~draws.drop_audio_B[:, None, None, None, None]
         win = torch.where(heard, batch.speech_BTWLD, 0.0)
-        v = self.velocity(
-            x, draws.sigma_B, reference_condition(batch.reference_BCFHW), batch.clip_BMD, ids, win
-        )
-        return velocity_loss(v, z.to(v.device), noise.to(v.device), draws.clean_B)
+        y = reference_condition(batch.reference_BCFHW)
+        v = self.velocity(x, draws.sigma_B, y, batch.clip_BMD, ids, win)
+        return Errors(v, z.to(v.device), noise.to(v.device), draws.clean_B)
 
     def velocity(
         self, x_BCFHW: Tensor, sigma_B: Tensor, y_BCFHW: Tensor, clip_BMD: Tensor, ids_BN: Tensor,
@@ -138,18 +155,24 @@ class SftTask:
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Held-out loss, what wrong speech costs, and sampled videos beside the true ones.
 
-        ``speech_gain`` is (loss with another clip's speech - loss) / loss: 0 means deaf.
+        ``val_mouth`` is the loss in the cells that show the mouth; ``speech_gain`` is how much
+        larger it gets with another clip's speech, relative to it: 0 means deaf.
         """
-        losses, wrong = [], []
+        scores: dict[str, list[float]] = {"val_loss": [], "val_mouth": [], "deaf": []}
         rng = np.random.default_rng(11)
         for number in range(0, self.recipe.eval_clips, self.recipe.batch):
             batch = self.val_sampler.draw(self.recipe.batch, rng)
             draws = draw(UNDISTURBED, batch.cold_B, rng)
-            other = _with_other_speech(batch)
-            for kind, which in ((losses, batch), (wrong, other)):
-                generator = torch.Generator().manual_seed(number)
-                kind.append(float(self._loss(which, draws, self.val_ids, generator)))
-        loss = float(np.mean(losses))
+            cells = self._mouth(self.val, self.val_sampler, batch)
+            right, wrong = (
+                self._errors(which, draws, self.val_ids, torch.Generator().manual_seed(number))
+                for which in (batch, _with_other_speech(batch))
+            )
+            scores["val_loss"].append(float(right.loss()))
+            scores["val_mouth"].append(float(right.loss(cells)))
+            scores["deaf"].append(float(wrong.loss(cells)))
+        means = {name: float(np.mean(values)) for name, values in scores.items()}
+        deaf = means.pop("deaf")
         report = sample_report(
             self.recipe.samples, self.dit, self.frozen, self.val, self.spec,
             lambda utterance: embed(
@@ -157,9 +180,7 @@ class SftTask:
             ),
             board,
         )
-        return {
-            "val_loss": loss, "speech_gain": float(np.mean(wrong)) / loss - 1.0, **report,
-        }  # fmt: skip
+        return {**means, "speech_gain": deaf / means["val_mouth"] - 1.0, **report}
 
     def export(self, directory: Path) -> None:
         """Writes the DiT, and beside it the text encoder with its tokens."""
@@ -169,13 +190,22 @@ class SftTask:
         self.captions.save(text_dir)
 
 
+@dataclass(frozen=True)
+class Errors:
+    """A prediction with what it should have been; the loss under any weights."""
+
+    v_BCFHW: Tensor
+    z_BCFHW: Tensor
+    noise_BCFHW: Tensor
+    clean_B: Tensor
+
+    def loss(self, weight_B1FHW: Tensor | None = None) -> Tensor:
+        """See ``velocity_loss``."""
+        return velocity_loss(
+            self.v_BCFHW, self.z_BCFHW, self.noise_BCFHW, self.clean_B, weight_B1FHW
+        )
+
+
 def _with_other_speech(batch: Stage1Batch) -> Stage1Batch:
-    """The same clips, each with the speech of the next one."""
-    return Stage1Batch(
-        batch.z_BCFHW,
-        batch.reference_BCFHW,
-        batch.clip_BMD,
-        batch.speech_BTWLD.roll(1, 0),
-        batch.cold_B,
-        batch.utterance_B,
-    )
+    """The same clips, each with the speech of the one before it."""
+    return dataclasses.replace(batch, speech_BTWLD=batch.speech_BTWLD.roll(1, 0))
