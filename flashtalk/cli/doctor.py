@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from flashtalk.cli.footprint import PRESETS, Footprint, footprint
 from flashtalk.cli.machine import Machine, inspect_machine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 GIB = 1 << 30
 MIB = 1 << 20

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from flashtalk.cli import doctor
-from flashtalk.cli.footprint import ROOM_BYTES, PRESETS, Footprint, footprint
+from flashtalk.cli.footprint import PRESETS, ROOM_BYTES, Footprint, footprint
 from flashtalk.cli.machine import codec_available, inspect_machine, memory_bytes, package_version
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree:  1 kB\nMemAvailable:    8000 kB\n"
