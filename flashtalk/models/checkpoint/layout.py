@@ -16,7 +16,8 @@ CLIP_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
 TOKENIZER_FOLDERS = ("google/umt5-xxl", "umt5-xxl", "tokenizer")
 AUDIO_FOLDERS = ("chinese-wav2vec2-base", "TencentGameMate/chinese-wav2vec2-base", "wav2vec2")
-TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+# Either of these makes a tokenizer: a whole one, or a sentencepiece model and what it is for.
+TOKENIZER_FILES = (("tokenizer.json",), ("spiece.model", "tokenizer_config.json"))
 OWN_FOLDERS = ("dit", "vae", "wav2vec2", "clip", "umt5")
 
 
@@ -71,7 +72,8 @@ def find_checkpoint(
         missing.append(f"{AUDIO_FOLDERS[0]} ({CONFIG} and weights; in the folder or beside it)")
     words = tokenizer or _find_tokenizer(folder)
     if words is None or not _is_tokenizer(words):
-        missing.append(f"{TOKENIZER_FOLDERS[0]} ({' or '.join(TOKENIZER_FILES)})")
+        files = " or ".join(" with ".join(names) for names in TOKENIZER_FILES)
+        missing.append(f"{TOKENIZER_FOLDERS[0]} ({files})")
     if missing or audio is None or words is None:
         raise WeightsError(f"{folder}: missing {'; '.join(missing)}")
     return CheckpointLayout(
@@ -94,7 +96,7 @@ def _own(folder: Path) -> CheckpointLayout:
             missing.append(f"{name}/*.safetensors")
     text = folder / OWN_FOLDERS[-1]
     if not _is_tokenizer(text):
-        missing.append(f"{text.name}/{TOKENIZER_FILES[0]}")
+        missing.append(f"{text.name}/{TOKENIZER_FILES[0][0]}")
     if missing:
         raise WeightsError(f"{folder}: missing {', '.join(missing)}")
     pieces = {name: folder / name for name in OWN_FOLDERS}
@@ -120,7 +122,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _is_tokenizer(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+    return any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES)
 
 
 def _first(folders: Iterable[Path], good: Callable[[Path], bool]) -> Path | None:

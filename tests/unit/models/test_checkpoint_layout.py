@@ -170,3 +170,12 @@ def test_a_tokenizer_of_another_name_is_taken_if_it_is_the_only_one(published: P
         find_checkpoint(published)
     chosen: CheckpointLayout = find_checkpoint(published, tokenizer=published / "others")
     assert chosen.tokenizer == published / "others"
+
+
+@pytest.mark.parametrize("kept", ["spiece.model", "tokenizer_config.json"])
+def test_half_a_sentencepiece_tokenizer_is_none(published: Path, kept: str) -> None:
+    words = published / "google" / "umt5-xxl"
+    (words / "tokenizer.json").unlink()
+    (words / kept).write_text("{}")
+    with pytest.raises(WeightsError, match=r"spiece\.model with tokenizer_config\.json"):
+        find_checkpoint(published)

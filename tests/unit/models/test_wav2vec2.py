@@ -114,7 +114,9 @@ def test_loudness_of_the_recording_does_not_matter(gain: float) -> None:
     assert integrated_loudness(match_loudness(gain * pcm_N)) == pytest.approx(-23, abs=0.1)
 
 
-@pytest.mark.parametrize("pcm_N", [np.zeros(32_000), np.full(100, 0.1), np.zeros(1)])
+@pytest.mark.parametrize(
+    "pcm_N", [np.zeros(32_000), np.full(100, 0.1), np.zeros(1), 1e-6 * np.sin(np.arange(32_000))]
+)
 def test_unmeasurable_loudness_changes_nothing(pcm_N: np.ndarray) -> None:
     np.testing.assert_array_equal(match_loudness(pcm_N), pcm_N)
     assert np.isfinite(prepare_pcm(pcm_N)).all()
