@@ -31,6 +31,23 @@ from flashtalk.ops.norms import layer_norm, modulate
 from flashtalk.ops.rope import rope_table
 
 
+class PatchEmbedding(nn.Conv3d):
+    """Latents to tokens: a convolution whose stride is its kernel, run as one matrix product.
+
+    As a 3D convolution it took an eighth of the tiny preset's whole step on a CPU.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        patch = (1, PATCH_HW, PATCH_HW)
+        super().__init__(config.in_dim, config.dim, kernel_size=patch, stride=patch)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, in_dim, F, H, W] to [B, N, D], tokens in frame-major order."""
+        tiled = torch.unflatten(torch.unflatten(input, 4, (-1, PATCH_HW)), 3, (-1, PATCH_HW))
+        patches = tiled.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
+        return nn.functional.linear(patches, self.weight.flatten(1), self.bias)
+
+
 class Head(nn.Module):
     """Tokens to latent patches, modulated by the time embedding itself."""
 
@@ -58,8 +75,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        patch = (1, PATCH_HW, PATCH_HW)
-        self.patch_embedding = nn.Conv3d(config.in_dim, dim, kernel_size=patch, stride=patch)
+        self.patch_embedding = PatchEmbedding(config)
         self.text_embedding = nn.Sequential(
             nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
         )
@@ -189,8 +205,8 @@ class DiT(nn.Module):
         rope = rope_table(grid, self.config.head_dim, x_BCFHW.device)
         time_BD, time_B6D = self.embed_time(t_B)
         inputs = torch.cat((x_BCFHW.to(self.dtype), y_BCFHW.to(self.dtype)), dim=1)
-        # Under autocast the convolution is rounded; the residual stream keeps the weights' dtype.
-        x_BND = self.patch_embedding(inputs).to(self.dtype).flatten(2).transpose(1, 2)
+        # Under autocast the embedding is rounded; the residual stream keeps the weights' dtype.
+        x_BND = self.patch_embedding(inputs).to(self.dtype)
         for index, block in enumerate(self.blocks):
             x_BND = block(x_BND, time_B6D, rope, context.layer(index), audio.layer(index))
         return self._unpatchify(self.head(x_BND, time_BD).float(), grid)
