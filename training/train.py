@@ -33,14 +33,25 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
     parser.add_argument("--minutes", type=float, help="wall-clock limit of the whole run")
     parser.add_argument("--run-dir", type=Path, help="default runs/NAME")
-    parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
-                        help="rendered data with train/ and val/ (default %(default)s)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".cache/synthtalk"),
+        help="rendered data with train/ and val/ (default %(default)s)",
+    )
     parser.add_argument("--cache", type=Path, help="latents and features (default DATA/features)")
-    parser.add_argument("--weights", type=Path,
-                        help="finished models, read and written (default RUN_DIR/../weights)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="finished models, read and written (default RUN_DIR/../weights)",
+    )
     parser.add_argument("--list", action="store_true", help="print the recipe's fields and end")
-    parser.add_argument("overrides", nargs="*", metavar="key=value",
-                        help="change a field: lr=1e-3, steps=500, trainer.seed=1")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="change a field: lr=1e-3, steps=500, trainer.seed=1",
+    )
     return parser
 
 

@@ -29,8 +29,9 @@ class TrainerConfig:
 
     ``schedule_by="time"`` spreads warm-up and decay over ``minutes`` of wall clock, so that the
     decay ends when the budget does; ``"steps"`` spreads them over ``steps`` and makes a resumed
-    run repeat an uninterrupted one exactly. ``minutes`` 0 means no time limit. ``muon_lr`` is the
-    peak rate of the matrices inside the submodules ``muon_inside`` with ``optimizer="muon"``; ``lr`` moves all others.
+    run repeat an uninterrupted one exactly. ``minutes`` 0 means no time limit. With
+    ``optimizer="muon"``, ``muon_lr`` is the peak rate of the matrices inside the submodules
+    ``muon_inside``; ``lr`` moves all others.
     """
 
     steps: int = 1_000

@@ -15,6 +15,8 @@ from training.core.config import TrainerConfig
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
+
+
 def orthogonalised(update_RC: Tensor) -> Tensor:
     """U V^T of the singular value decomposition, to about 20%; same shape, bfloat16."""
     x = (update_RC / (update_RC.norm() + 1e-7)).bfloat16()
@@ -35,7 +37,7 @@ class MuonAdamW(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every group."""
         for group in self.param_groups:
             if group.get("muon"):
@@ -78,11 +80,13 @@ def build_optimizer(config: TrainerConfig, modules: Mapping[str, nn.Module]) -> 
     groups: list[dict[str, Any]] = [{"params": others}]
     if matrices:
         scale = config.muon_lr / config.lr
-        groups.append({
-            "params": matrices,
-            "muon": True,
-            "momentum": config.muon_momentum,
-            "lr_scale": scale,
-        })
+        groups.append(
+            {
+                "params": matrices,
+                "muon": True,
+                "momentum": config.muon_momentum,
+                "lr_scale": scale,
+            }
+        )
     betas = (config.betas[0], config.betas[1])
     return MuonAdamW(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay)

@@ -35,15 +35,20 @@ class RunProgress:
     def __enter__(self) -> "RunProgress":
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("[bold]{task.description}"), BarColumn(bar_width=24),
-                TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self._console,
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                console=self._console,
             )
             self._bar.start()
             self._row = self._bar.add_task(self._title, total=1.0, note="")
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:

@@ -114,8 +114,13 @@ class Trainer:
         return self.config.minutes > 0 and self._elapsed_s() >= 60.0 * self.config.minutes
 
     def _loop(
-        self, modules: Mapping[str, nn.Module], parameters: list[nn.Parameter],
-        optimizer: torch.optim.Optimizer, ema: Ema, board: Board, progress: RunProgress,
+        self,
+        modules: Mapping[str, nn.Module],
+        parameters: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        ema: Ema,
+        board: Board,
+        progress: RunProgress,
     ) -> None:
         saved_s = evaluated_s = time.monotonic()
         saved_step = evaluated_step = self.step
@@ -130,12 +135,18 @@ class Trainer:
             if self.step % self.config.log_every_steps == 0:
                 board.scalars({**losses, "grad_norm": norm, "lr": _lr_of(optimizer)}, "train")
             progress.update(self.step, self._fraction(), {**smooth, "lr": _lr_of(optimizer)})
-            if _due(saved_s, self.config.checkpoint_every_s, self.step - saved_step,
-                    self.config.checkpoint_every_steps):
+            if _due(
+                saved_s,
+                self.config.checkpoint_every_s,
+                self.step - saved_step,
+                self.config.checkpoint_every_steps,
+            ):
                 self._save(modules, optimizer, ema)
                 saved_s, saved_step = time.monotonic(), self.step
             if not self._is_done() and _due(
-                evaluated_s, self.config.evaluate_every_s, self.step - evaluated_step,
+                evaluated_s,
+                self.config.evaluate_every_s,
+                self.step - evaluated_step,
                 self.config.evaluate_every_steps,
             ):
                 metrics = self._evaluate(ema, board, progress)
@@ -153,8 +164,10 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
-            raise TrainingError(f"{self.recipe}: step {self.step}: loss {values['loss']}, "
-                                f"gradient norm {norm}; resume with a lower lr")
+            raise TrainingError(
+                f"{self.recipe}: step {self.step}: loss {values['loss']}, "
+                f"gradient norm {norm}; resume with a lower lr"
+            )
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return values, norm
@@ -191,25 +204,34 @@ class Trainer:
         for target in self.config.targets:
             value = metrics.get(target.metric, -math.inf)
             verdict = "reached" if value >= target.minimum else "MISSED"
-            progress.say(f"{self.recipe}: target {target.metric} >= {target.minimum:g}: "
-                         f"{value:.4g} {verdict}")
+            progress.say(
+                f"{self.recipe}: target {target.metric} >= {target.minimum:g}: "
+                f"{value:.4g} {verdict}"
+            )
 
     def _save(
         self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, ema: Ema
     ) -> None:
-        save_checkpoint(self.run_dir, self.recipe, {
-            "step": self.step,
-            "elapsed_s": self._elapsed_s(),
-            "seed": self.config.seed,
-            "modules": {name: module.state_dict() for name, module in modules.items()},
-            "optimizer": optimizer.state_dict(),
-            "ema": ema.state_dict(),
-            "random": random_state(),
-        })
+        save_checkpoint(
+            self.run_dir,
+            self.recipe,
+            {
+                "step": self.step,
+                "elapsed_s": self._elapsed_s(),
+                "seed": self.config.seed,
+                "modules": {name: module.state_dict() for name, module in modules.items()},
+                "optimizer": optimizer.state_dict(),
+                "ema": ema.state_dict(),
+                "random": random_state(),
+            },
+        )
 
     def _restore(
-        self, state: Mapping[str, Any], modules: Mapping[str, nn.Module],
-        optimizer: torch.optim.Optimizer, ema: Ema,
+        self,
+        state: Mapping[str, Any],
+        modules: Mapping[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
+        ema: Ema,
     ) -> None:
         try:
             for name, module in modules.items():
@@ -217,8 +239,10 @@ class Trainer:
             optimizer.load_state_dict(state["optimizer"])
             ema.load_state_dict(state["ema"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise TrainingError(f"{self.run_dir}: the checkpoint is of other model sizes; use "
-                                f"another --run-dir ({error})") from error
+            raise TrainingError(
+                f"{self.run_dir}: the checkpoint is of other model sizes; use "
+                f"another --run-dir ({error})"
+            ) from error
         restore_random_state(state["random"])
         self.step = int(state["step"])
         self._elapsed_before_s = float(state["elapsed_s"])

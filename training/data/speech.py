@@ -22,8 +22,9 @@ def window_ending_at(pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Pcm:
     return window
 
 
-def labels_ending_at(values_T: npt.NDArray[np.generic], end_frame: int, frames: int,
-                     fill: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def labels_ending_at(
+    values_T: npt.NDArray[np.generic], end_frame: int, frames: int, fill: npt.NDArray[np.generic]
+) -> npt.NDArray[np.generic]:
     """The last ``frames`` values before ``end_frame``; ``fill`` where there are none."""
     kept = values_T[max(0, end_frame - frames) : end_frame]
     missing = frames - len(kept)

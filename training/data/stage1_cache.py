@@ -106,9 +106,7 @@ def build_stage1_cache(
         done[utterance] = True
     for array in (*arrays.values(), done):
         array.flush()
-    return Stage1Cache(
-        {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in names}, plan
-    )
+    return Stage1Cache({key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in names}, plan)
 
 
 def _create(

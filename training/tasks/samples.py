@@ -130,9 +130,7 @@ def _speech(frozen: FrozenModels, pcm_S: Pcm, end_frame: int, spec: StreamSpec) 
     return features[:, torch.from_numpy(chunk_window_indices(spec))]
 
 
-def _velocity(
-    dit: DiT, y: Tensor, context: ContextKV, win: Tensor, guidance: float
-) -> VelocityFn:
+def _velocity(dit: DiT, y: Tensor, context: ContextKV, win: Tensor, guidance: float) -> VelocityFn:
     audio = dit.encode_audio(win)
     null = dit.encode_audio(torch.zeros_like(win)) if guidance != 1.0 else None
 

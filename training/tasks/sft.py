@@ -6,7 +6,7 @@ D width, T frames, W window, L layers.
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,10 @@ class SftRecipe:
     trainer: TrainerConfig
     model: DiTConfig
     text: TextConfig
-    plan: ClipPlan = ClipPlan()
-    odds: ClipOdds = ClipOdds()
-    rates: DrawRates = DrawRates()
-    samples: SampleConfig = SampleConfig()
+    plan: ClipPlan = field(default_factory=ClipPlan)
+    odds: ClipOdds = field(default_factory=ClipOdds)
+    rates: DrawRates = field(default_factory=DrawRates)
+    samples: SampleConfig = field(default_factory=SampleConfig)
     role: str = "dit"
     text_role: str = "text"
     train_split: str = "train"
@@ -102,9 +102,7 @@ class SftTask:
         self.sampler, self.val_sampler = (
             Stage1Sampler(cache, self.recipe.odds, spec) for cache in caches
         )
-        self.captions = Captions.learn(
-            self.train.captions, self.recipe.text, self.places.run_dir
-        )
+        self.captions = Captions.learn(self.train.captions, self.recipe.text, self.places.run_dir)
         self.train_ids = self.captions.encode(self.train.captions)
         self.val_ids = self.captions.encode(self.val.captions)
 
@@ -141,7 +139,12 @@ class SftTask:
         return Errors(v, z.to(v.device), noise.to(v.device), draws.clean_B)
 
     def velocity(
-        self, x_BCFHW: Tensor, sigma_B: Tensor, y_BCFHW: Tensor, clip_BMD: Tensor, ids_BN: Tensor,
+        self,
+        x_BCFHW: Tensor,
+        sigma_B: Tensor,
+        y_BCFHW: Tensor,
+        clip_BMD: Tensor,
+        ids_BN: Tensor,
         win_BTWLD: Tensor,
     ) -> Tensor:
         """The network's prediction of eps - x0, [B, C, F, h, w]."""
@@ -174,7 +177,11 @@ class SftTask:
         means = {name: float(np.mean(values)) for name, values in scores.items()}
         deaf = means.pop("deaf")
         report = sample_report(
-            self.recipe.samples, self.dit, self.frozen, self.val, self.spec,
+            self.recipe.samples,
+            self.dit,
+            self.frozen,
+            self.val,
+            self.spec,
             lambda utterance: embed(
                 self.text, self.val_ids[utterance : utterance + 1].to(self.device)
             ),

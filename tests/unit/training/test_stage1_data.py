@@ -41,7 +41,8 @@ def fake_encoders(calls: list[int] | None = None, digest: str = "a") -> Encoders
 
     def speech(pcm_BS: Tensor, frames: int) -> Tensor:
         power = pcm_BS.unflatten(1, (frames, -1)).square().mean(2)
-        return power[:, :, None, None].expand(-1, -1, 4, 6)
+        features: Tensor = power[:, :, None, None].expand(-1, -1, 4, 6)
+        return features
 
     return Encoders(video, image, speech, digest)
 

@@ -158,4 +158,4 @@ def test_learning_rate_warms_up_then_decays_to_its_floor() -> None:
 )  # fmt: skip
 def test_a_config_that_cannot_run_is_refused(changes: dict[str, object], field: str) -> None:
     with pytest.raises(InputError, match=field):
-        dataclasses.replace(CONFIG, **changes)
+        dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
