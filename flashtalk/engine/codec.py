@@ -1,0 +1,150 @@
+"""Pixels to latents and back, as the chunk loop needs it (published chunk loop; report 3.3).
+
+Decoded frames take the portrait's colours before anything else is done with them: what is shown
+and what the next chunk continues are the same pixels.
+
+Legend: B batch (1), C channels, F latent frames, T video frames, H W pixels or latent size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from flashtalk.diffusion.color import ReferenceColor, match_color
+from flashtalk.diffusion.condition import reference_clip
+from flashtalk.errors import InputError
+from flashtalk.models.vae.history import VAEState
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.streaming import StreamSpec
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A portrait as the codec knows it; computed once per session.
+
+    Args:
+        digest: hex name of its pixels.
+        size_hw: height and width in pixels.
+        z_BCFHW: [1, 16, 9, h, w] float32 latents of the portrait followed by mid-grey frames; the
+            first is the portrait alone, because the VAE is causal.
+        color: its Lab statistics.
+    """
+
+    digest: str
+    size_hw: tuple[int, int]
+    z_BCFHW: Tensor
+    color: ReferenceColor
+
+
+def pixels(rgb_HWC: Frames, device: torch.device) -> Tensor:
+    """uint8 [H, W, 3] to [1, 3, H, W] float32 in [-1, 1]."""
+    scaled = torch.from_numpy(np.ascontiguousarray(rgb_HWC)).to(device).float() / 255
+    return ((scaled - 0.5) * 2).permute(2, 0, 1)[None]
+
+
+def to_bytes(video_BCTHW: Tensor) -> Frames:
+    """[1, 3, T, H, W] in [-1, 1] to uint8 [T, H, W, 3]: truncated, not rounded, as published."""
+    scaled = ((video_BCTHW[0] + 1) / 2).clamp(0, 1) * 255
+    frames: Frames = scaled.to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
+    return frames
+
+
+class VideoCodec:
+    """The VAE with the chunk's bookkeeping around it. Keeps nothing between two calls.
+
+    Args:
+        vae: in evaluation mode on its device.
+        spec: the stream contract.
+    """
+
+    def __init__(self, vae: VideoVAE, spec: StreamSpec) -> None:
+        self.vae = vae
+        self.spec = spec
+
+    @torch.inference_mode()
+    def encode_reference(self, portrait_HWC: Frames) -> Reference:
+        """Latents and colours of a portrait.
+
+        Args:
+            portrait_HWC: uint8 [H, W, 3] at the size of the video.
+
+        Raises:
+            InputError: not such a picture, or a side that the network cannot divide.
+        """
+        if portrait_HWC.ndim != 3 or portrait_HWC.shape[2] != 3 or portrait_HWC.dtype != np.uint8:
+            raise InputError("portrait", list(portrait_HWC.shape), "uint8 [height, width, 3]")
+        height, width = portrait_HWC.shape[:2]
+        self.spec.latent_size(height, width)
+        portrait_BCHW = pixels(portrait_HWC, self._weight.device)
+        clip_BCTHW = reference_clip(portrait_BCHW, self.spec.chunk_frames)
+        named = hashlib.sha256(f"{height}x{width}".encode() + portrait_HWC.tobytes())
+        return Reference(
+            digest=named.hexdigest(),
+            size_hw=(height, width),
+            z_BCFHW=self._encode(clip_BCTHW),
+            color=ReferenceColor.of(portrait_BCHW),
+        )
+
+    @torch.inference_mode()
+    def decode(self, z_BCFHW: Tensor) -> Tensor:
+        """Latents of a chunk to its new frames: [1, 16, 9, h, w] to [1, 3, 28, H, W] float32.
+
+        The first 5 decoded frames repeat what was shown before, and are dropped in every chunk.
+        """
+        video_BCTHW = self.vae.decode(z_BCFHW.to(self._weight))
+        return video_BCTHW[:, :, self.spec.motion_frames :].float()
+
+    @torch.inference_mode()
+    def correct(self, video_BCTHW: Tensor, reference: Reference, strength: float) -> Tensor:
+        """The same frames in the portrait's colours; ``strength`` from 0 (off) to 1."""
+        return match_color(video_BCTHW, reference.color, strength)
+
+    @torch.inference_mode()
+    def encode_motion(self, video_BCTHW: Tensor) -> Tensor:
+        """Latents of the last 5 frames [1, 16, 2, h, w] float32, which the next chunk continues."""
+        return self._encode(video_BCTHW[:, :, -self.spec.motion_frames :])
+
+    def stream(
+        self, z_BCFHW: Tensor, reference: Reference, strength: float
+    ) -> Generator[Frames, None, Tensor]:
+        """Decode latent by latent, so that the first frames leave before the last are decoded.
+
+        Slower in all than ``decode``, sooner at the first frame; the frames are the same.
+
+        Yields:
+            uint8 [4, H, W, 3], colours corrected.
+
+        Returns:
+            Motion latents, as ``encode_motion``.
+        """
+        motion = self.spec.motion_latents
+        _, state = self._decode_step(z_BCFHW[:, :, :motion], VAEState())
+        shown: list[Tensor] = []
+        for latent_BCFHW in z_BCFHW[:, :, motion:].split(1, dim=2):
+            video_BCTHW, state = self._decode_step(latent_BCFHW, state)
+            corrected = self.correct(video_BCTHW, reference, strength)
+            shown = [*shown, corrected][-self.spec.motion_latents :]
+            yield to_bytes(corrected)
+        return self.encode_motion(torch.cat(shown, dim=2))
+
+    @property
+    def _weight(self) -> Tensor:
+        """Any weight: says on which device and in which type the VAE computes."""
+        return next(self.vae.parameters())
+
+    def _encode(self, video_BCTHW: Tensor) -> Tensor:
+        return self.vae.encode(video_BCTHW.to(self._weight)).float()
+
+    @torch.inference_mode()
+    def _decode_step(self, z_BCFHW: Tensor, state: VAEState) -> tuple[Tensor, VAEState]:
+        video_BCTHW, state = self.vae.decode_step(z_BCFHW.to(self._weight), state)
+        return video_BCTHW.float(), state

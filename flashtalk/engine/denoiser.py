@@ -1,0 +1,139 @@
+"""Speech, portrait and motion to the latents of a chunk (report sections 3.1 and 3.3).
+
+Legend: B batch (1), C channels, F latent frames, H W latent size, T video frames, W window,
+L layers of the speech encoder, D width, N tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flashtalk.diffusion.condition import reference_condition
+from flashtalk.diffusion.guidance import two_pass
+from flashtalk.diffusion.noise import chunk_noise
+from flashtalk.diffusion.sample import VelocityFn, sample, sample_euler
+from flashtalk.diffusion.schedule import sigmas
+from flashtalk.diffusion.state import SessionState
+from flashtalk.engine.codec import Frames, Reference, pixels
+from flashtalk.engine.sampling import Sampling
+from flashtalk.models.clip.model import ClipVision
+from flashtalk.models.dit.conditions import ContextKV
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.umt5.model import TextEncoder
+from flashtalk.models.umt5.text import Tokenizer
+
+_SAMPLERS = {"renoise": sample, "euler": sample_euler}
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """What the network is told in every chunk of a session; computed once.
+
+    Args:
+        digest: hex name of portrait and prompt: equal inputs, equal name.
+        context: keys and values of the portrait's tokens and of the prompt, for every layer.
+        y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait.
+    """
+
+    digest: str
+    context: ContextKV
+    y_BCFHW: Tensor
+
+
+class Denoiser:
+    """The network with its two conditioning encoders. Keeps nothing between two calls.
+
+    Args:
+        dit: the transformer.
+        clip: the image encoder.
+        text: the text encoder.
+        tokenizer: its vocabulary.
+
+    All in evaluation mode on one device.
+    """
+
+    def __init__(self, dit: DiT, clip: ClipVision, text: TextEncoder, tokenizer: Tokenizer) -> None:
+        self.dit = dit
+        self.clip = clip
+        self.text = text
+        self.tokenizer = tokenizer
+
+    @torch.inference_mode()
+    def condition(self, portrait_HWC: Frames, reference: Reference, prompt: str) -> Conditioning:
+        """Encode a portrait and a prompt.
+
+        Args:
+            portrait_HWC: uint8 [H, W, 3], the picture that ``reference`` was made of.
+            reference: the portrait's latents (``VideoCodec.encode_reference``).
+            prompt: any text, the empty one included.
+        """
+        device = next(self.dit.parameters()).device
+        tokens_BND = self.clip(pixels(portrait_HWC, device))
+        ids_BN, mask_BN = self.tokenizer.encode([prompt])
+        text_BND = self.text(ids_BN.to(device), mask_BN.to(device))
+        named = hashlib.sha256(reference.digest.encode() + prompt.encode())
+        return Conditioning(
+            digest=named.hexdigest(),
+            context=self.dit.encode_context(tokens_BND, text_BND),
+            y_BCFHW=reference_condition(reference.z_BCFHW.to(device)),
+        )
+
+    @torch.inference_mode()
+    def denoise(
+        self,
+        conditioning: Conditioning,
+        windows_BTWLD: Tensor,
+        state: SessionState,
+        sampling: Sampling,
+    ) -> Tensor:
+        """Sample one chunk.
+
+        Args:
+            conditioning: of the session.
+            windows_BTWLD: [1, 33, W, L, D] speech of the chunk (``AudioEncoder``).
+            state: names the chunk and its noise, and holds the motion latents that it continues.
+            sampling: steps and guidance.
+
+        Returns:
+            [1, 16, 9, h, w] float32 latents, the motion latents at their head. Equal arguments
+            give equal bits on the same kind of machine.
+        """
+        device = next(self.dit.parameters()).device
+
+        def noise(step: int) -> Tensor:
+            return chunk_noise(state.seed, state.chunk_index, step, state.shape, device)
+
+        return _SAMPLERS[sampling.sampler](
+            self._velocity(conditioning, windows_BTWLD.to(device), sampling.audio_guidance),
+            state.motion_z.to(device),
+            state.shape,
+            sigmas(sampling.steps, sampling.shift),
+            noise,
+        )
+
+    def _velocity(
+        self, conditioning: Conditioning, windows_BTWLD: Tensor, guidance: float
+    ) -> VelocityFn:
+        """The network as a function of noisy latents and time, everything else given.
+
+        Guided, every evaluation is a batch of two: with the speech, and with the zero tensor that
+        stands for no speech (training specification 1.3).
+        """
+        y, context = conditioning.y_BCFHW, conditioning.context
+        if guidance == 1:
+            audio = self.dit.encode_audio(windows_BTWLD)
+            return lambda x, t: self.dit(x, t, y, context, audio)
+        pair = torch.cat((windows_BTWLD, torch.zeros_like(windows_BTWLD)))
+        both_audio = self.dit.encode_audio(pair)
+        both_context, both_y = context.expand(2), y.expand(2, *y.shape[1:])
+
+        def guided(x_BCFHW: Tensor, t_B: Tensor) -> Tensor:
+            x, t = torch.cat((x_BCFHW, x_BCFHW)), torch.cat((t_B, t_B))
+            heard, deaf = self.dit(x, t, both_y, both_context, both_audio).chunk(2)
+            return two_pass(heard, deaf, guidance)
+
+        return guided

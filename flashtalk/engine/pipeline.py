@@ -1,0 +1,88 @@
+"""Everything that makes video, as one value; it knows no session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flashtalk.engine.audio import AudioEncoder
+from flashtalk.engine.codec import VideoCodec
+from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.sampling import Sampling
+from flashtalk.errors import WeightsError
+from flashtalk.models.clip.config import ClipConfig
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.umt5.config import TextConfig
+from flashtalk.models.vae.config import VAEConfig
+from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.streaming import StreamSpec
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Loaded models and how they want to be run. Any number of sessions may share one.
+
+    Args:
+        name: the preset, for messages.
+        spec: the stream contract.
+        sampling: default settings of these weights.
+        audio, denoiser, codec: the three stages of a chunk.
+    """
+
+    name: str
+    spec: StreamSpec
+    sampling: Sampling
+    audio: AudioEncoder
+    denoiser: Denoiser
+    codec: VideoCodec
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The five configurations of a preset.
+
+    Raises:
+        WeightsError: they do not fit each other.
+    """
+
+    dit: DiTConfig
+    vae: VAEConfig
+    audio: AudioConfig
+    clip: ClipConfig
+    text: TextConfig
+
+    def __post_init__(self) -> None:
+        pairs = {
+            "latent channels": (self.dit.out_dim, self.vae.z_channels),
+            "speech layers": (self.dit.audio_blocks, self.audio.num_hidden_layers),
+            "speech width": (self.dit.audio_channels, self.audio.hidden_size),
+            "image tokens": (self.dit.clip_tokens, self.clip.tokens),
+            "image width": (self.dit.clip_dim, self.clip.width),
+            "text length": (self.dit.text_len, self.text.text_len),
+            "text width": (self.dit.text_dim, self.text.dim),
+        }
+        wrong = [f"{name} {ours} and {other}" for name, (ours, other) in pairs.items()
+                 if ours != other]  # fmt: skip
+        if wrong:
+            raise WeightsError(f"transformer and encoders do not fit: {', '.join(wrong)}")
+
+    @classmethod
+    def flashtalk_14b(cls) -> Architecture:
+        """The published sizes."""
+        return cls(
+            DiTConfig.flashtalk_14b(),
+            VAEConfig.flashtalk_14b(),
+            AudioConfig.flashtalk_14b(),
+            ClipConfig.flashtalk_14b(),
+            TextConfig.flashtalk_14b(),
+        )
+
+    @classmethod
+    def tiny(cls) -> Architecture:
+        """Sizes that two CPU cores run."""
+        return cls(
+            DiTConfig.tiny(),
+            VAEConfig.tiny(),
+            AudioConfig.tiny(),
+            ClipConfig.tiny(),
+            TextConfig.tiny(),
+        )

@@ -1,0 +1,82 @@
+"""A pipeline with random weights: what tests and speed measurements run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from flashtalk.engine.audio import AudioEncoder
+from flashtalk.engine.codec import VideoCodec
+from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.load import Placement
+from flashtalk.engine.pipeline import Architecture, Pipeline
+from flashtalk.engine.sampling import Sampling
+from flashtalk.errors import InputError
+from flashtalk.models.clip.model import ClipVision
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.umt5.model import TextEncoder
+from flashtalk.models.umt5.text import EOS_ID, Tokenizer
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.streaming import StreamSpec
+
+_FIRST_BYTE_ID = EOS_ID + 1
+_BYTES = 256
+_HEAD_STD = 0.02
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+def byte_ids(text: str) -> list[int]:
+    """A vocabulary that needs no file: one token per byte, then the end token."""
+    return [*(_FIRST_BYTE_ID + byte for byte in text.encode()), EOS_ID]
+
+
+def random_pipeline(
+    architecture: Architecture | None = None,
+    *,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Pipeline:
+    """All models at their initial weights, the transformer's head not zero but small.
+
+    Args:
+        architecture: sizes; ``None`` is ``tiny``.
+        sampling: ``None`` is 64x64 without guidance.
+        seed: of the weights; the caller's random state is left alone.
+        device, dtype: see ``Placement.choose``.
+
+    Raises:
+        InputError: a text vocabulary too small for bytes, or an unknown device or type.
+    """
+    sizes = architecture or Architecture.tiny()
+    if sizes.text.vocab < _FIRST_BYTE_ID + _BYTES:
+        raise InputError("vocab", sizes.text.vocab, f"at least {_FIRST_BYTE_ID + _BYTES}")
+    placement = Placement.choose("random", device, dtype)
+
+    def made(factory: Callable[[], ModelT], half: bool = True) -> ModelT:
+        model = factory().eval().requires_grad_(False)
+        return model.to(placement.device, placement.dtype if half else torch.float32)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        dit = made(lambda: DiT(sizes.dit))
+        nn.init.normal_(dit.head.head.weight, std=_HEAD_STD)
+        vae = made(lambda: VideoVAE(sizes.vae))
+        audio = made(lambda: Wav2Vec2Features(sizes.audio), half=False)
+        clip = made(lambda: ClipVision(sizes.clip))
+        text = made(lambda: TextEncoder(sizes.text))
+    spec = StreamSpec()
+    return Pipeline(
+        name="random",
+        spec=spec,
+        sampling=sampling or Sampling(height_px=64, width_px=64),
+        audio=AudioEncoder(audio, spec, sizes.dit.audio_window),
+        denoiser=Denoiser(dit, clip, text, Tokenizer(byte_ids, sizes.text.text_len)),
+        codec=VideoCodec(vae, spec),
+    )

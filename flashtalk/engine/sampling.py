@@ -1,0 +1,91 @@
+"""How a set of weights wants to be run: steps, guidance, size; a value, kept beside the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flashtalk.errors import InputError, WeightsError
+
+SAMPLING_FILE = "pipeline.json"
+SAMPLERS = ("renoise", "euler")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of one run.
+
+    Args:
+        steps: network evaluations per chunk.
+        shift: of the noise levels (``diffusion.schedule``).
+        sampler: ``renoise`` (report section 3.3, what distillation is made for) or ``euler``.
+        audio_guidance: weight of the speech, 1 for none; any other value costs a second network
+            evaluation per step, in the same batch.
+        color_strength: share of the colour correction, 0 to 1.
+        height_px, width_px: size of the video where the caller names none.
+        prompt: what the text encoder reads where the caller says nothing.
+    """
+
+    steps: int = 4
+    shift: float = 5.0
+    sampler: str = "renoise"
+    audio_guidance: float = 1.0
+    color_strength: float = 1.0
+    height_px: int = 720
+    width_px: int = 416
+    prompt: str = "A person is talking."
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "height_px", "width_px"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(field, value, "a whole number, at least 1")
+        for field in ("shift", "audio_guidance", "color_strength"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise InputError(field, value, "a number")
+        if not 0 <= self.color_strength <= 1:
+            raise InputError("color_strength", self.color_strength, "from 0 to 1")
+        if not 0 <= self.audio_guidance <= 100:
+            raise InputError("audio_guidance", self.audio_guidance, "from 0 to 100")
+        if self.sampler not in SAMPLERS:
+            raise InputError("sampler", self.sampler, f"one of {', '.join(SAMPLERS)}")
+        if not isinstance(self.prompt, str):
+            raise InputError("prompt", self.prompt, "text")
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height_px, self.width_px
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready dictionary; ``from_dict`` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Sampling:
+        """Read a dictionary that ``to_dict`` wrote. Raises InputError on anything else."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError("sampling", ", ".join(unknown), f"one of {', '.join(known)}")
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def save_sampling(sampling: Sampling, folder: Path) -> None:
+    """Write ``pipeline.json`` into an existing folder of weights."""
+    text = json.dumps(sampling.to_dict(), indent=2, ensure_ascii=False)
+    (folder / SAMPLING_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_sampling(folder: Path) -> Sampling:
+    """Read ``pipeline.json``. Raises WeightsError if it is missing or holds anything unknown."""
+    path = folder / SAMPLING_FILE
+    try:
+        return Sampling.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{folder}: missing {SAMPLING_FILE}") from error
+    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
+        raise WeightsError(f"{path}: {error}") from error

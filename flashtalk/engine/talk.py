@@ -1,0 +1,204 @@
+"""The chunk loop: a portrait and a stream of speech become a stream of frames (report section 3).
+
+A session is a value. ``advance`` takes one and gives the next, so sessions on one pipeline cannot
+influence each other, any of them can be put aside and taken up again, and memory does not grow
+with the length of the stream.
+
+The published whole-file mode leads the sound by 5 frames and loses its tail. Here frame n shows
+the samples [640 n, 640 n + 640) exactly, and the last frame is the one that shows the last sample:
+the motion frames before chunk 0 stand for silence before time 0, every chunk's audio window ends
+where the chunk ends, and the last chunk is filled with silence and cut to its real frames.
+
+Legend: H W pixels, C channels (3), T frames, S samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from flashtalk.diffusion.state import SessionState
+from flashtalk.engine.codec import Frames, Reference, to_bytes
+from flashtalk.engine.denoiser import Conditioning
+from flashtalk.engine.pipeline import Pipeline
+from flashtalk.engine.sampling import Sampling
+from flashtalk.media.image import check_size, cover, oriented_size
+from flashtalk.streaming import AudioChunk, AudioRing, Pcm, chunks
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One talk between two chunks.
+
+    Args:
+        conditioning, reference: what the portrait and the prompt became.
+        sampling: how chunks are made.
+        state: seed, number of the next chunk, motion latents.
+        ring: the newest 8 s of sound.
+    """
+
+    conditioning: Conditioning
+    reference: Reference
+    sampling: Sampling
+    state: SessionState
+    ring: AudioRing
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkResult:
+    """The frames of one chunk and the sound that they show.
+
+    Args:
+        index: number of the chunk, from 0.
+        frames_THWC: uint8 [T, H, W, 3], T = 28 or fewer in the last chunk.
+        pcm_S: float32 [640 T], frame n showing samples [640 n, 640 n + 640); the end of the last
+            frame of a stream may be silence that was added.
+        first_frame, first_sample: place of the first one in the stream.
+        timings_s: seconds per stage: ``audio``, ``denoise``, ``decode``, ``color``, ``motion``.
+    """
+
+    index: int
+    frames_THWC: Frames
+    pcm_S: Pcm
+    first_frame: int
+    first_sample: int
+    timings_s: Mapping[str, float]
+
+    @property
+    def compute_s(self) -> float:
+        """Seconds that all stages took together."""
+        return sum(self.timings_s.values())
+
+
+@dataclass
+class StageClock:
+    """Seconds per named stage; on a GPU each stage is waited for."""
+
+    device: torch.device
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure the block under this name."""
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - start
+
+
+def start(
+    pipeline: Pipeline,
+    portrait_HWC: Frames,
+    *,
+    prompt: str | None = None,
+    seed: int = 0,
+    size_hw: tuple[int, int] | None = None,
+    sampling: Sampling | None = None,
+) -> Session:
+    """A session before its first chunk.
+
+    Args:
+        pipeline: the loaded models.
+        portrait_HWC: uint8 [H, W, 3] of any size; scaled and cut to the video's.
+        prompt: what the scene is; ``None`` takes the weights' own.
+        seed: 0 .. 2^64 - 1; the same seed gives the same bits.
+        size_hw: of the video, multiples of 16; ``None`` takes the weights' own, turned on its
+            side if the portrait is the other way round.
+        sampling: steps and guidance; ``None`` takes the weights' own.
+
+    Raises:
+        InputError: a portrait, size or seed that cannot be used.
+    """
+    chosen = sampling or pipeline.sampling
+    check_size(portrait_HWC.shape[1], portrait_HWC.shape[0], "portrait")
+    size = size_hw or oriented_size(chosen.size_hw, portrait_HWC)
+    pipeline.spec.latent_size(*size)
+    covered = cover(portrait_HWC, size)
+    reference = pipeline.codec.encode_reference(covered)
+    text = chosen.prompt if prompt is None else prompt
+    return Session(
+        conditioning=pipeline.denoiser.condition(covered, reference, text),
+        reference=reference,
+        sampling=chosen,
+        state=SessionState.start(seed, reference.z_BCFHW, pipeline.spec),
+        ring=AudioRing(pipeline.spec.window_samples),
+    )
+
+
+def advance(pipeline: Pipeline, session: Session, chunk: AudioChunk) -> tuple[ChunkResult, Session]:
+    """Make one chunk.
+
+    Args:
+        pipeline: the loaded models.
+        session: unchanged; it may be used again.
+        chunk: the sound that follows what the session has heard.
+
+    Returns:
+        The chunk's real frames, and the session after it.
+    """
+    codec, spec, sampling = pipeline.codec, pipeline.spec, session.sampling
+    clock = StageClock(session.reference.z_BCFHW.device)
+    ring = session.ring.copy()
+    ring.push(chunk.pcm_S)
+    with clock.stage("audio"):
+        windows_BTWLD = pipeline.audio.encode(ring.window())
+    with clock.stage("denoise"):
+        z_BCFHW = pipeline.denoiser.denoise(
+            session.conditioning, windows_BTWLD, session.state, sampling
+        )
+    with clock.stage("decode"):
+        video_BCTHW = codec.decode(z_BCFHW)
+    with clock.stage("color"):
+        video_BCTHW = codec.correct(video_BCTHW, session.reference, sampling.color_strength)
+        frames_THWC = to_bytes(video_BCTHW)
+    with clock.stage("motion"):
+        motion_z = codec.encode_motion(video_BCTHW)
+    result = ChunkResult(
+        index=chunk.index,
+        frames_THWC=frames_THWC[: chunk.frames],
+        pcm_S=chunk.pcm_S[: chunk.frames * spec.samples_per_frame],
+        first_frame=chunk.first_frame,
+        first_sample=chunk.first_sample,
+        timings_s=clock.timings_s,
+    )
+    state = session.state.advance(motion_z)
+    return result, dataclasses.replace(session, state=state, ring=ring)
+
+
+def talk(
+    pipeline: Pipeline,
+    portrait_HWC: Frames,
+    packets: Iterable[Pcm],
+    *,
+    prompt: str | None = None,
+    seed: int = 0,
+    size_hw: tuple[int, int] | None = None,
+    sampling: Sampling | None = None,
+) -> Iterator[ChunkResult]:
+    """The whole loop: packets in, chunks out, each as soon as its last sample is there.
+
+    Args:
+        packets: float32 [S] mono samples at 16 kHz in packets of any size; their end is the end
+            of the talk.
+
+    The other arguments and errors are those of ``start``, which is done before this returns.
+
+    Returns:
+        Iterator of chunks: ceil(samples / 640) frames in all.
+    """
+    session = start(
+        pipeline, portrait_HWC, prompt=prompt, seed=seed, size_hw=size_hw, sampling=sampling
+    )
+    return _run(pipeline, session, packets)
+
+
+def _run(pipeline: Pipeline, session: Session, packets: Iterable[Pcm]) -> Iterator[ChunkResult]:
+    for chunk in chunks(packets, pipeline.spec):
+        result, session = advance(pipeline, session, chunk)
+        yield result
