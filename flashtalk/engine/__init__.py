@@ -7,7 +7,7 @@ from flashtalk.engine.load import PRESETS, load_pipeline
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.random_weights import random_pipeline
 from flashtalk.engine.sampling import Sampling
-from flashtalk.engine.talk import ChunkResult, Session, advance, start, talk
+from flashtalk.engine.talk import ChunkResult, Session, advance, start, talk, talk_on
 
 __all__ = [
     "PRESETS",
@@ -26,4 +26,5 @@ __all__ = [
     "random_pipeline",
     "start",
     "talk",
+    "talk_on",
 ]

@@ -27,8 +27,11 @@ from flashtalk.engine.codec import Frames, Reference, to_bytes
 from flashtalk.engine.denoiser import Conditioning
 from flashtalk.engine.pipeline import Pipeline
 from flashtalk.engine.sampling import Sampling
+from flashtalk.errors import InputError
 from flashtalk.media.image import check_size, cover, oriented_size
 from flashtalk.streaming import AudioChunk, AudioRing, Pcm, chunks
+
+SEED_LIMIT = 2**64
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,8 @@ def start(
     Raises:
         InputError: a portrait, size or seed that cannot be used.
     """
+    if not 0 <= seed < SEED_LIMIT:
+        raise InputError("seed", seed, f"0 .. {SEED_LIMIT - 1}")
     chosen = sampling or pipeline.sampling
     check_size(portrait_HWC.shape[1], portrait_HWC.shape[0], "portrait")
     size = size_hw or oriented_size(chosen.size_hw, portrait_HWC)
@@ -195,10 +200,11 @@ def talk(
     session = start(
         pipeline, portrait_HWC, prompt=prompt, seed=seed, size_hw=size_hw, sampling=sampling
     )
-    return _run(pipeline, session, packets)
+    return talk_on(pipeline, session, packets)
 
 
-def _run(pipeline: Pipeline, session: Session, packets: Iterable[Pcm]) -> Iterator[ChunkResult]:
+def talk_on(pipeline: Pipeline, session: Session, packets: Iterable[Pcm]) -> Iterator[ChunkResult]:
+    """``talk`` with a session that was started before; it stays as it is."""
     for chunk in chunks(packets, pipeline.spec):
         result, session = advance(pipeline, session, chunk)
         yield result

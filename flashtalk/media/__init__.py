@@ -2,11 +2,12 @@
 
 from flashtalk.media.audio import AudioFacts, inspect_audio, read_pcm, stream_pcm
 from flashtalk.media.image import cover, oriented_size, read_image
-from flashtalk.media.video import Mp4Writer
+from flashtalk.media.video import Mp4Writer, check_target
 
 __all__ = [
     "AudioFacts",
     "Mp4Writer",
+    "check_target",
     "cover",
     "inspect_audio",
     "oriented_size",

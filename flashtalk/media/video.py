@@ -191,6 +191,15 @@ class Mp4Writer:
             raise InputError("out", self.path, f"not writable ({error.strerror})") from error
 
 
+def check_target(path: Path | str) -> None:
+    """Can a video be written there? Leaves nothing behind.
+
+    Raises:
+        InputError: a wrong name, no such folder, or a place that cannot be written to.
+    """
+    _reserve(Path(path)).unlink()
+
+
 def _reserve(path: Path) -> Path:
     """Create the hidden file beside the target, which proves that the folder can be written to."""
     if path.suffix.lower() not in SUFFIXES:
