@@ -1,9 +1,8 @@
 """Encoder and decoder at the latent rate: linear tubes in and out, factorised blocks between.
 
 At 44-fold compression a small network does its best work where a position stands for a whole
-8x8x4 tube: few positions, wide matrix products. On two cores this form decodes a 64x64 chunk in
-16 ms where a pyramid of 3x3x3 convolutions with the same training speed takes 90 ms, and it learns
-faster per second (docs/vae.md). The parameter names follow the published stacks.
+8x8x4 tube: few positions, wide matrix products. It decodes three times as fast as a pyramid of
+3x3x3 convolutions and learns faster per second (docs/vae.md has both tables).
 
 Shape suffixes: B batch, C channels, T frames, H W pixels, F latent frames, h w = H/8 W/8.
 """
