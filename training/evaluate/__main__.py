@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flashtalk.engine.sampling import SAMPLERS
 from flashtalk.errors import FlashTalkError, InputError
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.performer import open_vae
@@ -54,6 +55,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--steps", type=int, help="sampler steps, else the weights' own")
+    parser.add_argument("--sampler", choices=SAMPLERS, help="else the weights' own")
+    parser.add_argument("--audio-guidance", type=float, help="else the weights' own")
+    parser.add_argument("--color-strength", type=float, help="else the weights' own")
     parser.add_argument("--probes", type=Path, default=DEFAULT_PROBES)
     parsed = parser.parse_args(arguments)
     for name, count in vars(QUICK if parsed.quick else FULL).items():
@@ -83,7 +88,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         "weights": arguments.weights, "preset": arguments.preset, "device": arguments.device,
         "dtype": arguments.dtype, "split": short.data.config.split, "size": f"{width}x{height}",
         "seconds, short": short.seconds, "seconds, long": arguments.long_seconds,
-        "seed": arguments.seed,
+        "seed": arguments.seed, **_changes(arguments),
     }  # fmt: skip
     plan = Plan(short, long, wrong_audio=arguments.wrong_audio, pictures=arguments.pictures,
                 seed=arguments.seed, settings=settings)  # fmt: skip
@@ -98,7 +103,14 @@ def _performer(arguments: argparse.Namespace) -> RoundTrip:
     from training.evaluate.pipeline import open_pipeline
 
     return open_pipeline(arguments.preset, arguments.weights, device=arguments.device,
-                         dtype=arguments.dtype)  # fmt: skip
+                         dtype=arguments.dtype, changes=_changes(arguments))  # fmt: skip
+
+
+def _changes(arguments: argparse.Namespace) -> dict[str, object]:
+    """Sampler settings that the command line changes."""
+    names = ("steps", "sampler", "audio_guidance", "color_strength")
+    given = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _clips(arguments: argparse.Namespace, count: int, seconds: float) -> ClipSet:

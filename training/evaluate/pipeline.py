@@ -3,7 +3,7 @@
 Legend: T frames, H W pixels, N audio samples at 16 kHz.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flashtalk.engine.load import Pipeline, load_pipeline
-from flashtalk.engine.talk import talk
+from flashtalk.engine import Pipeline, Sampling, load_pipeline, talk
 from training.evaluate.fidelity import Image, Video
 from training.evaluate.round_trip import through_vae
 
@@ -24,6 +23,7 @@ class TalkPerformer:
     """Performs through ``talk()``; ``device`` and ``dtype`` are the pipeline's own."""
 
     pipeline: Pipeline
+    sampling: Sampling
     device: torch.device
     dtype: torch.dtype
 
@@ -32,7 +32,8 @@ class TalkPerformer:
     ) -> Video:
         """One frame per 640 samples, uint8 [T, H, W, 3]."""
         chunks = talk(self.pipeline, np.ascontiguousarray(portrait_HWC), packets(pcm_N),
-                      prompt=prompt, seed=seed)  # fmt: skip
+                      prompt=prompt, seed=seed, size_hw=size_of(portrait_HWC),
+                      sampling=self.sampling)  # fmt: skip
         return np.concatenate([chunk.frames_THWC for chunk in chunks])
 
     def through_codec(self, video_THWC: Video) -> Video:
@@ -49,10 +50,25 @@ def packets(pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES) -> Iterat
         yield pcm_N[start : start + samples]
 
 
-def open_pipeline(preset: str, folder: Path, *, device: str, dtype: str) -> TalkPerformer:
-    """Load a preset's weights; ``dtype`` is ``float32`` or ``bfloat16``. Raises WeightsError."""
-    place, kind = (
-        torch.device(device),
-        {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype],
-    )
-    return TalkPerformer(load_pipeline(preset, folder, place, kind), place, kind)
+def size_of(portrait_HWC: Image) -> tuple[int, int]:
+    """Height and width: the video has the size of the portrait that the data hold."""
+    return portrait_HWC.shape[0], portrait_HWC.shape[1]
+
+
+def open_pipeline(
+    preset: str, folder: Path, *, device: str, dtype: str, changes: Mapping[str, object]
+) -> TalkPerformer:
+    """Load a preset's weights.
+
+    Args:
+        preset, folder, device: as ``load_pipeline`` takes them.
+        dtype: ``float32`` or ``bfloat16``.
+        changes: fields of ``Sampling`` that differ from what the weights ask for.
+
+    Raises:
+        WeightsError: as ``load_pipeline``.
+    """
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    pipeline = load_pipeline(preset, folder, device=device, dtype=dtype)
+    sampling = Sampling.from_dict({**pipeline.sampling.to_dict(), **changes})
+    return TalkPerformer(pipeline, sampling, torch.device(device), kind)
