@@ -12,7 +12,7 @@ import pytest
 from flashtalk.errors import InputError
 from flashtalk.media import inspect_audio, read_pcm, stream_pcm
 from flashtalk.media.riff import missing_wav_bytes
-from tests.unit.media.sound_files import encode, picture_file, tone, wav
+from tests.fakes.sound_files import encode, picture_file, tone, wav
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Folders of random weights in this project's layout and in the published one, at small sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from flashtalk.engine import Architecture, Pipeline, Sampling, random_pipeline
+from flashtalk.engine.sampling import save_sampling
+from flashtalk.models.clip import ClipConfig
+from flashtalk.models.clip import weights as clip_weights
+from flashtalk.models.dit import DiTConfig
+from flashtalk.models.dit import weights as dit_weights
+from flashtalk.models.umt5 import TextConfig, train_tokenizer
+from flashtalk.models.umt5 import weights as text_weights
+from flashtalk.models.vae import VAEConfig
+from flashtalk.models.vae import weights as vae_weights
+from flashtalk.models.wav2vec2 import AudioConfig
+from flashtalk.models.wav2vec2 import weights as audio_weights
+from tests.fakes.published import SENTENCES, write_published
+
+# 32x32 pixels, one layer each: a chunk takes a few hundredths of a second.
+MICRO = Architecture(
+    dit=DiTConfig(
+        dim=32, ffn_dim=32, num_heads=2, num_layers=2, freq_dim=32, text_len=16, text_dim=16,
+        intermediate_dim=16, output_dim=16, context_tokens=2, audio_blocks=1, audio_channels=16,
+        clip_dim=16, clip_tokens=5,
+    ),
+    vae=VAEConfig(
+        dim=16, dim_mult=(1,), num_res_blocks=1, decoder_res_blocks=1, spatial_down=(),
+        temporal_down=(), patch_size=8, patch_frames=4, linear_bypass=True,
+    ),
+    audio=AudioConfig(
+        conv_dim=(8,) * 7, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    ),
+    clip=ClipConfig(image_size=32, patch_size=16, width=16, layers=2, heads=2),
+    text=TextConfig(
+        vocab=300, dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1, text_len=16
+    ),
+)  # fmt: skip
+MICRO_SAMPLING = Sampling(steps=2, height_px=32, width_px=32, prompt="A person is talking.")
+
+
+def micro_pipeline(seed: int = 0, sampling: Sampling = MICRO_SAMPLING) -> Pipeline:
+    """A pipeline of the smallest sizes."""
+    return random_pipeline(MICRO, sampling=sampling, seed=seed)
+
+
+def write_own(pipeline: Pipeline, folder: Path) -> Path:
+    """The layout of ``weights/tiny``."""
+    denoiser = pipeline.denoiser
+    models = {
+        "dit": denoiser.dit,
+        "vae": pipeline.codec.vae,
+        "wav2vec2": pipeline.audio.model,
+        "clip": denoiser.clip,
+        "umt5": denoiser.text,
+    }
+    for name, model in models.items():
+        (folder / name).mkdir(parents=True)
+        state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+        save_file(state, folder / name / "model.safetensors")
+    dit_weights.save_config(denoiser.dit.config, folder / "dit")
+    vae_weights.save_config(pipeline.codec.vae.config, folder / "vae")
+    audio_weights.save_config(pipeline.audio.model.config, folder / "wav2vec2")
+    clip_weights.save_config(denoiser.clip.config, folder / "clip")
+    text_weights.save_config(denoiser.text.config, folder / "umt5")
+    train_tokenizer(SENTENCES, 300, folder / "umt5" / "tokenizer.json")
+    save_sampling(pipeline.sampling, folder)
+    return folder
+
+
+def write_published_layout(pipeline: Pipeline, folder: Path) -> Path:
+    """The layout of the published checkpoint."""
+    denoiser = pipeline.denoiser
+    write_published(
+        folder,
+        dit=denoiser.dit,
+        vae=pipeline.codec.vae,
+        wav2vec2=pipeline.audio.model,
+        clip=denoiser.clip,
+        umt5=denoiser.text,
+    )
+    return folder
