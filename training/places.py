@@ -12,7 +12,8 @@ class Places:
         run_dir: checkpoints, TensorBoard, pictures, metrics of this run.
         data_dir: rendered data; ``data_dir/train``, ``val`` and ``test`` hold the splits.
         cache_dir: things computed from data and frozen models (latents, speech features).
-        weights_dir: finished models by role: ``vae``, ``audio``, ``clip``, ``text``, ``dit``.
+        weights_dir: finished models by role: ``vae``, ``wav2vec2``, ``clip``, ``umt5``, ``dit``;
+            together a folder that ``flashtalk.engine.load`` reads.
     """
 
     run_dir: Path

@@ -1,7 +1,7 @@
 """``key=value`` overrides of a frozen config dataclass, checked against the field types.
 
-A key is a dotted path (``trainer.lr``) or, where only one field of the whole tree has that name,
-the bare name (``lr``).
+A key is a dotted path (``trainer.lr``) or a bare name: of a field at the top, else of one in the
+trainer section, else of the only field of the tree that has it.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from flashtalk.errors import InputError
 
 ConfigT = TypeVar("ConfigT")
+PREFERRED_SECTION = "trainer"
 
 
 def apply_overrides(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
@@ -49,7 +50,8 @@ def _resolve(config: object, key: str) -> tuple[str, ...]:
     wanted = tuple(key.split("."))
     matches = [path for path in paths if path == wanted]
     if not matches and len(wanted) == 1:
-        matches = [path for path in paths if path[-1] == key]
+        matches = [path for path in paths if path == (PREFERRED_SECTION, key)]
+        matches = matches or [path for path in paths if path[-1] == key]
     if len(matches) == 1:
         return matches[0]
     names = [".".join(path) for path in (matches or paths)]

@@ -42,7 +42,7 @@ class AudioRecipe:
     trainer: TrainerConfig
     model: AudioConfig
     augment: Augment
-    role: str = "audio"
+    role: str = "wav2vec2"
     train_split: str = "train"
     val_split: str = "val"
     batch: int = 8

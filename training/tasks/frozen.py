@@ -4,27 +4,25 @@ Legend: B batch, C colour or latent channels, T frames, H W pixels, F h w latent
 tokens, D width, S samples, L layers.
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from functools import partial
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from flashtalk.errors import InputError, WeightsError
-from flashtalk.models.clip.config import ClipConfig
+from flashtalk.errors import InputError
+from flashtalk.models.checkpoint import build, load_state
+from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.clip.model import ClipVision
-from flashtalk.models.vae.config import VAEConfig
+from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
-from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from training.data.stage1_cache import Encoders, files_digest
 from training.places import Places
 
-ModelT = TypeVar("ModelT", bound=nn.Module)
-ROLES = {"vae": "tiny_vae", "audio": "tiny_audio", "clip": "tiny_identity"}
+ROLES = {"vae": "tiny_vae", "wav2vec2": "tiny_audio", "clip": "tiny_identity"}
+WEIGHTS_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,33 +62,28 @@ class FrozenModels:
 
 
 def load_frozen(places: Places, device: torch.device) -> FrozenModels:
-    """The models of roles ``vae``, ``audio`` and ``clip``.
+    """The models of roles ``vae``, ``wav2vec2`` and ``clip``.
 
     Raises:
         InputError: a role has not been trained yet.
         WeightsError: files that do not fit.
     """
-    folders = {role: places.model_dir(role) for role in ROLES}
-    for role, folder in folders.items():
-        if not (folder / "model.safetensors").exists():
-            raise InputError("--weights", folder, f"no finished model; run recipe {ROLES[role]}")
-    files = [f / name for f in folders.values() for name in ("model.safetensors", "config.json")]
-    vae = VideoVAE(VAEConfig.from_dict(_config(folders["vae"])))
-    audio = Wav2Vec2Features(AudioConfig.from_dict(_config(folders["audio"])))
-    clip = ClipVision(ClipConfig.from_dict(_config(folders["clip"])))
-    for role, model in (("vae", vae), ("audio", audio), ("clip", clip)):
-        _fill(model, folders[role])
-        model.to(device).eval().requires_grad_(False)
-    return FrozenModels(vae, audio, clip, files_digest(files), device)
-
-
-def _config(folder: Path) -> dict[str, object]:
-    values: dict[str, object] = json.loads((folder / "config.json").read_text())
-    return values
-
-
-def _fill(model: nn.Module, folder: Path) -> None:
-    try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except RuntimeError as error:
-        raise WeightsError(f"{folder}: {error}") from error
+    vae_dir, audio_dir, clip_dir = (places.model_dir(role) for role in ROLES)
+    for folder, recipe in zip((vae_dir, audio_dir, clip_dir), ROLES.values(), strict=True):
+        if not (folder / WEIGHTS_FILE).exists():
+            raise InputError("--weights", folder, f"no finished model; run recipe {recipe}")
+    vae = build(
+        partial(VideoVAE, vae_weights.load_config(vae_dir)),
+        load_state(vae_dir), device=device, source=vae_dir,
+    )  # fmt: skip
+    audio = build(
+        partial(Wav2Vec2Features, audio_weights.load_config(audio_dir)),
+        load_state(audio_dir), device=device, source=audio_dir,
+    )  # fmt: skip
+    clip = build(
+        partial(ClipVision, clip_weights.load_config(clip_dir)),
+        load_state(clip_dir), device=device, source=clip_dir,
+    )  # fmt: skip
+    names = (WEIGHTS_FILE, "config.json")
+    digest = files_digest([f / name for f in (vae_dir, audio_dir, clip_dir) for name in names])
+    return FrozenModels(vae, audio, clip, digest, device)

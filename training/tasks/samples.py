@@ -18,6 +18,7 @@ from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import VelocityFn, sample
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
+from flashtalk.engine.sampling import Sampling
 from flashtalk.models.dit.conditions import ContextKV
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.wav2vec2.loudness import prepare_pcm
@@ -51,6 +52,15 @@ class SampleConfig:
     guidance: float = 3.0
     lips: bool = False
     seed: int = 0
+
+    def sampling(self, size_hw: tuple[int, int]) -> Sampling:
+        """The guided setting, for the finished weights."""
+        return Sampling(
+            steps=self.steps,
+            audio_guidance=self.guidance,
+            height_px=size_hw[0],
+            width_px=size_hw[1],
+        )
 
 
 def sample_report(

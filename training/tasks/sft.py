@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.diffusion.condition import reference_condition
+from flashtalk.engine.sampling import SAMPLING_FILE, save_sampling
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
@@ -61,7 +62,7 @@ class SftRecipe:
     rates: DrawRates = field(default_factory=DrawRates)
     samples: SampleConfig = field(default_factory=SampleConfig)
     role: str = "dit"
-    text_role: str = "text"
+    text_role: str = "umt5"
     train_split: str = "train"
     val_split: str = "val"
     batch: int = 8
@@ -190,11 +191,16 @@ class SftTask:
         return {**means, "speech_gain": deaf / means["val_mouth"] - 1.0, **report}
 
     def export(self, directory: Path) -> None:
-        """Writes the DiT, and beside it the text encoder with its tokens."""
+        """Writes the DiT, beside it the text encoder with its tokens, and how to sample.
+
+        Settings that are there already stay: somebody may have tuned them.
+        """
         save_model(self.dit, self.recipe.model.to_dict(), directory, stem=WEIGHTS_STEM)
         text_dir = self.places.model_dir(self.recipe.text_role)
         save_model(self.text, self.recipe.text.to_dict(), text_dir)
         self.captions.save(text_dir)
+        if not (directory.parent / SAMPLING_FILE).exists():
+            save_sampling(self.recipe.samples.sampling(self.val.config.size_hw), directory.parent)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,25 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from flashtalk.engine.load import load_pipeline
+from flashtalk.engine.talk import talk
 from tests.unit.training.tiny_split import render_split
 from training.core.checkpoint import FILE_NAME
 from training.core.config import Gate
+from training.data.clips import video_from_frames
+from training.data.synthtalk import SynthTalk
+from training.places import Places
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
+from training.tasks.frozen import load_frozen
 from training.train import EXIT_GATE, EXIT_INPUT, main
 
 
@@ -33,17 +39,64 @@ def train(recipe: str, data_dir: Path, run_dir: Path, *overrides: str) -> int:
     )  # fmt: skip
 
 
-def test_a_run_cut_short_and_resumed_exports_the_same_vae(data_dir: Path, tmp_path: Path) -> None:
-    assert train("tiny_vae", data_dir, tmp_path / "a/run", "checkpoint_every_steps=1") == 0
-    whole = load_file(tmp_path / "a/weights/vae/model.safetensors")
-    # The same schedule, but killed: the first run has time for one step and no more.
-    assert train("tiny_vae", data_dir, tmp_path / "b/run", "minutes=1e-9") == 0
-    assert not (tmp_path / "b/weights").exists()
-    assert torch.load(tmp_path / "b/run" / FILE_NAME, weights_only=True)["step"] < 3
-    assert train("tiny_vae", data_dir, tmp_path / "b/run") == 0
-    resumed = load_file(tmp_path / "b/weights/vae/model.safetensors")
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+@pytest.fixture(scope="module")
+def trained(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights folder after smoke runs of all recipes in order."""
+    runs = tmp_path_factory.mktemp("runs")
+    for recipe in RECIPES:
+        assert train(recipe.name, data_dir, runs / recipe.name) == 0
+    return runs / "weights"
+
+
+def test_the_recipes_together_make_a_pipeline_that_talks(trained: Path, data_dir: Path) -> None:
+    pipeline = load_pipeline("tiny", trained)
+    assert pipeline.sampling.size_hw == (32, 32)
+    portrait = SynthTalk(data_dir / "val").clip(0, 0, 1).frames[0]
+    packets = [np.zeros(30 * 640, np.float32)]
+    frames = np.concatenate([chunk.frames_THWC for chunk in talk(pipeline, portrait, packets)])
+    assert frames.shape == (30, 32, 32, 3)
+    assert frames.std() > 5  # three steps of training, but the VAE's linear path shows a face
+
+
+def test_the_vae_carries_the_statistics_of_its_latents(trained: Path, data_dir: Path) -> None:
+    places = Places(trained, data_dir, trained, trained)
+    frozen = load_frozen(places, torch.device("cpu"))
+    source = SynthTalk(data_dir / "train")
+    clips = [video_from_frames(source.clip(i, s, 33).frames) for i in (0, 1) for s in (0, 40)]
+    z = frozen.video(torch.cat(clips))
+    assert z.mean((0, 2, 3, 4)).abs().max() < 0.7
+    assert z.std() == pytest.approx(1.0, abs=0.3)
+    assert not any(p.requires_grad for p in frozen.vae.parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_audio", "tiny_identity", "tiny_sft"])
+def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
+    recipe: str, optimizer: str, trained: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    def run(name: str, *budget: str) -> dict[str, Any]:
+        weights = tmp_path / name / "weights"
+        if not weights.exists():
+            shutil.copytree(trained, weights)
+        run_dir = tmp_path / name / "run"
+        assert train(recipe, data_dir, run_dir, f"optimizer={optimizer}", *budget) == 0
+        state: dict[str, Any] = torch.load(run_dir / FILE_NAME, weights_only=True)
+        return state
+
+    whole = run("whole")
+    assert run("broken", "minutes=1e-9")["step"] < 3
+    broken = run("broken")
+    assert whole["step"] == broken["step"]
+    for name, parameters in whole["modules"].items():
+        for key, value in parameters.items():
+            assert torch.equal(value, broken["modules"][name][key]), f"{name}.{key}"
+
+
+def test_stage_1_names_the_recipe_that_has_to_run_first(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("tiny_sft", data_dir, tmp_path / "run") == EXIT_INPUT
+    assert "run recipe tiny_vae" in capsys.readouterr().err
 
 
 def test_the_run_leaves_pictures_metrics_and_its_config(data_dir: Path, tmp_path: Path) -> None:
@@ -57,16 +110,21 @@ def test_the_run_leaves_pictures_metrics_and_its_config(data_dir: Path, tmp_path
     assert json.loads((run_dir / "config.json").read_text())["kl"] == 1e-3
 
 
-def test_help_lists_every_recipe_and_list_every_field() -> None:
-    def output(*arguments: str) -> str:
-        command = [sys.executable, "-m", "training.train", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    listing = output("--help")
+def test_help_lists_every_recipe_and_list_every_field(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    listing = capsys.readouterr().out
     for recipe in RECIPES:
         assert recipe.name in listing
         assert recipe.summary in listing
-    assert "trainer.lr" in output("--recipe", "tiny_vae", "--list")
+    for recipe in RECIPES:
+        assert main(["--recipe", recipe.name, "--list"]) == 0
+        fields = capsys.readouterr().out.split()
+        assert {"trainer.lr", "trainer.steps", "batch" if recipe.name != "tiny_vae" else "mse"} <= {
+            *fields
+        }
 
 
 @pytest.mark.parametrize(

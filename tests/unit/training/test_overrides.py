@@ -17,9 +17,16 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Model:
+    width: int = 8
+    steps: int = 4
+
+
+@dataclass(frozen=True)
 class Outer:
     trainer: Inner = field(default_factory=Inner)
-    other: Inner = field(default_factory=Inner)
+    first: Model = field(default_factory=Model)
+    second: Model = field(default_factory=Model)
     name: str = "x"
     flag: bool = False
     sizes: tuple[int, ...] = (1, 2)
@@ -29,10 +36,10 @@ class Outer:
 def test_values_are_parsed_by_the_type_of_their_field() -> None:
     config = apply_overrides(
         Outer(),
-        ["trainer.lr=1e-3", "trainer.steps=7", "other.mode=b", "name=a=b", "flag=true",
+        ["trainer.lr=1e-3", "trainer.steps=7", "second.width=9", "name=a=b", "flag=true",
          "sizes=4,5,6", "limit=none"],
     )  # fmt: skip
-    assert config == Outer(Inner(1e-3, 7), Inner(mode="b"), "a=b", True, (4, 5, 6), None)
+    assert config == Outer(Inner(1e-3, 7), Model(), Model(9), "a=b", True, (4, 5, 6), None)
 
 
 def test_later_overrides_win_and_the_original_is_untouched() -> None:
@@ -41,9 +48,14 @@ def test_later_overrides_win_and_the_original_is_untouched() -> None:
     assert before == Outer()
 
 
+def test_a_bare_name_means_the_trainer_before_other_sections() -> None:
+    assert apply_overrides(Outer(), ["steps=9"]).trainer.steps == 9
+    assert apply_overrides(Outer(), ["steps=9"]).first.steps == 4
+
+
 def test_every_listed_path_can_be_overridden() -> None:
     values = {"lr": "2", "steps": "2", "mode": "b", "name": "2", "flag": "1", "sizes": "2",
-              "limit": "2"}  # fmt: skip
+              "limit": "2", "width": "2"}  # fmt: skip
     for path in field_paths(Outer()):
         assert apply_overrides(Outer(), [f"{path}={values[path.split('.')[-1]]}"]) != Outer()
 
@@ -55,7 +67,7 @@ def test_every_listed_path_can_be_overridden() -> None:
         ("nome=1", r"nome.*did you mean name"),
         ("trainer.zz=1", "not a field"),
         ("trainer=1", "not a field"),
-        ("lr=1", r"ambiguous.*trainer\.lr, other\.lr"),
+        ("width=1", r"ambiguous.*first\.width, second\.width"),
         ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be a whole number"),
         ("trainer.lr=fast", "must be a number"),
         ("flag=maybe", "true or false"),

@@ -11,7 +11,8 @@ from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.loudness import prepare_pcm, unit_variance
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.tiny_split import render_split
-from training.data.speech import labels_ending_at, window_ending_at
+from training.data.mouth_focus import mouth_positions
+from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
 from training.data.stage1_batch import ClipOdds, Stage1Sampler
 from training.data.stage1_cache import CONTEXT_FRAMES, Encoders, Stage1Cache, build_stage1_cache
 from training.data.stage1_clips import (
@@ -20,7 +21,7 @@ from training.data.stage1_clips import (
     clip_starts,
     reference_choices,
 )
-from training.data.synthtalk import SynthTalk
+from training.data.synthtalk import SynthTalk, mouth_box
 
 SPEC = StreamSpec()
 PLAN = ClipPlan(spread=3)
@@ -197,3 +198,48 @@ def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: Stage1Cach
     assert torch.equal(windows[32, 2], stored[-1])
     assert torch.equal(windows[32, 4], stored[-1])
     assert torch.equal(windows[31, 4], stored[-1])
+
+
+def test_mouth_cells_cover_the_lips_of_their_frames_and_little_else(
+    split: SynthTalk, cache: Stage1Cache
+) -> None:
+    clips = list(range(len(cache)))
+    cells = mouth_positions(split, cache, clips, SPEC)
+    assert cells.shape == (len(clips), 1, 9, 4, 4)
+    assert set(cells.unique().tolist()) == {0.0, 1.0}
+    for clip in clips:
+        utterance, place = divmod(clip, PLAN.per_utterance)
+        rows = clip_frame_rows(int(cache.starts_of(utterance)[place]), SPEC)
+        boxes = mouth_box(
+            split.arrays["tracks"][utterance][rows], split.identity(utterance), (32, 32)
+        )
+        for frame, (top, left, bottom, right) in enumerate(boxes):
+            shown = cells[clip, 0, (frame + 3) // 4]
+            assert shown[top // 8, left // 8] == 1
+            assert shown[(bottom - 1) // 8, (right - 1) // 8] == 1
+    assert cells.mean() < 0.5
+
+
+def spoilt(rng_seed: int, **odds: float) -> tuple[np.ndarray, np.ndarray, bool]:
+    window = np.zeros(128_000, np.float32)
+    window[40_000:] = np.sin(np.arange(88_000) / 20.0)
+    off = {"noise": 0.0, "cut": 0.0, "silence": 0.0, "tilt": 0.0}
+    augment = Augment(**{**off, **odds})  # type: ignore[arg-type]
+    result, silenced = spoil(window, np.random.default_rng(rng_seed), augment, 16_000)
+    return window, result, silenced
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_augmentation_keeps_what_has_not_been_said_yet_silent(seed: int) -> None:
+    window, same, silenced = spoilt(seed)
+    assert np.array_equal(window, same)
+    assert not silenced
+    _, noisy, _ = spoilt(seed, noise=1.0, tilt=1.0)
+    assert not noisy[:40_000].any()
+    assert not np.array_equal(noisy, window)
+    _, cut, _ = spoilt(seed, cut=1.0)
+    kept = int(np.argmax(cut != 0))
+    assert np.array_equal(cut[kept:], window[kept:])
+    _, silent, silenced = spoilt(seed, silence=1.0)
+    assert silenced
+    assert abs(np.corrcoef(silent[40_000:], window[40_000:])[0, 1]) < 0.05

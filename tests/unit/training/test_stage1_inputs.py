@@ -83,6 +83,20 @@ def test_the_loss_is_the_mean_square_in_float32_even_for_bf16() -> None:
     assert loss == pytest.approx(4.0, rel=0.01)
 
 
+def test_weights_count_where_they_stand_and_only_relative_to_each_other() -> None:
+    z, noise, cleans = latents(1), latents(2), torch.full((B,), 2)
+    v = noise - z
+    v[:, :, 5, 0] += 3.0
+    weight = torch.ones(B, 1, F, HW, HW)
+    plain = velocity_loss(v, z, noise, cleans)
+    assert velocity_loss(v, z, noise, cleans, 7.0 * weight) == pytest.approx(float(plain))
+    weight[:, :, 5, 0] = 4.0
+    heavier = velocity_loss(v, z, noise, cleans, weight)
+    # 2 of 28 cells are wrong by 9: 18 / 28 without, 72 / 34 with weight 4.
+    assert plain == pytest.approx(18 / 28)
+    assert heavier == pytest.approx(72 / 34)
+
+
 def test_an_exact_velocity_leads_back_to_the_latents_at_any_sigma() -> None:
     z, noise = latents(1), latents(2)
     for sigma in (0.1, 0.625, 1.0):
