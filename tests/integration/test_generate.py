@@ -267,6 +267,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
     assert contents(files) == before
 
 
+@pytest.mark.timeout(300)
 def test_ctrl_c_leaves_a_playable_file(files: Path, weights: Path) -> None:
     wav(files / "long.wav", tone(900, 16_000)[0])
     words = command(files, weights, audio=files / "long.wav", size="128x128", steps=1)
@@ -281,7 +282,7 @@ def test_ctrl_c_leaves_a_playable_file(files: Path, weights: Path) -> None:
                 break
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, err
