@@ -93,9 +93,11 @@ fmt: setup ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: setup ## measure this machine: a table, and out/bench.json
+bench: setup ## measure this machine: tables, and JSON in out/
 	@mkdir -p out
-	$(BIN)/flashtalk bench --json out/bench.json
+	$(BIN)/flashtalk bench --image examples/portrait.png --audio examples/speech.wav \
+		--out out/bench.json
+	$(BIN)/flashtalk bench --random --size 128x128 --guidance 1 --out out/bench-128.json
 
 .PHONY: train-smoke
 train-smoke: setup ## a few steps of each training recipe, to see that it runs

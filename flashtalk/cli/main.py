@@ -15,7 +15,7 @@ from flashtalk import __version__
 from flashtalk.errors import FlashTalkError
 
 BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = ("generate", "doctor")
+COMMANDS = ("generate", "doctor", "bench")
 
 
 class OneLineParser(argparse.ArgumentParser):

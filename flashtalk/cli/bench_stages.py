@@ -1,0 +1,186 @@
+"""Times of a chunk and its stages, taken in the chunk loop that `generate` runs.
+
+Legend: B batch, S samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.cli.bench_inputs import Rgb, packets
+from flashtalk.engine import ChunkResult, Pipeline, Sampling, Session, advance, start, talk_on
+from flashtalk.engine.talk import StageClock
+from flashtalk.media import Mp4Writer
+from flashtalk.streaming import Pcm, chunks
+
+# In the order of a chunk. `dit_step` is one network evaluation, measured again on its own; all of
+# them, with the chunk's speech keys and values and its noise, are `denoise`.
+STAGES = ("audio", "dit_step", "denoise", "decode", "color", "motion", "h264")
+_MID_SIGMA_T = 900.0
+_SESSION_REPEATS = 5
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What is measured: one session on one pipeline.
+
+    Args:
+        pipeline: loaded.
+        portrait_HWC: any picture.
+        pcm_S: sound, repeated as often as needed.
+        size_hw: of the video; ``None`` takes the weights' own.
+        sampling: steps and guidance.
+    """
+
+    pipeline: Pipeline
+    portrait_HWC: Rgb
+    pcm_S: Pcm
+    size_hw: tuple[int, int] | None
+    sampling: Sampling
+
+    def start(self) -> Session:
+        """A new session: portrait and prompt encoded."""
+        return start(self.pipeline, self.portrait_HWC, size_hw=self.size_hw, sampling=self.sampling)
+
+    def packets(self, chunk_count: int) -> Iterator[Pcm]:
+        """Sound of so many chunks."""
+        spec = self.pipeline.spec
+        return packets(self.pcm_S, chunk_count * spec.new_samples, spec)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Half of the values are below ``p50``, 95 % below ``p95``; in the unit of the values."""
+
+    p50: float
+    p95: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value, linear between neighbours."""
+        p50, p95 = np.percentile(np.asarray(values, np.float64), (50, 95))
+        return cls(float(p50), float(p95), len(values))
+
+
+@dataclass
+class Measured:
+    """Seconds of every chunk, in lists of equal length.
+
+    Args:
+        stages_s: per name of ``STAGES``.
+        chunks_s: sound complete to frames in the file, ``dit_step`` left out.
+        chunks_cpu_s: the same, processor time of all threads.
+    """
+
+    stages_s: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
+    chunks_s: list[float] = field(default_factory=list)
+    chunks_cpu_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SessionTimes:
+    """What happens once per session.
+
+    Args:
+        condition_s: portrait and prompt encoded.
+        first_frame_s: from the last packet of the first chunk's sound to its frames.
+    """
+
+    condition_s: float
+    first_frame_s: float
+
+
+def measure_session(talk: Talk) -> SessionTimes:
+    """Start a session and wait for its first frames."""
+    began_s = time.perf_counter()
+    session = talk.start()
+    condition_s = time.perf_counter() - began_s
+    complete_s = 0.0
+
+    def arriving() -> Iterator[Pcm]:
+        nonlocal complete_s
+        for packet in talk.packets(1):
+            complete_s = time.perf_counter()
+            yield packet
+
+    next(talk_on(talk.pipeline, session, arriving()))
+    return SessionTimes(condition_s, time.perf_counter() - complete_s)
+
+
+def measure_sessions(talk: Talk) -> list[SessionTimes]:
+    """A few sessions, on a warm pipeline."""
+    return [measure_session(talk) for _ in range(_SESSION_REPEATS)]
+
+
+def measure_chunks(talk: Talk, warmup: int, count: int, tick: Tick) -> tuple[float, Measured]:
+    """Make ``warmup + count`` chunks of one session and write them to an MP4 that is thrown away.
+
+    Args:
+        talk: what to run.
+        warmup: chunks that are not counted.
+        count: chunks that are.
+        tick: called after every chunk.
+
+    Returns:
+        Seconds of the warm-up, and the times of the others.
+    """
+    session, spec = talk.start(), talk.pipeline.spec
+    step = dit_step(talk.pipeline, session)
+    device = session.reference.z_BCFHW.device
+    measured, warm_s, began_s = Measured(), 0.0, time.perf_counter()
+    with TemporaryDirectory() as folder, Mp4Writer(
+        Path(folder) / "bench.mp4", fps=spec.fps, size_hw=session.reference.size_hw,
+        pcm_hz=spec.pcm_hz,
+    ) as writer:  # fmt: skip
+        for chunk in chunks(talk.packets(warmup + count), spec):
+            if chunk.index == warmup:
+                warm_s, measured = time.perf_counter() - began_s, Measured()
+            wall_s, cpu_s, clock = time.perf_counter(), time.process_time(), StageClock(device)
+            result, session = advance(talk.pipeline, session, chunk)
+            with clock.stage("h264"):
+                writer.write(result.frames_THWC, result.pcm_S)
+            measured.chunks_s.append(time.perf_counter() - wall_s)
+            measured.chunks_cpu_s.append(time.process_time() - cpu_s)
+            with clock.stage("dit_step"):
+                step()
+            _note(measured, result, clock)
+            tick()
+    return warm_s, measured
+
+
+def _note(measured: Measured, result: ChunkResult, clock: StageClock) -> None:
+    for name, seconds in {**result.timings_s, **clock.timings_s}.items():
+        measured.stages_s[name].append(seconds)
+
+
+def dit_step(pipeline: Pipeline, session: Session) -> Callable[[], Tensor]:
+    """One evaluation of the network as the session makes it: a batch of two under guidance."""
+    dit, conditioning = pipeline.denoiser.dit, session.conditioning
+    batch = 1 if session.sampling.audio_guidance == 1 else 2
+    device = conditioning.y_BCFHW.device
+    silence_S = np.zeros(pipeline.spec.window_samples, np.float32)
+    with torch.inference_mode():
+        windows_BTWLD = pipeline.audio.encode(silence_S).expand(batch, -1, -1, -1, -1)
+        audio = dit.encode_audio(windows_BTWLD)
+        context = conditioning.context if batch == 1 else conditioning.context.expand(batch)
+        y_BCFHW = conditioning.y_BCFHW.expand(batch, -1, -1, -1, -1)
+        x_BCFHW = torch.zeros(batch, *session.state.shape[1:], device=device)
+        t_B = torch.full((batch,), _MID_SIGMA_T, device=device)
+
+    @torch.inference_mode()
+    def step() -> Tensor:
+        velocity: Tensor = dit(x_BCFHW, t_B, y_BCFHW, context, audio)
+        return velocity
+
+    return step
