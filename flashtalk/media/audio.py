@@ -5,7 +5,6 @@ Legend: S samples.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from flashtalk.errors import InputError
+from flashtalk.media.files import existing_file
 from flashtalk.media.riff import missing_wav_bytes
 
 PCM_HZ = 16_000
@@ -67,7 +67,7 @@ def stream_pcm(path: Path | str, pcm_hz: int = PCM_HZ) -> Iterator[Pcm]:
         InputError: no file, no sound in it, nothing that can be decoded, samples that are not
             finite, or a file that ends before the length that its own header states.
     """
-    source = _existing_file(path)
+    source = _complete_file(path)
     samples = 0
     try:
         # Only this file: no playlist may lead elsewhere.
@@ -115,16 +115,8 @@ def read_pcm(path: Path | str, pcm_hz: int = PCM_HZ) -> Pcm:
     return pcm_S
 
 
-def _existing_file(path: Path | str) -> Path:
-    source = Path(path)
-    if not source.exists():
-        raise InputError("audio", source, "no such file")
-    if not source.is_file():
-        raise InputError("audio", source, "not a file")
-    if not os.access(source, os.R_OK):
-        raise InputError("audio", source, "not readable: permission denied")
-    if source.stat().st_size == 0:
-        raise InputError("audio", source, "an empty file")
+def _complete_file(path: Path | str) -> Path:
+    source = existing_file(path, "audio")
     if missing := missing_wav_bytes(source):
         raise InputError("audio", source, f"cut off: {missing} bytes of its sound are missing")
     return source

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from flashtalk.errors import InputError
+from flashtalk.media.files import existing_file
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -32,11 +33,7 @@ def read_image(path: Path | str) -> Rgb:
         InputError: no file, not a picture, damaged or cut off, larger than Pillow's limit
             against decompression bombs, a side below 16 pixels, or an aspect beyond 1:10.
     """
-    source = Path(path)
-    if not source.exists():
-        raise InputError("image", source, "no such file")
-    if not source.is_file():
-        raise InputError("image", source, "not a file")
+    source = existing_file(path, "image")
     try:
         with warnings.catch_warnings():
             # Above the limit Pillow warns, above twice the limit it raises: one limit for us.
@@ -50,8 +47,6 @@ def read_image(path: Path | str) -> Rgb:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         limit = f"at most {Image.MAX_IMAGE_PIXELS} pixels"
         raise InputError("image", source, limit) from error
-    except PermissionError as error:
-        raise InputError("image", source, "not readable: permission denied") from error
     except UnidentifiedImageError as error:
         raise InputError("image", source, "not a picture that Pillow reads") from error
     except Exception as error:

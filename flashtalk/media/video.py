@@ -204,13 +204,15 @@ def _reserve(path: Path) -> Path:
     """Create the hidden file beside the target, which proves that the folder can be written to."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError("out", path, f"must end in {SUFFIXES[0]}")
-    if path.exists() and not path.is_file():
-        raise InputError("out", path, "exists and is not a file")
-    if not path.parent.is_dir():
-        raise InputError("out", path, f"no such folder: {path.parent}")
-    partial = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem[:50]}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError("out", path, "exists and is not a file")
+        if not path.parent.is_dir():
+            raise InputError("out", path, f"no such folder: {path.parent}")
         partial.touch(exist_ok=False)
-    except OSError as error:
-        raise InputError("out", path, f"not writable ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        # Folders that are read-only or may not be entered, names too long or with zero bytes.
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError("out", path, f"not writable ({reason})") from error
     return partial

@@ -148,6 +148,7 @@ def no_samples(path: Path) -> Path:
 NOISE = np.random.default_rng(1).bytes(100_000)
 BAD = {
     "missing": (nothing, "no such file"),
+    "name too long": (lambda path: path.with_name("a" * 300), "not readable"),
     "folder": (folder, "not a file"),
     "empty": (content(b""), "empty"),
     "text": (content(b"hello " * 500), "not readable as audio"),

@@ -169,8 +169,10 @@ def not_finite(path: Path) -> Path:
 
 BAD = {
     "missing": (nothing, "no such file"),
+    "name too long": (lambda path: path.with_name("a" * 300), "not readable"),
+    "zero byte in name": (lambda path: path.with_name("a\0b"), "no such file|not readable"),
     "folder": (folder, "not a file"),
-    "empty": (content(b""), "not a picture"),
+    "empty": (content(b""), "an empty file"),
     "text": (content(b"hello " * 50), "not a picture"),
     "cut off": (cut_off, "damaged or cut off"),
     "three pixels": (sized(3, 1), "at least 16"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -145,6 +147,7 @@ def test_places_that_cannot_be_written_to_are_found_at_once(tmp_path: Path) -> N
         tmp_path / "file" / "a.mp4": "no such folder",
         tmp_path / "a.avi": "must end in .mp4",
         tmp_path / "a": "must end in .mp4",
+        tmp_path / ("a" * 300 + ".mp4"): "not writable",
     }
     for path, reason in bad.items():
         with pytest.raises(InputError, match=reason) as raised:
@@ -162,4 +165,30 @@ def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             out.write(grey_frames([1], (16, 16)), np.zeros(SAMPLES, np.float32))
         with pytest.raises(InputError, match="pcm"):
             out.write(grey_frames([1]), np.zeros(SAMPLES - 1, np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_is_an_input_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow past 100 kB."""
+    program = f"""
+import resource, signal
+import numpy as np
+from flashtalk.errors import InputError
+from flashtalk.media import Mp4Writer
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+rng = np.random.default_rng(0)
+try:
+    with Mp4Writer({str(tmp_path / "a.mp4")!r}, fps=25, size_hw=(128, 128), pcm_hz=16_000) as out:
+        for _ in range(200):
+            frames = rng.integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
+            out.write(frames, np.zeros(4 * 640, np.float32))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100
+    )
+    assert "not writable" in done.stdout
     assert list(tmp_path.iterdir()) == []
