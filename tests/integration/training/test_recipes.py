@@ -79,12 +79,14 @@ def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
         if not weights.exists():
             shutil.copytree(trained, weights)
         run_dir = tmp_path / name / "run"
-        assert train(recipe, data_dir, run_dir, f"optimizer={optimizer}", *budget) == 0
+        assert train(recipe, data_dir, run_dir, f"optimizer={optimizer}", "decay=constant", "warmup=0", *budget) == 0
         state: dict[str, Any] = torch.load(run_dir / FILE_NAME, weights_only=True)
         return state
 
     whole = run("whole")
-    assert run("broken", "minutes=1e-9")["step"] < 3
+    # The schedule goes by steps: a smoke run told to end after two differs in its decay only, so
+    # constant rates make the two runs comparable.
+    assert run("broken", "steps=2")["step"] == 2
     broken = run("broken")
     assert whole["step"] == broken["step"]
     for name, parameters in whole["modules"].items():
