@@ -15,7 +15,11 @@ def tiny_sft() -> SftRecipe:
     return SftRecipe(
         trainer=TrainerConfig(
             steps=12_000,
-            lr=5e-4,
+            optimizer="muon",
+            lr=1.5e-3,
+            muon_lr=0.02,
+            warmup=0.02,
+            betas=(0.9, 0.98),
             gates=(Gate(step=3_000, metric="speech_gain", minimum=0.001),),
             targets=(Target("guided_lip_corr", 0.75),),
         ),
@@ -23,6 +27,8 @@ def tiny_sft() -> SftRecipe:
         text=TextConfig.tiny(),
         plan=ClipPlan(spread=4),
         samples=SampleConfig(lips=True),
+        mouth_weight=4.0,
+        bf16=True,
     )
 
 
@@ -47,5 +53,6 @@ def smoke_sft() -> SftRecipe:
         plan=ClipPlan(spread=3),
         samples=SampleConfig(videos=1, chunks=2, steps=2),
         batch=2,
+        bf16=True,
         eval_clips=2,
     )
