@@ -29,6 +29,7 @@ TINY_NOTE = (
     "of a photograph it draws what it knows, not the person"
 )
 _MOST_STEPS = 1_000
+_SEED_LIMIT = 2**64
 _LARGEST_SIDE_PX = 4_096
 
 
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     size_hw = parse_size(args.size)
     if args.steps is not None and not 1 <= args.steps <= _MOST_STEPS:
         raise InputError("steps", args.steps, f"1 .. {_MOST_STEPS}")
+    if not 0 <= args.seed < _SEED_LIMIT:
+        raise InputError("seed", args.seed, f"0 .. {_SEED_LIMIT - 1}")
     portrait_HWC = read_image(args.image)
     facts = inspect_audio(args.audio)
     check_target(args.out)
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     # torch takes seconds to import: bad input is told before.
     from flashtalk.engine import load_pipeline, start, talk_on
 
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, enough_memory(args.device):
         pipeline = load_pipeline(args.preset, args.weights, device=args.device, dtype=args.dtype)
         if pipeline.name == "tiny":
             print(TINY_NOTE, flush=True)
@@ -92,6 +95,18 @@ def run(args: argparse.Namespace) -> int:
             return INTERRUPTED
     print(f"{args.out}: {made.summary()}", flush=True)
     return 0
+
+
+@contextmanager
+def enough_memory(device: str) -> Iterator[None]:
+    """Turns an accelerator's lack of memory into one line."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        limit = "out of memory; `flashtalk doctor` says what fits where"
+        raise InputError("device", device, limit) from error
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

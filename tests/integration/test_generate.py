@@ -13,10 +13,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.main import main
+from flashtalk.engine import Denoiser
+from flashtalk.media import Mp4Writer
 from tests.fakes.sound_files import encode, tone, wav
 from tests.fakes.weights import micro_pipeline, write_own
 
@@ -249,8 +252,6 @@ def test_the_output_never_replaces_an_input(
 def test_a_failure_in_the_middle_leaves_nothing(
     files: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flashtalk.media import Mp4Writer
-
     whole = Mp4Writer.write
     calls = []
 
@@ -265,6 +266,36 @@ def test_a_failure_in_the_middle_leaves_nothing(
     with pytest.raises(MemoryError):
         main(command(files, weights))
     assert contents(files) == before
+
+
+def test_a_device_without_room_is_one_line_and_leaves_nothing(
+    files: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("several\nlines")
+
+    monkeypatch.setattr(Denoiser, "denoise", too_large)
+    before = contents(files)
+    assert main(command(files, weights)) == 2
+    assert capfd.readouterr().err.splitlines() == [
+        "flashtalk: device: cpu: out of memory; `flashtalk doctor` says what fits where"
+    ]
+    assert contents(files) == before
+
+
+def test_bad_files_are_told_before_torch_is_imported(files: Path) -> None:
+    program = (
+        "import sys\n"
+        "from flashtalk.cli.main import main\n"
+        "code = main(sys.argv[1:])\n"
+        "sys.exit(99 if 'torch' in sys.modules else code)\n"
+    )
+    words = command(files, files, image=files / "none.png")
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=False)
+    assert done.returncode == 2, done.stderr
 
 
 @pytest.mark.timeout(300)

@@ -267,3 +267,16 @@ def test_memory_does_not_grow_with_the_length(pipeline: Pipeline) -> None:
     resident_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident_before
     assert grown_bytes < 2_000_000  # one chunk is 86 kB of frames, the ring 512 kB
     assert resident_kib < 32_000
+
+
+def test_half_precision_talks_and_looks_the_same() -> None:
+    sampling = Sampling(steps=2, audio_guidance=2.0, height_px=32, width_px=32)
+    pcm = speech(20_000)
+    full, half = (
+        frames_of(
+            list(talk(random_pipeline(MICRO, sampling=sampling, dtype=dtype), PORTRAIT, [pcm]))
+        )
+        for dtype in ("float32", "bfloat16")
+    )
+    difference = np.abs(full.astype(int) - half)
+    assert 0 < difference.mean() < 4
