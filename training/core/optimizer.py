@@ -46,13 +46,6 @@ class MuonAdamW(torch.optim.AdamW):
                         self._muon(p, group)
         return super().step(closure)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores what ``state_dict`` returned."""
-        for state in state_dict["state"].values():
-            # AdamW looks for its step counter in every state, those of Muon included.
-            state.setdefault("step", torch.tensor(0.0))
-        super().load_state_dict(state_dict)
-
     def _muon(self, p: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]
         if "momentum" not in state:

@@ -13,7 +13,8 @@ def tiny_identity() -> IdentityRecipe:
         trainer=TrainerConfig(
             steps=2_000,
             lr=1e-3,
-            weight_decay=0.05,
+            betas=(0.9, 0.98),
+            weight_decay=0.02,
             targets=(Target("person_r2", 0.6),),
         ),
         model=ClipConfig.tiny(),
