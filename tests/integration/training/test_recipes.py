@@ -79,7 +79,18 @@ def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
         if not weights.exists():
             shutil.copytree(trained, weights)
         run_dir = tmp_path / name / "run"
-        assert train(recipe, data_dir, run_dir, f"optimizer={optimizer}", "decay=constant", "warmup=0", *budget) == 0
+        assert (
+            train(
+                recipe,
+                data_dir,
+                run_dir,
+                f"optimizer={optimizer}",
+                "decay=constant",
+                "warmup=0",
+                *budget,
+            )
+            == 0
+        )
         state: dict[str, Any] = torch.load(run_dir / FILE_NAME, weights_only=True)
         return state
 
