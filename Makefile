@@ -13,6 +13,10 @@ TORCH_INDEX_URL ?=
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# Threads that sleep while they wait: spinning ones lose most of their time to each other as soon
+# as more threads than cores want to run.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 bad input (one line on stderr says what), 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if argv is None else argv
+    # OpenMP reads it when torch is first imported. Threads that spin while they wait make a run
+    # on two cores 20 times slower as soon as another program wants one of them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         args = build_parser(words).parse_args(words)
         return int(args.run(args))

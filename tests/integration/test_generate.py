@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -331,6 +331,15 @@ def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> 
     assert "--image" in capsys.readouterr().out
 
 
+@pytest.fixture
+def usual_sigint() -> Iterator[None]:
+    """Python's own handler, also where whoever started the tests has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_sigint")
 def test_interrupts_wait_for_the_step_that_is_running() -> None:
     done: list[str] = []
 
