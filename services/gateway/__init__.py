@@ -1,0 +1,1 @@
+"""Sessions, the chunk clock, admission, routing and replay; no torch."""
