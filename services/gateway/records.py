@@ -78,6 +78,8 @@ class ChunkPlan:
         input_samples: speech used for good once this chunk is.
         utterances: ends of utterances used for good once this chunk is.
         activity: number of ``Activity.Kind``.
+        held_frame: 0; or, where a picture is held instead of computing, which of the frames of the
+            record's latents that is, 1 to 28.
     """
 
     index: int
@@ -88,6 +90,7 @@ class ChunkPlan:
     input_samples: int
     utterances: int
     activity: int
+    held_frame: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +99,7 @@ class ChunkRecord:
 
     Args:
         plan: its sound.
-        latents: [1, C, F, h, w].
+        latents: [1, C, F, h, w]; of a held picture, those of the chunk that it is from.
     """
 
     plan: ChunkPlan
@@ -114,7 +117,8 @@ class SessionState:
         input_samples: speech used for good.
         utterances: ends of utterances used for good.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
-        tail_S: the newest 8 s of sound that was shown, [128000].
+        tail_S: the newest sound that was shown, 8 s and what a cut may take away, [S]
+            (``rewind.tail_samples``).
         history: the newest chunks, oldest first; few.
         plan: of chunk ``chunk_index``, if it was begun.
     """
