@@ -14,12 +14,14 @@ class Places:
         cache_dir: things computed from data and frozen models (latents, speech features).
         weights_dir: finished models by role: ``vae``, ``wav2vec2``, ``clip``, ``umt5``, ``dit``;
             together a folder that ``flashtalk.engine.load`` reads.
+        start_dir: finished models by role that a fresh run begins with; ``None`` is random numbers.
     """
 
     run_dir: Path
     data_dir: Path
     cache_dir: Path
     weights_dir: Path
+    start_dir: Path | None = None
 
     def model_dir(self, role: str) -> Path:
         """Where the finished model of a role is read from and written to."""

@@ -45,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="finished models, read and written (default RUN_DIR/../weights)",
     )
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="DIR",
+        help="finished models that a fresh run begins with, e.g. weights/tiny",
+    )
     parser.add_argument("--list", action="store_true", help="print the recipe's fields and end")
     parser.add_argument(
         "overrides",
@@ -89,6 +95,7 @@ def _run(options: argparse.Namespace) -> int:
         data_dir=options.data,
         cache_dir=options.cache or options.data / "features",
         weights_dir=options.weights or run_dir.parent / "weights",
+        start_dir=options.start_from,
     )
     trainer = Trainer(recipe.name, config.trainer, config.task(places), run_dir)
     (run_dir / "config.json").write_text(

@@ -28,6 +28,7 @@ from training.data.synthtalk.tracks import MOUTH_COLUMNS
 from training.data.synthtalk.visemes import VISEME_OF, VISEMES, mouth_shape
 from training.places import Places
 from training.tasks.export import save_model
+from training.tasks.start import start_from
 
 MOUTH_TRACKS = 5
 VISEME_INDEX = {name: index for index, name in enumerate(VISEMES)}
@@ -89,6 +90,7 @@ class AudioTask:
         self.spec = StreamSpec()
         self.train = open_split(places.data_dir, recipe.train_split)
         self.val = open_split(places.data_dir, recipe.val_split)
+        self.start_dir = places.start_dir and places.start_dir / recipe.role
         self.frames = self.spec.window_s * self.spec.fps
         self.device = torch.device(recipe.trainer.device)
         torch.manual_seed(recipe.trainer.seed)
@@ -101,7 +103,9 @@ class AudioTask:
         return {"audio": self.model, "heads": self.heads}
 
     def prepare(self, *, resumed: bool) -> None:
-        """Nothing to do: windows are cut on the fly."""
+        """A fresh run may start at finished weights; windows are cut on the fly."""
+        if self.start_dir and not resumed:
+            start_from(self.model, self.start_dir)
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         """Cross-entropy of the phoneme and squared error of the mouth at every frame centre."""

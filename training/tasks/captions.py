@@ -47,6 +47,11 @@ class Captions:
         tokenizer = load_tokenizer(file, config.text_len)
         return cls(tokenizer, file, tokenizer.encode([""])[0][0])
 
+    @staticmethod
+    def copy(source: Path, folder: Path) -> None:
+        """Puts the vocabulary of finished weights where ``learn`` looks for one."""
+        shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+
     def encode(self, captions: Sequence[str]) -> Tensor:
         """Ids [U, N], padded."""
         return self.tokenizer.encode(captions)[0]

@@ -23,6 +23,7 @@ from training.data.synthtalk import IDENTITY_COLUMNS
 from training.data.synthtalk.identity import PERSON_COLUMNS
 from training.places import Places
 from training.tasks.export import save_model
+from training.tasks.start import start_from
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ class IdentityTask:
         return {"clip": self.model, "head": self.head}
 
     def prepare(self, *, resumed: bool) -> None:
-        """Renders the people, unless they are there."""
+        """Renders the people, unless they are there; a fresh run may start at finished weights."""
         recipe = self.recipe
+        if self.places.start_dir and not resumed:
+            start_from(self.model, self.places.start_dir / recipe.role)
         self.people = build_identity_frames(
             self.train, self.places.cache_dir, count=recipe.people, poses=recipe.poses
         )

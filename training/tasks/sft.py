@@ -44,6 +44,7 @@ from training.tasks.captions import Captions, embed
 from training.tasks.export import save_model
 from training.tasks.frozen import FrozenModels, load_frozen
 from training.tasks.samples import SampleConfig, sample_report
+from training.tasks.start import start_from
 
 UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 
@@ -109,6 +110,11 @@ class SftTask:
         self.sampler, self.val_sampler = (
             Stage1Sampler(cache, self.recipe.odds, spec) for cache in caches
         )
+        start_dir = self.places.start_dir
+        if start_dir and not resumed:
+            start_from(self.dit, start_dir / self.recipe.role)
+            start_from(self.text, start_dir / self.recipe.text_role)
+            Captions.copy(start_dir / self.recipe.text_role, self.places.run_dir)
         self.captions = Captions.learn(self.train.captions, self.recipe.text, self.places.run_dir)
         self.train_ids = self.captions.encode(self.train.captions)
         self.val_ids = self.captions.encode(self.val.captions)

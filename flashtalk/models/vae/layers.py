@@ -48,7 +48,9 @@ class RmsNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] -> the same shape and dtype, channels last in memory."""
         x_last = x.movedim(1, -1).contiguous()
-        return F.rms_norm(x_last, x_last.shape[-1:], self.gamma.flatten(), NORM_EPS).movedim(-1, 1)
+        # One dtype for both, also under autocast: only then does the fused kernel run.
+        gamma = self.gamma.flatten().to(x.dtype)
+        return F.rms_norm(x_last, x_last.shape[-1:], gamma, NORM_EPS).movedim(-1, 1)
 
 
 class Silu(nn.Module):

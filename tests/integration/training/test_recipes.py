@@ -12,6 +12,7 @@ import torch
 
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
+from flashtalk.models.checkpoint import load_state
 from tests.unit.training.tiny_split import render_split
 from training.core.checkpoint import FILE_NAME
 from training.core.config import Gate
@@ -103,6 +104,40 @@ def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
     for name, parameters in whole["modules"].items():
         for key, value in parameters.items():
             assert torch.equal(value, broken["modules"][name][key]), f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "role"),
+    [
+        ("tiny_vae", "vae"),
+        ("tiny_audio", "wav2vec2"),
+        ("tiny_identity", "clip"),
+        ("tiny_sft", "dit"),
+    ],
+)
+def test_a_run_starts_from_finished_weights(
+    recipe: str, role: str, trained: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """With a rate of zero the run ends where the weights began."""
+    weights = tmp_path / "weights"
+    shutil.copytree(trained, weights)
+    shutil.rmtree(weights / role)
+    if recipe != "tiny_sft":
+        shutil.rmtree(weights / "dit")
+    options = ["lr=0", "steps=1", "--start-from", str(trained)]
+    assert train(recipe, data_dir, tmp_path / "run", *options) == 0
+    began, ended = load_state(trained / role), load_state(weights / role)
+    assert began.keys() == ended.keys()
+    for name, tensor in began.items():
+        assert torch.equal(tensor, ended[name]), name
+
+
+def test_a_start_that_is_not_there_is_named(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--start-from", str(tmp_path / "nothing")]
+    assert train("tiny_vae", data_dir, tmp_path / "run", *options) == EXIT_INPUT
+    assert "--start-from" in capsys.readouterr().err
 
 
 def test_stage_1_names_the_recipe_that_has_to_run_first(

@@ -1,0 +1,41 @@
+"""A fresh run that begins with a finished model instead of random numbers."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import load_state
+from flashtalk.models.checkpoint.build import check_state
+
+_BLOCK = re.compile(r"^(.*\bblocks\.\d+)\.")
+
+
+def start_from(model: nn.Module, directory: Path, *, may_deepen: bool = False) -> list[str]:
+    """Copies the weights in ``directory`` into ``model``.
+
+    With ``may_deepen``, residual blocks that the weights lack as a whole keep their fresh values. In
+    the VAE those pass their input on: a deeper network starts as the shallower one was trained.
+
+    Returns:
+        The names of those blocks.
+
+    Raises:
+        InputError: no such folder.
+        WeightsError: the weights are of another architecture.
+    """
+    if not directory.is_dir():
+        raise InputError("--start-from", directory, "a folder of finished models by role")
+    given = {name: tensor.float() for name, tensor in load_state(directory).items()}
+    fresh = model.state_dict()
+    trained = {match[1] for name in given if (match := _BLOCK.match(name))}
+    new = {name: match[1] for name in fresh if (match := _BLOCK.match(name))}
+    added = {name: block for name, block in new.items() if may_deepen and block not in trained}
+    state = {**given, **{name: fresh[name] for name in added}}
+    check_state(model, state, source=directory)
+    if not all(torch.isfinite(tensor).all() for tensor in given.values()):
+        raise WeightsError(f"{directory}: the weights are not finite")
+    model.load_state_dict(state)
+    return sorted(set(added.values()))
