@@ -16,8 +16,8 @@ _BLOCK = re.compile(r"^(.*\bblocks\.\d+)\.")
 def start_from(model: nn.Module, directory: Path, *, may_deepen: bool = False) -> list[str]:
     """Copies the weights in ``directory`` into ``model``.
 
-    With ``may_deepen``, residual blocks that the weights lack as a whole keep their fresh values. In
-    the VAE those pass their input on: a deeper network starts as the shallower one was trained.
+    With ``may_deepen``, residual blocks that the weights lack as a whole keep their fresh values.
+    In the VAE those pass their input on: a deeper network starts as the shallower one.
 
     Returns:
         The names of those blocks.
