@@ -1,7 +1,7 @@
 """Read sound and pictures, write video (PyAV, Pillow)."""
 
 from flashtalk.media.audio import AudioFacts, inspect_audio, read_pcm, stream_pcm
-from flashtalk.media.image import cover, oriented_size, read_image
+from flashtalk.media.image import cover, decode_image, oriented_size, read_image
 from flashtalk.media.video import Mp4Writer, check_target
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Mp4Writer",
     "check_target",
     "cover",
+    "decode_image",
     "inspect_audio",
     "oriented_size",
     "read_image",

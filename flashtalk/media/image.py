@@ -5,6 +5,7 @@ Legend: H W pixels, C channels (3).
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ Rgb = npt.NDArray[np.uint8]
 
 MIN_SIDE_PX = 16
 MAX_ASPECT = 10
+STRANGERS_FORMATS = ("PNG", "JPEG", "WEBP")
 # What lies behind a transparent portrait: the grey that is zero in the network's units.
 BACKGROUND = (128, 128, 128)
 
@@ -34,36 +36,66 @@ def read_image(path: Path | str) -> Rgb:
             against decompression bombs, a side below 16 pixels, or an aspect beyond 1:10.
     """
     source = existing_file(path, "image")
+    return _read(source, source, "image", None, None)
+
+
+def decode_image(data: bytes, field: str, *, max_pixels: int) -> Rgb:
+    """The bytes of a PNG, JPEG or WebP file as uint8 [H, W, 3]; for pictures from strangers.
+
+    Only these decoders see the bytes, and none of them before the size is known to be in bounds.
+
+    Args:
+        data: the file.
+        field: what errors call it.
+        max_pixels: width times height that is accepted.
+
+    Raises:
+        InputError: as ``read_image``, or another kind of file.
+    """
+    value = f"{len(data)} bytes"
+    return _read(io.BytesIO(data), value, field, STRANGERS_FORMATS, max_pixels)
+
+
+def _read(
+    source: Path | io.BytesIO,
+    value: object,
+    field: str,
+    formats: tuple[str, ...] | None,
+    max_pixels: int | None,
+) -> Rgb:
+    kinds = ", ".join(formats) if formats else "a picture that Pillow reads"
     try:
         with warnings.catch_warnings():
             # Above the limit Pillow warns, above twice the limit it raises: one limit for us.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as picture:
-                check_size(*picture.size, source)
+            with Image.open(source, formats=formats) as picture:
+                check_size(*picture.size, value, field)
+                if max_pixels is not None and math.prod(picture.size) > max_pixels:
+                    raise InputError(field, value, f"at most {max_pixels} pixels")
                 upright = ImageOps.exif_transpose(picture)
                 return np.asarray(opaque(upright))
     except InputError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        limit = f"at most {Image.MAX_IMAGE_PIXELS} pixels"
-        raise InputError("image", source, limit) from error
+        limit = f"at most {max_pixels or Image.MAX_IMAGE_PIXELS} pixels"
+        raise InputError(field, value, limit) from error
     except UnidentifiedImageError as error:
-        raise InputError("image", source, "not a picture that Pillow reads") from error
+        raise InputError(field, value, f"not {kinds}") from error
     except Exception as error:
         # Decoders of damaged files raise errors of nearly every type.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError("image", source, f"damaged or cut off ({reason})") from error
+        raise InputError(field, value, f"damaged or cut off ({reason})") from error
 
 
-def check_size(width_px: int, height_px: int, value: object) -> None:
+def check_size(width_px: int, height_px: int, value: object, field: str = "image") -> None:
     """Raises InputError for a picture too small or too long to show a face."""
     small, large = sorted((width_px, height_px))
     if small < MIN_SIDE_PX:
         limit = f"{width_px}x{height_px} pixels, at least {MIN_SIDE_PX} a side are needed"
-        raise InputError("image", value, limit)
+        raise InputError(field, value, limit)
     if large > MAX_ASPECT * small:
         limit = f"{width_px}x{height_px} pixels, at most 1:{MAX_ASPECT} is accepted"
-        raise InputError("image", value, limit)
+        raise InputError(field, value, limit)
 
 
 def opaque(picture: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from flashtalk.errors import InputError
-from flashtalk.media import cover, oriented_size, read_image
+from flashtalk.media import cover, decode_image, oriented_size, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
@@ -194,3 +195,34 @@ def test_bad_pictures_are_one_clear_error(
     assert raised.value.field == "image"
     assert "\n" not in str(raised.value)
     assert capfd.readouterr().err == ""
+
+
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_bytes_are_read_as_the_file_is(tmp_path: Path, kind: str) -> None:
+    data = encoded(Image.fromarray(RGB), kind)
+    (tmp_path / "picture").write_bytes(data)
+    found = decode_image(data, "portrait", max_pixels=RGB.shape[0] * RGB.shape[1])
+    assert np.array_equal(found, read_image(tmp_path / "picture"))
+
+
+@pytest.mark.parametrize(
+    ("data", "limit"),
+    [
+        (b"", "not PNG, JPEG, WEBP"),
+        (b"\\x89PNG no more", "not PNG, JPEG, WEBP"),
+        (encoded(Image.fromarray(RGB), "BMP"), "not PNG, JPEG, WEBP"),
+        (encoded(Image.fromarray(RGB), "PNG")[:-60], "damaged or cut off"),
+        (encoded(Image.new("RGB", (15, 40)), "PNG"), "at least 16"),
+        (encoded(Image.new("L", (2_000, 2_000)), "PNG"), "at most 1000000 pixels"),
+    ],
+)
+def test_bytes_from_strangers_are_refused_by_name(data: bytes, limit: str) -> None:
+    with pytest.raises(InputError, match=limit) as caught:
+        decode_image(data, "portrait", max_pixels=1_000_000)
+    assert caught.value.field == "portrait"
