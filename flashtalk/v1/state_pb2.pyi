@@ -1,0 +1,141 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StoredArray(_message.Message):
+    __slots__ = ("shape", "digest")
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    digest: bytes
+    def __init__(self, shape: _Optional[_Iterable[int]] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class StoredSetting(_message.Message):
+    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    VIDEO_CODEC_FIELD_NUMBER: _ClassVar[int]
+    IDLE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    PACING_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    CREATED_S_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    MAX_LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    session_id: str
+    request_id: str
+    request_digest: str
+    width_px: int
+    height_px: int
+    seed: int
+    video_codec: int
+    idle_policy: int
+    pacing: int
+    asset: str
+    created_s: float
+    ttl_s: float
+    max_lifetime_s: float
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ...) -> None: ...
+
+class StoredAsset(_message.Message):
+    __slots__ = ("version", "digest", "weights_digest", "color", "portrait", "conditioning")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    PORTRAIT_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONING_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    digest: str
+    weights_digest: str
+    color: StoredArray
+    portrait: StoredArray
+    conditioning: bytes
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., weights_digest: _Optional[str] = ..., color: _Optional[_Union[StoredArray, _Mapping]] = ..., portrait: _Optional[_Union[StoredArray, _Mapping]] = ..., conditioning: _Optional[bytes] = ...) -> None: ...
+
+class StoredPlan(_message.Message):
+    __slots__ = ("version", "index", "epoch", "first_frame", "frames", "pcm", "input_samples", "utterances", "activity", "held_frame", "speech_samples")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    PCM_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    UTTERANCES_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    HELD_FRAME_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    index: int
+    epoch: int
+    first_frame: int
+    frames: int
+    pcm: StoredArray
+    input_samples: int
+    utterances: int
+    activity: int
+    held_frame: int
+    speech_samples: int
+    def __init__(self, version: _Optional[int] = ..., index: _Optional[int] = ..., epoch: _Optional[int] = ..., first_frame: _Optional[int] = ..., frames: _Optional[int] = ..., pcm: _Optional[_Union[StoredArray, _Mapping]] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., activity: _Optional[int] = ..., held_frame: _Optional[int] = ..., speech_samples: _Optional[int] = ...) -> None: ...
+
+class StoredChunk(_message.Message):
+    __slots__ = ("plan", "latents")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    plan: StoredPlan
+    latents: StoredArray
+    def __init__(self, plan: _Optional[_Union[StoredPlan, _Mapping]] = ..., latents: _Optional[_Union[StoredArray, _Mapping]] = ...) -> None: ...
+
+class StoredState(_message.Message):
+    __slots__ = ("version", "epoch", "chunk_index", "next_frame", "input_samples", "utterances", "motion", "tail", "history")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    UTTERANCES_FIELD_NUMBER: _ClassVar[int]
+    MOTION_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    epoch: int
+    chunk_index: int
+    next_frame: int
+    input_samples: int
+    utterances: int
+    motion: StoredArray
+    tail: _containers.RepeatedCompositeFieldContainer[StoredArray]
+    history: _containers.RepeatedCompositeFieldContainer[StoredChunk]
+    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., chunk_index: _Optional[int] = ..., next_frame: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., motion: _Optional[_Union[StoredArray, _Mapping]] = ..., tail: _Optional[_Iterable[_Union[StoredArray, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[StoredChunk, _Mapping]]] = ...) -> None: ...
+
+class StoredInterrupt(_message.Message):
+    __slots__ = ("interrupt_id", "played_frames")
+    INTERRUPT_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAYED_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    interrupt_id: str
+    played_frames: int
+    def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ...) -> None: ...
+
+class StoredOutcome(_message.Message):
+    __slots__ = ("interrupt_id", "played_frames", "played_samples", "dropped_samples", "epoch")
+    INTERRUPT_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAYED_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    PLAYED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    interrupt_id: str
+    played_frames: int
+    played_samples: int
+    dropped_samples: int
+    epoch: int
+    def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ..., played_samples: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...

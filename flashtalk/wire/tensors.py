@@ -1,0 +1,100 @@
+"""numpy arrays to ``flashtalk.v1.Tensor`` and back; a message is believed only after a check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.errors import InputError
+from flashtalk.v1 import tensor_pb2
+
+MAX_AXES = 6
+
+_TYPES: dict[int, np.dtype[Any]] = {
+    tensor_pb2.DATA_TYPE_FLOAT32: np.dtype("<f4"),
+    tensor_pb2.DATA_TYPE_FLOAT16: np.dtype("<f2"),
+    tensor_pb2.DATA_TYPE_UINT8: np.dtype("u1"),
+}
+_NUMBERS = {dtype: number for number, dtype in _TYPES.items()}
+
+
+def tensor_to_proto(array: npt.NDArray[Any]) -> tensor_pb2.Tensor:
+    """An array as a message.
+
+    Args:
+        array: float32, float16 or uint8, 1 to 6 axes, none empty.
+
+    Raises:
+        InputError: another type or shape.
+    """
+    number = _NUMBERS.get(array.dtype.newbyteorder("<"))
+    if number is None:
+        raise InputError("tensor", array.dtype, "float32, float16 or uint8")
+    if not 1 <= array.ndim <= MAX_AXES or 0 in array.shape:
+        raise InputError("tensor", list(array.shape), f"1 to {MAX_AXES} axes, none empty")
+    plain = np.ascontiguousarray(array, dtype=_TYPES[number])
+    return tensor_pb2.Tensor(data_type=number, shape=plain.shape, data=plain.tobytes())  # type: ignore[arg-type]
+
+
+def tensor_from_proto(
+    message: tensor_pb2.Tensor,
+    *,
+    field: str,
+    shape: Sequence[int | None],
+    dtype: npt.DTypeLike = np.float32,
+    finite: bool = True,
+) -> npt.NDArray[Any]:
+    """A message as an array.
+
+    Args:
+        message: from the wire.
+        field: what errors call it.
+        shape: sizes that are expected, None for any.
+        dtype: type that is expected; bfloat16 comes as float32.
+        finite: whether NaN and infinity are refused.
+
+    Returns:
+        An array of its own memory, writable.
+
+    Raises:
+        InputError: another type, another shape, bytes that do not fit the shape, values that are
+            not finite.
+    """
+    sizes = tuple(message.shape)
+    wanted = np.dtype(dtype)
+    if len(sizes) != len(shape) or any(
+        want is not None and size != want for size, want in zip(sizes, shape, strict=False)
+    ):
+        text = ", ".join("any" if want is None else str(want) for want in shape)
+        raise InputError(field, list(sizes[: MAX_AXES + 1]), f"shape [{text}]")
+    if 0 in sizes:
+        raise InputError(field, list(sizes), "no empty axis")
+    array = _elements(message, field, math.prod(sizes), wanted).reshape(sizes)
+    if finite and wanted.kind == "f" and not np.isfinite(array).all():
+        raise InputError(field, "NaN or infinite values", "finite values")
+    return array
+
+
+def _elements(
+    message: tensor_pb2.Tensor, field: str, count: int, wanted: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    half = message.data_type == tensor_pb2.DATA_TYPE_BFLOAT16
+    stored = np.dtype("<u2") if half else _TYPES.get(message.data_type)
+    if stored is None or (np.dtype(np.float32) if half else stored) != wanted:
+        try:
+            found = tensor_pb2.DataType.Name(message.data_type)
+        except ValueError:
+            found = str(message.data_type)
+        raise InputError(field, found, f"elements of {wanted}")
+    # Before any allocation: the shape is only a claim.
+    if len(message.data) != count * stored.itemsize:
+        limit = f"{count * stored.itemsize} bytes for its shape"
+        raise InputError(field, f"{len(message.data)} bytes", limit)
+    elements = np.frombuffer(message.data, stored)
+    if half:
+        return (elements.astype(np.uint32) << 16).view(np.float32)
+    return elements.astype(wanted, copy=True)
