@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--count", type=int, help="utterances per part (default: the part's own)")
     parser.add_argument("--seconds", type=float, help="length of an utterance")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(64, 64))
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(96, 96))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     unknown = [part for part in given.parts if part not in PARTS]

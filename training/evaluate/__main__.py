@@ -44,7 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path(".cache/synthtalk"),
                         help="where caches are built that --data does not hold")  # fmt: skip
     parser.add_argument("--split", choices=("val", "test"), default="test")
-    parser.add_argument("--size", default="64x64", help="WIDTHxHEIGHT of data that is built")
+    parser.add_argument("--size", help="WIDTHxHEIGHT of data that is built; else the weights' own")
     parser.add_argument("--quick", action="store_true", help="4 clips of 5 s, no long streams")
     parser.add_argument("--short", type=int, help="short clips")
     parser.add_argument("--short-seconds", type=float)
@@ -65,6 +65,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         if getattr(parsed, name) is None:
             setattr(parsed, name, count)
     return parsed
+
+
+DEFAULT_SIZE_HW = (96, 96)
 
 
 def size_hw(text: str) -> tuple[int, int]:
@@ -113,9 +116,19 @@ def _changes(arguments: argparse.Namespace) -> dict[str, object]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _size_hw(arguments: argparse.Namespace) -> tuple[int, int]:
+    if arguments.size:
+        return size_hw(arguments.size)
+    from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
+
+    # A VAE by itself does not say at which size it is meant to be run.
+    known = (arguments.weights / SAMPLING_FILE).is_file()
+    return load_sampling(arguments.weights).size_hw if known else DEFAULT_SIZE_HW
+
+
 def _clips(arguments: argparse.Namespace, count: int, seconds: float) -> ClipSet:
     return open_clips(arguments.data, arguments.cache, split=arguments.split, count=count,
-                      seconds=seconds, size_hw=size_hw(arguments.size))  # fmt: skip
+                      seconds=seconds, size_hw=_size_hw(arguments))  # fmt: skip
 
 
 def main() -> int:
