@@ -1,0 +1,1 @@
+"""What every service needs around its calls: errors, health, drain, metrics, traces, logs."""

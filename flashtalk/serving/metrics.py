@@ -1,0 +1,34 @@
+"""Counters of calls, and the page that Prometheus reads."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+
+STARTED = Counter("flashtalk_rpc_started", "Calls that began.", ["method"])
+HANDLED = Counter("flashtalk_rpc_handled", "Calls that ended.", ["method", "code"])
+SECONDS = Histogram("flashtalk_rpc_seconds", "Wall time of calls.", ["method"], buckets=_BUCKETS_S)
+RUNNING = Gauge("flashtalk_rpc_running", "Calls that run now.", ["method"])
+
+
+class MetricsPage:
+    """The HTTP page with this process's metrics.
+
+    Args:
+        port: 0 opens none.
+        host: address to listen on.
+    """
+
+    def __init__(self, port: int, host: str = "0.0.0.0") -> None:
+        self._server = None
+        if port:
+            self._server, self._thread = start_http_server(port, host)
+
+    def close(self) -> None:
+        """Gives the port back."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(5)
+            self._server = None

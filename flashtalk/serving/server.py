@@ -1,0 +1,109 @@
+"""One service as a process: port, health, reflection, and an end in good order.
+
+SIGTERM or SIGINT: health says NOT_SERVING, the app drains, running calls get the rest of the grace,
+then the app gives back what it owns. A second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from flashtalk.serving.channel import ChannelLimits
+from flashtalk.serving.interceptor import CallInterceptor
+from flashtalk.serving.logs import get_logger, set_up_logs
+from flashtalk.serving.metrics import MetricsPage
+from flashtalk.serving.settings import ServiceSettings
+from flashtalk.serving.tracing import flush_traces, set_up_tracing
+
+_LOG = get_logger(__name__)
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+Register = Callable[[grpc.aio.Server], Sequence[str]]
+
+
+class Lifecycle(Protocol):
+    """What a service does besides answering calls."""
+
+    async def start(self) -> None:
+        """Everything that has to be done before the first call, warm-up included."""
+
+    async def drain(self, grace_s: float) -> None:
+        """Brings what runs to an end, or hands it over, within the grace."""
+
+    async def stop(self) -> None:
+        """Gives everything back; no call runs any more."""
+
+
+class App(Lifecycle, Protocol):
+    """A service."""
+
+    def register(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Adds servicers; gives the full names of their services."""
+
+
+async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecycle) -> None:
+    """Serves until a signal comes.
+
+    The port is open from the beginning, so that health can be asked; it says SERVING, and the port
+    file is written, once ``lifecycle.start`` is done.
+    """
+    limits = ChannelLimits(message_bytes=settings.message_bytes)
+    server = grpc.aio.server(interceptors=[CallInterceptor()], options=limits.server_options())
+    names = list(register(server))
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflected = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(reflected, server)
+    for name in ("", *names):
+        await checks.set(name, _NOT_SERVING)
+    port = server.add_insecure_port(f"{settings.host}:{settings.port}")
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    page = MetricsPage(settings.metrics_port, settings.host)
+    await server.start()
+    try:
+        await lifecycle.start()
+        for name in ("", *names):
+            await checks.set(name, _SERVING)
+        if settings.port_file is not None:
+            settings.port_file.write_text(f"{port}\n")
+        _LOG.info("ready", extra={"address": f"{settings.host}:{port}"})
+        await stopping.wait()
+        _LOG.info("draining", extra={"grace_s": settings.drain_s})
+        for name in ("", *names):
+            await checks.set(name, _NOT_SERVING)
+        until_s = time.monotonic() + settings.drain_s
+        await lifecycle.drain(settings.drain_s)
+        await server.stop(max(0.0, until_s - time.monotonic()))
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        await server.stop(0)
+        await lifecycle.stop()
+        page.close()
+        _LOG.info("stopped")
+
+
+def run(name: str, settings: ServiceSettings, app: App) -> int:
+    """A service from start to end; 0 after a clean stop, 1 if it could not start."""
+    set_up_logs(name, settings.log_level)
+    set_up_tracing(name, settings.otlp_endpoint)
+    try:
+        asyncio.run(serve(settings, app.register, app))
+    except Exception:
+        _LOG.exception("ended by an error")
+        return 1
+    finally:
+        flush_traces()
+    return 0

@@ -1,0 +1,45 @@
+"""Settings of services: typed, read once from the environment, refused in one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EXIT_SETTINGS = 2
+
+
+def settings_config(prefix: str) -> SettingsConfigDict:
+    """For ``model_config`` of a subclass: its variables begin with ``prefix``."""
+    return SettingsConfigDict(env_prefix=prefix, frozen=True)
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told."""
+
+    host: str = Field(default="0.0.0.0", description="address to listen on")
+    port: int = Field(default=0, ge=0, le=65_535, description="0 takes a free one")
+    port_file: Path | None = Field(default=None, description="gets the port once ready")
+    metrics_port: int = Field(default=0, ge=0, le=65_535, description="0 opens none")
+    message_bytes: int = Field(default=64 * 2**20, ge=2**20, le=2**30)
+    drain_s: float = Field(default=10.0, gt=0, le=600, description="to finish calls after SIGTERM")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otlp_endpoint: str = Field(default="", description="traces go there; empty sends none")
+
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def load_settings(kind: type[SettingsT]) -> SettingsT:
+    """Reads the environment; ends the program with code 2 and one line per mistake."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = str(kind.model_config.get("env_prefix", ""))
+        for mistake in error.errors():
+            name = prefix + "_".join(str(part) for part in mistake["loc"]).upper()
+            print(f"{name}: {mistake.get('input')!r}: {mistake['msg']}", file=sys.stderr)
+        raise SystemExit(EXIT_SETTINGS) from None
