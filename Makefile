@@ -65,7 +65,7 @@ test-integration: setup ## the tests that run engines, files and processes
 	$(PYTEST) tests/integration
 
 .PHONY: check
-check: format-check lint types imports spelling house ## every static check, as in pre-commit
+check: format-check lint types imports spelling house protos-check ## every static check
 
 .PHONY: format-check
 format-check: setup ## is the tree formatted?
@@ -90,6 +90,20 @@ spelling: setup ## codespell over the tracked files
 .PHONY: house
 house: setup ## file sizes, names, paths and the wheel's contents
 	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+.PHONY: protos
+protos: setup ## generate flashtalk/v1 from protos/
+	$(BIN)/python scripts/generate_protos.py
+
+.PHONY: protos-check
+protos-check: setup ## is flashtalk/v1 in step, are the protos well formed and compatible?
+	$(BIN)/python scripts/generate_protos.py --check
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/baseline.binpb
+
+.PHONY: protos-baseline
+protos-baseline: setup ## a release: from now on these protos may only grow
+	$(BIN)/buf build -o protos/baseline.binpb
 
 .PHONY: fmt
 fmt: setup ## format, and fix what ruff can fix
