@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from flashtalk.errors import InputError
 from flashtalk.models.vae.config import VAEConfig
 from flashtalk.models.vae.fit import fit_linear_bypass
 from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.vae.weights import load_config
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import StepContext
@@ -42,7 +44,8 @@ class VaeRecipe:
     ``latent_noise`` is the noise on the latents in training, relative to each channel's spread: the
     decoder must bear what a denoiser leaves. ``reencode`` weighs the reconstruction of a
     reconstruction (5-frame batches only), against drift over many chunks. ``bf16`` computes in
-    bfloat16 with float32 weights: 2.2 times as fast on a CPU that has it.
+    bfloat16 with float32 weights: 2.2 times as fast on a CPU that has it. ``frozen_encoder`` trains
+    the decoder alone: latents stay what a denoiser was trained on.
     """
 
     trainer: TrainerConfig
@@ -65,6 +68,7 @@ class VaeRecipe:
     stats_clips: int = 200
     drift_rounds: int = 20
     bf16: bool = False
+    frozen_encoder: bool = False
 
     def task(self, places: Places) -> "VaeTask":
         """The task of this recipe."""
@@ -82,13 +86,27 @@ class VaeTask:
         torch.manual_seed(recipe.trainer.seed)
         self.device = torch.device(recipe.trainer.device)
         self.model = VideoVAE(recipe.model).to(self.device)
+        if recipe.frozen_encoder:
+            for part in ("encoder", "conv1", "bypass_encoder"):
+                if hasattr(self.model, part):
+                    getattr(self.model, part).requires_grad_(False)
 
     def modules(self) -> Mapping[str, nn.Module]:
         """The autoencoder."""
         return {"vae": self.model}
 
     def prepare(self, *, resumed: bool) -> None:
-        """A fresh run starts at finished weights, or at the principal components of clips."""
+        """A fresh run starts at finished weights, or at the principal components of clips.
+
+        Raises:
+            InputError: a frozen encoder without weights to take it from.
+        """
+        if self.recipe.frozen_encoder:
+            if not self.start_dir:
+                raise InputError("frozen_encoder", True, "needs --start-from: whose encoder?")
+            known = load_config(self.start_dir)
+            stats = (known.latent_mean, known.latent_std)
+            self.model.set_latent_stats(*(torch.tensor(s, dtype=torch.float64) for s in stats))
         if resumed:
             return
         if self.start_dir:
@@ -204,6 +222,10 @@ class VaeTask:
         return average, deviation
 
     def export(self, directory: Path) -> None:
-        """Writes the weights and the config with the measured latent statistics."""
-        self.model.set_latent_stats(*self.latent_statistics())
+        """Writes the weights and the config with the measured latent statistics.
+
+        With a frozen encoder the statistics are those that it came with.
+        """
+        if not self.recipe.frozen_encoder:
+            self.model.set_latent_stats(*self.latent_statistics())
         save_model(self.model, self.model.config.to_dict(), directory)

@@ -132,6 +132,26 @@ def test_a_run_starts_from_finished_weights(
         assert torch.equal(tensor, ended[name]), name
 
 
+def test_a_decoder_learns_alone_and_latents_stay_what_they_were(
+    trained: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    options = ["frozen_encoder=true", "reencode=1", "steps=4", "--start-from", str(trained)]
+    assert train("tiny_vae", data_dir, tmp_path / "run", *options) == 0
+    began, ended = load_state(trained / "vae"), load_state(tmp_path / "weights" / "vae")
+    moved = {name for name, tensor in began.items() if not torch.equal(tensor, ended[name])}
+    assert any(name.startswith("decoder.") for name in moved)
+    assert not any(name.startswith(("encoder.", "conv1.", "bypass_encoder.")) for name in moved)
+    configs = [(f / "vae" / "config.json").read_text() for f in (trained, tmp_path / "weights")]
+    assert configs[0] == configs[1]
+
+
+def test_a_frozen_encoder_needs_one(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("tiny_vae", data_dir, tmp_path / "run", "frozen_encoder=true") == EXIT_INPUT
+    assert "frozen_encoder" in capsys.readouterr().err
+
+
 def test_a_start_that_is_not_there_is_named(
     data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
