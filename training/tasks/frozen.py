@@ -27,18 +27,24 @@ WEIGHTS_FILE = "model.safetensors"
 
 @dataclass(frozen=True)
 class FrozenModels:
-    """VAE, speech encoder and image encoder, without gradients."""
+    """VAE, speech encoder and image encoder, without gradients.
+
+    With ``bf16`` speech and video are encoded in bfloat16, 4 times as fast on a CPU that has it;
+    latents then differ by 0.5 % of their spread.
+    """
 
     vae: VideoVAE
     audio: Wav2Vec2Features
     clip: ClipVision
     digest: str
     device: torch.device
+    bf16: bool = False
 
     @torch.no_grad()
     def video(self, video_BCTHW: Tensor) -> Tensor:
         """[B, 3, T, H, W] in [-1, 1] -> normalised latents [B, C, F, h, w]."""
-        return self.vae.encode(video_BCTHW.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.vae.encode(video_BCTHW.to(self.device)).float()
 
     @torch.no_grad()
     def image(self, image_BCHW: Tensor) -> Tensor:
@@ -49,20 +55,24 @@ class FrozenModels:
     @torch.no_grad()
     def speech(self, pcm_BS: Tensor, frames: int) -> Tensor:
         """Normalised windows [B, S] -> [B, frames, L, D]."""
+        kind = next(self.audio.parameters()).dtype
+        waveforms_BS = pcm_BS.to(self.device, kind)
         if self.device.type != "cpu":
-            features_BTLD: Tensor = self.audio(pcm_BS.to(self.device), frames)
-            return features_BTLD
+            features_BTLD: Tensor = self.audio(waveforms_BS, frames)
+            return features_BTLD.float()
         # One by one: a batch of waveforms falls out of a CPU's cache (8 windows together take
         # 2.1 s on two cores, one by one 0.3 s).
-        return torch.cat([self.audio(pcm_1S, frames) for pcm_1S in pcm_BS.split(1)])
+        one_by_one = [self.audio(pcm_1S, frames) for pcm_1S in waveforms_BS.split(1)]
+        return torch.cat(one_by_one).float()
 
     def encoders(self) -> Encoders:
         """The models as the latent cache wants them."""
-        return Encoders(self.video, self.image, self.speech, self.digest)
+        name = f"{self.digest}-bf16" if self.bf16 else self.digest
+        return Encoders(self.video, self.image, self.speech, name)
 
 
-def load_frozen(places: Places, device: torch.device) -> FrozenModels:
-    """The models of roles ``vae``, ``wav2vec2`` and ``clip``.
+def load_frozen(places: Places, device: torch.device, *, bf16: bool = False) -> FrozenModels:
+    """The models of roles ``vae``, ``wav2vec2`` and ``clip``; see ``FrozenModels`` for ``bf16``.
 
     Raises:
         InputError: a role has not been trained yet.
@@ -74,16 +84,17 @@ def load_frozen(places: Places, device: torch.device) -> FrozenModels:
             raise InputError("--weights", folder, f"no finished model; run recipe {recipe}")
     vae = build(
         partial(VideoVAE, vae_weights.load_config(vae_dir)),
-        load_state(vae_dir), device=device, source=vae_dir,
+        load_state(vae_dir), device=device, source=vae_dir, dtype=torch.float32,
     )  # fmt: skip
     audio = build(
         partial(Wav2Vec2Features, audio_weights.load_config(audio_dir)),
         load_state(audio_dir), device=device, source=audio_dir,
+        dtype=torch.bfloat16 if bf16 else torch.float32,
     )  # fmt: skip
     clip = build(
         partial(ClipVision, clip_weights.load_config(clip_dir)),
-        load_state(clip_dir), device=device, source=clip_dir,
+        load_state(clip_dir), device=device, source=clip_dir, dtype=torch.float32,
     )  # fmt: skip
     names = (WEIGHTS_FILE, "config.json")
     digest = files_digest([f / name for f in (vae_dir, audio_dir, clip_dir) for name in names])
-    return FrozenModels(vae, audio, clip, digest, device)
+    return FrozenModels(vae, audio, clip, digest, device, bf16)

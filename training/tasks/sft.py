@@ -89,7 +89,7 @@ class SftTask:
         self.train = open_split(places.data_dir, recipe.train_split)
         self.val = open_split(places.data_dir, recipe.val_split)
         self.device = torch.device(recipe.trainer.device)
-        self.frozen: FrozenModels = load_frozen(places, self.device)
+        self.frozen: FrozenModels = load_frozen(places, self.device, bf16=recipe.bf16)
         torch.manual_seed(recipe.trainer.seed)
         self.dit = DiT(recipe.model).to(self.device)
         if recipe.bf16 and self.device.type == "cpu":
