@@ -23,25 +23,28 @@ class StoreError(FlashTalkError):
     """The store cannot be reached or does not answer in time."""
 
 
-class SessionGone(FlashTalkError):  # noqa: N818
+class SessionGone(FlashTalkError):
     """No such session: deleted, expired, or never made."""
 
 
-class FenceLost(FlashTalkError):  # noqa: N818
+class FenceLost(FlashTalkError):
     """Somebody else has taken the session."""
 
 
-class SessionBusy(FlashTalkError):  # noqa: N818
+class SessionBusy(FlashTalkError):
     """A stream is open on the session and was not to be replaced."""
 
 
-class RequestConflict(FlashTalkError):  # noqa: N818
+class RequestConflict(FlashTalkError):
     """The request id was used before, for something else."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Sessions, oldest first, and where the next page begins (empty: nowhere)."""
+    """Sessions, oldest first, and where the next page begins (empty: nowhere).
+
+    The records are light, see ``SessionStore.load``.
+    """
 
     records: tuple[SessionRecord, ...]
     next_token: str
@@ -51,8 +54,8 @@ class SessionStore(Protocol):
     """Everything a gateway keeps outside of itself.
 
     Every method is atomic, ends within the store's own deadline, and raises ``StoreError`` where it
-    cannot. Writes of a session carry the fence of whoever took it and raise ``FenceLost`` if that is
-    not the newest, ``SessionGone`` if there is no session. A write moves ``expires_s``.
+    cannot. Writes of a session carry the fence of whoever took it and raise ``FenceLost`` if that
+    is not the newest, ``SessionGone`` if there is no session. A write moves ``expires_s``.
     """
 
     async def create(
@@ -66,8 +69,12 @@ class SessionStore(Protocol):
     async def find_request(self, request_id: str, request_digest: str) -> SessionRecord | None:
         """The session that a request made before, if any. Raises RequestConflict as ``create``."""
 
-    async def load(self, session_id: str) -> SessionRecord:
-        """A session. Raises SessionGone."""
+    async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
+        """A session. Raises SessionGone.
+
+        Light: its arrays are empty and it has no history. A whole one is megabytes; who only wants
+        to know where a session stands asks for a light one.
+        """
 
     async def asset(self, digest: str) -> SessionAsset:
         """What a portrait became. Raises SessionGone."""
@@ -80,7 +87,7 @@ class SessionStore(Protocol):
         """Stores the plan of the next chunk."""
 
     async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """Stores the state after a chunk or an interruption; the plan is gone unless it is in it."""
+        """Stores the state after a chunk or an interruption, with its plan or without one."""
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
         """Says that the owner lives; gives, once, what others asked for."""
@@ -100,7 +107,9 @@ class SessionStore(Protocol):
     async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
         """Leaves what became of it for whoever asked."""
 
-    async def interrupt_outcome(self, session_id: str, interrupt_id: str) -> InterruptOutcome | None:
+    async def interrupt_outcome(
+        self, session_id: str, interrupt_id: str
+    ) -> InterruptOutcome | None:
         """What became of an interruption, once it has."""
 
     async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
@@ -109,6 +118,9 @@ class SessionStore(Protocol):
 
     async def give_slot(self, worker_id: str, session_id: str) -> None:
         """Gives a slot back; none is no error."""
+
+    async def find_slot(self, worker_ids: Sequence[str], session_id: str) -> str | None:
+        """Which of the workers a session has a slot of, if any."""
 
     async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
         """Leases per worker that have not run out."""

@@ -1,0 +1,20 @@
+"""``python -m services.gateway``."""
+
+from __future__ import annotations
+
+import sys
+
+from flashtalk.serving.server import run
+from flashtalk.serving.settings import load_settings
+from services.gateway.app import GatewayApp
+from services.gateway.settings import GatewaySettings
+
+
+def main() -> int:
+    """0 after a clean stop, 2 for settings that cannot be used."""
+    settings = load_settings(GatewaySettings)
+    return run("gateway", settings, GatewayApp(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The gateway put together: what it owns, from its first breath to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+
+import grpc
+
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import session_service_pb2 as pb
+from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from services.gateway import metrics
+from services.gateway.creation import CreationLimits
+from services.gateway.making import ChunkMaker, MakingLimits
+from services.gateway.servicer import SessionServicer
+from services.gateway.sessions import ControlWaits, SessionDesk
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import open_store
+from services.gateway.streaming_session import StreamHost, StreamWaits
+from services.gateway.views import StreamLimits
+from services.gateway.workers import WorkerPool, WorkerTargets
+
+SERVICE = pb.DESCRIPTOR.services_by_name["SessionService"].full_name
+
+_SLOTS_EVERY_S = 1.0
+
+
+class GatewayApp:
+    """Everything behind the gateway's port (a ``flashtalk.serving`` app)."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        spec = StreamSpec()
+        owner = settings.owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._store = open_store(settings.store)
+        targets = WorkerTargets(
+            settings.audio_encoders, settings.dit_workers, settings.vae_decoders
+        )
+        self._pool = WorkerPool(targets, self._store)
+        limits = StreamLimits(
+            settings.max_packet_bytes, settings.max_buffered_s, settings.send_ahead_s
+        )
+        maker = ChunkMaker(
+            self._pool, MakingLimits(settings.call_timeout_s, settings.chunk_timeout_s)
+        )
+        creation = CreationLimits(max_lifetime_s=settings.max_lifetime_s)
+        desk = SessionDesk(spec, self._store, self._pool, maker, creation, ControlWaits())
+        waits = StreamWaits(heartbeat_s=settings.heartbeat_s, grace_s=settings.drain_s)
+        self._host = StreamHost(owner, spec, self._store, self._pool, maker, limits, waits)
+        self._servicer = SessionServicer(desk, self._host, limits)
+        self._resources = contextlib.AsyncExitStack()
+
+    def register(self, server: grpc.aio.Server) -> list[str]:
+        """Adds the service; gives its name for health and reflection."""
+        pb_grpc.add_SessionServiceServicer_to_server(self._servicer, server)
+        return [SERVICE]
+
+    async def start(self) -> None:
+        """Connects; the gateway is ready once its store answers, whatever workers do."""
+        self._resources.push_async_callback(self._store.close)
+        await self._store.page(1, "")
+        await self._resources.enter_async_context(self._pool)
+        counting = asyncio.create_task(self._count_slots())
+        self._resources.push_async_callback(_ended, counting)
+
+    async def drain(self, grace_s: float) -> None:
+        """Hands every stream over, or waits ``grace_s`` for it to end."""
+        with contextlib.suppress(TimeoutError):
+            # What is left then, the server's stop cuts; sessions live on in the store.
+            async with asyncio.timeout(grace_s):
+                await self._host.drain()
+
+    async def stop(self) -> None:
+        """Gives everything back."""
+        await self._resources.aclose()
+
+    async def _count_slots(self) -> None:
+        while True:
+            free, slots = await self._pool.free_slots()
+            metrics.SLOTS.set(slots)
+            metrics.FREE_SLOTS.set(free)
+            await asyncio.sleep(_SLOTS_EVERY_S)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})

@@ -1,0 +1,135 @@
+"""One chunk of one session, from its plan to its commit; and chunks that are shown again.
+
+The plan is stored before the first frame leaves and the state after the last: whoever takes the
+session over in between makes the same chunk, and sends what the client has not received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+
+import numpy as np
+
+from flashtalk.serving.tracing import span, trace_id
+from flashtalk.v1 import session_service_pb2 as session_pb2
+from flashtalk.v1 import stream_pb2
+from flashtalk.wire import pcm_to_bytes
+from services.gateway import metrics
+from services.gateway.holding import held_frames
+from services.gateway.making import ChunkTimes
+from services.gateway.open_stream import OpenStream
+from services.gateway.records import Array, ChunkPlan, ChunkRecord
+from services.gateway.rewind import after_chunk, heard_window
+
+_SMOOTHING = 0.3
+
+
+async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
+    """Makes a chunk, sends its frames, commits the session.
+
+    Cancelled at any point it leaves the stream's ``state`` as it was, and ``current`` set once
+    frames may have left.
+    """
+    times, begun_s = ChunkTimes(), time.perf_counter()
+    name = stream.session_id
+    with span("chunk", session=name, chunk=plan.index, epoch=plan.epoch, frames=plan.frames):
+        if plan.held_frame:
+            record = ChunkRecord(plan, stream.state.history[-1].latents)
+            await stream.store.begin(stream.session_id, stream.fence, plan)
+        else:
+            record = ChunkRecord(plan, await _latents(stream, plan, times))
+        stream.current = record
+        motion_z = await show(stream, record, times)
+        state = after_chunk(
+            stream.spec,
+            stream.state,
+            record,
+            stream.state.motion_z if motion_z is None else motion_z,
+        )
+        commit_s = time.perf_counter()
+        await stream.store.commit(stream.session_id, stream.fence, state)
+        times.add("commit", time.perf_counter() - commit_s)
+        stream.state, stream.current = state, None
+        wall_s = time.perf_counter() - begun_s
+        stream.chunk_s += _SMOOTHING * (wall_s - stream.chunk_s)
+        metrics.observe_chunk(times, wall_s)
+        await stream.outbox.put(_report(stream, plan, times))
+
+
+async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Array | None:
+    """Puts the frames of a chunk that the client has not had into the outbox.
+
+    Returns:
+        Motion latents [1, C, 2, h, w] after its last frame; None for a held picture.
+    """
+    plan = record.plan
+    skip = max(0, stream.next_put - plan.first_frame)
+    if plan.held_frame:
+        async with aclosing(held_frames(stream, record, times)) as held:
+            async for index, video, key_frame in held:
+                if index >= skip:
+                    await _put(stream, plan, index, video, key_frame)
+        return None
+    motion_z: Array | None = None
+    request = stream.decode_request(record, plan.frames)
+    async with aclosing(stream.maker.frames(request, times, skip)) as results:
+        async for result in results:
+            if isinstance(result, np.ndarray):
+                motion_z = result
+            else:
+                await _put(stream, plan, result.index, result.video, result.key_frame)
+    return motion_z
+
+
+async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Array:
+    window_S = heard_window(stream.spec, stream.state.tail_S, plan.pcm_S)
+    key = stream.key(plan.index)
+    async with asyncio.TaskGroup() as group:
+        # Stored while the speech is encoded: long before the first frame leaves.
+        group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
+        features = group.create_task(stream.maker.features(key, window_S, times))
+    return await stream.maker.latents(
+        key, stream.setting.seed, stream.asset, features.result(), stream.state.motion_z, times
+    )
+
+
+async def _put(
+    stream: OpenStream, plan: ChunkPlan, index: int, video: bytes, key_frame: bool
+) -> None:
+    number, size = plan.first_frame + index, stream.spec.samples_per_frame
+    if index == 0 and plan.activity != stream.activity:
+        stream.activity = plan.activity
+        activity = stream_pb2.Activity(kind=plan.activity, frame_index=number)  # type: ignore[arg-type]
+        await stream.outbox.put(stream_pb2.StreamResponse(activity=activity))
+    frame = stream_pb2.Frame(
+        frame_index=number,
+        first_sample=number * size,
+        pcm=pcm_to_bytes(plan.pcm_S[index * size : (index + 1) * size], stream.audio_encoding),
+        video=video,
+        key_frame=key_frame,
+        chunk_index=plan.index,
+        epoch=plan.epoch,
+    )
+    await stream.outbox.put(stream_pb2.StreamResponse(frame=frame))
+    stream.next_put = number + 1
+
+
+def _report(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> stream_pb2.StreamResponse:
+    report = stream_pb2.ChunkReport(
+        chunk_index=plan.index,
+        epoch=plan.epoch,
+        first_frame=plan.first_frame,
+        frames=plan.frames,
+        real_time_factor=times.compute_s * stream.spec.fps / stream.spec.new_frames,
+        retries=times.retries,
+        input_samples=plan.input_samples,
+        utterances=plan.utterances,
+        trace_id=trace_id() or "",
+    )
+    for stage, seconds in times.stages_s.items():
+        report.stages.add(stage=stage).duration.FromNanoseconds(int(seconds * 1e9))
+    if stream.setting.idle_policy != session_pb2.IDLE_POLICY_WAIT:
+        report.late.FromNanoseconds(int(stream.outbox.late_s * 1e9))
+    return stream_pb2.StreamResponse(chunk=report)

@@ -1,0 +1,178 @@
+"""The loop of one stream: what comes next, one chunk after the other.
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+
+from flashtalk.serving.logs import log_context
+from flashtalk.v1 import stream_pb2
+from services.gateway import metrics
+from services.gateway.chunk_run import make_chunk, show
+from services.gateway.interruption import interrupt
+from services.gateway.making import ChunkTimes
+from services.gateway.open_stream import OpenStream
+from services.gateway.planner import Cut, Wait, next_cut
+from services.gateway.records import ChunkPlan
+
+FIRST_IDLE_AFTER_S = 0.25
+"""A new stream waits so long for speech before the avatar begins to idle."""
+
+_START_MARGIN = 1.3
+_START_MARGIN_S = 0.1
+
+Closed = stream_pb2.StreamClosed
+
+
+class Conductor:
+    """Makes the chunks of one stream until it ends.
+
+    Args:
+        stream: what it works on.
+        resumed: frames from ``stream.next_put`` on are sent again before anything new is made.
+    """
+
+    def __init__(self, stream: OpenStream) -> None:
+        self._stream = stream
+        self._opened_s = time.monotonic()
+
+    async def run(self) -> int:
+        """Works until the stream ends; gives the ``StreamClosed.Reason``."""
+        stream = self._stream
+        with log_context(session_id=stream.session_id):
+            await self._interruptible(self._replay())
+            while True:
+                if stream.interrupts:
+                    await self._interrupt()
+                    continue
+                if stream.ending:
+                    return self._reason()
+                plan = await self._next_plan()
+                if plan is not None:
+                    await self._make(plan)
+                elif not stream.interrupts and not stream.ending:
+                    await self._interruptible(stream.outbox.empty())
+                    if not stream.interrupts:
+                        return int(Closed.REASON_FINISHED)
+
+    def _reason(self) -> int:
+        if self._stream.deleted:
+            return int(Closed.REASON_DELETED)
+        if self._stream.draining:
+            return int(Closed.REASON_DRAINING)
+        return int(Closed.REASON_HALF_CLOSED)
+
+    async def _replay(self) -> None:
+        """Frames that the client has missed, then the chunk that was begun."""
+        stream = self._stream
+        for record in stream.state.history:
+            if record.plan.first_frame + record.plan.frames > stream.next_put:
+                await show(stream, record, ChunkTimes())
+        if stream.state.plan is not None:
+            await make_chunk(stream, stream.state.plan)
+
+    async def _interrupt(self) -> None:
+        stream = self._stream
+        request, elsewhere = stream.interrupts.popleft()
+        outcome = await interrupt(stream, request)
+        if elsewhere:
+            await stream.store.answer_interrupt(stream.session_id, outcome)
+
+    async def _make(self, plan: ChunkPlan) -> None:
+        with log_context(chunk_index=plan.index, epoch=plan.epoch):
+            await self._interruptible(make_chunk(self._stream, plan))
+
+    async def _interruptible(self, work: Awaitable[None]) -> None:
+        """Runs ``work`` to its end, or until an interruption is asked for."""
+        stream = self._stream
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done() and not stream.interrupts:
+                stream.wake.clear()
+                waking = asyncio.ensure_future(stream.wake.wait())
+                try:
+                    await asyncio.wait({task, waking}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waking.cancel()
+        finally:
+            if not task.done():
+                task.cancel()
+            await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+    async def _next_plan(self) -> ChunkPlan | None:
+        """Waits for the next chunk; None: everything was said, or something else is to be done."""
+        stream = self._stream
+        while not stream.interrupts and not stream.ending:
+            if stream.outbox.waiting_frames > stream.spec.new_frames:
+                # Far enough ahead: what is made now might be interrupted before it is shown.
+                await self._changed(stream.outbox.changed(stream.outbox.version), None)
+                continue
+            version = stream.intake.version
+            wait_s = self._latest_s() - time.monotonic()
+            cut = next_cut(
+                stream.spec,
+                stream.setting.idle_policy,
+                stream.intake.front(stream.spec.new_samples),
+                finished=stream.intake.finished,
+                latest=wait_s <= 0,
+                can_hold=bool(stream.state.history),
+            )
+            if cut is None:
+                return None
+            if isinstance(cut, Cut):
+                return await self._plan(cut)
+            timeout_s = max(wait_s, 0.0) if cut is Wait.UNTIL_LATEST else None
+            await self._changed(stream.intake.changed(version), timeout_s)
+        return None
+
+    def _latest_s(self) -> float:
+        """When the next chunk has to be begun to be in time, on the monotonic clock."""
+        stream = self._stream
+        if not stream.outbox.clock.started:
+            return self._opened_s + FIRST_IDLE_AFTER_S
+        due_s = stream.outbox.clock.due_s(stream.state.next_frame)
+        return due_s - stream.chunk_s * _START_MARGIN - _START_MARGIN_S
+
+    async def _changed(self, event: Awaitable[None], timeout_s: float | None) -> None:
+        """Waits for ``event``, for the stream's wake, or for the time."""
+        stream = self._stream
+        stream.wake.clear()
+        tasks = {asyncio.ensure_future(event), asyncio.ensure_future(stream.wake.wait())}
+        try:
+            await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _plan(self, cut: Cut) -> ChunkPlan:
+        stream = self._stream
+        state = stream.state
+        pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples)
+        if cut.missing:
+            metrics.UNDERRUNS.inc()
+            metrics.MISSING_SAMPLES.inc(cut.missing)
+            underrun = stream_pb2.Underrun(
+                frame_index=state.next_frame, missing_samples=cut.missing
+            )
+            await stream.outbox.put(stream_pb2.StreamResponse(underrun=underrun))
+        return ChunkPlan(
+            index=state.chunk_index,
+            epoch=state.epoch,
+            first_frame=state.next_frame,
+            frames=cut.frames,
+            pcm_S=pcm_S,
+            input_samples=stream.intake.used,
+            utterances=stream.intake.utterances,
+            activity=cut.activity,
+            held_frame=state.history[-1].plan.held_frame or state.history[-1].plan.frames
+            if cut.held
+            else 0,
+            speech_samples=cut.portion.samples,
+        )

@@ -1,0 +1,65 @@
+"""Where workers are: a list that stays, or a name that is resolved again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+from flashtalk.errors import InputError
+from flashtalk.serving.logs import get_logger
+
+_LOG = get_logger(__name__)
+_DNS = "dns:///"
+_RESOLVE_S = 3.0
+_LAST_PORT = 65_535
+
+
+@dataclass
+class Targets:
+    """Addresses of one kind of worker.
+
+    Args:
+        fixed: HOST:PORT.
+        names: host and port of names that stand for any number of addresses.
+    """
+
+    fixed: frozenset[str]
+    names: tuple[tuple[str, int], ...]
+    _newest: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, field: str, text: str) -> Targets:
+        """Comma-separated ``HOST:PORT`` and ``dns:///NAME:PORT``. Raises InputError for others."""
+        fixed: set[str] = set()
+        names: list[tuple[str, int]] = []
+        for part in filter(None, (piece.strip() for piece in text.split(","))):
+            host, _, port = part.removeprefix(_DNS).rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) <= _LAST_PORT:
+                raise InputError(field, part, "HOST:PORT or dns:///NAME:PORT")
+            if part.startswith(_DNS):
+                names.append((host, int(port)))
+            else:
+                fixed.add(part)
+        if not fixed and not names:
+            raise InputError(field, repr(text), "at least one HOST:PORT or dns:///NAME:PORT")
+        return cls(frozenset(fixed), tuple(names))
+
+    async def resolve(self) -> frozenset[str]:
+        """All addresses now; where a name cannot be resolved, those that were known before."""
+        found: set[str] = set(self.fixed)
+        loop = asyncio.get_running_loop()
+        for host, port in self.names:
+            try:
+                async with asyncio.timeout(_RESOLVE_S):
+                    answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, TimeoutError) as error:
+                _LOG.warning("name not resolved", extra={"name": host, "error": str(error)})
+                return self._newest | found
+            found |= {_address(answer[4][0], port) for answer in answers}
+        self._newest = frozenset(found)
+        return self._newest
+
+
+def _address(host: str | int, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -1,0 +1,97 @@
+"""Carrying out an interruption: the barrier of architecture section 5.
+
+Everything that was sent before it and has not been shown is dropped: speech that waits, the chunk
+that is being made, frames that wait to leave. The session is cut at the last frame that was shown,
+so that the avatar moves on from there, and the epoch rises, so that workers drop what is older.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from flashtalk.serving.tracing import span
+from flashtalk.v1 import stream_pb2
+from services.gateway import metrics
+from services.gateway.making import ChunkTimes
+from services.gateway.open_stream import OpenStream
+from services.gateway.records import InterruptOutcome, InterruptRequest, SessionState
+from services.gateway.rewind import CutPoint, after_cut, find_cut, oldest_cut
+
+
+async def interrupt(stream: OpenStream, request: InterruptRequest) -> InterruptOutcome:
+    """Carries out one interruption; no chunk may be in the making.
+
+    ``request.played_frames`` beyond what was sent, or before what is kept, is brought into that
+    range.
+    """
+    begun_s = time.perf_counter()
+    with span("interrupt", session=stream.session_id, epoch=stream.state.epoch):
+        await stream.outbox.flush()
+        played = _played(stream, request)
+        heard = _heard_samples(stream, played)
+        await stream.intake.drop()
+        state = await _cut(stream, played)
+        state = dataclasses.replace(
+            state,
+            epoch=state.epoch + 1,
+            input_samples=stream.intake.used,
+            utterances=stream.intake.utterances,
+            plan=None,
+        )
+        await stream.store.commit(stream.session_id, stream.fence, state)
+        stream.state, stream.current, stream.next_put = state, None, played
+        await stream.outbox.rewind(played)
+        outcome = InterruptOutcome(
+            interrupt_id=request.interrupt_id,
+            played_frames=played,
+            played_samples=played * stream.spec.samples_per_frame,
+            dropped_samples=stream.intake.used - heard,
+            epoch=state.epoch,
+        )
+        await stream.outbox.put(stream_pb2.StreamResponse(interrupted=as_message(outcome)))
+    metrics.INTERRUPT_SECONDS.observe(time.perf_counter() - begun_s)
+    return outcome
+
+
+def as_message(outcome: InterruptOutcome) -> stream_pb2.Interrupted:
+    """The public form of an outcome."""
+    return stream_pb2.Interrupted(**dataclasses.asdict(outcome))
+
+
+def _played(stream: OpenStream, request: InterruptRequest) -> int:
+    sent = stream.outbox.sent_frames
+    wanted = request.played_frames
+    if wanted is None:
+        wanted = stream.outbox.clock.played(sent)
+    return max(oldest_cut(stream.state, stream.current), min(wanted, sent))
+
+
+def _heard_samples(stream: OpenStream, played: int) -> int:
+    """Samples of speech in the first ``played`` frames of the session."""
+    state, size = stream.state, stream.spec.samples_per_frame
+    chunks = [r.plan for r in state.history]
+    if stream.current is not None:
+        chunks.append(stream.current.plan)
+    heard = state.input_samples
+    for plan in reversed(chunks):
+        before = plan.input_samples - plan.speech_samples
+        shown = max(0, played - plan.first_frame) * size
+        heard = before + min(plan.speech_samples, shown)
+        if played > plan.first_frame:
+            break
+    return heard
+
+
+async def _cut(stream: OpenStream, played: int) -> SessionState:
+    state = stream.state
+    point = find_cut(state, stream.current, played)
+    if point is None:
+        return state
+    if point.record is None:
+        return after_cut(stream.spec, state, point, stream.asset.portrait_z)
+    # Of a held picture, the motion that led to it.
+    frames = point.record.plan.held_frame or point.frames
+    request = stream.decode_request(point.record, frames)
+    motion_z = await stream.maker.motion(request, ChunkTimes())
+    return after_cut(stream.spec, state, CutPoint(point.record, point.frames), motion_z)

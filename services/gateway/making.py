@@ -1,0 +1,282 @@
+"""One chunk through the three workers: what the session loop calls.
+
+A call that fails because of its worker is made again on another one, from the same inputs, until
+the chunk's time is up. Inputs name everything (seed, chunk, latents), so a retry gives the same
+bits, and frames that have left already are skipped.
+
+Legend: H W pixels, C channels, F latent frames, S samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.serving.errors import Reason, ServiceError, reason_of
+from flashtalk.streaming import Pcm
+from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
+from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
+from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
+from flashtalk.v1 import worker_pb2
+from flashtalk.v1.tensor_pb2 import Tensor
+from flashtalk.wire import image_to_proto, tensor_from_proto, tensor_to_proto
+from services.gateway.records import Array, SessionAsset
+from services.gateway.workers import Role, Worker, WorkerPool
+
+_RETRIED = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+_BACKOFF_S = 0.05
+_LONGEST_BACKOFF_S = 1.0
+
+ResultT = TypeVar("ResultT")
+Call = Callable[[Worker, float], Awaitable[ResultT]]
+
+
+@dataclass
+class ChunkTimes:
+    """Where the time of one chunk went, and how often it was tried again."""
+
+    stages_s: dict[str, float] = field(default_factory=dict)
+    compute_s: float = 0.0
+    retries: int = 0
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count time under a stage's name."""
+        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + seconds
+
+
+@dataclass(frozen=True)
+class MakingLimits:
+    """Waits of one chunk.
+
+    Args:
+        call_s: one call to a worker.
+        chunk_s: all attempts at one stage of a chunk together.
+    """
+
+    call_s: float = 20.0
+    chunk_s: float = 60.0
+
+
+class ChunkMaker:
+    """Calls workers for one session after the other; keeps nothing of any of them."""
+
+    def __init__(self, pool: WorkerPool, limits: MakingLimits) -> None:
+        self._pool = pool
+        self._limits = limits
+
+    async def condition(
+        self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, session_id: str
+    ) -> SessionAsset:
+        """What a portrait and a prompt become; once per session.
+
+        Args:
+            portrait_HWC: uint8 [H, W, 3] at the size of the video.
+            prompt: the scene.
+            session_id: who holds a slot of a DiT worker.
+        """
+        image = image_to_proto(portrait_HWC)
+        times = ChunkTimes()
+
+        async def encode(worker: Worker, timeout_s: float) -> vae_pb2.EncodeReferenceResponse:
+            request = vae_pb2.EncodeReferenceRequest(portrait=image)
+            response: vae_pb2.EncodeReferenceResponse = await worker.vae.EncodeReference(
+                request, timeout=timeout_s
+            )
+            return response
+
+        reference = await self._retry(Role.VAE_DECODER, encode, times)
+
+        async def embed(worker: Worker, timeout_s: float) -> dit_pb2.ConditionResponse:
+            source = dit_pb2.PortraitSource(
+                portrait=image, prompt=prompt, reference_latents=reference.reference_latents
+            )
+            request = dit_pb2.ConditionRequest(portrait=source)
+            response: dit_pb2.ConditionResponse = await worker.dit.Condition(
+                request, timeout=timeout_s
+            )
+            return response
+
+        made = await self._retry_slot(session_id, embed, times)
+        z_BCFHW = _latents(reference.reference_latents, "reference_latents")
+        return SessionAsset(
+            digest=made.conditioning.digest,
+            weights_digest=self._pool.weights_digest,
+            color=tensor_from_proto(reference.color, field="color", shape=(2, 3)),
+            conditioning=made.conditioning.SerializeToString(),
+            portrait_z=np.ascontiguousarray(z_BCFHW[:, :, :1]),
+        )
+
+    async def features(self, key: worker_pb2.ChunkKey, window_S: Pcm, times: ChunkTimes) -> Tensor:
+        """Speech features of the 8 s that end with a chunk."""
+        request = audio_pb2.EncodeRequest(key=key, pcm=tensor_to_proto(window_S))
+
+        async def encode(worker: Worker, timeout_s: float) -> audio_pb2.EncodeResponse:
+            response: audio_pb2.EncodeResponse = await worker.audio.Encode(
+                request, timeout=timeout_s
+            )
+            return response
+
+        start = time.perf_counter()
+        response = await self._retry(Role.AUDIO_ENCODER, encode, times)
+        times.add("audio", time.perf_counter() - start)
+        times.compute_s += response.compute_s
+        return response.features
+
+    async def latents(
+        self,
+        key: worker_pb2.ChunkKey,
+        seed: int,
+        asset: SessionAsset,
+        features: Tensor,
+        motion_z: Array,
+        times: ChunkTimes,
+    ) -> Array:
+        """A chunk's latents [1, C, F, h, w]."""
+        request = dit_pb2.DenoiseRequest(
+            key=key,
+            seed=seed,
+            conditioning_digest=asset.digest,
+            features=features,
+            motion_latents=tensor_to_proto(motion_z),
+        )
+
+        async def denoise(worker: Worker, timeout_s: float) -> dit_pb2.DenoiseResponse:
+            response: dit_pb2.DenoiseResponse
+            try:
+                response = await worker.dit.Denoise(request, timeout=timeout_s)
+                return response
+            except grpc.aio.AioRpcError as error:
+                if reason_of(error) is not Reason.CONDITIONING_MISSING:
+                    raise
+            known = dit_pb2.Conditioning.FromString(asset.conditioning)
+            await worker.dit.Condition(
+                dit_pb2.ConditionRequest(conditioning=known), timeout=timeout_s
+            )
+            response = await worker.dit.Denoise(request, timeout=timeout_s)
+            return response
+
+        start = time.perf_counter()
+        response = await self._retry_slot(key.session_id, denoise, times)
+        times.add("denoise", time.perf_counter() - start)
+        times.compute_s += response.compute_s
+        return _latents(response.latents, "latents")
+
+    async def frames(
+        self, request: vae_pb2.DecodeRequest, times: ChunkTimes, skip: int = 0
+    ) -> AsyncGenerator[vae_pb2.DecodedFrame | Array]:
+        """Frames of a chunk as they are decoded, then its motion latents [1, C, 2, h, w].
+
+        Args:
+            request: what to decode.
+            times: where the time is counted.
+            skip: frames at the head that are not wanted.
+        """
+        begun = time.perf_counter()
+        until_s = begun + self._limits.chunk_s
+        sent = skip
+        backoff_s = _BACKOFF_S
+        while True:
+            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s))
+            call = worker.vae.Decode(request, timeout=self._limits.call_s)
+            try:
+                async for response in call:
+                    if response.WhichOneof("message") == "frame":
+                        if response.frame.index >= sent:
+                            sent = response.frame.index + 1
+                            yield response.frame
+                        continue
+                    times.add("decode", time.perf_counter() - begun)
+                    times.compute_s += sum(response.result.compute_s.values())
+                    yield _latents(response.result.motion_latents, "motion_latents")
+                    return
+                raise ServiceError(
+                    grpc.StatusCode.UNAVAILABLE, Reason.WORKER_LOST, "decoding ended half-way"
+                )
+            except grpc.aio.AioRpcError as error:
+                await self._failed(worker, error, until_s, times)
+            finally:
+                call.cancel()
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    async def motion(self, request: vae_pb2.DecodeRequest, times: ChunkTimes) -> Array:
+        """Only the motion latents after ``request.frames`` frames of a chunk."""
+        wanted = vae_pb2.DecodeRequest()
+        wanted.CopyFrom(request)
+        wanted.motion_only = True
+        async with aclosing(self.frames(wanted, times)) as results:
+            async for result in results:
+                if isinstance(result, np.ndarray):
+                    return result
+        raise AssertionError("frames() ends with motion latents or an error")
+
+    async def _retry(self, role: Role, call: Call[ResultT], times: ChunkTimes) -> ResultT:
+        until_s = time.perf_counter() + self._limits.chunk_s
+        backoff_s = _BACKOFF_S
+        while True:
+            worker = await self._pool.choose(role, timeout_s=self._left(until_s))
+            try:
+                return await call(worker, self._limits.call_s)
+            except grpc.aio.AioRpcError as error:
+                await self._failed(worker, error, until_s, times)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    async def _retry_slot(self, session_id: str, call: Call[ResultT], times: ChunkTimes) -> ResultT:
+        until_s = time.perf_counter() + self._limits.chunk_s
+        backoff_s = _BACKOFF_S
+        worker = await self._pool.holder(session_id, timeout_s=self._left(until_s))
+        while True:
+            try:
+                return await call(worker, self._limits.call_s)
+            except grpc.aio.AioRpcError as error:
+                await self._failed(worker, error, until_s, times)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            worker = await self._pool.move(session_id, timeout_s=self._left(until_s))
+
+    async def _failed(
+        self,
+        worker: Worker,
+        error: grpc.aio.AioRpcError,
+        until_s: float,
+        times: ChunkTimes,
+    ) -> None:
+        """Counts a failure that another attempt may mend; raises any other."""
+        if error.code() not in _RETRIED:
+            raise error
+        self._pool.suspect(worker)
+        times.retries += 1
+        self._left(until_s)
+
+    def _left(self, until_s: float) -> float:
+        left_s = until_s - time.perf_counter()
+        if left_s <= 0:
+            raise ServiceError(
+                grpc.StatusCode.UNAVAILABLE,
+                Reason.NO_WORKER,
+                f"no worker finished within {self._limits.chunk_s:g} s",
+                retry_after_s=1.0,
+            )
+        return left_s
+
+
+def _latents(message: Tensor, name: str) -> Array:
+    array: Array = tensor_from_proto(message, field=name, shape=(1, None, None, None, None))
+    return array

@@ -1,0 +1,58 @@
+"""What the gateway counts; names carry units (architecture section 7)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.gateway.making import ChunkTimes
+
+_CHUNK_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.12, 1.5, 2, 3, 5, 10)
+_STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.12, 2, 5)
+
+CHUNK_SECONDS = Histogram(
+    "flashtalk_chunk_seconds", "Wall time of a chunk, plan to commit.", buckets=_CHUNK_BUCKETS_S
+)
+STAGE_SECONDS = Histogram(
+    "flashtalk_chunk_stage_seconds",
+    "Wall time of one stage of a chunk, calls and retries included.",
+    ["stage"],
+    buckets=_STAGE_BUCKETS_S,
+)
+OVERHEAD_SECONDS = Histogram(
+    "flashtalk_chunk_overhead_seconds",
+    "Wall time of a chunk less what workers computed.",
+    buckets=_STAGE_BUCKETS_S,
+)
+FIRST_FRAME_SECONDS = Histogram(
+    "flashtalk_first_frame_seconds",
+    "From opening a stream to its first frame leaving.",
+    buckets=_CHUNK_BUCKETS_S,
+)
+LATE_SECONDS = Histogram(
+    "flashtalk_chunk_late_seconds",
+    "How late the first frame of a chunk left.",
+    buckets=_STAGE_BUCKETS_S,
+)
+INTERRUPT_SECONDS = Histogram(
+    "flashtalk_interrupt_seconds", "Wall time of an interruption.", buckets=_STAGE_BUCKETS_S
+)
+CHUNKS = Counter("flashtalk_chunks", "Chunks that were committed.")
+RETRIES = Counter("flashtalk_chunk_retries", "Calls to workers that failed and were made again.")
+UNDERRUNS = Counter("flashtalk_underruns", "Chunks with silence in place of late speech.")
+MISSING_SAMPLES = Counter("flashtalk_underrun_samples", "Samples of that silence.")
+FRAMES = Counter("flashtalk_frames_sent", "Frames that left.")
+STREAMS = Gauge("flashtalk_streams", "Streams that are open.")
+SLOTS = Gauge("flashtalk_session_slots", "Session slots of ready DiT workers.")
+FREE_SLOTS = Gauge("flashtalk_session_slots_free", "Session slots that nobody holds.")
+OUTBOX_FRAMES = Gauge("flashtalk_outbox_frames", "Frames that wait to leave, all streams.")
+INTAKE_SAMPLES = Gauge("flashtalk_intake_samples", "Samples of speech that wait, all streams.")
+
+
+def observe_chunk(times: ChunkTimes, wall_s: float) -> None:
+    """Counts a chunk that was committed."""
+    CHUNKS.inc()
+    CHUNK_SECONDS.observe(wall_s)
+    OVERHEAD_SECONDS.observe(max(0.0, wall_s - times.compute_s))
+    RETRIES.inc(times.retries)
+    for stage, seconds in times.stages_s.items():
+        STAGE_SECONDS.labels(stage).observe(seconds)

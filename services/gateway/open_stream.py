@@ -1,0 +1,95 @@
+"""What is known about a session while a stream is open on it, and what that stream owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
+from flashtalk.v1 import worker_pb2
+from flashtalk.wire import tensor_to_proto
+from services.gateway.intake import SpeechIntake
+from services.gateway.making import ChunkMaker
+from services.gateway.playout import Outbox
+from services.gateway.records import (
+    Array,
+    ChunkRecord,
+    InterruptRequest,
+    SessionAsset,
+    SessionSetting,
+    SessionState,
+)
+from services.gateway.store.base import SessionStore
+
+
+@dataclass(eq=False)
+class OpenStream:
+    """Shared by the tasks of one stream; only the conductor replaces ``state``.
+
+    Args:
+        spec: the stream contract.
+        setting, asset: of the session.
+        fence: under which it was taken.
+        store, maker: where it is kept and who makes its chunks.
+        intake: speech that arrived.
+        outbox: what is to be sent.
+        audio_encoding: number of ``AudioEncoding`` for both ways.
+        state: the session between two chunks.
+        next_put: number of the next frame for the outbox.
+        chunk_s: how long a chunk takes, smoothed.
+        current: the chunk that is being decoded.
+        interrupts: that were asked for and not carried out, oldest first; True: by another gateway.
+        wake: set by everything that the conductor has to look at.
+        draining, half_closed, deleted: why the stream ends soon.
+        activity: what the avatar does in the newest frame that was put.
+        held_picture: latents, frame and pixels of the picture that is held.
+    """
+
+    spec: StreamSpec
+    setting: SessionSetting
+    asset: SessionAsset
+    fence: int
+    store: SessionStore
+    maker: ChunkMaker
+    intake: SpeechIntake
+    outbox: Outbox
+    audio_encoding: int
+    state: SessionState
+    next_put: int
+    chunk_s: float
+    current: ChunkRecord | None = None
+    interrupts: deque[tuple[InterruptRequest, bool]] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: bool = False
+    half_closed: bool = False
+    deleted: bool = False
+    activity: int = 0
+    held_picture: tuple[Array, int, bytes] | None = None
+
+    @property
+    def session_id(self) -> str:
+        """Name of the session."""
+        return self.setting.session_id
+
+    @property
+    def ending(self) -> bool:
+        """No new chunk is to be begun."""
+        return self.draining or self.half_closed or self.deleted
+
+    def key(self, chunk_index: int) -> worker_pb2.ChunkKey:
+        """Names a chunk to the workers."""
+        return worker_pb2.ChunkKey(
+            session_id=self.session_id, chunk_index=chunk_index, epoch=self.state.epoch
+        )
+
+    def decode_request(self, record: ChunkRecord, frames: int) -> vae_pb2.DecodeRequest:
+        """Asks for the first ``frames`` frames of a chunk."""
+        return vae_pb2.DecodeRequest(
+            key=self.key(record.plan.index),
+            latents=tensor_to_proto(record.latents),
+            color=tensor_to_proto(self.asset.color),
+            video_codec=self.setting.video_codec,  # type: ignore[arg-type]
+            frames=frames,
+        )

@@ -1,0 +1,87 @@
+"""Which sound the next chunk shows: speech that is there, the end of an utterance, or silence.
+
+Pure: what is there and how late it is go in, a decision comes out.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import session_service_pb2 as session_pb2
+from flashtalk.v1 import stream_pb2
+from services.gateway.intake import Portion
+
+SPEAKING = stream_pb2.Activity.KIND_SPEAKING
+LISTENING = stream_pb2.Activity.KIND_LISTENING
+IDLE = stream_pb2.Activity.KIND_IDLE
+
+
+class Wait(enum.Enum):
+    """There is nothing to make yet."""
+
+    FOR_SPEECH = "until speech arrives"
+    UNTIL_LATEST = "until speech arrives, or the latest moment to begin"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The next chunk.
+
+    Args:
+        portion: of the intake.
+        frames: that are shown.
+        activity: what the avatar does in it (``Activity.Kind``).
+        missing: samples of silence in place of speech that did not come in time.
+        held: no computing: the last picture is held.
+    """
+
+    portion: Portion
+    frames: int
+    activity: int
+    missing: int = 0
+    held: bool = False
+
+
+def next_cut(
+    spec: StreamSpec,
+    idle_policy: int,
+    portion: Portion,
+    *,
+    finished: bool,
+    latest: bool,
+    can_hold: bool,
+) -> Cut | Wait | None:
+    """Decide.
+
+    Args:
+        spec: the stream contract.
+        idle_policy: ``IdlePolicy`` of the session.
+        portion: front of the intake, of at most one chunk.
+        finished: the client has said that nothing follows.
+        latest: the latest moment to begin, so that the chunk is in time, has come.
+        can_hold: there is a picture to hold.
+
+    Returns:
+        A cut, what to wait for, or None: everything has been said and the stream ends.
+    """
+    if portion.samples == spec.new_samples:
+        return Cut(portion, spec.new_frames, SPEAKING)
+    waits = idle_policy == session_pb2.IDLE_POLICY_WAIT
+    if portion.ended and portion.samples:
+        if waits or finished:
+            return Cut(portion, -(-portion.samples // spec.samples_per_frame), SPEAKING)
+        return Cut(portion, spec.new_frames, SPEAKING)
+    if finished and not portion.samples:
+        return None
+    if waits:
+        return Wait.FOR_SPEECH
+    if not latest:
+        return Wait.UNTIL_LATEST
+    if portion.open:
+        activity = SPEAKING if portion.samples else LISTENING
+        missing = spec.new_samples - portion.samples
+        return Cut(portion, spec.new_frames, activity, missing=missing)
+    held = can_hold and idle_policy == session_pb2.IDLE_POLICY_HOLD
+    return Cut(portion, spec.new_frames, IDLE, held=held)

@@ -1,0 +1,78 @@
+"""What a client sends on an open stream, checked and handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import grpc
+
+from flashtalk.errors import InputError
+from flashtalk.v1 import stream_pb2
+from flashtalk.wire import pcm_from_bytes
+from services.gateway.open_stream import OpenStream
+from services.gateway.records import InterruptRequest
+
+_MAX_INTERRUPT_ID = 64
+
+Read = Callable[[], Awaitable[object]]
+
+
+async def read_requests(stream: OpenStream, read: Read, max_packet_bytes: int) -> None:
+    """Takes requests until the client closes its side; waits while the intake is full.
+
+    Args:
+        stream: the open stream.
+        read: the next request, or ``grpc.aio.EOF``.
+        max_packet_bytes: of an audio packet.
+
+    Raises:
+        InputError: a message that is not allowed; the field is named.
+    """
+    while True:
+        request = await read()
+        if not isinstance(request, stream_pb2.StreamRequest):
+            assert request is grpc.aio.EOF
+            break
+        await _take(stream, request, max_packet_bytes)
+    if not stream.intake.finished:
+        stream.half_closed = True
+        stream.wake.set()
+
+
+async def _take(
+    stream: OpenStream, request: stream_pb2.StreamRequest, max_packet_bytes: int
+) -> None:
+    kind = request.WhichOneof("message")
+    if kind == "audio":
+        size = len(request.audio.pcm)
+        if not 0 < size <= max_packet_bytes:
+            raise InputError("audio.pcm", f"{size} bytes", f"1 to {max_packet_bytes} bytes")
+        pcm_S = pcm_from_bytes(request.audio.pcm, stream.audio_encoding, "audio.pcm")
+        await stream.intake.put(pcm_S, request.audio.first_sample)
+    elif kind == "end_of_audio":
+        await stream.intake.end()
+    elif kind == "interrupt":
+        ask_interrupt(stream, checked_interrupt(request.interrupt))
+    elif kind == "finish":
+        await stream.intake.finish()
+    elif kind == "open":
+        raise InputError("open", "in the middle of a stream", "only the first message")
+    else:
+        raise InputError("message", "none", "one of open, audio, end_of_audio, interrupt, finish")
+
+
+def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
+    """An interruption that a client asks for. Raises InputError for a name that is too long."""
+    if len(message.interrupt_id) > _MAX_INTERRUPT_ID:
+        length = f"{len(message.interrupt_id)} characters"
+        raise InputError("interrupt_id", length, f"at most {_MAX_INTERRUPT_ID}")
+    played = message.played_frames if message.HasField("played_frames") else None
+    return InterruptRequest(message.interrupt_id, played)
+
+
+def ask_interrupt(
+    stream: OpenStream, request: InterruptRequest, *, elsewhere: bool = False
+) -> None:
+    """Leaves an interruption for the conductor, which stops what it is doing."""
+    stream.interrupts.append((request, elsewhere))
+    stream.wake.set()

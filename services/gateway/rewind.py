@@ -1,0 +1,153 @@
+"""What a session is after a chunk, and after a cut at a frame that was really shown.
+
+The next chunk goes on from the frames that were shown, so a cut needs new motion latents: the VAE
+makes them of the chunk's latents, which is why a session keeps those of its newest chunks.
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashtalk.errors import InputError
+from flashtalk.streaming import Pcm, StreamSpec
+from services.gateway.records import Array, ChunkRecord, SessionState
+
+HISTORY_CHUNKS = 4
+"""Chunks from which frames can be sent again, and in which a session can be cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class CutPoint:
+    """Where a session is cut.
+
+    Args:
+        record: the chunk that holds the last frame shown; None before the first frame.
+        frames: of that chunk that were shown, 1 to 28.
+    """
+
+    record: ChunkRecord | None
+    frames: int
+
+
+def tail_samples(spec: StreamSpec) -> int:
+    """Samples of sound kept: the window of the speech encoder, and what a cut can take away."""
+    return spec.window_samples + HISTORY_CHUNKS * spec.new_samples
+
+
+def heard_window(spec: StreamSpec, tail_S: Pcm, chunk_S: Pcm) -> Pcm:
+    """The 8 s that end with a chunk, float32 [128000]."""
+    return np.concatenate((tail_S, chunk_S))[-spec.window_samples :]
+
+
+def after_chunk(
+    spec: StreamSpec, state: SessionState, record: ChunkRecord, motion_z: Array
+) -> SessionState:
+    """The state once a chunk was made.
+
+    Args:
+        spec: the stream contract.
+        state: before the chunk.
+        record: the chunk.
+        motion_z: [1, C, 2, h, w] latents of its last frames.
+    """
+    plan = record.plan
+    shown_S = plan.pcm_S[: plan.frames * spec.samples_per_frame]
+    return dataclasses.replace(
+        state,
+        chunk_index=plan.index + 1,
+        next_frame=plan.first_frame + plan.frames,
+        input_samples=plan.input_samples,
+        utterances=plan.utterances,
+        motion_z=motion_z,
+        tail_S=np.concatenate((state.tail_S, shown_S))[-len(state.tail_S) :],
+        history=(*state.history, record)[-HISTORY_CHUNKS:],
+        plan=None,
+    )
+
+
+def oldest_cut(state: SessionState, current: ChunkRecord | None) -> int:
+    """The smallest number of frames at which a session can be cut."""
+    chunks = state.history if current is None else (*state.history, current)
+    if not chunks:
+        return state.next_frame
+    first = chunks[0].plan.first_frame
+    return first + 1 if first else 0
+
+
+def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> CutPoint | None:
+    """Where to cut so that ``played`` frames remain.
+
+    Args:
+        state: of the session, all chunks but ``current`` in it.
+        current: the chunk that is being decoded, if there is one.
+        played: frames that were shown.
+
+    Returns:
+        None where nothing is to be cut: exactly the committed frames were shown.
+
+    Raises:
+        InputError: more frames than there are, or fewer than the history reaches back to.
+    """
+    chunks = state.history if current is None else (*state.history, current)
+    newest = chunks[-1].plan if chunks else None
+    made = newest.first_frame + newest.frames if newest else state.next_frame
+    if played == state.next_frame:
+        return None
+    if not oldest_cut(state, current) <= played <= made:
+        limit = f"{oldest_cut(state, current)} .. {made}, the frames that are kept"
+        raise InputError("played_frames", played, limit)
+    if played == 0:
+        return CutPoint(None, 0)
+    for record in reversed(chunks):
+        first = record.plan.first_frame
+        if first < played <= first + record.plan.frames:
+            return CutPoint(record, played - first)
+    raise AssertionError("chunks follow each other without a gap")
+
+
+def after_cut(
+    spec: StreamSpec, state: SessionState, point: CutPoint, motion_z: Array
+) -> SessionState:
+    """The state that goes on from a cut.
+
+    Args:
+        spec: the stream contract.
+        state: of the session.
+        point: from ``find_cut``.
+        motion_z: latents of the last frames that remain; of the portrait before the first frame.
+    """
+    if point.record is None:
+        return dataclasses.replace(
+            state,
+            chunk_index=0,
+            next_frame=0,
+            motion_z=motion_z,
+            tail_S=np.zeros_like(state.tail_S),
+            history=(),
+            plan=None,
+        )
+    plan = point.record.plan
+    shown = dataclasses.replace(plan, frames=point.frames)
+    before = tuple(r for r in state.history if r.plan.first_frame < plan.first_frame)
+    played = plan.first_frame + point.frames
+    unheard = (state.next_frame - played) * spec.samples_per_frame
+    if unheard >= 0:
+        tail_S = np.concatenate((np.zeros(unheard, np.float32), state.tail_S))
+        tail_S = tail_S[: len(state.tail_S)]
+    else:
+        heard_S = plan.pcm_S[: point.frames * spec.samples_per_frame]
+        tail_S = np.concatenate((state.tail_S, heard_S))[-len(state.tail_S) :]
+    return dataclasses.replace(
+        state,
+        chunk_index=plan.index + 1,
+        next_frame=played,
+        motion_z=motion_z,
+        tail_S=tail_S,
+        history=(*before, ChunkRecord(shown, point.record.latents))[-HISTORY_CHUNKS:],
+        plan=None,
+    )

@@ -1,0 +1,132 @@
+"""``SessionService`` on the wire: requests to calls, values to messages, errors to statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import grpc
+
+from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.v1 import session_service_pb2 as pb
+from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from flashtalk.v1 import stream_pb2
+from services.gateway.creation import check_creation
+from services.gateway.interruption import as_message
+from services.gateway.reader import checked_interrupt
+from services.gateway.records import SessionRecord
+from services.gateway.sessions import SessionDesk
+from services.gateway.store.base import (
+    FenceLost,
+    RequestConflict,
+    SessionBusy,
+    SessionGone,
+    StoreError,
+)
+from services.gateway.streaming_session import StreamHost
+from services.gateway.views import StreamLimits, session_view
+
+_DEFAULT_PAGE, _LARGEST_PAGE = 100, 1_000
+_RETRY_AFTER_S = 1.0
+_KINDS: tuple[tuple[type[FlashTalkError], grpc.StatusCode, Reason], ...] = (
+    (SessionGone, grpc.StatusCode.NOT_FOUND, Reason.SESSION_GONE),
+    (SessionBusy, grpc.StatusCode.FAILED_PRECONDITION, Reason.SESSION_BUSY),
+    (FenceLost, grpc.StatusCode.ABORTED, Reason.SUPERSEDED),
+    (RequestConflict, grpc.StatusCode.ALREADY_EXISTS, Reason.REQUEST_CONFLICT),
+    (StoreError, grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE),
+)
+_FIELDS = {Reason.SESSION_GONE: "session_id", Reason.REQUEST_CONFLICT: "request_id"}
+
+ResultT = TypeVar("ResultT")
+
+
+def as_service_error(error: FlashTalkError) -> FlashTalkError:
+    """Errors of the store as clients know them; others as they are."""
+    for kind, code, reason in _KINDS:
+        if isinstance(error, kind):
+            delay_s = _RETRY_AFTER_S if kind is StoreError else None
+            return ServiceError(
+                code, reason, str(error), field=_FIELDS.get(reason), retry_after_s=delay_s
+            )
+    return error
+
+
+async def _told(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    try:
+        return await work
+    except FlashTalkError as error:
+        raise as_service_error(error) from error
+
+
+class SessionServicer(pb_grpc.SessionServiceServicer):
+    """The public service of one gateway."""
+
+    def __init__(self, desk: SessionDesk, host: StreamHost, limits: StreamLimits) -> None:
+        self._desk = desk
+        self._host = host
+        self._limits = limits
+
+    async def CreateSession(
+        self, request: pb.CreateSessionRequest, context: Any
+    ) -> pb.CreateSessionResponse:
+        """See the proto."""
+        if self._host.draining:
+            raise ServiceError(
+                grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away",
+                retry_after_s=_RETRY_AFTER_S,
+            )  # fmt: skip
+        creation = check_creation(request, self._desk.limits)
+        record = await _told(self._desk.create(creation))
+        return pb.CreateSessionResponse(session=self._view(record))
+
+    async def GetSession(
+        self, request: pb.GetSessionRequest, context: Any
+    ) -> pb.GetSessionResponse:
+        """See the proto."""
+        record = await _told(self._desk.store.load(_named(request.session_id)))
+        return pb.GetSessionResponse(session=self._view(record))
+
+    async def ListSessions(
+        self, request: pb.ListSessionsRequest, context: Any
+    ) -> pb.ListSessionsResponse:
+        """See the proto."""
+        size = request.page_size or _DEFAULT_PAGE
+        if size > _LARGEST_PAGE:
+            raise InputError("page_size", size, f"1 to {_LARGEST_PAGE}")
+        page = await _told(self._desk.store.page(size, request.page_token))
+        views = [self._view(record) for record in page.records]
+        return pb.ListSessionsResponse(sessions=views, next_page_token=page.next_token)
+
+    async def DeleteSession(
+        self, request: pb.DeleteSessionRequest, context: Any
+    ) -> pb.DeleteSessionResponse:
+        """See the proto."""
+        await _told(self._desk.delete(_named(request.session_id)))
+        return pb.DeleteSessionResponse()
+
+    async def InterruptSession(
+        self, request: pb.InterruptSessionRequest, context: Any
+    ) -> pb.InterruptSessionResponse:
+        """See the proto."""
+        message = stream_pb2.Interrupt(interrupt_id=request.interrupt_id)
+        if request.HasField("played_frames"):
+            message.played_frames = request.played_frames
+        asked = checked_interrupt(message)
+        outcome = await _told(self._desk.interrupt(_named(request.session_id), asked))
+        return pb.InterruptSessionResponse(interrupted=as_message(outcome))
+
+    async def Stream(self, request_iterator: Any, context: Any) -> None:
+        """See the proto; reads and writes through the context, so that one task owns the stream."""
+        await _told(self._host.serve(context.read, context.write))
+
+    def _view(self, record: SessionRecord) -> pb.Session:
+        return session_view(
+            record, self._desk.spec, self._limits, self._desk.limits.max_portrait_bytes
+        )
+
+
+def _named(session_id: str) -> str:
+    if not session_id:
+        raise InputError("session_id", "empty", "the name of a session")
+    return session_id

@@ -1,0 +1,252 @@
+"""The store in this process's memory: for one gateway, which takes its sessions with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flashtalk.errors import InputError
+from services.gateway.records import (
+    ChunkPlan,
+    InterruptOutcome,
+    InterruptRequest,
+    SessionAsset,
+    SessionRecord,
+    SessionSetting,
+    SessionState,
+    Signals,
+)
+from services.gateway.store.base import FenceLost, Page, RequestConflict, SessionBusy, SessionGone
+from services.gateway.store.limits import StoreLimits
+
+
+@dataclass
+class _Entry:
+    setting: SessionSetting
+    state: SessionState
+    expires_s: float
+    fence: int = 0
+    owner: str = ""
+    seen_s: float = 0.0
+    interrupts: list[tuple[InterruptRequest, float]] = field(default_factory=list)
+    outcomes: dict[str, tuple[InterruptOutcome, float]] = field(default_factory=dict)
+
+    def record(self, *, light: bool = False) -> SessionRecord:
+        state = self.state
+        if light:
+            empty = np.zeros((0,), np.float32)
+            state = dataclasses.replace(state, motion_z=empty, tail_S=empty, history=(), plan=None)
+        return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_s)
+
+
+class MemoryStore:
+    """See ``SessionStore``. Two of them share nothing.
+
+    Args:
+        limits: waits and lives.
+        now_s: seconds since 1970.
+    """
+
+    def __init__(
+        self, limits: StoreLimits | None = None, now_s: Callable[[], float] = time.time
+    ) -> None:
+        self._limits = limits or StoreLimits()
+        self._now_s = now_s
+        self._entries: dict[str, _Entry] = {}
+        self._requests: dict[str, str] = {}
+        self._assets: dict[str, SessionAsset] = {}
+        self._tombs: dict[str, float] = {}
+        self._leases: dict[str, dict[str, float]] = {}
+
+    async def create(
+        self, setting: SessionSetting, state: SessionState, asset: SessionAsset
+    ) -> tuple[SessionRecord, bool]:
+        """See ``SessionStore``."""
+        known = await self.find_request(setting.request_id, setting.request_digest)
+        if known is not None:
+            return known, False
+        self._assets[asset.digest] = asset
+        entry = _Entry(setting, state, 0.0)
+        self._entries[setting.session_id] = entry
+        self._requests[setting.request_id] = setting.session_id
+        self._refresh(entry)
+        return entry.record(), True
+
+    async def find_request(self, request_id: str, request_digest: str) -> SessionRecord | None:
+        """See ``SessionStore``."""
+        self._sweep()
+        entry = self._entries.get(self._requests.get(request_id, ""))
+        if entry is None:
+            return None
+        if entry.setting.request_digest != request_digest:
+            raise RequestConflict(f"request_id {request_id} was used for another request")
+        return entry.record()
+
+    async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
+        """See ``SessionStore``."""
+        return self._entry(session_id).record(light=light)
+
+    async def asset(self, digest: str) -> SessionAsset:
+        """See ``SessionStore``."""
+        self._sweep()
+        if digest not in self._assets:
+            raise SessionGone(f"asset {digest} is gone")
+        return self._assets[digest]
+
+    async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
+        """See ``SessionStore``."""
+        entry = self._entry(session_id)
+        overdue = self._now_s() - entry.seen_s >= self._limits.owner_timeout_s
+        if entry.owner and not replace and not overdue:
+            raise SessionBusy(f"session {session_id} has an open stream")
+        entry.fence += 1
+        entry.owner = owner
+        self._refresh(entry)
+        return entry.record()
+
+    async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
+        """See ``SessionStore``."""
+        entry = self._owned(session_id, fence)
+        entry.state = entry.state.begin(plan)
+        self._refresh(entry)
+
+    async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
+        """See ``SessionStore``."""
+        entry = self._owned(session_id, fence)
+        entry.state = state
+        self._refresh(entry)
+
+    async def heartbeat(self, session_id: str, fence: int) -> Signals:
+        """See ``SessionStore``."""
+        self._sweep()
+        if session_id in self._tombs:
+            return Signals(deleted=True, interrupts=())
+        entry = self._owned(session_id, fence)
+        self._refresh(entry)
+        now_s = self._now_s()
+        asked = tuple(request for request, until_s in entry.interrupts if until_s > now_s)
+        entry.interrupts.clear()
+        return Signals(deleted=False, interrupts=asked)
+
+    async def release(self, session_id: str, fence: int) -> None:
+        """See ``SessionStore``."""
+        entry = self._owned(session_id, fence)
+        entry.owner = ""
+        self._refresh(entry)
+
+    async def delete(self, session_id: str) -> bool:
+        """See ``SessionStore``."""
+        self._sweep()
+        return self._remove(session_id)
+
+    async def page(self, size: int, token: str) -> Page:
+        """See ``SessionStore``."""
+        self._sweep()
+        after = _place(token)
+        places = sorted(((e.setting.created_s, name), e) for name, e in self._entries.items())
+        rest = [(place, entry) for place, entry in places if after is None or place > after]
+        records = tuple(entry.record(light=True) for _, entry in rest[:size])
+        last = f"{rest[size - 1][0][0]!r}:{rest[size - 1][0][1]}" if len(rest) > size else ""
+        return Page(records, last)
+
+    async def ask_interrupt(self, session_id: str, request: InterruptRequest) -> None:
+        """See ``SessionStore``."""
+        until_s = self._now_s() + self._limits.interrupt_s
+        self._entry(session_id).interrupts.append((request, until_s))
+
+    async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
+        """See ``SessionStore``."""
+        until_s = self._now_s() + self._limits.answer_s
+        self._entry(session_id).outcomes[outcome.interrupt_id] = (outcome, until_s)
+
+    async def interrupt_outcome(
+        self, session_id: str, interrupt_id: str
+    ) -> InterruptOutcome | None:
+        """See ``SessionStore``."""
+        kept = self._entry(session_id).outcomes
+        for name in [name for name, (_, until_s) in kept.items() if until_s <= self._now_s()]:
+            del kept[name]
+        return kept[interrupt_id][0] if interrupt_id in kept else None
+
+    async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
+        """See ``SessionStore``."""
+        leases = self._live(worker_id)
+        if session_id not in leases and len(leases) >= slots:
+            return False
+        leases[session_id] = self._now_s() + lease_s
+        return True
+
+    async def give_slot(self, worker_id: str, session_id: str) -> None:
+        """See ``SessionStore``."""
+        self._live(worker_id).pop(session_id, None)
+
+    async def find_slot(self, worker_ids: Sequence[str], session_id: str) -> str | None:
+        """See ``SessionStore``."""
+        return next((w for w in worker_ids if session_id in self._live(w)), None)
+
+    async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
+        """See ``SessionStore``."""
+        return {worker_id: len(self._live(worker_id)) for worker_id in worker_ids}
+
+    async def close(self) -> None:
+        """See ``SessionStore``."""
+        self._entries.clear()
+        self._assets.clear()
+
+    def _entry(self, session_id: str) -> _Entry:
+        self._sweep()
+        entry = self._entries.get(session_id)
+        if entry is None:
+            raise SessionGone(f"session {session_id} is gone: deleted, expired or never made")
+        return entry
+
+    def _owned(self, session_id: str, fence: int) -> _Entry:
+        entry = self._entry(session_id)
+        if entry.fence != fence:
+            raise FenceLost(f"session {session_id} was taken by another stream")
+        return entry
+
+    def _refresh(self, entry: _Entry) -> None:
+        setting, now_s = entry.setting, self._now_s()
+        entry.seen_s = now_s
+        last_s = setting.created_s + setting.max_lifetime_s
+        entry.expires_s = min(now_s + setting.ttl_s, last_s)
+
+    def _sweep(self) -> None:
+        now_s = self._now_s()
+        for name in [n for n, e in self._entries.items() if e.expires_s <= now_s]:
+            self._remove(name)
+        for name in [n for n, until_s in self._tombs.items() if until_s <= now_s]:
+            del self._tombs[name]
+
+    def _remove(self, session_id: str) -> bool:
+        entry = self._entries.pop(session_id, None)
+        if entry is None:
+            return False
+        self._tombs[session_id] = self._now_s() + self._limits.tombstone_s
+        self._requests.pop(entry.setting.request_id, None)
+        asset = entry.setting.asset
+        if not any(other.setting.asset == asset for other in self._entries.values()):
+            self._assets.pop(asset, None)
+        return True
+
+    def _live(self, worker_id: str) -> dict[str, float]:
+        leases = self._leases.setdefault(worker_id, {})
+        now_s = self._now_s()
+        for name in [name for name, until_s in leases.items() if until_s <= now_s]:
+            del leases[name]
+        return leases
+
+
+def _place(token: str) -> tuple[float, str] | None:
+    if not token:
+        return None
+    seconds, _, name = token.partition(":")
+    try:
+        return float(seconds), name
+    except ValueError:
+        raise InputError("page_token", token, "a token of the page before") from None

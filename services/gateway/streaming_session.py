@@ -1,0 +1,269 @@
+"""Serving one stream from its first message to its last; it owns every task that works on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import grpc
+
+from flashtalk.errors import InputError
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.serving.logs import get_logger, log_context
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import media_pb2, stream_pb2
+from flashtalk.v1 import session_service_pb2 as session_pb2
+from services.gateway import metrics
+from services.gateway.conductor import Conductor
+from services.gateway.intake import SpeechIntake
+from services.gateway.making import ChunkMaker
+from services.gateway.open_stream import OpenStream
+from services.gateway.playout import Outbox, PlayClock
+from services.gateway.reader import Read, ask_interrupt, read_requests
+from services.gateway.records import SessionRecord
+from services.gateway.store.base import FenceLost, SessionGone, SessionStore, StoreError
+from services.gateway.views import StreamLimits, stream_spec
+from services.gateway.workers import WorkerPool
+
+Write = Callable[[stream_pb2.StreamResponse], Awaitable[None]]
+
+_LOG = get_logger(__name__)
+_OUTBOX_CHUNKS = 2
+
+
+@dataclass(frozen=True)
+class StreamWaits:
+    """Waits of one stream.
+
+    Args:
+        open_s: for the first message.
+        heartbeat_s: between two words to the store; idle_s: between two to a silent client.
+        release_s: for giving the session back at the end.
+        grace_s: between a GoAway and the end.
+    """
+
+    open_s: float = 10.0
+    heartbeat_s: float = 0.5
+    idle_s: float = 5.0
+    release_s: float = 5.0
+    grace_s: float = 10.0
+
+
+class StreamHost:
+    """Serves the streams of one gateway.
+
+    Args:
+        owner: name of this gateway, unlike any other's.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        spec: StreamSpec,
+        store: SessionStore,
+        pool: WorkerPool,
+        maker: ChunkMaker,
+        limits: StreamLimits,
+        waits: StreamWaits,
+    ) -> None:
+        self.owner = owner
+        self.spec = spec
+        self._store = store
+        self._pool = pool
+        self._maker = maker
+        self._limits = limits
+        self._waits = waits
+        self._open: set[OpenStream] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = False
+
+    @property
+    def open_streams(self) -> int:
+        """Streams that are open now."""
+        return len(self._open)
+
+    async def drain(self) -> None:
+        """Asks every stream to end at the next chunk border, and waits until all have."""
+        self.draining = True
+        for stream in list(self._open):
+            away = stream_pb2.GoAway()
+            away.grace.FromSeconds(int(self._waits.grace_s))
+            await stream.outbox.put(stream_pb2.StreamResponse(go_away=away))
+            stream.draining = True
+            stream.wake.set()
+        await self._idle.wait()
+
+    async def serve(self, read: Read, write: Write) -> None:
+        """One stream. Errors end it with a status; the session lives on."""
+        opening = await self._opening(read)
+        if self.draining:
+            raise ServiceError(
+                grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away"
+            )
+        with log_context(session_id=opening.session_id):
+            resumed = opening.HasField("resume_frame")
+            record = await self._store.claim(opening.session_id, self.owner, replace=resumed)
+            try:
+                stream = await self._open_stream(record, opening)
+                await self._run(stream, read, write)
+            finally:
+                await self._release(record)
+
+    async def _opening(self, read: Read) -> stream_pb2.StreamOpen:
+        try:
+            async with asyncio.timeout(self._waits.open_s):
+                request = await read()
+        except TimeoutError:
+            limit = f"an open message within {self._waits.open_s:g} s"
+            raise InputError("open", "missing", limit) from None
+        if not isinstance(request, stream_pb2.StreamRequest) or not request.HasField("open"):
+            raise InputError("open", "missing", "the first message of a stream")
+        opening = request.open
+        if opening.sample_rate_hz != self.spec.pcm_hz:
+            raise InputError("open.sample_rate_hz", opening.sample_rate_hz, f"{self.spec.pcm_hz}")
+        if opening.channels != 1:
+            raise InputError("open.channels", opening.channels, "1")
+        if opening.audio_encoding not in media_pb2.AudioEncoding.values():
+            raise InputError("open.audio_encoding", opening.audio_encoding, "an AudioEncoding")
+        return opening
+
+    async def _open_stream(
+        self, record: SessionRecord, opening: stream_pb2.StreamOpen
+    ) -> OpenStream:
+        setting, state = record.setting, record.state
+        first = state.next_frame
+        if opening.HasField("resume_frame"):
+            first = opening.resume_frame
+            end = state.next_frame + (state.plan.frames if state.plan else 0)
+            oldest = state.history[0].plan.first_frame if state.history else state.next_frame
+            if not oldest <= first <= end:
+                raise ServiceError(
+                    grpc.StatusCode.OUT_OF_RANGE,
+                    Reason.REPLAY_GONE,
+                    f"resume_frame: {first}: {oldest} .. {end} can be sent",
+                    field="open.resume_frame",
+                )
+        # What the plan uses is used for good: the client need not send it again.
+        used = state.plan or state
+        clock = PlayClock(
+            self.spec.fps,
+            self._limits.send_ahead_s,
+            paced=setting.pacing == session_pb2.PACING_REAL_TIME,
+            now_s=time.monotonic,
+        )
+        return OpenStream(
+            spec=self.spec,
+            setting=setting,
+            asset=await self._store.asset(setting.asset),
+            fence=record.fence,
+            store=self._store,
+            maker=self._maker,
+            intake=SpeechIntake(
+                used.input_samples,
+                used.utterances,
+                self._limits.max_buffered_samples(self.spec),
+            ),
+            outbox=Outbox(clock, first, _OUTBOX_CHUNKS * self.spec.new_frames),
+            audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
+            state=state,
+            next_put=first,
+            chunk_s=self._pool.chunk_s,
+        )
+
+    async def _run(self, stream: OpenStream, read: Read, write: Write) -> None:
+        self._open.add(stream)
+        self._idle.clear()
+        metrics.STREAMS.set(len(self._open))
+        try:
+            await write(self._opened(stream))
+            async with asyncio.TaskGroup() as group:
+                limit = self._limits.max_packet_bytes
+                helpers = [
+                    group.create_task(read_requests(stream, read, limit)),
+                    group.create_task(self._keep(stream)),
+                ]
+                conducting = group.create_task(self._conduct(stream))
+                await self._send(stream, write)
+                await conducting
+                for task in helpers:
+                    task.cancel()
+        except BaseExceptionGroup as errors:
+            raise _first_cause(errors) from errors
+        finally:
+            self._open.discard(stream)
+            if not self._open:
+                self._idle.set()
+            metrics.STREAMS.set(len(self._open))
+
+    def _opened(self, stream: OpenStream) -> stream_pb2.StreamResponse:
+        opened = stream_pb2.StreamOpened(
+            input_samples=stream.intake.used,
+            next_frame=stream.next_put,
+            epoch=stream.state.epoch,
+            spec=stream_spec(self.spec, stream.setting),
+            audio_encoding=stream.audio_encoding,  # type: ignore[arg-type]
+            utterances=stream.intake.utterances,
+        )
+        return stream_pb2.StreamResponse(opened=opened)
+
+    async def _conduct(self, stream: OpenStream) -> None:
+        reason = await Conductor(stream).run()
+        if reason == stream_pb2.StreamClosed.REASON_DELETED:
+            await stream.outbox.flush()
+        if reason == stream_pb2.StreamClosed.REASON_FINISHED:
+            await self._store.delete(stream.session_id)
+            await self._pool.give_back(stream.session_id)
+        closed = stream_pb2.StreamClosed(reason=reason, next_frame=stream.next_put)  # type: ignore[arg-type]
+        await stream.outbox.put(stream_pb2.StreamResponse(closed=closed))
+
+    async def _send(self, stream: OpenStream, write: Write) -> None:
+        while True:
+            response = await stream.outbox.get(self._waits.idle_s)
+            if response is None:
+                beat = stream_pb2.Heartbeat(next_frame=stream.outbox.sent_frames)
+                response = stream_pb2.StreamResponse(heartbeat=beat)
+            await write(response)
+            if response.HasField("closed"):
+                return
+
+    async def _keep(self, stream: OpenStream) -> None:
+        """Tells the store that this gateway lives, and learns what others want of the session."""
+        end_s = stream.setting.created_s + stream.setting.max_lifetime_s
+        while True:
+            await asyncio.sleep(self._waits.heartbeat_s)
+            try:
+                signals = await self._store.heartbeat(stream.session_id, stream.fence)
+                await self._pool.renew(stream.session_id, lease_s=stream.setting.ttl_s)
+            except StoreError as error:
+                # Commits say so too, and they decide; the next heartbeat may get through.
+                _LOG.warning("heartbeat failed", extra={"error": str(error)})
+                continue
+            for request in signals.interrupts:
+                ask_interrupt(stream, request, elsewhere=True)
+            if signals.deleted or time.time() > end_s:
+                stream.deleted = True
+                stream.wake.set()
+                return
+
+    async def _release(self, record: SessionRecord) -> None:
+        try:
+            async with asyncio.timeout(self._waits.release_s):
+                await asyncio.shield(self._store.release(record.setting.session_id, record.fence))
+        except (SessionGone, FenceLost):
+            pass  # ended, or somebody else's by now
+        except (StoreError, TimeoutError) as error:
+            # The owner's heartbeat runs out by itself.
+            _LOG.warning("release failed", extra={"error": str(error)})
+
+
+def _first_cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that the client is told of; a client that went away is no error of ours."""
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first_cause(error)
+        if not isinstance(error, asyncio.CancelledError):
+            return error
+    return errors.exceptions[0]

@@ -1,0 +1,311 @@
+"""The workers that a gateway calls: who is there, who is ready, who keeps which session's slot."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from flashtalk.serving.channel import open_channel
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.serving.logs import get_logger
+from flashtalk.v1 import audio_encoder_service_pb2_grpc as audio_grpc
+from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
+from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
+from flashtalk.v1 import worker_pb2
+from services.gateway.discovery import Targets
+from services.gateway.store.base import SessionStore, StoreError
+
+_LOG = get_logger(__name__)
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class Role(enum.StrEnum):
+    """What a worker does."""
+
+    AUDIO_ENCODER = "audio_encoder"
+    DIT_WORKER = "dit_worker"
+    VAE_DECODER = "vae_decoder"
+
+
+@dataclass(frozen=True)
+class WorkerTargets:
+    """Where workers are: comma-separated HOST:PORT, or ``dns:///NAME:PORT``."""
+
+    audio_encoders: str
+    dit_workers: str
+    vae_decoders: str
+
+
+@dataclass(frozen=True)
+class PoolWaits:
+    """How often workers are looked at, and how long an answer may take."""
+
+    poll_s: float = 1.0
+    probe_s: float = 2.0
+    lease_s: float = 60.0
+
+
+class Worker:
+    """One worker and the connection to it.
+
+    Attributes:
+        info: what it said of itself, None before its first answer.
+        ready: whether the newest probe found it serving and no call has failed since.
+        failures: calls of this gateway to it that failed.
+    """
+
+    def __init__(self, role: Role, target: str) -> None:
+        self.role, self.target = role, target
+        self.channel = open_channel(target)
+        self.audio = audio_grpc.AudioEncoderServiceStub(self.channel)
+        self.dit = dit_grpc.DitWorkerServiceStub(self.channel)
+        self.vae = vae_grpc.VaeDecoderServiceStub(self.channel)
+        self.info: worker_pb2.GetWorkerResponse | None = None
+        self.ready = False
+        self.failures = 0
+
+    @property
+    def worker_id(self) -> str:
+        """Name of the process; another after a restart."""
+        return self.info.worker_id if self.info is not None else ""
+
+    async def probe(self, timeout_s: float) -> None:
+        """Asks whether it serves and what it is."""
+        stubs = (self.audio, self.dit, self.vae)
+        stub: Any = dict(zip(Role, stubs, strict=True))[self.role]
+        check = health_pb2_grpc.HealthStub(self.channel).Check
+        try:
+            health = await check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            if health.status == _SERVING:
+                request = worker_pb2.GetWorkerRequest()
+                self.info = await stub.GetWorker(request, timeout=timeout_s)
+            self.ready = health.status == _SERVING
+        except grpc.aio.AioRpcError as error:
+            if self.ready:
+                _LOG.warning(
+                    "worker lost", extra={"target": self.target, "code": str(error.code())}
+                )
+            self.ready = False
+
+
+@dataclass
+class _Slot:
+    worker: Worker
+    worker_id: str
+
+
+@dataclass
+class _Table:
+    targets: Targets
+    workers: dict[str, Worker] = field(default_factory=dict)
+
+
+class WorkerPool:
+    """All workers of one gateway, looked at in the background while the pool is open.
+
+    Args:
+        targets: where they are.
+        store: keeps the slots of DiT workers, which all gateways share.
+        waits: see there.
+
+    Raises:
+        InputError: a target that is none.
+    """
+
+    def __init__(
+        self, targets: WorkerTargets, store: SessionStore, waits: PoolWaits | None = None
+    ) -> None:
+        self._waits = waits or PoolWaits()
+        self._store = store
+        self._tables = {
+            Role.AUDIO_ENCODER: _Table(Targets.parse("audio_encoders", targets.audio_encoders)),
+            Role.DIT_WORKER: _Table(Targets.parse("dit_workers", targets.dit_workers)),
+            Role.VAE_DECODER: _Table(Targets.parse("vae_decoders", targets.vae_decoders)),
+        }
+        self._slots: dict[str, _Slot] = {}
+        self._changed = asyncio.Condition()
+        self._look = asyncio.Event()
+        self._poller: asyncio.Task[None] | None = None
+        self._turn = 0
+
+    async def __aenter__(self) -> WorkerPool:
+        await self._probe_all()
+        self._poller = asyncio.create_task(self._poll())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait({self._poller})
+        for table in self._tables.values():
+            for worker in table.workers.values():
+                await worker.channel.close()
+
+    @property
+    def weights_digest(self) -> str:
+        """Of the DiT workers that are ready; empty without one."""
+        return next((w.info.weights_digest for w in self._ready(Role.DIT_WORKER) if w.info), "")
+
+    @property
+    def default_prompt(self) -> str:
+        """What the scene is where a client does not say so."""
+        return next((w.info.default_prompt for w in self._ready(Role.DIT_WORKER) if w.info), "")
+
+    @property
+    def chunk_s(self) -> float:
+        """About how long a chunk takes, as the slowest workers measured it."""
+        return sum(
+            max((w.info.chunk_s for w in self._ready(role) if w.info), default=0.0)
+            for role in self._tables
+        )
+
+    def sizes_hw(self) -> list[tuple[int, int]]:
+        """Sizes (height, width) that ready DiT workers serve, the first one's own first."""
+        sizes = [
+            (size.height_px, size.width_px)
+            for worker in self._ready(Role.DIT_WORKER)
+            if worker.info
+            for size in worker.info.sizes
+        ]
+        return list(dict.fromkeys(sizes))
+
+    async def choose(self, role: Role, *, timeout_s: float) -> Worker:
+        """A ready worker, all in turn; waits for one.
+
+        Raises:
+            ServiceError: UNAVAILABLE: none was ready in time.
+        """
+        async with self._changed:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait_for(lambda: bool(self._ready(role)))
+            except TimeoutError:
+                raise _nobody(role, timeout_s) from None
+            ready = self._ready(role)
+            self._turn += 1
+            return ready[self._turn % len(ready)]
+
+    def suspect(self, worker: Worker) -> None:
+        """A call to it failed: nobody gets it before the next probe finds it serving."""
+        worker.ready = False
+        worker.failures += 1
+        self._look.set()
+
+    async def reserve(self, session_id: str, *, lease_s: float) -> Worker | None:
+        """A DiT worker with a free slot, the session's from now on; None if all are full."""
+        for worker in self._ready(Role.DIT_WORKER):
+            assert worker.info is not None
+            slots = worker.info.session_slots
+            if await self._store.take_slot(worker.worker_id, slots, session_id, lease_s):
+                self._slots[session_id] = _Slot(worker, worker.worker_id)
+                return worker
+        return None
+
+    async def holder(self, session_id: str, *, timeout_s: float) -> Worker:
+        """The DiT worker that keeps a session's slot; another one if it is not ready."""
+        slot = self._slots.get(session_id)
+        if slot is not None and slot.worker.ready and slot.worker.worker_id == slot.worker_id:
+            return slot.worker
+        return await self.move(session_id, timeout_s=timeout_s)
+
+    async def move(self, session_id: str, *, timeout_s: float) -> Worker:
+        """A slot on a worker that is ready, the old one given back; waits for one.
+
+        Raises:
+            ServiceError: UNAVAILABLE: no slot was free in time.
+        """
+        until_s = time.monotonic() + timeout_s
+        while True:
+            before = self._slots.get(session_id)
+            worker = await self.reserve(session_id, lease_s=self._waits.lease_s)
+            if worker is not None:
+                if before is not None and before.worker_id != worker.worker_id:
+                    await self._store.give_slot(before.worker_id, session_id)
+                return worker
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise _nobody(Role.DIT_WORKER, timeout_s)
+            await self._wait_for_change(min(left_s, self._waits.poll_s))
+
+    async def renew(self, session_id: str, *, lease_s: float) -> None:
+        """Keeps a session's slot for longer."""
+        slot = self._slots.get(session_id)
+        if slot is not None and slot.worker.info is not None:
+            slots = slot.worker.info.session_slots
+            await self._store.take_slot(slot.worker_id, slots, session_id, lease_s)
+
+    async def give_back(self, session_id: str) -> None:
+        """Frees a session's slot; it need not have one."""
+        slot = self._slots.pop(session_id, None)
+        if slot is not None:
+            await self._store.give_slot(slot.worker_id, session_id)
+
+    def forget(self, session_id: str) -> None:
+        """The session goes on elsewhere: its slot is another gateway's business."""
+        self._slots.pop(session_id, None)
+
+    async def free_slots(self) -> tuple[int, int]:
+        """Free slots and all slots of ready DiT workers."""
+        workers = [w for w in self._ready(Role.DIT_WORKER) if w.info is not None]
+        slots = sum(w.info.session_slots for w in workers if w.info is not None)
+        try:
+            taken = await self._store.taken_slots([w.worker_id for w in workers])
+        except StoreError:
+            return 0, slots
+        return max(0, slots - sum(taken.values())), slots
+
+    def _ready(self, role: Role) -> list[Worker]:
+        """In a stable order."""
+        workers = self._tables[role].workers
+        return [workers[t] for t in sorted(workers) if workers[t].ready and workers[t].info]
+
+    async def _wait_for_change(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _poll(self) -> None:
+        while True:
+            self._look.clear()
+            try:
+                await asyncio.wait_for(self._look.wait(), self._waits.poll_s)
+                # A worker that has just failed is given a moment before it is asked again.
+                await asyncio.sleep(self._waits.poll_s / 10)
+            except TimeoutError:
+                pass
+            await self._probe_all()
+
+    async def _probe_all(self) -> None:
+        for role, table in self._tables.items():
+            found = await table.targets.resolve()
+            for target in found - table.workers.keys():
+                table.workers[target] = Worker(role, target)
+            for target in table.workers.keys() - found:
+                await table.workers.pop(target).channel.close()
+        workers = [w for table in self._tables.values() for w in table.workers.values()]
+        await asyncio.gather(*(worker.probe(self._waits.probe_s) for worker in workers))
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _nobody(role: Role, timeout_s: float) -> ServiceError:
+    return ServiceError(
+        grpc.StatusCode.UNAVAILABLE,
+        Reason.NO_WORKER,
+        f"no {role.value} was ready within {timeout_s:g} s",
+        retry_after_s=1.0,
+    )

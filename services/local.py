@@ -1,0 +1,265 @@
+"""``python -m services.local``: the whole suite on this machine, until it is interrupted.
+
+Starts the three workers and a gateway as processes on loopback, waits until each says that it is
+ready, prints the gateway's address, and stops everything that it started, whatever way it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flashtalk.errors import FlashTalkError
+
+WORKERS = ("audio_encoder", "dit_worker", "vae_decoder")
+GATEWAY = "gateway"
+_ROOT = Path(__file__).resolve().parents[1]
+_POLL_S = 0.05
+_LOG_LINES = 20
+_PR_SET_PDEATHSIG = 1
+
+
+class LocalError(FlashTalkError):
+    """A service of the local suite did not start, or ended by itself."""
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """What to start.
+
+    Args:
+        environment: of the processes; settings of single services may be in it.
+        store: of the gateway (``memory://`` or a Redis).
+        port: of the gateway; 0 takes a free one.
+        gateways: how many (more than one needs a Redis).
+        start_s: until everything is ready; stop_s: until everything has ended.
+        folder: for logs and port files.
+    """
+
+    environment: Mapping[str, str]
+    folder: Path
+    store: str = "memory://"
+    port: int = 0
+    gateways: int = 1
+    start_s: float = 120.0
+    stop_s: float = 15.0
+
+
+@dataclass
+class Service:
+    """One process of the suite."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+    port_file: Path
+    target: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process.returncode is None
+
+    def tail(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_LINES:])
+
+
+@dataclass
+class LocalSuite:
+    """The running suite.
+
+    Args:
+        config: what was started.
+        services: by name: ``gateway``, ``gateway_2``, ``dit_worker`` and so on.
+    """
+
+    config: LocalConfig
+    services: dict[str, Service] = field(default_factory=dict)
+    _number: int = 0
+
+    @property
+    def gateway(self) -> str:
+        """HOST:PORT of the first gateway."""
+        return self.services[GATEWAY].target
+
+    async def start(self, role: str, name: str, port: int, settings: Mapping[str, str]) -> Service:
+        """Starts one service and waits until it is ready.
+
+        Args:
+            role: the package in ``services``.
+            name: what it is called here.
+            port: 0 takes a free one.
+            settings: without the prefix ``FLASHTALK_<ROLE>_``.
+
+        Raises:
+            LocalError: it ended, or was not ready in time; with the end of its log.
+        """
+        self._number += 1
+        place = self.config.folder / f"{self._number}-{name}"
+        port_file, log = place.with_suffix(".port"), place.with_suffix(".log")
+        given = {"HOST": "127.0.0.1", "METRICS_PORT": "0", **settings}
+        given |= {"PORT": str(port), "PORT_FILE": str(port_file)}
+        prefix = f"FLASHTALK_{role.upper()}_"
+        environment = {**self.config.environment}
+        environment |= {prefix + key: value for key, value in given.items()}
+        with log.open("wb") as sink:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                f"services.{role}",
+                cwd=_ROOT,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                preexec_fn=_end_with_parent,
+            )
+        service = Service(name, process, log, port_file)
+        self.services[name] = service
+        await self._ready(service)
+        return service
+
+    async def stop(self) -> None:
+        """Ends every process: asked first, gateways before workers, killed after ``stop_s``."""
+        until_s = time.monotonic() + self.config.stop_s
+        gateways = [s for s in self.services.values() if s.name.startswith(GATEWAY)]
+        workers = [s for s in self.services.values() if s not in gateways]
+        for group in (gateways, workers):
+            for service in group:
+                if service.alive:
+                    service.process.terminate()
+            waits = [asyncio.create_task(s.process.wait()) for s in group]
+            if waits:
+                await asyncio.wait(waits, timeout=max(0.1, until_s - time.monotonic()))
+        for service in self.services.values():
+            if service.alive:
+                service.process.kill()
+                await service.process.wait()
+
+    async def ended(self) -> Service:
+        """Waits until any of the processes ends."""
+        while True:
+            for service in self.services.values():
+                if not service.alive:
+                    return service
+            await asyncio.sleep(_POLL_S)
+
+    async def _ready(self, service: Service) -> None:
+        # A service writes its port once it is ready, not before.
+        until_s = time.monotonic() + self.config.start_s
+        while not service.port_file.exists():
+            if not service.alive:
+                code = service.process.returncode
+                raise LocalError(f"{service.name} ended with {code}:\n{service.tail()}")
+            if time.monotonic() > until_s:
+                limit = f"not ready within {self.config.start_s:g} s"
+                raise LocalError(f"{service.name}: {limit}:\n{service.tail()}")
+            await asyncio.sleep(_POLL_S)
+        service.target = f"127.0.0.1:{service.port_file.read_text().strip()}"
+
+
+@contextlib.asynccontextmanager
+async def local_suite(config: LocalConfig) -> AsyncIterator[LocalSuite]:
+    """The suite while the block runs; nothing is left of it afterwards."""
+    suite = LocalSuite(config)
+    try:
+        async with asyncio.TaskGroup() as group:
+            started = [group.create_task(suite.start(name, name, 0, {})) for name in WORKERS]
+        targets = dict(zip(WORKERS, (task.result().target for task in started), strict=True))
+        for number in range(1, config.gateways + 1):
+            name = GATEWAY if number == 1 else f"{GATEWAY}_{number}"
+            port = config.port if number == 1 else 0
+            await suite.start(GATEWAY, name, port, gateway_settings(config.store, targets))
+        yield suite
+    finally:
+        await suite.stop()
+
+
+def gateway_settings(store: str, targets: Mapping[str, str]) -> dict[str, str]:
+    """Settings that lead a gateway to its store and its workers."""
+    return {
+        "STORE": store,
+        "AUDIO_ENCODERS": targets["audio_encoder"],
+        "DIT_WORKERS": targets["dit_worker"],
+        "VAE_DECODERS": targets["vae_decoder"],
+    }
+
+
+def _end_with_parent() -> None:
+    """In the child: it ends when this process does, even when that is killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def _serve(config: LocalConfig) -> int:
+    """Runs until a signal asks to stop (0) or a service ends by itself (1)."""
+    running = asyncio.create_task(_run(config))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Cancelled wherever it is, in the middle of starting too, it stops what it started.
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        return 0
+
+
+async def _run(config: LocalConfig) -> int:
+    begun_s = time.monotonic()
+    async with local_suite(config) as suite:
+        for service in suite.services.values():
+            print(f"{service.name:14} {service.target}  log {service.log}", flush=True)
+        took_s = time.monotonic() - begun_s
+        print(f"ready in {took_s:.1f} s; gateway at {suite.gateway}; Ctrl-C stops it", flush=True)
+        ended = await suite.ended()
+        print(f"{ended.name} ended by itself:\n{ended.tail()}", file=sys.stderr)
+    return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m services.local", description=__doc__)
+    parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
+    parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
+    parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
+    parser.add_argument("--logs", type=Path, help="folder for logs (default: a temporary one)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 stopped as asked, 1 a service ended by itself, 2 bad input."""
+    options = build_parser().parse_args(arguments)
+    with contextlib.ExitStack() as stack:
+        folder = options.logs or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="flashtalk-"))
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        config = LocalConfig(
+            environment=dict(os.environ),
+            folder=folder,
+            store=options.store,
+            port=options.port,
+            gateways=options.gateways,
+        )
+        try:
+            return asyncio.run(_serve(config))
+        except* LocalError as errors:
+            for error in errors.exceptions:
+                print(f"services.local: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""``python -m tests.fakes.stand_in_workers``: the three workers in one process, without a model.
+
+They take as long as they are told, without computing, and answer with bytes that are a function of
+everything that a real worker's answer depends on: speech, motion, seed, chunk, conditioning. So the
+gateway can be loaded and disturbed for hours at no cost, and a lost, doubled or mixed-up frame
+shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import signal
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from flashtalk.v1 import (
+    audio_encoder_service_pb2 as audio_pb2,
+)
+from flashtalk.v1 import (
+    audio_encoder_service_pb2_grpc as audio_grpc,
+)
+from flashtalk.v1 import (
+    dit_worker_service_pb2 as dit_pb2,
+)
+from flashtalk.v1 import (
+    dit_worker_service_pb2_grpc as dit_grpc,
+)
+from flashtalk.v1 import (
+    media_pb2,
+    tensor_pb2,
+    worker_pb2,
+)
+from flashtalk.v1 import (
+    vae_decoder_service_pb2 as vae_pb2,
+)
+from flashtalk.v1 import (
+    vae_decoder_service_pb2_grpc as vae_grpc,
+)
+from flashtalk.wire import tensor_to_proto
+
+_MESSAGE_BYTES = 64 * 2**20
+CHUNK_FRAMES, LATENT_FRAMES, MOTION_LATENTS, CHANNELS = 28, 9, 2, 16
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """How the workers behave.
+
+    Args:
+        size_hw: of the video in pixels.
+        audio_s, denoise_s, decode_s, motion_s: how long each stage takes.
+        frame_bytes: of an access unit.
+        slots: sessions that the DiT worker says it keeps.
+    """
+
+    size_hw: tuple[int, int] = (64, 64)
+    audio_s: float = 0.0
+    denoise_s: float = 0.0
+    decode_s: float = 0.0
+    motion_s: float = 0.0
+    frame_bytes: int = 400
+    slots: int = 1_000
+
+    def latent(self, frames: int, *parts: bytes) -> tensor_pb2.Tensor:
+        """[1, 16, frames, h, w] drawn from a digest of ``parts``."""
+        seed = int.from_bytes(hashlib.sha256(b"|".join(parts)).digest()[:8], "little")
+        shape = (1, CHANNELS, frames, self.size_hw[0] // 8, self.size_hw[1] // 8)
+        row = np.random.default_rng(seed).standard_normal(64, dtype=np.float32)
+        return tensor_to_proto(np.resize(row, shape))
+
+    def frame(self, codec: int, latents: bytes, index: int) -> bytes:
+        """A frame that nobody else's latents give."""
+        raw = codec == media_pb2.VIDEO_CODEC_RAW_RGB24
+        size = self.size_hw[0] * self.size_hw[1] * 3 if raw else self.frame_bytes
+        name = hashlib.sha256(latents + index.to_bytes(4, "little")).digest()
+        return (name * (size // len(name) + 1))[:size]
+
+
+class Workers(
+    audio_grpc.AudioEncoderServiceServicer,
+    dit_grpc.DitWorkerServiceServicer,
+    vae_grpc.VaeDecoderServiceServicer,
+):
+    """All three services; one object may serve them all, since every method has its own name."""
+
+    def __init__(self, stand_in: StandIn, worker_id: str) -> None:
+        self.stand_in = stand_in
+        self.worker_id = worker_id
+
+    async def GetWorker(
+        self, request: worker_pb2.GetWorkerRequest, context: Any
+    ) -> worker_pb2.GetWorkerResponse:
+        stand_in = self.stand_in
+        size = media_pb2.VideoSize(width_px=stand_in.size_hw[1], height_px=stand_in.size_hw[0])
+        return worker_pb2.GetWorkerResponse(
+            worker_id=self.worker_id,
+            role="stand_in",
+            preset="stand-in",
+            weights_digest="0" * 64,
+            sizes=[size],
+            session_slots=stand_in.slots,
+            chunk_s=stand_in.audio_s + stand_in.denoise_s + stand_in.decode_s + stand_in.motion_s,
+            default_prompt="somebody speaks",
+        )
+
+    async def Encode(self, request: audio_pb2.EncodeRequest, context: Any) -> Any:
+        await asyncio.sleep(self.stand_in.audio_s)
+        name = np.frombuffer(hashlib.sha256(request.pcm.data).digest(), np.uint8)
+        features = np.resize(name.astype(np.float32), (35, 2, 8))
+        return audio_pb2.EncodeResponse(
+            features=tensor_to_proto(features), compute_s=self.stand_in.audio_s
+        )
+
+    async def EncodeReference(
+        self, request: vae_pb2.EncodeReferenceRequest, context: Any
+    ) -> vae_pb2.EncodeReferenceResponse:
+        latents = self.stand_in.latent(LATENT_FRAMES, request.portrait.rgb)
+        color = tensor_to_proto(np.ones((2, 3), np.float32))
+        return vae_pb2.EncodeReferenceResponse(reference_latents=latents, color=color)
+
+    async def Condition(
+        self, request: dit_pb2.ConditionRequest, context: Any
+    ) -> dit_pb2.ConditionResponse:
+        if request.HasField("conditioning"):
+            return dit_pb2.ConditionResponse(conditioning=request.conditioning)
+        source = request.portrait
+        named = hashlib.sha256(source.portrait.rgb + source.prompt.encode()).hexdigest()
+        tokens = tensor_to_proto(np.ones((1, 4, 8), np.float32))
+        return dit_pb2.ConditionResponse(
+            conditioning=dit_pb2.Conditioning(
+                digest=named,
+                image_tokens=tokens,
+                text_tokens=tokens,
+                reference_latents=source.reference_latents,
+            )
+        )
+
+    async def Denoise(
+        self, request: dit_pb2.DenoiseRequest, context: Any
+    ) -> dit_pb2.DenoiseResponse:
+        await asyncio.sleep(self.stand_in.denoise_s)
+        latents = self.stand_in.latent(
+            LATENT_FRAMES,
+            request.seed.to_bytes(8, "little"),
+            request.key.chunk_index.to_bytes(8, "little"),
+            request.conditioning_digest.encode(),
+            request.features.data,
+            request.motion_latents.data,
+        )
+        return dit_pb2.DenoiseResponse(latents=latents, compute_s=self.stand_in.denoise_s)
+
+    async def Decode(
+        self, request: vae_pb2.DecodeRequest, context: Any
+    ) -> AsyncIterator[vae_pb2.DecodeResponse]:
+        stand_in = self.stand_in
+        latents = hashlib.sha256(request.latents.data).digest()
+        for index in range(request.frames):
+            if index % 4 == 0:
+                await asyncio.sleep(stand_in.decode_s * 4 / CHUNK_FRAMES)
+            if not request.motion_only:
+                yield vae_pb2.DecodeResponse(
+                    frame=vae_pb2.DecodedFrame(
+                        index=index,
+                        video=stand_in.frame(request.video_codec, latents, index),
+                        key_frame=index == 0,
+                    )
+                )
+        await asyncio.sleep(stand_in.motion_s)
+        motion = stand_in.latent(MOTION_LATENTS, latents, request.frames.to_bytes(4, "little"))
+        result = vae_pb2.DecodeResult(motion_latents=motion)
+        result.compute_s["decode"] = stand_in.decode_s + stand_in.motion_s
+        yield vae_pb2.DecodeResponse(result=result)
+
+
+async def add_workers(server: grpc.aio.Server, stand_in: StandIn, worker_id: str) -> None:
+    """Registers the three services and their health."""
+    workers = Workers(stand_in, worker_id)
+    audio_grpc.add_AudioEncoderServiceServicer_to_server(workers, server)
+    dit_grpc.add_DitWorkerServiceServicer_to_server(workers, server)
+    vae_grpc.add_VaeDecoderServiceServicer_to_server(workers, server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = ("AudioEncoderService", "DitWorkerService", "VaeDecoderService")
+    for name in ("", *(f"flashtalk.v1.{name}" for name in names)):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _serve(stand_in: StandIn, port_file: Path | None) -> None:
+    options = [
+        ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ]
+    server = grpc.aio.server(options=options)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await add_workers(server, stand_in, f"stand-in:{port}")
+    await server.start()
+    if port_file is not None:
+        await asyncio.to_thread(port_file.write_text, str(port))
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()
+    await server.stop(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves until it is asked to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port-file", type=Path)
+    parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
+    for stage in ("audio", "denoise", "decode", "motion"):
+        parser.add_argument(f"--{stage}-s", type=float, default=0.0)
+    parser.add_argument("--frame-bytes", type=int, default=400)
+    parser.add_argument("--slots", type=int, default=1_000)
+    given = parser.parse_args(arguments)
+    stand_in = StandIn(
+        size_hw=(given.size[0], given.size[1]),
+        audio_s=given.audio_s,
+        denoise_s=given.denoise_s,
+        decode_s=given.decode_s,
+        motion_s=given.motion_s,
+        frame_bytes=given.frame_bytes,
+        slots=given.slots,
+    )
+    asyncio.run(_serve(stand_in, given.port_file))
+
+
+if __name__ == "__main__":
+    main()

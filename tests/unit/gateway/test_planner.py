@@ -1,0 +1,78 @@
+"""What the next chunk shows, for every policy."""
+
+import pytest
+
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import session_service_pb2 as pb
+from services.gateway.intake import Portion
+from services.gateway.planner import IDLE, LISTENING, SPEAKING, Cut, Wait, next_cut
+
+SPEC = StreamSpec()
+FULL = SPEC.new_samples
+POLICIES = [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD, pb.IDLE_POLICY_WAIT]
+
+
+def decide(
+    policy: int, samples: int, ended: bool = False, open_: bool = False, **how: bool
+) -> Cut | Wait | None:
+    given = {"finished": False, "latest": False, "can_hold": True, **how}
+    return next_cut(SPEC, policy, Portion(samples, ended, open_), **given)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_full_chunk_is_made_at_once(policy: int, ended: bool) -> None:
+    cut = decide(policy, FULL, ended)
+    assert isinstance(cut, Cut)
+    assert (cut.frames, cut.activity, cut.missing) == (28, SPEAKING, 0)
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (640, 1), (641, 2), (17_919, 28)])
+def test_a_file_ends_with_the_frame_that_shows_its_last_sample(samples: int, frames: int) -> None:
+    cut = decide(pb.IDLE_POLICY_WAIT, samples, ended=True)
+    assert isinstance(cut, Cut)
+    assert cut.frames == frames
+
+
+@pytest.mark.parametrize("policy", [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD])
+def test_the_end_of_an_utterance_closes_the_mouth_in_a_whole_chunk(policy: int) -> None:
+    cut = decide(policy, 641, ended=True)
+    assert isinstance(cut, Cut)
+    assert (cut.frames, cut.missing, cut.held) == (28, 0, False)
+    last = decide(policy, 641, ended=True, finished=True)
+    assert isinstance(last, Cut)
+    assert last.frames == 2
+
+
+def test_an_unfinished_utterance_waits_until_the_last_moment() -> None:
+    assert decide(pb.IDLE_POLICY_WAIT, 900, open_=True, latest=True) is Wait.FOR_SPEECH
+    for policy in (pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD):
+        assert decide(policy, 900, open_=True) is Wait.UNTIL_LATEST
+        cut = decide(policy, 900, open_=True, latest=True)
+        assert isinstance(cut, Cut)
+        assert (cut.activity, cut.missing, cut.held) == (SPEAKING, FULL - 900, False)
+        begun = decide(policy, 0, open_=True, latest=True)
+        assert isinstance(begun, Cut)
+        assert (begun.activity, begun.missing) == (LISTENING, FULL)
+
+
+def test_idling_is_what_the_policy_says() -> None:
+    for policy in POLICIES:
+        idle = decide(policy, 0)
+        assert idle is (Wait.FOR_SPEECH if policy == pb.IDLE_POLICY_WAIT else Wait.UNTIL_LATEST)
+    moving = decide(pb.IDLE_POLICY_MODEL, 0, latest=True)
+    still = decide(pb.IDLE_POLICY_HOLD, 0, latest=True)
+    first = decide(pb.IDLE_POLICY_HOLD, 0, latest=True, can_hold=False)
+    assert isinstance(moving, Cut)
+    assert isinstance(still, Cut)
+    assert isinstance(first, Cut)
+    assert (moving.held, still.held, first.held) == (False, True, False)
+    assert moving.activity == still.activity == IDLE
+    assert moving.missing == still.missing == 0
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_stream_ends_when_everything_was_said(policy: int) -> None:
+    assert decide(policy, 0, finished=True) is None
+    assert decide(policy, 0, ended=True, finished=True) is None
+    assert isinstance(decide(policy, 5, ended=True, finished=True), Cut)

@@ -1,0 +1,124 @@
+"""Frames leave at their time, in order; a late one moves the clock; an interruption empties it."""
+
+import asyncio
+
+import pytest
+
+from flashtalk.v1 import stream_pb2 as pb
+from services.gateway.playout import Outbox, PlayClock
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def frame(index: int) -> pb.StreamResponse:
+    return pb.StreamResponse(frame=pb.Frame(frame_index=index))
+
+
+def note() -> pb.StreamResponse:
+    return pb.StreamResponse(heartbeat=pb.Heartbeat())
+
+
+def test_frames_are_due_one_after_the_other() -> None:
+    hand = Hand()
+    clock = PlayClock(25, 0.2, paced=True, now_s=hand)
+    assert clock.wait_s(10) == 0
+    assert clock.leave(10) == 0
+    assert clock.due_s(10) == pytest.approx(100.2)
+    assert clock.wait_s(11) == pytest.approx(0.04)
+    assert clock.wait_s(35) == pytest.approx(1.0)
+
+
+def test_a_late_frame_moves_the_clock_and_nothing_is_skipped() -> None:
+    hand = Hand()
+    clock = PlayClock(25, 0.0, paced=True, now_s=hand)
+    clock.leave(0)
+    hand.s += 0.5
+    assert clock.leave(1) == pytest.approx(0.46)
+    assert clock.wait_s(2) == pytest.approx(0.04)
+
+
+def test_what_was_played_follows_the_clock_and_never_what_was_not_sent() -> None:
+    hand = Hand()
+    clock = PlayClock(25, 0.2, paced=True, now_s=hand)
+    clock.leave(0)
+    assert clock.played(6) == 0  # sent ahead: nothing is shown yet
+    hand.s += 0.2
+    assert clock.played(6) == 1
+    hand.s += 0.04 * 3.5
+    assert clock.played(6) == 4
+    hand.s += 9
+    assert clock.played(6) == 6
+    assert PlayClock(25, 0.2, paced=False, now_s=hand).played(6) == 6
+
+
+def test_after_a_rewind_the_frame_is_due_again() -> None:
+    hand = Hand()
+    clock = PlayClock(25, 0.0, paced=True, now_s=hand)
+    clock.leave(0)
+    hand.s += 1.0
+    clock.rewind(20)
+    assert clock.due_s(20) == pytest.approx(hand.s)
+    clock.rewind(50)
+    assert clock.due_s(50) == pytest.approx(hand.s + 30 / 25)
+
+
+def test_messages_keep_their_order_and_frames_wait_for_their_time() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=True, now_s=loop.time), 0, limit=10)
+        for response in (frame(0), frame(1), note(), frame(2)):
+            await outbox.put(response)
+        first = await outbox.get(1)
+        start = loop.time()
+        second, third, fourth = [await outbox.get(1) for _ in range(3)]
+        assert [r.WhichOneof("message") for r in (first, second, third, fourth) if r] == [
+            "frame", "frame", "heartbeat", "frame",
+        ]  # fmt: skip
+        assert loop.time() - start >= 0.075
+        assert outbox.sent_frames == 3
+        assert await outbox.get(0.01) is None
+
+    asyncio.run(scenario())
+
+
+def test_only_so_many_frames_wait() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=2)
+        await outbox.put(frame(0))
+        await outbox.put(frame(1))
+        await outbox.put(note())
+        third = asyncio.create_task(outbox.put(frame(2)))
+        await asyncio.sleep(0.01)
+        assert not third.done()
+        await outbox.get(1)
+        await asyncio.wait_for(third, 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(1, 0.0, paced=True, now_s=loop.time), 0, limit=9)
+        await outbox.put(frame(0))
+        await outbox.put(frame(1))  # due in a second
+        await outbox.get(1)
+        getting = asyncio.create_task(outbox.get(5))
+        await asyncio.sleep(0.01)
+        await outbox.flush()
+        await outbox.put(note())
+        response = await asyncio.wait_for(getting, 0.5)
+        assert response is not None
+        assert response.WhichOneof("message") == "heartbeat"
+        assert outbox.waiting_frames == 0
+
+    asyncio.run(scenario())
