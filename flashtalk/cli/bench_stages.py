@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flashtalk.cli.bench_inputs import Rgb, packets
 from flashtalk.engine import ChunkResult, Pipeline, Sampling, Session, advance, start, talk_on
-from flashtalk.engine.talk import StageClock
+from flashtalk.engine.stage_clock import StageClock
 from flashtalk.media import Mp4Writer
 from flashtalk.streaming import Pcm, chunks
 

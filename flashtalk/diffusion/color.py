@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -59,6 +60,25 @@ class ReferenceColor:
             raise InputError("portrait", tuple(portrait_BCTHW.shape), "[B, 3, 1, H, W]")
         mean, std = _statistics(_lab(frame))
         return cls(mean, std)
+
+    @classmethod
+    def from_array(cls, statistics_2C: npt.NDArray[np.float32]) -> ReferenceColor:
+        """What ``to_array`` gave, bit for bit.
+
+        Raises:
+            InputError: not finite [2, 3], or a negative deviation.
+        """
+        if statistics_2C.shape != (2, 3):
+            raise InputError("color", list(statistics_2C.shape), "[2, 3]")
+        if not np.isfinite(statistics_2C).all() or (statistics_2C[1] < 0).any():
+            raise InputError("color", statistics_2C.tolist(), "finite, deviations at least 0")
+        mean, std = torch.from_numpy(statistics_2C.astype(np.float32)).view(2, 1, 3, 1, 1)
+        return cls(mean, std)
+
+    def to_array(self) -> npt.NDArray[np.float32]:
+        """Mean and deviation of L, a, b of a single portrait: float32 [2, 3]."""
+        both = torch.stack((self.mean_BC1, self.std_BC1)).float().cpu().numpy()
+        return np.ascontiguousarray(both.reshape(2, 3))
 
     def to(self, device: torch.device | str) -> ReferenceColor:
         """The same statistics elsewhere."""

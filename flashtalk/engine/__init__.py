@@ -3,16 +3,19 @@
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser
-from flashtalk.engine.load import PRESETS, load_pipeline
+from flashtalk.engine.load import PRESETS, Checkpoint, load_pipeline, open_checkpoint
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.random_weights import random_pipeline
 from flashtalk.engine.sampling import Sampling
+from flashtalk.engine.stage_clock import StageClock
 from flashtalk.engine.talk import ChunkResult, Session, advance, start, talk, talk_on
+from flashtalk.engine.weights_digest import weights_digest
 
 __all__ = [
     "PRESETS",
     "Architecture",
     "AudioEncoder",
+    "Checkpoint",
     "ChunkResult",
     "Conditioning",
     "Denoiser",
@@ -20,11 +23,14 @@ __all__ = [
     "Reference",
     "Sampling",
     "Session",
+    "StageClock",
     "VideoCodec",
     "advance",
     "load_pipeline",
+    "open_checkpoint",
     "random_pipeline",
     "start",
     "talk",
     "talk_on",
+    "weights_digest",
 ]

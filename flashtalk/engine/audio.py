@@ -1,9 +1,15 @@
 """Speech to what the network hears: features of the newest 8 s, windows of the chunk's frames.
 
-Legend: B batch (1), S samples, T video frames, W window, L encoder layers, D width.
+A chunk needs 35 of the 200 rows of features: its 33 frames and the two before them. Those rows are
+what leaves the encoder's process; windows are made of them where they are used.
+
+Legend: B batch (1), N windows of sound, S samples, T video frames, R rows (35), W window,
+L encoder layers, D width.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,6 +19,34 @@ from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.streaming import Pcm, StreamSpec, chunk_window_indices
+
+
+def row_count(spec: StreamSpec, window_width: int = 5) -> int:
+    """Rows of features that the windows of a chunk are made of: 33 frames and 2 before them."""
+    return spec.chunk_frames + window_width // 2
+
+
+def windows_from_rows(rows_RLD: Tensor, spec: StreamSpec, window_width: int = 5) -> Tensor:
+    """The newest rows of features, each frame with its neighbours.
+
+    Args:
+        rows_RLD: [35, L, D], or more rows of which the last ones are the chunk's.
+        spec: the stream contract.
+        window_width: features per video frame.
+
+    Returns:
+        [1, 33, W, L, D].
+
+    Raises:
+        InputError: fewer rows.
+    """
+    needed = row_count(spec, window_width)
+    if rows_RLD.ndim != 3 or rows_RLD.shape[0] < needed:
+        limit = f"[at least {needed} rows, layers, width]"
+        raise InputError("features", list(rows_RLD.shape), limit)
+    first = spec.window_s * spec.fps - rows_RLD.shape[0]
+    indices_TW = torch.from_numpy(chunk_window_indices(spec, window_width) - first)
+    return rows_RLD[indices_TW.to(rows_RLD.device)][None]
 
 
 class AudioEncoder:
@@ -27,7 +61,7 @@ class AudioEncoder:
     def __init__(self, model: Wav2Vec2Features, spec: StreamSpec, window_width: int = 5) -> None:
         self.model = model
         self.spec = spec
-        self._rows_TW = torch.from_numpy(chunk_window_indices(spec, window_width))
+        self.window_width = window_width
 
     @torch.inference_mode()
     def features(self, pcm_S: Pcm) -> Tensor:
@@ -42,20 +76,67 @@ class AudioEncoder:
         Raises:
             InputError: another length, or samples that are not finite.
         """
-        if pcm_S.shape != (self.spec.window_samples,):
-            raise InputError("pcm", list(pcm_S.shape), f"{self.spec.window_samples} samples")
-        prepared = prepare_pcm(pcm_S, self.spec.pcm_hz).astype(np.float32)
-        device = next(self.model.parameters()).device
-        waveform_BS = torch.from_numpy(prepared)[None].to(device)
-        frames = self.spec.window_s * self.spec.fps
-        features_TLD: Tensor = self.model(waveform_BS, frames)[0]
+        features_TLD: Tensor = self._encode(self._prepared(pcm_S)[None])[0]
         return features_TLD
+
+    def chunk_rows(self, features_TLD: Tensor) -> Tensor:
+        """The rows that a chunk needs: [200, L, D] to [35, L, D]."""
+        return features_TLD[-row_count(self.spec, self.window_width) :]
+
+    @torch.inference_mode()
+    def batch_rows(self, windows: Sequence[Pcm], batch_size: int) -> list[Tensor]:
+        """Rows of several chunks, each of them the same as if it were alone.
+
+        On a GPU the windows run in batches of exactly ``batch_size``, filled up with silence: the
+        same kernels whatever the company, so no row depends on it. On a CPU a batch gains nothing
+        and would change the bits; there each window runs by itself.
+
+        Args:
+            windows: float32 [128000] each, as ``features`` takes them.
+            batch_size: windows per batch on a GPU, at least 1.
+
+        Returns:
+            [35, L, D] float32 per window.
+
+        Raises:
+            InputError: as ``features``, for the first window that is wrong.
+        """
+        if self._device.type == "cpu":
+            return [self.chunk_rows(self.features(pcm_S)) for pcm_S in windows]
+        prepared = [self._prepared(pcm_S) for pcm_S in windows]
+        rows: list[Tensor] = []
+        for start in range(0, len(prepared), batch_size):
+            part = prepared[start : start + batch_size]
+            silence = [np.zeros(self.spec.window_samples, np.float32)] * (batch_size - len(part))
+            features_NTLD = self._encode(np.stack([*part, *silence]))
+            rows += [self.chunk_rows(features_NTLD[index]) for index in range(len(part))]
+        return rows
 
     @torch.inference_mode()
     def windows(self, features_TLD: Tensor) -> Tensor:
         """The last 33 frames, each with its neighbours: [200, L, D] to [1, 33, W, L, D]."""
-        return features_TLD[self._rows_TW.to(features_TLD.device)][None]
+        return self.windows_from_rows(self.chunk_rows(features_TLD))
+
+    @torch.inference_mode()
+    def windows_from_rows(self, rows_RLD: Tensor) -> Tensor:
+        """The same of the chunk's rows alone: [35, L, D] to [1, 33, W, L, D]."""
+        return windows_from_rows(rows_RLD, self.spec, self.window_width)
 
     def encode(self, pcm_S: Pcm) -> Tensor:
         """Sound to windows: [128000] to [1, 33, W, L, D]. Errors as ``features``."""
         return self.windows(self.features(pcm_S))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _prepared(self, pcm_S: Pcm) -> Pcm:
+        if pcm_S.shape != (self.spec.window_samples,):
+            raise InputError("pcm", list(pcm_S.shape), f"{self.spec.window_samples} samples")
+        return prepare_pcm(pcm_S, self.spec.pcm_hz).astype(np.float32)
+
+    def _encode(self, prepared_NS: Pcm) -> Tensor:
+        """[N, 128000] prepared samples to [N, 200, L, D]."""
+        waveform_NS = torch.from_numpy(prepared_NS).to(self._device)
+        features_NTLD: Tensor = self.model(waveform_NS, self.spec.window_s * self.spec.fps)
+        return features_NTLD

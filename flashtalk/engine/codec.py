@@ -9,7 +9,7 @@ Legend: B batch (1), C channels, F latent frames, T video frames, H W pixels or 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from flashtalk.diffusion.color import ReferenceColor, match_color
 from flashtalk.diffusion.condition import reference_clip
+from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
 from flashtalk.models.vae.history import VAEState
 from flashtalk.models.vae.model import VideoVAE
@@ -43,6 +44,12 @@ class Reference:
     size_hw: tuple[int, int]
     z_BCFHW: Tensor
     color: ReferenceColor
+
+
+def portrait_digest(portrait_HWC: Frames) -> str:
+    """Hex name of a picture: its size and its pixels."""
+    height, width = portrait_HWC.shape[:2]
+    return hashlib.sha256(f"{height}x{width}".encode() + portrait_HWC.tobytes()).hexdigest()
 
 
 def pixels(rgb_HWC: Frames, device: torch.device) -> Tensor:
@@ -86,9 +93,8 @@ class VideoCodec:
         self.spec.latent_size(height, width)
         portrait_BCHW = pixels(portrait_HWC, self._weight.device)
         clip_BCTHW = reference_clip(portrait_BCHW, self.spec.chunk_frames)
-        named = hashlib.sha256(f"{height}x{width}".encode() + portrait_HWC.tobytes())
         return Reference(
-            digest=named.hexdigest(),
+            digest=portrait_digest(portrait_HWC),
             size_hw=(height, width),
             z_BCFHW=self._encode(clip_BCTHW),
             color=ReferenceColor.of(portrait_BCHW),
@@ -114,27 +120,98 @@ class VideoCodec:
         return self._encode(video_BCTHW[:, :, -self.spec.motion_frames :])
 
     def stream(
-        self, z_BCFHW: Tensor, reference: Reference, strength: float
+        self,
+        z_BCFHW: Tensor,
+        color: ReferenceColor,
+        strength: float,
+        *,
+        frames: int | None = None,
+        clock: StageClock | None = None,
     ) -> Generator[Frames, None, Tensor]:
         """Decode latent by latent, so that the first frames leave before the last are decoded.
 
-        Slower in all than ``decode``, sooner at the first frame; the frames are the same.
+        Slower in all than ``decode``, sooner at the first frame. In float32 on a CPU the frames
+        and the motion latents have the same bits.
+
+        Args:
+            z_BCFHW: [1, 16, 9, h, w], one chunk.
+            color: statistics of the portrait (``Reference.color``).
+            strength: of the colour correction, 0 to 1.
+            frames: how many of the chunk's frames are shown, 1 to 28; ``None`` is all.
+            clock: where the times of ``decode``, ``color`` and ``motion`` are counted.
 
         Yields:
-            uint8 [4, H, W, 3], colours corrected.
+            uint8 [T, H, W, 3], colours corrected, 4 frames at a time or fewer.
 
         Returns:
-            Motion latents, as ``encode_motion``.
+            Motion latents [1, 16, 2, h, w] of the 5 frames that end with the last one shown:
+            of the 33 decoded ones those from ``frames`` to ``frames + 4``. For 28 they are those
+            of ``encode_motion``.
+
+        Raises:
+            InputError: latents of another shape, or another number of frames.
         """
-        motion = self.spec.motion_latents
-        _, state = self._decode_step(z_BCFHW[:, :, :motion], VAEState())
-        shown: list[Tensor] = []
-        for latent_BCFHW in z_BCFHW[:, :, motion:].split(1, dim=2):
-            video_BCTHW, state = self._decode_step(latent_BCFHW, state)
-            corrected = self.correct(video_BCTHW, reference, strength)
-            shown = [*shown, corrected][-self.spec.motion_latents :]
-            yield to_bytes(corrected)
-        return self.encode_motion(torch.cat(shown, dim=2))
+        shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
+        newest: list[Tensor] = []
+        for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):
+            with times.stage("color"):
+                corrected = match_color(video_BCTHW, color, strength)
+                # Before index 5 are frames that were shown with the chunk before.
+                new = to_bytes(corrected[:, :, max(0, self.spec.motion_frames - first) :])
+            newest = [*newest, corrected][-self.spec.motion_latents :]
+            if len(new):
+                yield new
+        with times.stage("motion"):
+            return self.encode_motion(torch.cat(newest, dim=2))
+
+    def motion(
+        self,
+        z_BCFHW: Tensor,
+        color: ReferenceColor,
+        strength: float,
+        *,
+        frames: int | None = None,
+        clock: StageClock | None = None,
+    ) -> Tensor:
+        """What ``stream`` returns, bit for bit, but no frames; arguments and errors as there."""
+        shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
+        newest: list[Tensor] = []
+        for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):
+            if first + video_BCTHW.shape[2] > shown:
+                with times.stage("color"):
+                    newest.append(match_color(video_BCTHW, color, strength))
+        with times.stage("motion"):
+            return self.encode_motion(torch.cat(newest, dim=2))
+
+    def _shown(self, z_BCFHW: Tensor, frames: int | None) -> int:
+        """Both arguments checked; the number of frames that are shown."""
+        spec, shape = self.spec, tuple(z_BCFHW.shape)
+        if len(shape) != 5 or shape[:3] != (1, spec.latent_channels, spec.latent_frames):
+            limit = f"[1, {spec.latent_channels}, {spec.latent_frames}, h, w]"
+            raise InputError("latents", shape, limit)
+        shown = spec.new_frames if frames is None else frames
+        if not 1 <= shown <= spec.new_frames:
+            raise InputError("frames", shown, f"1 to {spec.new_frames}")
+        return shown
+
+    def _decoded(
+        self, z_BCFHW: Tensor, shown: int, clock: StageClock
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Of the 33 frames those that the first ``shown`` new ones and their motion need, in parts
+        of one latent: the number of the first one, and [1, 3, T, H, W] float32."""
+        spec = self.spec
+        begin, end = min(shown, spec.motion_frames), spec.motion_frames + shown
+        latents = 1 - (1 - end) // spec.vae_stride_t
+        sizes = [spec.motion_latents, *[1] * (latents - spec.motion_latents)]
+        state, first = VAEState(), 0
+        for part_BCFHW in z_BCFHW[:, :, :latents].split(sizes, dim=2):
+            with clock.stage("decode"):
+                video_BCTHW, state = self._decode_step(part_BCFHW, state)
+            skip = max(0, begin - first)
+            wanted = video_BCTHW[:, :, skip : end - first]
+            if wanted.shape[2]:
+                yield first + skip, wanted
+            first += video_BCTHW.shape[2]
 
     @property
     def _weight(self) -> Tensor:

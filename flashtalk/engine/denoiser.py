@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class Conditioning:
     """What the network is told in every chunk of a session; computed once.
 
     Args:
-        digest: hex name of portrait and prompt: equal inputs, equal name.
+        digest: hex name of portrait and prompt (and weights): equal inputs, equal name.
         context: keys and values of the portrait's tokens and of the prompt, for every layer.
         y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait.
     """
@@ -42,6 +43,25 @@ class Conditioning:
     digest: str
     context: ContextKV
     y_BCFHW: Tensor
+
+
+def conditioning_digest(
+    portrait_digest: str, reference_z: Tensor, prompt: str, weights_digest: str = ""
+) -> str:
+    """Hex name of a conditioning: equal inputs, equal name.
+
+    Args:
+        portrait_digest: of the portrait (``codec.portrait_digest``).
+        reference_z: [1, 16, 9, h, w] float32 latents of the portrait: two kinds of machines agree
+            on them only nearly.
+        prompt: the text.
+        weights_digest: name of the weights.
+    """
+    latents = np.ascontiguousarray(reference_z.detach().float().cpu().numpy())
+    # Everything before the prompt is a name or a digest of fixed length, so that no two inputs
+    # are the same row of bytes.
+    parts = (weights_digest, portrait_digest, hashlib.sha256(latents.tobytes()).hexdigest())
+    return hashlib.sha256("/".join((*parts, prompt)).encode()).hexdigest()
 
 
 class Denoiser:
@@ -63,24 +83,55 @@ class Denoiser:
         self.tokenizer = tokenizer
 
     @torch.inference_mode()
-    def condition(self, portrait_HWC: Frames, reference: Reference, prompt: str) -> Conditioning:
-        """Encode a portrait and a prompt.
+    def embed(self, portrait_HWC: Frames, prompt: str) -> tuple[Tensor, Tensor]:
+        """What the two encoders make of a portrait and a prompt, before any layer of the DiT.
+
+        Args:
+            portrait_HWC: uint8 [H, W, 3].
+            prompt: any text, the empty one included.
+
+        Returns:
+            Image tokens [1, N, D] and text tokens [1, N, D], in the encoders' types.
+        """
+        tokens_BND: Tensor = self.clip(pixels(portrait_HWC, self._device))
+        ids_BN, mask_BN = self.tokenizer.encode([prompt])
+        text_BND: Tensor = self.text(ids_BN.to(self._device), mask_BN.to(self._device))
+        return tokens_BND, text_BND
+
+    @torch.inference_mode()
+    def conditioned(
+        self, tokens_BND: Tensor, text_BND: Tensor, reference_z: Tensor, digest: str
+    ) -> Conditioning:
+        """A conditioning of what was encoded before, here or elsewhere.
+
+        Args:
+            tokens_BND, text_BND: of ``embed``; they may have been float32 in between.
+            reference_z: [1, 16, 9, h, w] latents of the portrait (``Reference.z_BCFHW``).
+            digest: its name (``conditioning_digest``).
+
+        Raises:
+            InputError: tokens that do not fit the transformer, or latents without five axes.
+        """
+        return Conditioning(
+            digest=digest,
+            context=self.dit.encode_context(tokens_BND.to(self._device), text_BND.to(self._device)),
+            y_BCFHW=reference_condition(reference_z.to(self._device)),
+        )
+
+    def condition(
+        self, portrait_HWC: Frames, reference: Reference, prompt: str, weights_digest: str = ""
+    ) -> Conditioning:
+        """``embed`` and ``conditioned`` in one.
 
         Args:
             portrait_HWC: uint8 [H, W, 3], the picture that ``reference`` was made of.
             reference: the portrait's latents (``VideoCodec.encode_reference``).
             prompt: any text, the empty one included.
+            weights_digest: name of the weights, where conditionings of several meet.
         """
-        device = next(self.dit.parameters()).device
-        tokens_BND = self.clip(pixels(portrait_HWC, device))
-        ids_BN, mask_BN = self.tokenizer.encode([prompt])
-        text_BND = self.text(ids_BN.to(device), mask_BN.to(device))
-        named = hashlib.sha256(reference.digest.encode() + prompt.encode())
-        return Conditioning(
-            digest=named.hexdigest(),
-            context=self.dit.encode_context(tokens_BND, text_BND),
-            y_BCFHW=reference_condition(reference.z_BCFHW.to(device)),
-        )
+        tokens_BND, text_BND = self.embed(portrait_HWC, prompt)
+        digest = conditioning_digest(reference.digest, reference.z_BCFHW, prompt, weights_digest)
+        return self.conditioned(tokens_BND, text_BND, reference.z_BCFHW, digest)
 
     @torch.inference_mode()
     def denoise(
@@ -102,7 +153,7 @@ class Denoiser:
             [1, 16, 9, h, w] float32 latents, the motion latents at their head. Equal arguments
             give equal bits on the same kind of machine.
         """
-        device = next(self.dit.parameters()).device
+        device = self._device
 
         def noise(step: int) -> Tensor:
             return chunk_noise(state.seed, state.chunk_index, step, state.shape, device)
@@ -114,6 +165,10 @@ class Denoiser:
             sigmas(sampling.steps, sampling.shift),
             noise,
         )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.dit.parameters()).device
 
     def _velocity(
         self, conditioning: Conditioning, windows_BTWLD: Tensor, guidance: float

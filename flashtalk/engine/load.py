@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import flashtalk
 from flashtalk.engine.audio import AudioEncoder
@@ -36,6 +37,7 @@ PRESETS = (TINY, PUBLISHED)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,110 @@ def shipped_weights() -> Path:
     raise InputError("weights", "weights/tiny", "not found here or beside the package; name one")
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of weights that was found, and whose sizes fit each other; loads its stages.
+
+    Args:
+        preset: ``tiny`` or ``flashtalk-14b``.
+        layout: where its pieces are.
+        sizes: of its models.
+        sampling: how these weights want to be run.
+        placement: device and type of its models; speech features are float32 in any case.
+    """
+
+    preset: str
+    layout: CheckpointLayout
+    sizes: Architecture
+    sampling: Sampling
+    placement: Placement
+    spec: StreamSpec = field(default_factory=StreamSpec)
+
+    def load_audio(self) -> AudioEncoder:
+        """The speech encoder. Raises WeightsError, as the other stages, for tensors that do not
+        fit."""
+        sizes, path = self.sizes, self.layout.wav2vec2
+        model = self._model(
+            lambda: Wav2Vec2Features(sizes.audio), path, audio_weights.convert_published,
+            dtype=torch.float32,
+        )  # fmt: skip
+        return AudioEncoder(model, self.spec, sizes.dit.audio_window)
+
+    def load_denoiser(self) -> Denoiser:
+        """The transformer with its two conditioning encoders."""
+        sizes, layout = self.sizes, self.layout
+        return Denoiser(
+            dit=self._model(lambda: DiT(sizes.dit), layout.dit, dit_weights.convert),
+            clip=self._model(
+                lambda: ClipVision(sizes.clip), layout.clip, clip_weights.convert_published
+            ),
+            text=self._model(
+                lambda: TextEncoder(sizes.text), layout.umt5, text_weights.convert_published
+            ),
+            tokenizer=load_tokenizer(layout.tokenizer, sizes.text.text_len),
+        )
+
+    def load_codec(self) -> VideoCodec:
+        """The video VAE."""
+        vae = self._model(lambda: VideoVAE(self.sizes.vae), self.layout.vae, vae_weights.convert)
+        return VideoCodec(vae, self.spec)
+
+    def load(self) -> Pipeline:
+        """All stages."""
+        return Pipeline(
+            name=self.preset,
+            spec=self.spec,
+            sampling=self.sampling,
+            denoiser=self.load_denoiser(),
+            codec=self.load_codec(),
+            audio=self.load_audio(),
+        )
+
+    def _model(
+        self,
+        factory: Callable[[], ModelT],
+        path: Path,
+        convert: Convert,
+        dtype: torch.dtype | None = None,
+    ) -> ModelT:
+        tensors = load_state(path)
+        return build(
+            factory,
+            convert(tensors) if self.layout.kind == "published" else tensors,
+            device=self.placement.device,
+            dtype=dtype or self.placement.dtype,
+            source=path,
+        )
+
+
+def open_checkpoint(
+    preset: str = TINY,
+    weights_dir: Path | str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    sampling: Sampling | None = None,
+    architecture: Architecture | None = None,
+) -> Checkpoint:
+    """Find a folder of weights and read everything of it but the weights.
+
+    Arguments and errors as ``load_pipeline``.
+    """
+    if preset not in PRESETS:
+        raise InputError("preset", preset, f"one of {', '.join(PRESETS)}")
+    if weights_dir is None and preset != TINY:
+        raise InputError("weights", "none given", f"{preset} needs the folder of its checkpoint")
+    folder = shipped_weights() if weights_dir is None else Path(weights_dir)
+    layout = find_checkpoint(folder)
+    placement = Placement.choose(preset, device, dtype)
+    if layout.kind == "own":
+        found, chosen = _own_architecture(layout), sampling or load_sampling(folder)
+    else:
+        found = _published_architecture(layout, architecture or Architecture.flashtalk_14b())
+        chosen = sampling or Sampling()
+    return Checkpoint(preset, layout, found, chosen, placement)
+
+
 def load_pipeline(
     preset: str = TINY,
     weights_dir: Path | str | None = None,
@@ -109,19 +215,14 @@ def load_pipeline(
         InputError: an unknown preset or device, no folder.
         WeightsError: pieces missing, or tensors that do not fit; one message names them all.
     """
-    if preset not in PRESETS:
-        raise InputError("preset", preset, f"one of {', '.join(PRESETS)}")
-    if weights_dir is None and preset != TINY:
-        raise InputError("weights", "none given", f"{preset} needs the folder of its checkpoint")
-    folder = shipped_weights() if weights_dir is None else Path(weights_dir)
-    layout = find_checkpoint(folder)
-    placement = Placement.choose(preset, device, dtype)
-    if layout.kind == "own":
-        found, chosen = _own_architecture(layout), sampling or load_sampling(folder)
-    else:
-        found = _published_architecture(layout, architecture or Architecture.flashtalk_14b())
-        chosen = sampling or Sampling()
-    return _assemble(preset, layout, found, chosen, placement)
+    return open_checkpoint(
+        preset,
+        weights_dir,
+        device=device,
+        dtype=dtype,
+        sampling=sampling,
+        architecture=architecture,
+    ).load()
 
 
 def _own_architecture(layout: CheckpointLayout) -> Architecture:
@@ -139,51 +240,4 @@ def _published_architecture(layout: CheckpointLayout, sizes: Architecture) -> Ar
         sizes,
         dit=dit_weights.load_config(layout.dit),
         audio=audio_weights.load_config(layout.wav2vec2),
-    )
-
-
-def _assemble(
-    preset: str,
-    layout: CheckpointLayout,
-    sizes: Architecture,
-    sampling: Sampling,
-    placement: Placement,
-) -> Pipeline:
-    published = layout.kind == "published"
-
-    def state(path: Path, convert: Convert) -> Mapping[str, Tensor]:
-        tensors = load_state(path)
-        return convert(tensors) if published else tensors
-
-    device, dtype = placement.device, placement.dtype
-    dit = build(
-        lambda: DiT(sizes.dit), state(layout.dit, dit_weights.convert),
-        device=device, dtype=dtype, source=layout.dit,
-    )  # fmt: skip
-    vae = build(
-        lambda: VideoVAE(sizes.vae), state(layout.vae, vae_weights.convert),
-        device=device, dtype=dtype, source=layout.vae,
-    )  # fmt: skip
-    audio = build(
-        lambda: Wav2Vec2Features(sizes.audio),
-        state(layout.wav2vec2, audio_weights.convert_published),
-        device=device, dtype=torch.float32, source=layout.wav2vec2,
-    )  # fmt: skip
-    clip = build(
-        lambda: ClipVision(sizes.clip), state(layout.clip, clip_weights.convert_published),
-        device=device, dtype=dtype, source=layout.clip,
-    )  # fmt: skip
-    text = build(
-        lambda: TextEncoder(sizes.text), state(layout.umt5, text_weights.convert_published),
-        device=device, dtype=dtype, source=layout.umt5,
-    )  # fmt: skip
-    tokenizer = load_tokenizer(layout.tokenizer, sizes.text.text_len)
-    spec = StreamSpec()
-    return Pipeline(
-        name=preset,
-        spec=spec,
-        sampling=sampling,
-        audio=AudioEncoder(audio, spec, sizes.dit.audio_window),
-        denoiser=Denoiser(dit, clip, text, tokenizer),
-        codec=VideoCodec(vae, spec),
     )

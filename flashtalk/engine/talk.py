@@ -15,18 +15,15 @@ Legend: H W pixels, C channels (3), T frames, S samples.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-
-import torch
+from dataclasses import dataclass
 
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.codec import Frames, Reference, to_bytes
 from flashtalk.engine.denoiser import Conditioning
 from flashtalk.engine.pipeline import Pipeline
 from flashtalk.engine.sampling import Sampling
+from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
 from flashtalk.media.image import check_size, cover, oriented_size
 from flashtalk.streaming import AudioChunk, AudioRing, Pcm, chunks
@@ -76,23 +73,6 @@ class ChunkResult:
     def compute_s(self) -> float:
         """Seconds that all stages took together."""
         return sum(self.timings_s.values())
-
-
-@dataclass
-class StageClock:
-    """Seconds per named stage; on a GPU each stage is waited for."""
-
-    device: torch.device
-    timings_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure the block under this name."""
-        start = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - start
 
 
 def start(

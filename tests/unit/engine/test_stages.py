@@ -108,7 +108,7 @@ def test_streamed_decoding_gives_the_frames_of_the_whole_chunk(
     video = codec.correct(codec.decode(z), reference, strength)
     whole, motion = to_bytes(video), codec.encode_motion(video)
 
-    parts, streamed_motion = exhausted(codec.stream(z, reference, strength))
+    parts, streamed_motion = exhausted(codec.stream(z, reference.color, strength))
     assert [len(part) for part in parts] == [4] * 7
     assert np.abs(np.concatenate(parts).astype(int) - whole).max() <= 1
     torch.testing.assert_close(streamed_motion, motion, atol=1e-4, rtol=0)
