@@ -21,7 +21,7 @@ from services.gateway.records import (
     SessionSetting,
     SessionState,
 )
-from services.gateway.store.base import SessionStore
+from services.gateway.store.session_store import SessionStore
 
 
 @dataclass(eq=False)

@@ -17,7 +17,7 @@ from services.gateway.interruption import as_message
 from services.gateway.reader import checked_interrupt
 from services.gateway.records import SessionRecord
 from services.gateway.sessions import SessionDesk
-from services.gateway.store.base import (
+from services.gateway.store.session_store import (
     FenceLost,
     RequestConflict,
     SessionBusy,

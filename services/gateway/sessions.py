@@ -21,7 +21,7 @@ from services.gateway.records import (
     SessionState,
 )
 from services.gateway.rewind import tail_samples
-from services.gateway.store.base import SessionStore
+from services.gateway.store.session_store import SessionStore
 from services.gateway.workers import WorkerPool
 
 _RETRY_AFTER_S = 2.0

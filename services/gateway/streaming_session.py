@@ -23,7 +23,7 @@ from services.gateway.open_stream import OpenStream
 from services.gateway.playout import Outbox, PlayClock
 from services.gateway.reader import Read, ask_interrupt, read_requests
 from services.gateway.records import SessionRecord
-from services.gateway.store.base import FenceLost, SessionGone, SessionStore, StoreError
+from services.gateway.store.session_store import FenceLost, SessionGone, SessionStore, StoreError
 from services.gateway.views import StreamLimits, stream_spec
 from services.gateway.workers import WorkerPool
 

@@ -20,7 +20,7 @@ from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
 from flashtalk.v1 import worker_pb2
 from services.gateway.discovery import Targets
-from services.gateway.store.base import SessionStore, StoreError
+from services.gateway.store.session_store import SessionStore, StoreError
 
 _LOG = get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING

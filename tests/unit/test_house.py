@@ -18,7 +18,9 @@ BANNED_STEMS = frozenset(
 BANNED_FOLDERS = BANNED_STEMS - {"base"}
 # Built from pieces, so that this file does not hold what it looks for.
 MACHINE_PATHS = tuple(f"/{name}/" for name in ("work", "root", "home/user", "opt/wheels"))
-BINARY = frozenset({".png", ".gif", ".jpg", ".wav", ".mp4", ".safetensors", ".pth", ".ico"})
+BINARY = frozenset(
+    {".binpb", ".png", ".gif", ".jpg", ".wav", ".mp4", ".safetensors", ".pth", ".ico"}
+)
 TORCH_FREE_ROOMS = ("flashtalk.errors", "flashtalk.streaming", "flashtalk.media")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/getting-started.md", "docs/architecture.md")
 
@@ -142,7 +144,13 @@ def test_locks_hold_no_cuda_package_and_agree_with_the_constraints(repo_root: Pa
 
 def test_every_extra_of_a_program_has_a_lock(repo_root: Path) -> None:
     project = tomllib.loads((repo_root / "pyproject.toml").read_text())["project"]
-    parts = {"media", "engine", "serving", "cli"}  # pieces of the others, never installed alone
+    parts = {
+        "media",
+        "engine",
+        "wire",
+        "serving",
+        "cli",
+    }  # pieces of the others, never installed alone
     locks = {lock.stem for lock in (repo_root / "requirements").glob("*.txt")}
     assert project["optional-dependencies"].keys() - parts <= locks
 

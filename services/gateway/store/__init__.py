@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashtalk.errors import InputError
-from services.gateway.store.base import SessionStore
+from services.gateway.store.session_store import SessionStore
 from services.gateway.store.memory import MemoryStore
 
 MEMORY = "memory://"

@@ -20,7 +20,7 @@ from services.gateway.records import (
     SessionState,
     Signals,
 )
-from services.gateway.store.base import FenceLost, Page, RequestConflict, SessionBusy, SessionGone
+from services.gateway.store.session_store import FenceLost, Page, RequestConflict, SessionBusy, SessionGone
 from services.gateway.store.limits import StoreLimits
 
 
