@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from flashtalk.errors import InputError
-from services.gateway.store.session_store import SessionStore
 from services.gateway.store.memory import MemoryStore
+from services.gateway.store.redis_store import RedisStore
+from services.gateway.store.session_store import SessionStore
 
 MEMORY = "memory://"
+REDIS = ("redis://", "rediss://", "unix://")
 
 
 def open_store(url: str) -> SessionStore:
@@ -17,4 +19,6 @@ def open_store(url: str) -> SessionStore:
     """
     if url == MEMORY:
         return MemoryStore()
-    raise InputError("store", url, "memory://")
+    if url.startswith(REDIS):
+        return RedisStore(url)
+    raise InputError("store", url.partition("://")[0], "redis://, rediss://, unix:// or memory://")

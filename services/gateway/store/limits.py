@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Interruptions from elsewhere that may wait for the owner of a session; the oldest are given up.
+WAITING_INTERRUPTS = 16
+
 
 @dataclass(frozen=True)
 class StoreLimits:

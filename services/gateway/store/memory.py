@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flashtalk.errors import InputError
 from services.gateway.records import (
     ChunkPlan,
     InterruptOutcome,
@@ -20,8 +19,15 @@ from services.gateway.records import (
     SessionState,
     Signals,
 )
-from services.gateway.store.session_store import FenceLost, Page, RequestConflict, SessionBusy, SessionGone
-from services.gateway.store.limits import StoreLimits
+from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
+from services.gateway.store.paging import read_place, write_place
+from services.gateway.store.session_store import (
+    FenceLost,
+    Page,
+    RequestConflict,
+    SessionBusy,
+    SessionGone,
+)
 
 
 @dataclass
@@ -146,17 +152,19 @@ class MemoryStore:
     async def page(self, size: int, token: str) -> Page:
         """See ``SessionStore``."""
         self._sweep()
-        after = _place(token)
+        after = read_place(token)
         places = sorted(((e.setting.created_s, name), e) for name, e in self._entries.items())
         rest = [(place, entry) for place, entry in places if after is None or place > after]
         records = tuple(entry.record(light=True) for _, entry in rest[:size])
-        last = f"{rest[size - 1][0][0]!r}:{rest[size - 1][0][1]}" if len(rest) > size else ""
+        last = write_place(*rest[size - 1][0]) if len(rest) > size else ""
         return Page(records, last)
 
     async def ask_interrupt(self, session_id: str, request: InterruptRequest) -> None:
         """See ``SessionStore``."""
         until_s = self._now_s() + self._limits.interrupt_s
-        self._entry(session_id).interrupts.append((request, until_s))
+        waiting = self._entry(session_id).interrupts
+        waiting.append((request, until_s))
+        del waiting[:-WAITING_INTERRUPTS]
 
     async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
         """See ``SessionStore``."""
@@ -240,13 +248,3 @@ class MemoryStore:
         for name in [name for name, until_s in leases.items() if until_s <= now_s]:
             del leases[name]
         return leases
-
-
-def _place(token: str) -> tuple[float, str] | None:
-    if not token:
-        return None
-    seconds, _, name = token.partition(":")
-    try:
-        return float(seconds), name
-    except ValueError:
-        raise InputError("page_token", token, "a token of the page before") from None

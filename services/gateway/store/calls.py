@@ -1,0 +1,102 @@
+"""Calls of Redis that end in time: tried again while it is away, an error if it stays so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from flashtalk.errors import InputError
+from services.gateway.store.limits import StoreLimits
+from services.gateway.store.scripts import load_scripts
+from services.gateway.store.session_store import FenceLost, SessionBusy, SessionGone, StoreError
+
+_PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError)
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
+
+
+class RedisCalls:
+    """Connections to one Redis, and its scripts by name.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``; a password in it is never shown.
+        limits: waits.
+
+    Raises:
+        InputError: a URL that is none.
+    """
+
+    def __init__(self, url: str, limits: StoreLimits) -> None:
+        self._limits = limits
+        try:
+            pool = BlockingConnectionPool.from_url(
+                url,
+                max_connections=limits.connections,
+                timeout=limits.attempt_s,
+                socket_timeout=limits.attempt_s,
+                socket_connect_timeout=limits.attempt_s,
+                retry=Retry(ExponentialWithJitterBackoff(_LONGEST_PAUSE_S, _FIRST_PAUSE_S), 0),
+                health_check_interval=10,
+            )
+        except ValueError as error:
+            scheme = url.partition("://")[0]
+            raise InputError("store", f"{scheme}://...", f"a Redis URL: {error}") from None
+        self.redis = Redis.from_pool(pool)
+        self._scripts = load_scripts(self.redis)
+        self._again = Retry(
+            ExponentialWithJitterBackoff(_LONGEST_PAUSE_S, _FIRST_PAUSE_S), -1, _PASSING
+        )
+
+    async def call(self, what: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer of a call, which must be harmless when it is made twice.
+
+        Raises:
+            StoreError: none within the deadline, or one that no other attempt would better.
+        """
+        limit_s = self._limits.deadline_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._again.call_with_retry(what, _ignore)
+        except TimeoutError:
+            raise StoreError(f"the store did not answer within {limit_s:g} s") from None
+        except RedisError as error:
+            raise StoreError(f"the store refused: {error}") from error
+
+    async def script(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """What a script returns. Errors as ``call``."""
+        script = self._scripts[name]
+
+        async def run() -> Any:
+            return await script(keys=list(keys), args=list(arguments))
+
+        return await self.call(run)
+
+    async def session_script(self, name: str, session_id: str, keys: Sequence[str], *a: Any) -> Any:
+        """What a script of a session returns after its verdict.
+
+        Raises:
+            SessionGone, FenceLost, SessionBusy: the verdict. StoreError as ``call``.
+        """
+        verdict, *rest = await self.script(name, keys, *a)
+        if verdict == b"gone":
+            raise SessionGone(f"session {session_id} is gone: deleted, expired or never made")
+        if verdict == b"lost":
+            raise FenceLost(f"session {session_id} was taken by another stream")
+        if verdict == b"busy":
+            raise SessionBusy(f"session {session_id} has an open stream")
+        return [verdict, *rest]
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        await self.redis.aclose(close_connection_pool=True)
+
+
+async def _ignore(_: Exception) -> None:
+    """What to do before another attempt: nothing, connections mend themselves."""

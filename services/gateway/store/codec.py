@@ -1,0 +1,254 @@
+"""Records as messages of ``state.proto`` with their arrays beside them, and back.
+
+A record becomes a *form*: one small message, and its arrays under the digests of their contents.
+Equal arrays of a session, such as the sound of a chunk in its plan, in the history and in the tail,
+are stored once, and a commit writes only those that are not there yet.
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+
+from flashtalk.streaming import Pcm, StreamSpec
+from flashtalk.v1 import state_pb2 as pb
+from services.gateway.records import (
+    Array,
+    ChunkPlan,
+    ChunkRecord,
+    InterruptOutcome,
+    InterruptRequest,
+    SessionAsset,
+    SessionSetting,
+    SessionState,
+)
+from services.gateway.store.session_store import StoreError
+
+_VERSION = 1
+_DIGEST_BYTES = 16
+_SPEC = StreamSpec()
+
+Arrays = dict[bytes, Array]
+Values = Mapping[bytes, bytes]
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A record as it is stored.
+
+    Args:
+        head: the serialised message.
+        arrays: by digest, float32, little-endian, row-major.
+    """
+
+    head: bytes
+    arrays: Arrays
+
+
+class StateCodec:
+    """Turns states into forms; remembers the digests of chunks that it has seen.
+
+    Records are values: their arrays never change, so a digest is computed once per chunk.
+    """
+
+    def __init__(self) -> None:
+        self._latents: WeakKeyDictionary[ChunkRecord, bytes] = WeakKeyDictionary()
+        self._pcm: WeakKeyDictionary[ChunkPlan, bytes] = WeakKeyDictionary()
+
+    def unknown_bytes(self, state: SessionState) -> int:
+        """Bytes that ``encode`` has to digest; says whether that is work for a thread."""
+        chunks = (record.latents.nbytes for record in state.history if record not in self._latents)
+        return state.motion_z.nbytes + state.tail_S.nbytes + sum(chunks)
+
+    def encode(self, state: SessionState) -> Form:
+        """A state without its plan."""
+        arrays: Arrays = {}
+        message = pb.StoredState(
+            version=_VERSION,
+            motion=_put(arrays, state.motion_z),
+            tail=[_put(arrays, piece_S) for piece_S in _pieces(state)],
+            history=[self._chunk(arrays, record) for record in state.history],
+            **_scalars(state, pb.StoredState),
+        )
+        return Form(message.SerializeToString(), arrays)
+
+    def encode_plan(self, plan: ChunkPlan) -> Form:
+        """A plan."""
+        arrays: Arrays = {}
+        return Form(self._plan(arrays, plan).SerializeToString(), arrays)
+
+    def _chunk(self, arrays: Arrays, record: ChunkRecord) -> pb.StoredChunk:
+        latents = _put(arrays, record.latents, self._latents.get(record))
+        self._latents[record] = latents.digest
+        return pb.StoredChunk(plan=self._plan(arrays, record.plan), latents=latents)
+
+    def _plan(self, arrays: Arrays, plan: ChunkPlan) -> pb.StoredPlan:
+        pcm = _put(arrays, plan.pcm_S, self._pcm.get(plan))
+        self._pcm[plan] = pcm.digest
+        return pb.StoredPlan(version=_VERSION, pcm=pcm, **_scalars(plan, pb.StoredPlan))
+
+
+def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionState:
+    """The state of a form.
+
+    Args:
+        head: its message.
+        plan: message of the plan beside it; empty if there is none.
+        values: arrays by digest. None: without arrays and history.
+
+    Raises:
+        StoreError: an unknown version, or an array that is missing or has a wrong size.
+    """
+    message = _read(pb.StoredState, head)
+    chunks = message.history if values is not None else ()
+    tail = [_get(values, piece) for piece in message.tail]
+    return SessionState(
+        motion_z=_get(values, message.motion),
+        tail_S=np.concatenate(tail) if tail else _empty(),
+        history=tuple(
+            ChunkRecord(_plan_of(chunk.plan, values), _get(values, chunk.latents))
+            for chunk in chunks
+        ),
+        plan=_plan_of(_read(pb.StoredPlan, plan), values) if plan else None,
+        **_scalars(message, SessionState),
+    )
+
+
+def encode_setting(setting: SessionSetting) -> bytes:
+    """A setting; equal ones give equal bytes."""
+    message = pb.StoredSetting(version=_VERSION, **_scalars(setting, pb.StoredSetting))
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_setting(data: bytes) -> SessionSetting:
+    """The setting. Raises StoreError for an unknown version."""
+    return SessionSetting(**_scalars(_read(pb.StoredSetting, data), SessionSetting))
+
+
+def encode_asset(asset: SessionAsset) -> Form:
+    """An asset."""
+    arrays: Arrays = {}
+    message = pb.StoredAsset(
+        version=_VERSION,
+        digest=asset.digest,
+        weights_digest=asset.weights_digest,
+        color=_put(arrays, asset.color),
+        portrait=_put(arrays, asset.portrait_z),
+        conditioning=asset.conditioning,
+    )
+    return Form(message.SerializeToString(), arrays)
+
+
+def decode_asset(head: bytes, values: Values) -> SessionAsset:
+    """The asset. Raises StoreError as ``decode_state``."""
+    message = _read(pb.StoredAsset, head)
+    return SessionAsset(
+        digest=message.digest,
+        weights_digest=message.weights_digest,
+        color=_get(values, message.color),
+        conditioning=message.conditioning,
+        portrait_z=_get(values, message.portrait),
+    )
+
+
+def encode_interrupt(request: InterruptRequest) -> bytes:
+    """An interruption that was asked for."""
+    return pb.StoredInterrupt(
+        interrupt_id=request.interrupt_id, played_frames=request.played_frames
+    ).SerializeToString()
+
+
+def decode_interrupt(data: bytes) -> InterruptRequest:
+    """The interruption."""
+    message = pb.StoredInterrupt.FromString(data)
+    played = message.played_frames if message.HasField("played_frames") else None
+    return InterruptRequest(message.interrupt_id, played)
+
+
+def encode_outcome(outcome: InterruptOutcome) -> bytes:
+    """What became of an interruption."""
+    return pb.StoredOutcome(**dataclasses.asdict(outcome)).SerializeToString()
+
+
+def decode_outcome(data: bytes) -> InterruptOutcome:
+    """What became of an interruption."""
+    return InterruptOutcome(**_scalars(pb.StoredOutcome.FromString(data), InterruptOutcome))
+
+
+def _pieces(state: SessionState) -> list[Pcm]:
+    """The tail, cut where whole chunks meet; counted in samples from the start of the session."""
+    end = state.next_frame * _SPEC.samples_per_frame
+    begin, size = end - len(state.tail_S), _SPEC.new_samples
+    borders = range((begin // size + 1) * size, end, size)
+    return np.split(state.tail_S, [border - begin for border in borders])
+
+
+def _put(arrays: Arrays, array: Array, digest: bytes | None = None) -> pb.StoredArray:
+    if array.dtype != np.float32:
+        raise TypeError(f"records hold float32, not {array.dtype}")
+    flat = np.ascontiguousarray(array, "<f4")
+    if digest is None:
+        digest = hashlib.sha256(flat.data).digest()[:_DIGEST_BYTES]
+    arrays[digest] = flat
+    return pb.StoredArray(shape=array.shape, digest=digest)
+
+
+def _get(values: Values | None, stored: pb.StoredArray) -> Array:
+    if values is None:
+        return _empty()
+    data = values.get(stored.digest)
+    if data is None or len(data) != 4 * math.prod(stored.shape):
+        raise StoreError("the store has lost an array of a record")
+    return np.frombuffer(data, "<f4").reshape(tuple(stored.shape))
+
+
+def _empty() -> Array:
+    return np.zeros(0, np.float32)
+
+
+def _plan_of(message: pb.StoredPlan, values: Values | None) -> ChunkPlan:
+    return ChunkPlan(pcm_S=_get(values, message.pcm), **_scalars(message, ChunkPlan))
+
+
+def _read(kind: type[MessageT], data: bytes) -> MessageT:
+    try:
+        message = kind.FromString(data)
+    except DecodeError as error:
+        raise StoreError("the store holds a record that cannot be read") from error
+    version: int = message.version  # type: ignore[attr-defined]
+    if version != _VERSION:
+        raise StoreError(f"the store holds a record of form {version}; {_VERSION} is known here")
+    return message
+
+
+def _scalars(source: object, target: type) -> dict[str, Any]:
+    """Fields that a record and its message have in common by name, arrays and parts left out."""
+    return {name: getattr(source, name) for name in _SCALARS[target]}
+
+
+def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
+
+
+_PARTS = frozenset({"motion_z", "tail_S", "history", "plan", "pcm_S"})
+_SCALARS: dict[type, tuple[str, ...]] = {
+    kind: _fields(record, _PARTS)
+    for record, message in (
+        (SessionState, pb.StoredState),
+        (ChunkPlan, pb.StoredPlan),
+        (SessionSetting, pb.StoredSetting),
+        (InterruptOutcome, pb.StoredOutcome),
+    )
+    for kind in (record, message)
+}

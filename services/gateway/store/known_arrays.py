@@ -1,0 +1,43 @@
+"""Which arrays of a session the store has already, so that they are not sent again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from services.gateway.store.codec import Arrays
+
+_SESSIONS = 4_096
+
+
+class KnownArrays:
+    """A guess that may be wrong: whoever sends too little is told, and sends everything.
+
+    Remembers the sessions that were written last, ``_SESSIONS`` of them.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, frozenset[bytes]] = OrderedDict()
+
+    def unsent(self, session_id: str, arrays: Arrays) -> Arrays:
+        """Those that the store is not known to have."""
+        known = self._known.get(session_id, frozenset())
+        return {digest: array for digest, array in arrays.items() if digest not in known}
+
+    def add(self, session_id: str, digests: Iterable[bytes]) -> None:
+        """The store has these too."""
+        self.replace(session_id, self._known.get(session_id, frozenset()).union(digests))
+
+    def replace(self, session_id: str, digests: Iterable[bytes]) -> None:
+        """The store has these and no others."""
+        self._known[session_id] = frozenset(digests)
+        self._known.move_to_end(session_id)
+        while len(self._known) > _SESSIONS:
+            self._known.popitem(last=False)
+
+    def forget(self, session_id: str) -> None:
+        """Nothing is known."""
+        self._known.pop(session_id, None)
+
+    def __len__(self) -> int:
+        return len(self._known)

@@ -1,0 +1,14 @@
+-- KEYS[2]: interruptions that were asked for; KEYS[3]: all sessions.
+-- ARGV: name of this call, ms that the tombstone stays, name of the session
+local gone, fence = get('gone'), get('fence')
+if gone then
+  return gone == ARGV[1] and 1 or 0
+end
+if not alive() then
+  return 0
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('ZREM', KEYS[3], ARGV[3])
+set('gone', ARGV[1], 'fence', fence)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1

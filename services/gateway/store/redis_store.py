@@ -1,0 +1,323 @@
+"""The store in Redis: gateways share it, and take over each other's sessions.
+
+Every step is one script, so it happens as a whole or not at all; a step that is asked for twice,
+because its first answer was lost, happens once. What each key holds stands in ``lua/session.lua``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import math
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from services.gateway.records import (
+    ChunkPlan,
+    InterruptOutcome,
+    InterruptRequest,
+    SessionAsset,
+    SessionRecord,
+    SessionSetting,
+    SessionState,
+    Signals,
+)
+from services.gateway.store import codec
+from services.gateway.store.calls import RedisCalls
+from services.gateway.store.known_arrays import KnownArrays
+from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
+from services.gateway.store.paging import Place, read_place, write_place
+from services.gateway.store.session_store import (
+    Page,
+    RequestConflict,
+    SessionGone,
+    StoreError,
+)
+
+# More bytes than this are digested in a thread: the loop has streams to serve.
+_THREAD_BYTES = 1 << 20
+
+
+class RedisStore:
+    """See ``SessionStore``.
+
+    Args:
+        url: of the server.
+        limits: waits, lives and the prefix of all keys.
+    """
+
+    def __init__(self, url: str, limits: StoreLimits | None = None) -> None:
+        self._limits = limits or StoreLimits()
+        self._calls = RedisCalls(url, self._limits)
+        self._codec = codec.StateCodec()
+        self._known = KnownArrays()
+        # Rises with every write, so that one that was given up cannot undo a later one.
+        self._turns = itertools.count(1)
+
+    async def create(
+        self, setting: SessionSetting, state: SessionState, asset: SessionAsset
+    ) -> tuple[SessionRecord, bool]:
+        """See ``SessionStore``."""
+        limits, session_id = self._limits, setting.session_id
+        life_ms = _ms(setting.ttl_s + limits.asset_margin_s)
+        kept = codec.encode_asset(asset)
+        fields = [
+            item for pair in kept.arrays.items() for item in (b"a" + pair[0], pair[1].tobytes())
+        ]
+        asset_key = self._key("asset", asset.digest)
+        await self._calls.script("keep_asset", [asset_key], life_ms, "head", kept.head, *fields)
+        form = await self._encoded(state)
+        keys = [
+            self._session(session_id),
+            self._key("request", setting.request_id),
+            self._key("sessions"),
+            asset_key,
+        ]
+        verdict, *rest = await self._calls.script(
+            "create", keys, codec.encode_setting(setting), form.head, _ms(setting.ttl_s),
+            _ms(setting.created_s + setting.max_lifetime_s), _ms(limits.tombstone_s),
+            _ms(limits.asset_margin_s), session_id, repr(setting.created_s), self._session(""),
+            *_arrays(form.arrays, form.arrays),
+        )  # fmt: skip
+        if verdict == b"known":
+            return self._same_request(await self.load(rest[0].decode()), setting), False
+        if verdict != b"ok":
+            raise StoreError(f"the store refused a new session: {verdict.decode()}")
+        self._known.replace(session_id, form.arrays)
+        return SessionRecord(setting, state, 0, "", float(rest[0]) / 1000), True
+
+    async def find_request(self, request_id: str, request_digest: str) -> SessionRecord | None:
+        """See ``SessionStore``."""
+        key = self._key("request", request_id)
+        name = await self._calls.call(lambda: self._calls.redis.get(key))
+        if name is None:
+            return None
+        try:
+            record = await self.load(name.decode())
+        except SessionGone:
+            return None
+        if record.setting.request_digest != request_digest:
+            raise RequestConflict(f"request_id {request_id} was used for another request")
+        return record
+
+    async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
+        """See ``SessionStore``."""
+        keys = [self._session(session_id)]
+        found = await self._calls.session_script("load", session_id, keys, int(light))
+        return await self._record(found[1], light=light)
+
+    async def asset(self, digest: str) -> SessionAsset:
+        """See ``SessionStore``."""
+        key = self._key("asset", digest)
+        fields = await self._calls.call(lambda: self._calls.redis.hgetall(key))
+        if not fields:
+            raise SessionGone(f"asset {digest} is gone")
+        return codec.decode_asset(fields[b"head"], _values(fields))
+
+    async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
+        """See ``SessionStore``."""
+        found = await self._calls.session_script(
+            "claim", session_id, [self._session(session_id)], owner, int(replace),
+            _ms(self._limits.owner_timeout_s), secrets.token_hex(8),
+        )  # fmt: skip
+        fields = _pairs(found[1])
+        self._known.replace(session_id, _values(fields))
+        return await self._record(found[1], light=False)
+
+    async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
+        """See ``SessionStore``."""
+        form = self._codec.encode_plan(plan)
+        await self._write("begin", session_id, fence, form.arrays, form.head)
+        self._known.add(session_id, form.arrays)
+
+    async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
+        """See ``SessionStore``."""
+        form = await self._encoded(state)
+        plan = self._codec.encode_plan(state.plan) if state.plan is not None else None
+        arrays = form.arrays | plan.arrays if plan is not None else form.arrays
+        head = plan.head if plan is not None else b""
+        await self._write("commit", session_id, fence, arrays, form.head, head)
+        self._known.replace(session_id, arrays)
+
+    async def heartbeat(self, session_id: str, fence: int) -> Signals:
+        """See ``SessionStore``."""
+        keys = [self._session(session_id), self._key("asked", session_id)]
+        _, deleted, *given = await self._calls.session_script(
+            "heartbeat", session_id, keys, fence, secrets.token_hex(8)
+        )
+        return Signals(bool(deleted), tuple(codec.decode_interrupt(data) for data in given))
+
+    async def release(self, session_id: str, fence: int) -> None:
+        """See ``SessionStore``."""
+        self._known.forget(session_id)
+        await self._calls.session_script("release", session_id, [self._session(session_id)], fence)
+
+    async def delete(self, session_id: str) -> bool:
+        """See ``SessionStore``."""
+        self._known.forget(session_id)
+        keys = [self._session(session_id), self._key("asked", session_id), self._key("sessions")]
+        tombstone_ms = _ms(self._limits.tombstone_s)
+        token = secrets.token_hex(8)
+        return bool(await self._calls.script("delete", keys, token, tombstone_ms, session_id))
+
+    async def page(self, size: int, token: str) -> Page:
+        """See ``SessionStore``."""
+        records: list[SessionRecord] = []
+        place = read_place(token)
+        while len(records) <= size:
+            names = await self._names_after(place, size + 1 - len(records))
+            for seconds, name in names:
+                place = (seconds, name)
+                try:
+                    records.append(await self.load(name, light=True))
+                except SessionGone:
+                    # It ended by itself; its name goes when sessions are made.
+                    continue
+            if not names:
+                return Page(tuple(records), "")
+        last = records[size - 1].setting
+        return Page(tuple(records[:size]), write_place(last.created_s, last.session_id))
+
+    async def ask_interrupt(self, session_id: str, request: InterruptRequest) -> None:
+        """See ``SessionStore``."""
+        keys = [
+            self._session(session_id),
+            self._key("asked", session_id),
+            self._answer(session_id, request.interrupt_id),
+        ]
+        limits = self._limits
+        await self._calls.session_script(
+            "ask", session_id, keys, codec.encode_interrupt(request), _ms(limits.interrupt_s),
+            _ms(limits.answer_s), WAITING_INTERRUPTS, int(not request.interrupt_id),
+        )  # fmt: skip
+
+    async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
+        """See ``SessionStore``."""
+        keys = [self._session(session_id), self._answer(session_id, outcome.interrupt_id)]
+        kept_ms = _ms(self._limits.answer_s)
+        data = codec.encode_outcome(outcome)
+        await self._calls.session_script("answer", session_id, keys, data, kept_ms)
+
+    async def interrupt_outcome(
+        self, session_id: str, interrupt_id: str
+    ) -> InterruptOutcome | None:
+        """See ``SessionStore``."""
+        keys = [self._session(session_id), self._answer(session_id, interrupt_id)]
+        _, data = await self._calls.session_script("outcome", session_id, keys)
+        return codec.decode_outcome(data) if data else None
+
+    async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
+        """See ``SessionStore``."""
+        keys = [self._leases(worker_id)]
+        return bool(await self._calls.script("take_slot", keys, session_id, slots, _ms(lease_s)))
+
+    async def give_slot(self, worker_id: str, session_id: str) -> None:
+        """See ``SessionStore``."""
+        key = self._leases(worker_id)
+        await self._calls.call(lambda: self._calls.redis.zrem(key, session_id))
+
+    async def find_slot(self, worker_ids: Sequence[str], session_id: str) -> str | None:
+        """See ``SessionStore``."""
+        counts = await self._counts(worker_ids, session_id)
+        return next((w for w, (_, held) in zip(worker_ids, counts, strict=True) if held), None)
+
+    async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
+        """See ``SessionStore``."""
+        counts = await self._counts(worker_ids, "")
+        return {w: taken for w, (taken, _) in zip(worker_ids, counts, strict=True)}
+
+    async def close(self) -> None:
+        """See ``SessionStore``."""
+        await self._calls.close()
+
+    async def _counts(self, worker_ids: Sequence[str], session_id: str) -> list[list[int]]:
+        asked = (
+            self._calls.script("count_slots", [self._leases(w)], session_id) for w in worker_ids
+        )
+        return list(await asyncio.gather(*asked))
+
+    async def _write(
+        self, script: str, session_id: str, fence: int, arrays: codec.Arrays, *heads: bytes
+    ) -> None:
+        """A write of the owner, without the arrays that are there; with all, if that was wrong."""
+        keys, turn = [self._session(session_id)], next(self._turns)
+        for sent in (self._known.unsent(session_id, arrays), arrays):
+            verdict, *_ = await self._calls.session_script(
+                script, session_id, keys, fence, turn, *heads, *_arrays(arrays, sent)
+            )
+            if verdict == b"ok":
+                return
+        raise StoreError(f"the store has not all arrays of a {script}")
+
+    async def _encoded(self, state: SessionState) -> codec.Form:
+        if self._codec.unknown_bytes(state) > _THREAD_BYTES:
+            return await asyncio.to_thread(self._codec.encode, state)
+        return self._codec.encode(state)
+
+    async def _record(self, flat: Sequence[Any], *, light: bool) -> SessionRecord:
+        fields = _pairs(flat)
+        values = None if light else _values(fields)
+        plan = b"" if light else fields.get(b"plan") or b""
+        return SessionRecord(
+            setting=codec.decode_setting(fields[b"setting"]),
+            state=codec.decode_state(fields[b"state"], plan, values),
+            fence=int(fields[b"fence"]),
+            owner=fields[b"owner"].decode(),
+            expires_s=float(fields[b"expires"]) / 1000,
+        )
+
+    async def _names_after(self, place: Place | None, count: int) -> list[Place]:
+        """The next names by time and name; of those made at the same instant, none is left out."""
+        low = "-inf" if place is None else repr(place[0])
+        names: list[Place] = []
+        for start in itertools.count(0, count):
+            found = await self._calls.call(
+                functools.partial(
+                    self._calls.redis.zrange, self._key("sessions"), low, "+inf", byscore=True,
+                    offset=start, num=count, withscores=True,
+                )
+            )  # fmt: skip
+            places = ((float(score), name.decode()) for name, score in found)
+            names += [each for each in places if place is None or each > place]
+            if len(names) >= count or len(found) < count:
+                return names[:count]
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _same_request(record: SessionRecord, setting: SessionSetting) -> SessionRecord:
+        if record.setting.request_digest != setting.request_digest:
+            name = setting.request_id
+            raise RequestConflict(f"request_id {name} was used for another request")
+        return record
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._limits.prefix, *parts))
+
+    def _session(self, session_id: str) -> str:
+        return self._key("session", session_id)
+
+    def _answer(self, session_id: str, interrupt_id: str) -> str:
+        return self._key("answer", session_id, interrupt_id)
+
+    def _leases(self, worker_id: str) -> str:
+        return self._key("worker", worker_id)
+
+
+def _ms(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _arrays(wanted: codec.Arrays, sent: codec.Arrays) -> list[Any]:
+    contents = [item for digest, array in sent.items() for item in (digest, array.tobytes())]
+    return [len(wanted), *wanted, *contents]
+
+
+def _pairs(flat: Sequence[Any]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _values(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Arrays by digest, of the fields of a hash."""
+    return {name[1:]: data for name, data in fields.items() if name.startswith(b"a")}

@@ -1,0 +1,27 @@
+"""The scripts that Redis runs: each of them is one atomic step of a session or a worker.
+
+They build keys of other sessions by themselves in one place (``create``), so one Redis, or one with
+replicas behind a Sentinel, holds everything; a Redis Cluster cannot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+_FOLDER = Path(__file__).parent / "lua"
+_PRELUDE = "session"
+_ALONE = frozenset({"keep_asset", "take_slot", "count_slots"})
+
+
+def load_scripts(redis: Redis) -> dict[str, AsyncScript]:
+    """Every script by its name; sent to the server when it does not know it yet."""
+    prelude = (_FOLDER / f"{_PRELUDE}.lua").read_text()
+    scripts: dict[str, AsyncScript] = {}
+    for file in sorted(_FOLDER.glob("*.lua")):
+        if file.stem != _PRELUDE:
+            source = file.read_text() if file.stem in _ALONE else prelude + file.read_text()
+            scripts[file.stem] = redis.register_script(source)
+    return scripts

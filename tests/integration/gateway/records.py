@@ -1,0 +1,79 @@
+"""Records with random contents, and what makes two of them the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+
+from flashtalk.streaming import StreamSpec
+from services.gateway.records import (
+    Array,
+    ChunkPlan,
+    ChunkRecord,
+    SessionAsset,
+    SessionSetting,
+    SessionState,
+)
+from services.gateway.rewind import tail_samples
+
+SPEC = StreamSpec()
+
+
+def array(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)
+
+
+def setting(**changes: Any) -> SessionSetting:
+    name = uuid.uuid4().hex
+    first = SessionSetting(
+        session_id=f"session-{name}", request_id=f"request-{name}", request_digest="a" * 64,
+        width_px=96, height_px=96, seed=7, video_codec=1, idle_policy=1, pacing=1,
+        asset="c" * 64, created_s=time.time(), ttl_s=60.0, max_lifetime_s=600.0,
+    )  # fmt: skip
+    return dataclasses.replace(first, **changes)
+
+
+def asset(digest: str = "c" * 64) -> SessionAsset:
+    return SessionAsset(digest, "w" * 64, array(2, 3), b"conditioning", array(1, 16, 1, 12, 12))
+
+
+def plan(index: int, *, frames: int = 28) -> ChunkPlan:
+    pcm = array(SPEC.new_samples, seed=index)
+    return ChunkPlan(
+        index=index, epoch=0, first_frame=index * 28, frames=frames, pcm_S=pcm,
+        input_samples=index * 17_920 + 5, utterances=1, activity=2, speech_samples=9,
+    )  # fmt: skip
+
+
+def state(chunks: int = 0, *, kept: int = 3, begun: bool = False) -> SessionState:
+    """After ``chunks`` whole chunks, the newest ``kept`` of them in its history."""
+    newest = range(max(0, chunks - kept), chunks)
+    pcm = [plan(index).pcm_S for index in range(chunks)]
+    tail = np.concatenate([np.zeros(tail_samples(SPEC), np.float32), *pcm])[-tail_samples(SPEC) :]
+    return SessionState(
+        epoch=0, chunk_index=chunks, next_frame=chunks * 28, input_samples=chunks * 17_920,
+        utterances=chunks, motion_z=array(1, 16, 2 if chunks else 1, 12, 12, seed=chunks),
+        tail_S=tail,
+        history=tuple(
+            ChunkRecord(plan(index), array(1, 16, 9, 12, 12, seed=index)) for index in newest
+        ),
+        plan=plan(chunks) if begun else None,
+    )  # fmt: skip
+
+
+def same(first: Any, second: Any) -> bool:
+    """Equal field by field, arrays bit by bit."""
+    if isinstance(first, np.ndarray):
+        return bool(np.array_equal(first, second)) and first.dtype == second.dtype
+    if dataclasses.is_dataclass(first):
+        names = [field.name for field in dataclasses.fields(first)]
+        return type(first) is type(second) and all(
+            same(getattr(first, name), getattr(second, name)) for name in names
+        )
+    if isinstance(first, tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)
