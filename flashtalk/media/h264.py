@@ -1,8 +1,8 @@
 """H.264 of one chunk: a closed group of pictures, one access unit out for every frame in.
 
-The first picture is an IDR picture that carries its parameter sets, no picture waits for a later one,
-and the encoder uses one thread: equal frames give equal bytes on any worker, and a decoder may start at
-any chunk.
+The first picture is an IDR picture that carries its parameter sets, no picture waits for a later
+one, and the encoder uses one thread: equal frames give equal bytes on any worker, and a decoder may
+start at any chunk.
 
 Legend: H W pixels, C channels (3).
 """

@@ -119,7 +119,7 @@ class Served:
         self.audio = audio_grpc.AudioEncoderServiceStub(self.channel)
         self.vae = vae_grpc.VaeDecoderServiceStub(self.channel)
         self.session = session_grpc.SessionServiceStub(self.channel)
-        self.health = health_pb2_grpc.HealthStub(self.channel)
+        self.health: Any = health_pb2_grpc.HealthStub(self.channel)
 
     async def whole(self, kind: str) -> None:
         """One call of a kind, to its end."""
@@ -259,7 +259,7 @@ def test_health_follows_the_life_of_the_service() -> None:
 def test_reflection_lists_the_services() -> None:
     async def scenario() -> None:
         async with served() as here:
-            stub: Any = reflection_pb2_grpc.ServerReflectionStub(here.channel)
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(here.channel)  # type: ignore[arg-type]
             request = reflection_pb2.ServerReflectionRequest(list_services="")
             call = stub.ServerReflectionInfo(timeout=5, wait_for_ready=True)
             await call.write(request)

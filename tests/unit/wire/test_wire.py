@@ -43,15 +43,24 @@ def test_bfloat16_comes_as_float32() -> None:
     np.testing.assert_array_equal(tensor_from_proto(message, field="x", shape=(3,)), values)
 
 
+FLOAT32, UINT8 = pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_UINT8
+
+
 @pytest.mark.parametrize(
     ("message", "limit"),
     [
-        (pb.Tensor(data_type=1, shape=[2, 3], data=bytes(24)), r"shape \[3, any\]"),
-        (pb.Tensor(data_type=1, shape=[3], data=bytes(12)), r"shape \[3, any\]"),
-        (pb.Tensor(data_type=1, shape=[3, 2], data=bytes(23)), "24 bytes"),
-        (pb.Tensor(data_type=1, shape=[3, 2**31], data=bytes(4)), "bytes for its shape"),
-        (pb.Tensor(data_type=1, shape=[3, 0]), "no empty axis"),
-        (pb.Tensor(data_type=4, shape=[3, 2], data=bytes(6)), "float32"),
+        (
+            pb.Tensor(data_type=FLOAT32, shape=[2, 3], data=bytes(24)),
+            r"shape \[3, any\]",
+        ),
+        (pb.Tensor(data_type=FLOAT32, shape=[3], data=bytes(12)), r"shape \[3, any\]"),
+        (pb.Tensor(data_type=FLOAT32, shape=[3, 2], data=bytes(23)), "24 bytes"),
+        (
+            pb.Tensor(data_type=FLOAT32, shape=[3, 2**31], data=bytes(4)),
+            "bytes for its shape",
+        ),
+        (pb.Tensor(data_type=FLOAT32, shape=[3, 0]), "no empty axis"),
+        (pb.Tensor(data_type=UINT8, shape=[3, 2], data=bytes(6)), "float32"),
         (pb.Tensor(shape=[3, 2], data=bytes(24)), "float32"),
         (pb.Tensor(data_type=77, shape=[3, 2], data=bytes(24)), "float32"),  # type: ignore[arg-type]
         (tensor_to_proto(np.full((3, 1), np.nan, np.float32)), "finite"),
