@@ -46,7 +46,7 @@ class Conductor:
         with log_context(session_id=stream.session_id):
             await self._interruptible(self._replay())
             while True:
-                if stream.interrupts:
+                if stream.interrupted:
                     await self._interrupt()
                     continue
                 if stream.ending:
@@ -54,10 +54,13 @@ class Conductor:
                 plan = await self._next_plan()
                 if plan is not None:
                     await self._make(plan)
-                elif not stream.interrupts and not stream.ending:
+                elif not self._disturbed():
                     await self._interruptible(stream.outbox.empty())
-                    if not stream.interrupts:
+                    if stream.interrupts.empty():
                         return int(Closed.REASON_FINISHED)
+
+    def _disturbed(self) -> bool:
+        return self._stream.interrupted or self._stream.ending
 
     def _reason(self) -> int:
         if self._stream.deleted:
@@ -77,9 +80,9 @@ class Conductor:
 
     async def _interrupt(self) -> None:
         stream = self._stream
-        request, elsewhere = stream.interrupts.popleft()
-        outcome = await interrupt(stream, request)
-        if elsewhere:
+        asked = stream.interrupts.get_nowait()
+        outcome = await interrupt(stream, asked)
+        if asked.elsewhere:
             await stream.store.answer_interrupt(stream.session_id, outcome)
 
     async def _make(self, plan: ChunkPlan) -> None:
@@ -91,7 +94,7 @@ class Conductor:
         stream = self._stream
         task = asyncio.ensure_future(work)
         try:
-            while not task.done() and not stream.interrupts:
+            while not task.done() and not stream.interrupted:
                 stream.wake.clear()
                 waking = asyncio.ensure_future(stream.wake.wait())
                 try:
@@ -108,7 +111,7 @@ class Conductor:
     async def _next_plan(self) -> ChunkPlan | None:
         """Waits for the next chunk; None: everything was said, or something else is to be done."""
         stream = self._stream
-        while not stream.interrupts and not stream.ending:
+        while not self._disturbed():
             if stream.outbox.waiting_frames > stream.spec.new_frames:
                 # Far enough ahead: what is made now might be interrupted before it is shown.
                 await self._changed(stream.outbox.changed(stream.outbox.version), None)

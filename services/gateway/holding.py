@@ -12,8 +12,8 @@ from contextlib import aclosing
 
 import numpy as np
 import numpy.typing as npt
-from flashtalk.media.h264 import ChunkEncoder
 
+from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from services.gateway.making import ChunkTimes

@@ -30,6 +30,14 @@ class Portion:
     open: bool
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A place in what arrives: after this sample and after so many ends of utterances."""
+
+    sample: int
+    ends: int
+
+
 class SpeechIntake:
     """The buffer of one session on one stream.
 
@@ -46,7 +54,7 @@ class SpeechIntake:
         self._ends: deque[int] = deque()
         self._received = used
         self._spoken_to = used
-        self._drops = 0
+        self._at_door = 0
         self.version = 0
         self._room = asyncio.Condition()
 
@@ -58,7 +66,7 @@ class SpeechIntake:
     @property
     def buffered(self) -> int:
         """Samples that wait."""
-        return self._received - self.used
+        return max(0, self._received - self.used)
 
     async def put(self, pcm_S: Pcm, first_sample: int) -> None:
         """Append a packet; waits while the buffer is full.
@@ -71,14 +79,16 @@ class SpeechIntake:
             if first_sample != self._received:
                 limit = f"{self._received}, where the packet before it ended"
                 raise InputError("audio.first_sample", first_sample, limit)
-            drops = self._drops
-            await self._room.wait_for(lambda: self.buffered < self.limit)
+            self._at_door = len(pcm_S)
+            try:
+                await self._room.wait_for(lambda: self.buffered < self.limit)
+            finally:
+                self._at_door = 0
+            # What was dropped while this packet waited at the door may end in the middle of it.
+            late = max(0, min(self.used - self._received, len(pcm_S)))
             self._received += len(pcm_S)
-            if drops != self._drops:
-                # An interruption came while this packet waited at the door: it is part of the past.
-                self.used = self._spoken_to = self._received
-            else:
-                self._packets.append(pcm_S)
+            if late < len(pcm_S):
+                self._packets.append(pcm_S[late:])
             self._notify()
 
     async def end(self) -> None:
@@ -128,22 +138,33 @@ class SpeechIntake:
             self._notify()
         return pcm_S
 
-    async def drop(self) -> int:
-        """Forget everything that waits; gives the number of samples."""
+    def mark(self) -> Mark:
+        """The place behind all that has arrived, a packet that waits at the door included."""
+        return Mark(self._received + self._at_door, self.utterances + len(self._ends))
+
+    async def drop(self, mark: Mark) -> None:
+        """Forget everything before a mark; what arrived after it stays."""
         async with self._room:
-            dropped = self.buffered
-            self._drops += 1
-            self._packets.clear()
-            self.used = self._spoken_to = self._received
-            self.utterances += len(self._ends)
-            self._ends.clear()
+            self._skip(min(mark.sample, self._received) - self.used)
+            # A packet at the door loses its part when it comes in.
+            self.used = max(self.used, mark.sample)
+            self._spoken_to = max(self._spoken_to, self.used)
+            while self.utterances < mark.ends:
+                self._ends.popleft()
+                self.utterances += 1
             self._notify()
-        return dropped
 
     async def changed(self, version: int) -> None:
         """Wait until ``version`` is another: for the next packet, end or drop."""
         async with self._room:
             await self._room.wait_for(lambda: self.version != version)
+
+    def _skip(self, samples: int) -> None:
+        while samples > 0:
+            packet_S = self._packets.popleft()
+            if len(packet_S) > samples:
+                self._packets.appendleft(packet_S[samples:])
+            samples -= len(packet_S)
 
     def _notify(self) -> None:
         self.version += 1

@@ -14,23 +14,23 @@ from flashtalk.serving.tracing import span
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
 from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import OpenStream
+from services.gateway.open_stream import Asked, OpenStream
 from services.gateway.records import InterruptOutcome, InterruptRequest, SessionState
 from services.gateway.rewind import CutPoint, after_cut, find_cut, oldest_cut
 
 
-async def interrupt(stream: OpenStream, request: InterruptRequest) -> InterruptOutcome:
+async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
     """Carries out one interruption; no chunk may be in the making.
 
-    ``request.played_frames`` beyond what was sent, or before what is kept, is brought into that
+    ``played_frames`` beyond what was sent, or before what is kept, is brought into that
     range.
     """
     begun_s = time.perf_counter()
     with span("interrupt", session=stream.session_id, epoch=stream.state.epoch):
         await stream.outbox.flush()
-        played = _played(stream, request)
+        played = _played(stream, asked.request)
         heard = _heard_samples(stream, played)
-        await stream.intake.drop()
+        await stream.intake.drop(asked.mark)
         state = await _cut(stream, played)
         state = dataclasses.replace(
             state,
@@ -43,7 +43,7 @@ async def interrupt(stream: OpenStream, request: InterruptRequest) -> InterruptO
         stream.state, stream.current, stream.next_put = state, None, played
         await stream.outbox.rewind(played)
         outcome = InterruptOutcome(
-            interrupt_id=request.interrupt_id,
+            interrupt_id=asked.request.interrupt_id,
             played_frames=played,
             played_samples=played * stream.spec.samples_per_frame,
             dropped_samples=stream.intake.used - heard,

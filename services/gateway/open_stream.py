@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass, field
 
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_to_proto
-from services.gateway.intake import SpeechIntake
+from services.gateway.intake import Mark, SpeechIntake
 from services.gateway.making import ChunkMaker
 from services.gateway.playout import Outbox
 from services.gateway.records import (
@@ -22,6 +21,27 @@ from services.gateway.records import (
     SessionState,
 )
 from services.gateway.store.session_store import SessionStore
+
+_WAITING_INTERRUPTS = 16
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An interruption that waits for the conductor.
+
+    Args:
+        request: what was asked.
+        mark: where in the speech it stood: what is behind it belongs to the time after.
+        elsewhere: it came by way of the store, which gets the answer too.
+    """
+
+    request: InterruptRequest
+    mark: Mark
+    elsewhere: bool
+
+
+def _interrupts() -> asyncio.Queue[Asked]:
+    return asyncio.Queue(_WAITING_INTERRUPTS)
 
 
 @dataclass(eq=False)
@@ -40,7 +60,7 @@ class OpenStream:
         next_put: number of the next frame for the outbox.
         chunk_s: how long a chunk takes, smoothed.
         current: the chunk that is being decoded.
-        interrupts: that were asked for and not carried out, oldest first; True: by another gateway.
+        interrupts: that were asked for and not carried out.
         wake: set by everything that the conductor has to look at.
         draining, half_closed, deleted: why the stream ends soon.
         activity: what the avatar does in the newest frame that was put.
@@ -60,7 +80,7 @@ class OpenStream:
     next_put: int
     chunk_s: float
     current: ChunkRecord | None = None
-    interrupts: deque[tuple[InterruptRequest, bool]] = field(default_factory=deque)
+    interrupts: asyncio.Queue[Asked] = field(default_factory=_interrupts)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
     half_closed: bool = False
@@ -72,6 +92,11 @@ class OpenStream:
     def session_id(self) -> str:
         """Name of the session."""
         return self.setting.session_id
+
+    @property
+    def interrupted(self) -> bool:
+        """An interruption waits to be carried out."""
+        return not self.interrupts.empty()
 
     @property
     def ending(self) -> bool:

@@ -9,7 +9,7 @@ import grpc
 from flashtalk.errors import InputError
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_from_bytes
-from services.gateway.open_stream import OpenStream
+from services.gateway.open_stream import Asked, OpenStream
 from services.gateway.records import InterruptRequest
 
 _MAX_INTERRUPT_ID = 64
@@ -52,7 +52,7 @@ async def _take(
     elif kind == "end_of_audio":
         await stream.intake.end()
     elif kind == "interrupt":
-        ask_interrupt(stream, checked_interrupt(request.interrupt))
+        await ask_interrupt(stream, checked_interrupt(request.interrupt))
     elif kind == "finish":
         await stream.intake.finish()
     elif kind == "open":
@@ -70,9 +70,21 @@ def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
     return InterruptRequest(message.interrupt_id, played)
 
 
-def ask_interrupt(
-    stream: OpenStream, request: InterruptRequest, *, elsewhere: bool = False
-) -> None:
-    """Leaves an interruption for the conductor, which stops what it is doing."""
-    stream.interrupts.append((request, elsewhere))
+async def ask_interrupt(stream: OpenStream, request: InterruptRequest) -> None:
+    """Leaves an interruption for the conductor, which stops what it is doing.
+
+    Waits while many are waiting already: who floods the stream with them is read more slowly.
+    """
+    asked = Asked(request, stream.intake.mark(), elsewhere=False)
     stream.wake.set()
+    await stream.interrupts.put(asked)
+    stream.wake.set()
+
+
+def pass_interrupt(stream: OpenStream, request: InterruptRequest) -> bool:
+    """The same for one that came by way of the store; False, and nothing, if too many wait."""
+    if stream.interrupts.full():
+        return False
+    stream.interrupts.put_nowait(Asked(request, stream.intake.mark(), elsewhere=True))
+    stream.wake.set()
+    return True

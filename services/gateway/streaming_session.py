@@ -21,7 +21,7 @@ from services.gateway.intake import SpeechIntake
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
 from services.gateway.playout import Outbox, PlayClock
-from services.gateway.reader import Read, ask_interrupt, read_requests
+from services.gateway.reader import Read, pass_interrupt, read_requests
 from services.gateway.records import SessionRecord
 from services.gateway.store.session_store import FenceLost, SessionGone, SessionStore, StoreError
 from services.gateway.views import StreamLimits, stream_spec
@@ -242,7 +242,8 @@ class StreamHost:
                 _LOG.warning("heartbeat failed", extra={"error": str(error)})
                 continue
             for request in signals.interrupts:
-                ask_interrupt(stream, request, elsewhere=True)
+                if not pass_interrupt(stream, request):
+                    _LOG.warning("interruption given up", extra={"reason": "too many wait"})
             if signals.deleted or time.time() > end_s:
                 stream.deleted = True
                 stream.wake.set()

@@ -80,9 +80,9 @@ class Worker:
         """Asks whether it serves and what it is."""
         stubs = (self.audio, self.dit, self.vae)
         stub: Any = dict(zip(Role, stubs, strict=True))[self.role]
-        check = health_pb2_grpc.HealthStub(self.channel).Check
+        asked: Any = health_pb2_grpc.HealthStub(self.channel)
         try:
-            health = await check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            health = await asked.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             if health.status == _SERVING:
                 request = worker_pb2.GetWorkerRequest()
                 self.info = await stub.GetWorker(request, timeout=timeout_s)

@@ -69,11 +69,38 @@ def test_a_packet_that_waited_at_the_door_is_dropped_with_the_rest() -> None:
         await intake.end()
         waiting = asyncio.create_task(intake.put(ramp(100, 40), 100))
         await asyncio.sleep(0.01)
-        assert await intake.drop() == 100
+        await intake.drop(intake.mark())
         await asyncio.wait_for(waiting, 1)
+        assert intake.used == 140
         assert (intake.buffered, intake.received, intake.utterances) == (0, 140, 1)
         await intake.put(ramp(140, 5), 140)
         assert intake.front(CHUNK).samples == 5
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("used", [0, 30, 60, 90])
+def test_what_arrives_after_a_mark_stays(used: int) -> None:
+    """Packets of 20 samples, an end behind the mark; some are used before the drop or none."""
+
+    async def scenario() -> None:
+        intake = SpeechIntake(0, 0, limit=1_000)
+        for first in (0, 20, 40):
+            await intake.put(ramp(first, 20), first)
+        await intake.end()
+        mark = intake.mark()
+        await intake.put(ramp(60, 40), 60)
+        await intake.end()
+        while intake.used < used:
+            await intake.take(intake.front(used - intake.used), CHUNK)
+        await intake.drop(mark)
+        position = max(used, 60)
+        assert (intake.used, intake.utterances, intake.received) == (position, 1, 100)
+        portion = intake.front(CHUNK)
+        assert (portion.samples, portion.ended) == (100 - position, True)
+        pcm_S = await intake.take(portion, CHUNK)
+        np.testing.assert_array_equal(pcm_S[: portion.samples], ramp(position, portion.samples))
+        assert intake.utterances == 2
 
     asyncio.run(scenario())
 
