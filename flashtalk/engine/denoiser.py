@@ -7,6 +7,7 @@ L layers of the speech encoder, D width, N tokens.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +141,8 @@ class Denoiser:
         windows_BTWLD: Tensor,
         state: SessionState,
         sampling: Sampling,
+        *,
+        before_step: Callable[[], None] | None = None,
     ) -> Tensor:
         """Sample one chunk.
 
@@ -148,6 +151,8 @@ class Denoiser:
             windows_BTWLD: [1, 33, W, L, D] speech of the chunk (``AudioEncoder``).
             state: names the chunk and its noise, and holds the motion latents that it continues.
             sampling: steps and guidance.
+            before_step: called before each evaluation of the network; what it raises ends the
+                chunk, which nobody wants any more.
 
         Returns:
             [1, 16, 9, h, w] float32 latents, the motion latents at their head. Equal arguments
@@ -158,8 +163,15 @@ class Denoiser:
         def noise(step: int) -> Tensor:
             return chunk_noise(state.seed, state.chunk_index, step, state.shape, device)
 
+        velocity = self._velocity(conditioning, windows_BTWLD.to(device), sampling.audio_guidance)
+
+        def watched(x_BCFHW: Tensor, t_B: Tensor) -> Tensor:
+            if before_step is not None:
+                before_step()
+            return velocity(x_BCFHW, t_B)
+
         return _SAMPLERS[sampling.sampler](
-            self._velocity(conditioning, windows_BTWLD.to(device), sampling.audio_guidance),
+            watched,
             state.motion_z.to(device),
             state.shape,
             sigmas(sampling.steps, sampling.shift),

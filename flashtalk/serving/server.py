@@ -16,11 +16,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from flashtalk.errors import FlashTalkError
 from flashtalk.serving.channel import ChannelLimits
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.metrics import MetricsPage
-from flashtalk.serving.settings import ServiceSettings
+from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings
 from flashtalk.serving.tracing import flush_traces, set_up_tracing
 
 _LOG = get_logger(__name__)
@@ -96,11 +97,19 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
 
 
 def run(name: str, settings: ServiceSettings, app: App) -> int:
-    """A service from start to end; 0 after a clean stop, 1 if it could not start."""
+    """A service from start to end.
+
+    Returns:
+        The exit code: 0 after a clean stop, 2 for settings or weights that cannot be used, 1 after
+        any other error.
+    """
     set_up_logs(name, settings.log_level)
     set_up_tracing(name, settings.otlp_endpoint)
     try:
         asyncio.run(serve(settings, app.register, app))
+    except FlashTalkError as error:
+        _LOG.error("cannot start", extra={"error": str(error)})
+        return EXIT_SETTINGS
     except Exception:
         _LOG.exception("ended by an error")
         return 1

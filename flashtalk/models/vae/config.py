@@ -97,8 +97,8 @@ class VAEConfig:
         return cls(
             dim=128,
             dim_mult=(1,),
-            num_res_blocks=3,
-            decoder_res_blocks=5,
+            num_res_blocks=4,
+            decoder_res_blocks=8,
             spatial_down=(),
             temporal_down=(),
             patch_size=8,

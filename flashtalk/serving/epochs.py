@@ -1,0 +1,36 @@
+"""Work of a past epoch is dropped: after an interruption nobody wants it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import grpc
+
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.v1 import worker_pb2
+
+_SESSIONS = 4_096
+
+
+class EpochGuard:
+    """The highest epoch of each session that this worker has seen, of the newest 4,096 sessions."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[str, int] = OrderedDict()
+
+    def check(self, key: worker_pb2.ChunkKey) -> None:
+        """Notes an epoch. Raises ServiceError (ABORTED, STALE_EPOCH) for one that is over."""
+        newest = self._newest.get(key.session_id, 0)
+        if key.epoch < newest:
+            raise ServiceError(
+                grpc.StatusCode.ABORTED,
+                Reason.STALE_EPOCH,
+                f"epoch {key.epoch} of the session is over; it is in epoch {newest}",
+            )
+        self._newest[key.session_id] = key.epoch
+        self._newest.move_to_end(key.session_id)
+        while len(self._newest) > _SESSIONS:
+            self._newest.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._newest)

@@ -1,0 +1,269 @@
+"""The lane of a worker: jobs wait here for the one thread that computes, soonest deadline first.
+
+A device does one thing at a time, and so does the lane. It is bounded: who comes when it is full is
+told so at once. A job whose caller has gone, or whose time is up, is never begun; one that runs can
+ask whether it is still wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import grpc
+
+from flashtalk.serving import metrics
+from flashtalk.serving.errors import Reason, ServiceError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Stopped(Exception):
+    """Raised by work whose caller has gone."""
+
+
+class Wanted:
+    """Whether anybody still waits for a job; asked from the thread that computes."""
+
+    def __init__(self) -> None:
+        self._gone = threading.Event()
+
+    def __bool__(self) -> bool:
+        return not self._gone.is_set()
+
+    def give_up(self) -> None:
+        """Nobody waits any more."""
+        self._gone.set()
+
+    def check(self) -> None:
+        """Raises Stopped if nobody waits any more."""
+        if self._gone.is_set():
+            raise Stopped
+
+
+Work = Callable[[Wanted], T]
+
+
+@dataclass(frozen=True)
+class Last(Generic[R]):
+    """What a stream's generator returned."""
+
+    value: R
+
+
+@dataclass(order=True)
+class _Job:
+    deadline_s: float
+    number: int
+    work: Work[Any] = field(compare=False)
+    result: asyncio.Future[Any] = field(compare=False)
+    wanted: Wanted = field(compare=False)
+    context: contextvars.Context = field(compare=False)
+    queued_s: float = field(compare=False)
+
+
+class ComputeLane:
+    """One thread that computes, and the jobs that wait for it.
+
+    Args:
+        limit: jobs that wait or run at the same time.
+        retry_after_s: what a caller is told who finds it full.
+    """
+
+    def __init__(self, limit: int, retry_after_s: float = 0.5) -> None:
+        self._limit, self._retry_after_s = limit, retry_after_s
+        self._jobs: list[_Job] = []
+        self._numbers = itertools.count()
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._pending = 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Jobs that wait or run."""
+        return self._pending
+
+    async def start(self) -> None:
+        """Opens the lane."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        self._task = asyncio.create_task(self._run(self._thread))
+
+    async def drain(self, grace_s: float) -> None:
+        """Waits until nothing waits or runs, at most ``grace_s``."""
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        """Ends the thread; jobs that still wait end with UNAVAILABLE."""
+        if self._task is None or self._thread is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        for job in self._jobs:
+            job.wanted.give_up()
+            if not job.result.done():
+                job.result.set_exception(_draining())
+        self._jobs.clear()
+        await asyncio.to_thread(self._thread.shutdown)
+        self._task = self._thread = None
+
+    async def run(self, work: Work[T], deadline_s: float | None = None) -> T:
+        """What ``work`` returns or raises; it runs in the lane's thread with the caller's context.
+
+        Args:
+            work: may ask whether it is still wanted.
+            deadline_s: on the monotonic clock; not begun after it.
+
+        Raises:
+            ServiceError: the lane is full or closed, or the deadline passed.
+        """
+        if self._task is None:
+            raise _draining()
+        if self._pending >= self._limit:
+            raise ServiceError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                Reason.QUEUE_FULL,
+                f"{self._pending} calls wait or run, as many as are allowed",
+                retry_after_s=self._retry_after_s,
+            )
+        job = _Job(
+            deadline_s=float("inf") if deadline_s is None else deadline_s,
+            number=next(self._numbers),
+            work=work,
+            result=asyncio.get_running_loop().create_future(),
+            wanted=Wanted(),
+            context=contextvars.copy_context(),
+            queued_s=time.monotonic(),
+        )
+        self._count(+1)
+        heapq.heappush(self._jobs, job)
+        self._changed.set()
+        try:
+            result: T = await job.result
+            return result
+        finally:
+            job.wanted.give_up()
+            if job in self._jobs:
+                self._jobs.remove(job)
+                heapq.heapify(self._jobs)
+                self._count(-1)
+
+    async def stream(
+        self, produce: Callable[[Wanted], Generator[T, None, R]], deadline_s: float | None = None
+    ) -> AsyncGenerator[T | Last[R]]:
+        """What a generator yields, as soon as it does, then what it returns.
+
+        It is not held up by a slow reader: what a job yields is bounded by its nature.
+        """
+        loop, items = asyncio.get_running_loop(), asyncio.Queue[T | Last[R]]()
+
+        def work(wanted: Wanted) -> R:
+            # Closed here, in the thread and the context that it runs in, whatever happens.
+            with contextlib.closing(produce(wanted)) as generator:
+                while True:
+                    wanted.check()
+                    try:
+                        item = next(generator)
+                    except StopIteration as end:
+                        result: R = end.value
+                        return result
+                    loop.call_soon_threadsafe(items.put_nowait, item)
+
+        async def whole() -> None:
+            await items.put(Last(await self.run(work, deadline_s)))
+
+        running = asyncio.create_task(whole())
+        try:
+            while True:
+                reading = asyncio.create_task(items.get())
+                await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    await asyncio.wait({reading})
+                    # Only an error ends the work without a last item.
+                    if items.empty():
+                        running.result()
+                        continue
+                    reading = asyncio.create_task(items.get())
+                item = await reading
+                yield item
+                if isinstance(item, Last):
+                    return
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    async def _run(self, thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._jobs:
+                self._changed.clear()
+                await self._changed.wait()
+            job = heapq.heappop(self._jobs)
+            try:
+                await self._do(loop, thread, job)
+            finally:
+                self._count(-1)
+
+    async def _do(
+        self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor, job: _Job
+    ) -> None:
+        if job.result.done():
+            return
+        now_s = time.monotonic()
+        metrics.WORKER_WAIT_SECONDS.observe(now_s - job.queued_s)
+        if now_s >= job.deadline_s:
+            job.result.set_exception(
+                ServiceError(
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                    Reason.DEADLINE_PASSED,
+                    "the deadline passed before the work could begin",
+                )
+            )
+            return
+        computing = loop.run_in_executor(thread, job.context.run, job.work, job.wanted)
+        try:
+            # Not cancelled with its caller: the thread is busy until the work has ended.
+            result = await asyncio.shield(computing)
+        except asyncio.CancelledError:
+            job.wanted.give_up()
+            if not job.result.done():
+                job.result.set_exception(_draining())
+            await asyncio.wait({computing})
+            raise
+        except Exception as error:
+            if not job.result.done():
+                job.result.set_exception(error)
+        else:
+            if not job.result.done():
+                job.result.set_result(result)
+
+    def _count(self, change: int) -> None:
+        self._pending += change
+        metrics.WORKER_PENDING.set(self._pending)
+        if self._pending:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+
+def _draining() -> ServiceError:
+    return ServiceError(
+        grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this worker does not compute now"
+    )

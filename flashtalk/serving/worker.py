@@ -1,0 +1,109 @@
+"""What the three kinds of workers have in common: settings, and how they describe themselves."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pydantic import Field
+
+from flashtalk.errors import InputError
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.serving.settings import ServiceSettings
+from flashtalk.v1 import media_pb2, worker_pb2
+
+
+class WorkerSettings(ServiceSettings):
+    """What every worker can be told."""
+
+    preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
+    weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    dtype: str = Field(default="auto", description="auto, float32 or bfloat16")
+    threads: int = Field(default=0, ge=0, le=256, description="of a CPU; 0 leaves the default")
+    sizes: str = Field(default="", description="WIDTHxHEIGHT,...; empty: the weights' own")
+    max_pending: int = Field(default=64, ge=1, le=4_096, description="calls that wait or run")
+    session_slots: int = Field(default=0, ge=0, le=100_000, description="0: measured")
+
+    def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """The sizes to serve as (height, width). Raises InputError for text that names none."""
+        if not self.sizes.strip():
+            return (own_hw,)
+        return tuple(_size_hw(part.strip()) for part in self.sizes.split(","))
+
+
+def _size_hw(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and 0 < int(side) <= 8_192 for side in sides):
+        raise InputError("sizes", text, "WIDTHxHEIGHT in pixels")
+    return int(sides[1]), int(sides[0])
+
+
+@dataclass
+class WorkerCard:
+    """How a worker describes itself; filled while it starts, fixed afterwards.
+
+    Attributes:
+        role: what it does.
+        ready: whether it is warm.
+        preset, weights_digest, default_prompt: of its weights.
+        sizes_hw: that it has warmed up.
+        session_slots: sessions that it keeps in real time.
+        chunk_s: median seconds per chunk.
+    """
+
+    role: str
+    worker_id: str = ""
+    ready: bool = False
+    preset: str = ""
+    weights_digest: str = ""
+    default_prompt: str = ""
+    sizes_hw: tuple[tuple[int, int], ...] = ()
+    session_slots: int = 0
+    chunk_s: float = 0.0
+    begun_s: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        # A name of its own after every start: slots that an earlier life held are not this one's.
+        self.worker_id = f"{self.role}:{socket.gethostname()}:{secrets.token_hex(6)}"
+
+    def check_ready(self) -> None:
+        """Raises ServiceError (UNAVAILABLE, NOT_READY) before the end of the warm-up."""
+        if not self.ready:
+            raise ServiceError(
+                grpc.StatusCode.UNAVAILABLE,
+                Reason.NOT_READY,
+                "this worker is not warm yet",
+                retry_after_s=1.0,
+            )
+
+    def check_size(self, field: str, size_hw: tuple[int, int]) -> None:
+        """Raises InputError for a size that was not warmed up."""
+        if size_hw not in self.sizes_hw:
+            known = ", ".join(f"{width}x{height}" for height, width in self.sizes_hw)
+            raise InputError(field, f"{size_hw[1]}x{size_hw[0]}", f"one of {known}")
+
+    def describe(self, pending: int) -> worker_pb2.GetWorkerResponse:
+        """The answer to GetWorker."""
+        return worker_pb2.GetWorkerResponse(
+            worker_id=self.worker_id,
+            role=self.role,
+            preset=self.preset,
+            weights_digest=self.weights_digest,
+            sizes=[media_pb2.VideoSize(width_px=w, height_px=h) for h, w in self.sizes_hw],
+            session_slots=self.session_slots,
+            chunk_s=self.chunk_s,
+            default_prompt=self.default_prompt,
+            pending=pending,
+        )
+
+
+def deadline_s(context: Any) -> float | None:
+    """When the caller of a call stops waiting, on the monotonic clock."""
+    left_s = context.time_remaining()
+    return None if left_s is None else time.monotonic() + left_s

@@ -1,0 +1,24 @@
+"""``python -m services.audio_encoder``."""
+
+from __future__ import annotations
+
+import sys
+
+from flashtalk.serving.server import run
+from flashtalk.serving.settings import load_settings
+from services.audio_encoder.servicer import registering
+from services.audio_encoder.settings import AudioEncoderSettings
+from services.audio_encoder.stage import AudioStage
+from services.compute_worker import ComputeWorker
+
+
+def main() -> int:
+    """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
+    settings = load_settings(AudioEncoderSettings)
+    stage = AudioStage(settings.batch_windows)
+    worker = ComputeWorker(settings, stage, registering(stage, settings.max_pending))
+    return run("audio_encoder", settings, worker)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

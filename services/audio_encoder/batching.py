@@ -1,0 +1,127 @@
+"""Windows of several sessions in one batch: what waits while the device is busy goes together.
+
+Nobody waits for company: a window that finds the device free goes alone.
+
+Legend: S samples, R rows, L layers, D width.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import Histogram
+
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.serving.lane import ComputeLane, Wanted
+from flashtalk.streaming import Pcm
+
+Rows = npt.NDArray[np.float32]
+Encode = Callable[[Sequence[Pcm]], list[Rows]]
+
+BATCH_WINDOWS = Histogram(
+    "flashtalk_audio_encoder_batch_windows",
+    "Windows of sound per batch.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 256),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    pcm_S: Pcm
+    deadline_s: float
+    rows: asyncio.Future[tuple[Rows, float]]
+
+
+class WindowBatcher:
+    """Gathers windows while a batch is computed.
+
+    Args:
+        lane: where batches run.
+        encode: computes a batch; gives float32 [R, L, D] per window, in order.
+        size: windows per batch.
+        limit: windows that may wait.
+    """
+
+    def __init__(self, lane: ComputeLane, encode: Encode, size: int, limit: int) -> None:
+        self._lane, self._encode, self._size, self._limit = lane, encode, size, limit
+        self._waiting: list[_Waiting] = []
+        self._driving: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Windows that wait."""
+        return len(self._waiting)
+
+    async def encode(self, pcm_S: Pcm, deadline_s: float | None = None) -> tuple[Rows, float]:
+        """Features of one window, float32 [R, L, D], and the seconds that its batch took.
+
+        Raises:
+            ServiceError: too many wait, the deadline passed, or the worker stops.
+        """
+        if len(self._waiting) >= self._limit:
+            raise ServiceError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                Reason.QUEUE_FULL,
+                f"{len(self._waiting)} windows wait, as many as are allowed",
+                retry_after_s=0.5,
+            )
+        latest_s = float("inf") if deadline_s is None else deadline_s
+        window = _Waiting(pcm_S, latest_s, asyncio.get_running_loop().create_future())
+        self._waiting.append(window)
+        if self._driving is None:
+            # It ends by itself, when nothing waits any more or when the lane is closed.
+            self._driving = asyncio.create_task(self._drive())
+        try:
+            return await window.rows
+        finally:
+            if window in self._waiting:
+                self._waiting.remove(window)
+
+    async def _drive(self) -> None:
+        try:
+            while batch := self._next_batch():
+                await self._compute(batch)
+        finally:
+            self._driving = None
+
+    def _next_batch(self) -> list[_Waiting]:
+        """The windows whose time is up first; those whose time is over are told so."""
+        now_s = time.monotonic()
+        for window in [w for w in self._waiting if w.deadline_s <= now_s]:
+            self._waiting.remove(window)
+            if not window.rows.done():
+                window.rows.set_exception(
+                    ServiceError(
+                        grpc.StatusCode.DEADLINE_EXCEEDED,
+                        Reason.DEADLINE_PASSED,
+                        "the deadline passed before the work could begin",
+                    )
+                )
+        batch = sorted(self._waiting, key=lambda window: window.deadline_s)[: self._size]
+        self._waiting = [window for window in self._waiting if window not in batch]
+        return batch
+
+    async def _compute(self, batch: list[_Waiting]) -> None:
+        BATCH_WINDOWS.observe(len(batch))
+        windows = [window.pcm_S for window in batch]
+
+        def timed(_: Wanted) -> tuple[list[Rows], float]:
+            begun_s = time.perf_counter()
+            return self._encode(windows), time.perf_counter() - begun_s
+
+        try:
+            rows, seconds = await self._lane.run(timed)
+        except Exception as error:
+            for window in batch:
+                if not window.rows.done():
+                    window.rows.set_exception(error)
+            return
+        for window, rows_RLD in zip(batch, rows, strict=True):
+            if not window.rows.done():
+                window.rows.set_result((rows_RLD, seconds))

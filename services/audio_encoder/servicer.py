@@ -1,0 +1,56 @@
+"""The calls of the audio encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from flashtalk.serving.epochs import EpochGuard
+from flashtalk.serving.lane import ComputeLane
+from flashtalk.serving.worker import WorkerCard, deadline_s
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import audio_encoder_service_pb2 as pb
+from flashtalk.v1 import audio_encoder_service_pb2_grpc as pb_grpc
+from flashtalk.v1 import worker_pb2
+from flashtalk.wire import tensor_from_proto, tensor_to_proto
+from services.audio_encoder.batching import WindowBatcher
+from services.audio_encoder.stage import AudioStage
+from services.compute_worker import Register
+
+SERVICE = pb.DESCRIPTOR.services_by_name["AudioEncoderService"].full_name
+
+
+def registering(stage: AudioStage, max_pending: int) -> Register:
+    """How to add the service of a stage to a server."""
+
+    def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
+        batcher = WindowBatcher(lane, stage.encode, stage.batch_windows, max_pending)
+        pb_grpc.add_AudioEncoderServiceServicer_to_server(AudioServicer(batcher, card), server)
+        return SERVICE
+
+    return register
+
+
+class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
+    """Answers calls; keeps nothing of a session but its epoch."""
+
+    def __init__(self, batcher: WindowBatcher, card: WorkerCard) -> None:
+        self._batcher, self._card = batcher, card
+        self._epochs = EpochGuard()
+        self._samples = StreamSpec().window_samples
+
+    async def Encode(self, request: pb.EncodeRequest, context: Any) -> pb.EncodeResponse:
+        """See the proto."""
+        self._card.check_ready()
+        self._epochs.check(request.key)
+        pcm_S = tensor_from_proto(request.pcm, field="pcm", shape=(self._samples,))
+        rows_RLD, compute_s = await self._batcher.encode(pcm_S, deadline_s(context))
+        return pb.EncodeResponse(features=tensor_to_proto(rows_RLD), compute_s=compute_s)
+
+    async def GetWorker(
+        self, request: worker_pb2.GetWorkerRequest, context: Any
+    ) -> worker_pb2.GetWorkerResponse:
+        """See the proto."""
+        self._card.check_ready()
+        return self._card.describe(self._batcher.pending)

@@ -1,0 +1,107 @@
+"""A worker that computes, from its first breath to its last; what it computes is its stage's.
+
+Everything on the device happens in the one thread of its lane: loading, warm-up and calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import grpc
+import torch
+
+from flashtalk.engine import Checkpoint, open_checkpoint, weights_digest
+from flashtalk.errors import InputError
+from flashtalk.serving.lane import ComputeLane
+from flashtalk.serving.logs import get_logger
+from flashtalk.serving.worker import WorkerCard, WorkerSettings
+
+_LOG = get_logger(__name__)
+
+WARM_UP_RUNS = 3
+_SHARE_OF_REAL_TIME = 0.8
+"""How much of a worker's time sessions may use: the rest is for portraits and for bad luck."""
+
+
+class Stage(Protocol):
+    """One of the three stages of a chunk."""
+
+    role: str
+
+    def load(self, checkpoint: Checkpoint, digest: str) -> None:
+        """Loads what this stage needs of a checkpoint."""
+
+    def warm_up(self, size_hw: tuple[int, int]) -> float:
+        """Computes a chunk of one size by every path that calls may take; its seconds."""
+
+
+Register = Callable[[grpc.aio.Server, ComputeLane, WorkerCard], str]
+"""Adds the servicer of a stage to a server; gives the full name of its service."""
+
+
+class ComputeWorker:
+    """A ``flashtalk.serving`` app around a stage.
+
+    Args:
+        settings: of the worker.
+        stage: what it computes.
+        register: adds the calls that ask for it.
+    """
+
+    def __init__(self, settings: WorkerSettings, stage: Stage, register: Register) -> None:
+        self._settings, self._stage, self._register = settings, stage, register
+        self._chunk_s = 0.0
+        self.lane = ComputeLane(settings.max_pending)
+        self.card = WorkerCard(stage.role)
+
+    def register(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Adds the service; calls before the end of the warm-up are told to come again."""
+        return [self._register(server, self.lane, self.card)]
+
+    async def start(self) -> None:
+        """Loads the weights and warms up every size; errors of the input end the service."""
+        await self.lane.start()
+        await self.lane.run(lambda _: self._load())
+        seconds = []
+        for size_hw in self.card.sizes_hw:
+            runs = [
+                await self.lane.run(lambda _, size_hw=size_hw: self._stage.warm_up(size_hw))  # type: ignore[misc]
+                for _ in range(WARM_UP_RUNS)
+            ]
+            seconds.append(sorted(runs)[len(runs) // 2])
+            _LOG.info("warm", extra={"size": f"{size_hw[1]}x{size_hw[0]}", "chunk_s": seconds[-1]})
+        # The slowest size decides how many sessions can be kept.
+        self.card.chunk_s = max(seconds)
+        share = int(_SHARE_OF_REAL_TIME * self._chunk_s / self.card.chunk_s)
+        self.card.session_slots = self._settings.session_slots or max(1, share)
+        self.card.ready = True
+
+    async def drain(self, grace_s: float) -> None:
+        """Lets calls that wait or run come to their end."""
+        await self.lane.drain(grace_s)
+
+    async def stop(self) -> None:
+        """Ends the thread."""
+        self.card.ready = False
+        await self.lane.stop()
+
+    def _load(self) -> None:
+        settings = self._settings
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        checkpoint = open_checkpoint(
+            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype
+        )
+        sizes = settings.sizes_hw(checkpoint.sampling.size_hw)
+        for height, width in sizes:
+            try:
+                checkpoint.spec.latent_size(height, width)
+            except InputError as error:
+                raise InputError("sizes", f"{width}x{height}", error.limit) from None
+        digest = weights_digest(checkpoint.layout)
+        self._stage.load(checkpoint, digest)
+        self._chunk_s = checkpoint.spec.new_frames / checkpoint.spec.fps
+        card = self.card
+        card.preset, card.weights_digest, card.sizes_hw = settings.preset, digest, sizes
+        card.default_prompt = checkpoint.sampling.prompt

@@ -1,0 +1,1 @@
+"""Features and motion to latents: the middle stage of a chunk, on one device or many."""

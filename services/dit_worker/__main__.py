@@ -1,0 +1,26 @@
+"""``python -m services.dit_worker``."""
+
+from __future__ import annotations
+
+import sys
+
+from flashtalk.serving.server import run
+from flashtalk.serving.settings import load_settings
+from services.compute_worker import ComputeWorker
+from services.dit_worker.rank import DenoiseRank, Leader, Solo
+from services.dit_worker.servicer import registering
+from services.dit_worker.settings import DitWorkerSettings
+from services.dit_worker.stage import DenoiseStage
+
+
+def main() -> int:
+    """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
+    settings = load_settings(DitWorkerSettings)
+    group = Solo()
+    leader = Leader(DenoiseRank(group, settings.conditioning_bytes), group)
+    stage = DenoiseStage(leader)
+    return run("dit_worker", settings, ComputeWorker(settings, stage, registering(stage)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Conditionings that are kept, by name, as many as fit into so many bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from prometheus_client import Gauge
+from torch import Tensor
+
+from flashtalk.engine import Conditioning
+
+KEPT_BYTES = Gauge("flashtalk_dit_worker_conditioning_bytes", "Memory of kept conditionings.")
+KEPT = Gauge("flashtalk_dit_worker_conditionings", "Conditionings that are kept.")
+
+
+class ConditioningCache:
+    """The ones used last; who asks for one that is gone sends it again.
+
+    Every rank of a group is told the same in the same order, so all of them keep the same ones.
+
+    Args:
+        limit_bytes: of all together; the newest is kept even if it is larger alone.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._kept: OrderedDict[str, Conditioning] = OrderedDict()
+        self._bytes = 0
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all together."""
+        return self._bytes
+
+    def get(self, digest: str) -> Conditioning | None:
+        """The one of that name, which is now the newest."""
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        return self._kept.get(digest)
+
+    def put(self, conditioning: Conditioning) -> None:
+        """Keeps one, and forgets the oldest beyond the limit."""
+        replaced = self._kept.pop(conditioning.digest, None)
+        if replaced is not None:
+            self._bytes -= size_bytes(replaced)
+        self._kept[conditioning.digest] = conditioning
+        self._bytes += size_bytes(conditioning)
+        while self._bytes > self._limit_bytes and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= size_bytes(oldest)
+        KEPT_BYTES.set(self._bytes)
+        KEPT.set(len(self._kept))
+
+
+def size_bytes(conditioning: Conditioning) -> int:
+    """Memory of its tensors."""
+    context = conditioning.context
+    pairs = [pair for kind in (context.text, context.image) for pair in kind]
+    tensors: list[Tensor] = [conditioning.y_BCFHW]
+    tensors += [tensor for pair in pairs for tensor in (pair.k, pair.v)]
+    return sum(tensor.nbytes for tensor in tensors)

@@ -1,0 +1,145 @@
+"""One rank: its share of the network, and the conditionings that it keeps.
+
+Legend: as in ``commands``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from flashtalk.diffusion.state import SessionState
+from flashtalk.engine import Checkpoint, Denoiser, Sampling
+from flashtalk.engine.audio import windows_from_rows
+from flashtalk.serving.lane import Stopped, Wanted
+from flashtalk.streaming import StreamSpec
+from services.dit_worker.commands import Command, Floats, Keep, Run
+from services.dit_worker.conditionings import ConditioningCache
+
+
+class Group(Protocol):
+    """The ranks that work on one chunk together."""
+
+    def send(self, command: Command) -> None:
+        """Leader: tells every follower."""
+
+    def receive(self) -> Command:
+        """Follower: waits for the next command."""
+
+    def agree(self, wanted: bool) -> bool:
+        """All ranks, at the same place: whether the leader still wants the chunk."""
+
+
+class Solo:
+    """A group of one: nobody to tell, nobody to ask."""
+
+    def send(self, command: Command) -> None:
+        """See ``Group``."""
+
+    def receive(self) -> Command:
+        """See ``Group``."""
+        raise RuntimeError("a group of one has no follower")
+
+    def agree(self, wanted: bool) -> bool:
+        """See ``Group``."""
+        return wanted
+
+
+class DenoiseRank:
+    """Carries out commands; the same ones in the same order on every rank.
+
+    Args:
+        group: the ranks.
+        conditioning_bytes: memory for conditionings.
+    """
+
+    def __init__(self, group: Group, conditioning_bytes: int) -> None:
+        self._group = group
+        self.conditionings = ConditioningCache(conditioning_bytes)
+        self._denoiser: Denoiser | None = None
+        self._sampling = Sampling()
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Loads the transformer and the conditioning encoders."""
+        self._denoiser, self._sampling = checkpoint.load_denoiser(), checkpoint.sampling
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The loaded network."""
+        if self._denoiser is None:
+            raise RuntimeError("used before it was loaded")
+        return self._denoiser
+
+    def keep(self, command: Keep) -> None:
+        """See ``Keep``. Raises InputError for tokens that do not fit the transformer."""
+        image, text, z = (
+            torch.from_numpy(array)
+            for array in (command.image_tokens, command.text_tokens, command.reference_z)
+        )
+        self.conditionings.put(self.denoiser.conditioned(image, text, z, command.digest))
+
+    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+        """See ``Run``.
+
+        Returns:
+            [1, C, F, h, w] latents, and the seconds that they took.
+
+        Raises:
+            KeyError: a conditioning that is not kept.
+            Stopped: nobody wants the chunk any more.
+        """
+        begun_s = time.perf_counter()
+        conditioning = self.conditionings.get(command.digest)
+        if conditioning is None:
+            raise KeyError(command.digest)
+
+        def check() -> None:
+            if not self._group.agree(bool(wanted)):
+                raise Stopped
+
+        z_BCFHW = self.denoiser.denoise(
+            conditioning,
+            windows_from_rows(torch.from_numpy(command.rows), StreamSpec()),
+            SessionState(command.seed, command.chunk_index, torch.from_numpy(command.motion_z)),
+            self._sampling,
+            before_step=check,
+        )
+        latents: Floats = np.ascontiguousarray(z_BCFHW.float().cpu().numpy())
+        return latents, time.perf_counter() - begun_s
+
+
+class Leader:
+    """Rank 0: tells the others first, then does its own share."""
+
+    def __init__(self, rank: DenoiseRank, group: Group) -> None:
+        self.rank, self._group = rank, group
+
+    def keep(self, command: Keep) -> None:
+        """See ``DenoiseRank.keep``."""
+        self._group.send(command)
+        self.rank.keep(command)
+
+    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+        """See ``DenoiseRank.run``; nothing is told to anybody if the conditioning is not kept."""
+        if command.digest not in self.rank.conditionings:
+            raise KeyError(command.digest)
+        self._group.send(command)
+        return self.rank.run(command, wanted)
+
+
+def follow(rank: DenoiseRank, group: Group) -> None:
+    """The loop of every other rank, until it is told to end."""
+    while True:
+        command = group.receive()
+        if isinstance(command, Keep):
+            rank.keep(command)
+        elif isinstance(command, Run):
+            try:
+                rank.run(command, Wanted())
+            except Stopped:
+                continue
+        else:
+            return

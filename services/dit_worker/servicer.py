@@ -1,0 +1,142 @@
+"""The calls of the DiT worker."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import grpc
+
+from flashtalk.errors import InputError
+from flashtalk.serving.epochs import EpochGuard
+from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.serving.lane import ComputeLane
+from flashtalk.serving.worker import WorkerCard, deadline_s
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import dit_worker_service_pb2 as pb
+from flashtalk.v1 import dit_worker_service_pb2_grpc as pb_grpc
+from flashtalk.v1 import tensor_pb2, worker_pb2
+from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
+from services.compute_worker import Register
+from services.dit_worker.commands import Floats, Keep, Run
+from services.dit_worker.stage import DenoiseStage
+
+SERVICE = pb.DESCRIPTOR.services_by_name["DitWorkerService"].full_name
+MAX_PROMPT = 2_000
+_DIGEST = 64
+
+
+def registering(stage: DenoiseStage) -> Register:
+    """How to add the service of a stage to a server."""
+
+    def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
+        servicer = DitServicer(stage, lane, card)
+        pb_grpc.add_DitWorkerServiceServicer_to_server(servicer, server)
+        return SERVICE
+
+    return register
+
+
+class DitServicer(pb_grpc.DitWorkerServiceServicer):
+    """Answers calls; keeps conditionings by name, and of a session its epoch."""
+
+    def __init__(self, stage: DenoiseStage, lane: ComputeLane, card: WorkerCard) -> None:
+        self._stage, self._lane, self._card = stage, lane, card
+        self._epochs = EpochGuard()
+        self._spec = StreamSpec()
+
+    async def Condition(self, request: pb.ConditionRequest, context: Any) -> pb.ConditionResponse:
+        """See the proto."""
+        self._card.check_ready()
+        until_s = deadline_s(context)
+        kind = request.WhichOneof("source")
+        if kind == "portrait":
+            embed = self._portrait(request.portrait)
+            made = await self._lane.run(lambda _: embed(), until_s)
+        elif kind == "conditioning":
+            made = self._conditioning(request.conditioning)
+            await self._lane.run(lambda _: self._stage.keep(made), until_s)
+        else:
+            raise InputError("source", "none", "a portrait or a conditioning")
+        return pb.ConditionResponse(
+            conditioning=pb.Conditioning(
+                digest=made.digest,
+                image_tokens=tensor_to_proto(made.image_tokens),
+                text_tokens=tensor_to_proto(made.text_tokens),
+                reference_latents=tensor_to_proto(made.reference_z),
+            )
+        )
+
+    async def Denoise(self, request: pb.DenoiseRequest, context: Any) -> pb.DenoiseResponse:
+        """See the proto."""
+        self._card.check_ready()
+        self._epochs.check(request.key)
+        command = self._command(request)
+        try:
+            latents, seconds = await self._lane.run(
+                partial(self._stage.run, command), deadline_s(context)
+            )
+        except KeyError:
+            raise ServiceError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                Reason.CONDITIONING_MISSING,
+                f"conditioning {command.digest[:12]} is not kept here; call Condition",
+            ) from None
+        return pb.DenoiseResponse(latents=tensor_to_proto(latents), compute_s=seconds)
+
+    async def GetWorker(
+        self, request: worker_pb2.GetWorkerRequest, context: Any
+    ) -> worker_pb2.GetWorkerResponse:
+        """See the proto."""
+        self._card.check_ready()
+        return self._card.describe(self._lane.pending)
+
+    def _portrait(self, source: pb.PortraitSource) -> partial[Keep]:
+        portrait_HWC = image_from_proto(source.portrait, "portrait.portrait")
+        self._card.check_size("portrait.portrait.size", portrait_HWC.shape[:2])
+        if len(source.prompt) > MAX_PROMPT:
+            length = f"{len(source.prompt)} characters"
+            raise InputError("portrait.prompt", length, f"at most {MAX_PROMPT}")
+        field = "portrait.reference_latents"
+        z = self._reference(source.reference_latents, field)
+        if z.shape[3:] != self._spec.latent_size(*portrait_HWC.shape[:2]):
+            raise InputError(field, list(z.shape), "latents of the portrait's size")
+        return partial(self._stage.embed, portrait_HWC, source.prompt, z)
+
+    def _conditioning(self, given: pb.Conditioning) -> Keep:
+        if len(given.digest) != _DIGEST or not set(given.digest) <= set("0123456789abcdef"):
+            raise InputError("conditioning.digest", given.digest[:80], f"{_DIGEST} hex digits")
+        shape = (1, None, None)
+        image, text = (
+            tensor_from_proto(tokens, field=f"conditioning.{name}", shape=shape)
+            for name, tokens in (
+                ("image_tokens", given.image_tokens),
+                ("text_tokens", given.text_tokens),
+            )
+        )
+        z = self._reference(given.reference_latents, "conditioning.reference_latents")
+        return Keep(given.digest, image, text, z)
+
+    def _reference(self, message: tensor_pb2.Tensor, field: str) -> Floats:
+        spec = self._spec
+        shape = (1, spec.latent_channels, spec.latent_frames, None, None)
+        z: Floats = tensor_from_proto(message, field=field, shape=shape)
+        self._check_latents(field, z)
+        return z
+
+    def _command(self, request: pb.DenoiseRequest) -> Run:
+        spec, features = self._spec, self._stage.features
+        rows = tensor_from_proto(
+            request.features,
+            field="features",
+            shape=(features.rows, features.layers, features.width),
+        )
+        motion = spec.motion_latents_for(request.key.chunk_index)
+        shape = (1, spec.latent_channels, motion, None, None)
+        z = tensor_from_proto(request.motion_latents, field="motion_latents", shape=shape)
+        self._check_latents("motion_latents", z)
+        return Run(request.conditioning_digest, request.seed, request.key.chunk_index, rows, z)
+
+    def _check_latents(self, field: str, z: Floats) -> None:
+        stride = self._spec.vae_stride_hw
+        self._card.check_size(field, (z.shape[3] * stride, z.shape[4] * stride))

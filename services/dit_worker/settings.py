@@ -1,0 +1,20 @@
+"""Settings of the DiT worker, read once from FLASHTALK_DIT_WORKER_... by ``__main__``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from flashtalk.serving.settings import settings_config
+from flashtalk.serving.worker import WorkerSettings
+
+
+class DitWorkerSettings(WorkerSettings):
+    """All settings of the DiT worker."""
+
+    model_config = settings_config("FLASHTALK_DIT_WORKER_")
+
+    port: int = Field(default=50052, ge=0, le=65_535)
+    metrics_port: int = Field(default=9102, ge=0, le=65_535)
+    conditioning_bytes: int = Field(
+        default=2 * 2**30, ge=2**20, description="memory for portraits and prompts that are kept"
+    )

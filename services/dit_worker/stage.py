@@ -1,0 +1,104 @@
+"""What the DiT worker computes: conditionings of portraits, latents of chunks.
+
+Legend: as in ``commands``; H W pixels.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from flashtalk.engine import Checkpoint
+from flashtalk.engine.audio import row_count
+from flashtalk.engine.codec import portrait_digest
+from flashtalk.engine.denoiser import conditioning_digest
+from flashtalk.serving import metrics
+from flashtalk.serving.lane import Wanted
+from flashtalk.serving.tracing import span
+from flashtalk.streaming import StreamSpec
+from services.dit_worker.commands import Floats, Keep, Run
+from services.dit_worker.rank import Leader
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """Rows, layers and width of the features that the network hears."""
+
+    rows: int
+    layers: int
+    width: int
+
+
+class DenoiseStage:
+    """The transformer of one group (a ``services.compute_worker`` stage).
+
+    Args:
+        leader: of the group.
+    """
+
+    role = "dit_worker"
+
+    def __init__(self, leader: Leader) -> None:
+        self._leader = leader
+        self._weights_digest = ""
+        self.features = FeatureShape(0, 0, 0)
+
+    def load(self, checkpoint: Checkpoint, digest: str) -> None:
+        """See ``Stage``."""
+        self._leader.rank.load(checkpoint)
+        self._weights_digest = digest
+        sizes, spec = checkpoint.sizes.dit, checkpoint.spec
+        rows = row_count(spec, sizes.audio_window)
+        self.features = FeatureShape(rows, sizes.audio_blocks, sizes.audio_channels)
+
+    def warm_up(self, size_hw: tuple[int, int]) -> float:
+        """See ``Stage``: the first chunk, which continues one latent, and a later one."""
+        spec = StreamSpec()
+        portrait_HWC = np.zeros((*size_hw, 3), np.uint8)
+        height, width = spec.latent_size(*size_hw)
+        z = np.zeros((1, spec.latent_channels, spec.latent_frames, height, width), np.float32)
+        kept = self.embed(portrait_HWC, "", z)
+        features = self.features
+        rows = np.zeros((features.rows, features.layers, features.width), np.float32)
+        seconds = 0.0
+        for index in range(2):
+            motion_z = z[:, :, : spec.motion_latents_for(index)]
+            _, seconds = self.run(Run(kept.digest, 0, index, rows, motion_z), Wanted())
+        return seconds
+
+    def embed(self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, reference_z: Floats) -> Keep:
+        """A conditioning of a portrait uint8 [H, W, 3] and a prompt, made and kept."""
+        begun_s = time.perf_counter()
+        name = conditioning_digest(
+            portrait_digest(portrait_HWC),
+            torch.from_numpy(reference_z),
+            prompt,
+            self._weights_digest,
+        )
+        with span("condition"):
+            image, text = self._leader.rank.denoiser.embed(portrait_HWC, prompt)
+            command = Keep(name, _floats(image), _floats(text), reference_z)
+            self._leader.keep(command)
+        metrics.WORKER_STAGE_SECONDS.labels("condition").observe(time.perf_counter() - begun_s)
+        return command
+
+    def keep(self, command: Keep) -> None:
+        """A conditioning that was made elsewhere; kept already, it costs nothing."""
+        if command.digest not in self._leader.rank.conditionings:
+            self._leader.keep(command)
+
+    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+        """Latents of a chunk and the seconds that they took; errors as ``DenoiseRank.run``."""
+        with span("denoise", chunk=command.chunk_index):
+            latents, seconds = self._leader.run(command, wanted)
+        metrics.WORKER_STAGE_SECONDS.labels("denoise").observe(seconds)
+        return latents, seconds
+
+
+def _floats(tensor: torch.Tensor) -> Floats:
+    array: Floats = tensor.float().cpu().numpy()
+    return np.ascontiguousarray(array)

@@ -1,0 +1,157 @@
+"""The calls of the VAE decoder.
+
+Frames leave as they are decoded: while the device works on later latents, a thread of the process
+writes H.264.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.errors import InputError
+from flashtalk.media.h264 import ChunkEncoder
+from flashtalk.serving import metrics
+from flashtalk.serving.epochs import EpochGuard
+from flashtalk.serving.lane import ComputeLane, Last
+from flashtalk.serving.worker import WorkerCard, deadline_s
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import media_pb2, worker_pb2
+from flashtalk.v1 import vae_decoder_service_pb2 as pb
+from flashtalk.v1 import vae_decoder_service_pb2_grpc as pb_grpc
+from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
+from services.compute_worker import Register
+from services.vae_decoder.stage import CodecStage, Decoded
+
+SERVICE = pb.DESCRIPTOR.services_by_name["VaeDecoderService"].full_name
+_H264 = (media_pb2.VIDEO_CODEC_H264, media_pb2.VIDEO_CODEC_UNSPECIFIED)
+_RAW = media_pb2.VIDEO_CODEC_RAW_RGB24
+
+
+def registering(stage: CodecStage) -> Register:
+    """How to add the service of a stage to a server."""
+
+    def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
+        servicer = VaeServicer(stage, lane, card)
+        pb_grpc.add_VaeDecoderServiceServicer_to_server(servicer, server)
+        return SERVICE
+
+    return register
+
+
+class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
+    """Answers calls; keeps nothing of a session but its epoch."""
+
+    def __init__(self, stage: CodecStage, lane: ComputeLane, card: WorkerCard) -> None:
+        self._stage, self._lane, self._card = stage, lane, card
+        self._epochs = EpochGuard()
+        self._spec = StreamSpec()
+
+    async def EncodeReference(
+        self, request: pb.EncodeReferenceRequest, context: Any
+    ) -> pb.EncodeReferenceResponse:
+        """See the proto."""
+        self._card.check_ready()
+        portrait_HWC = image_from_proto(request.portrait, "portrait")
+        self._card.check_size("portrait.size", portrait_HWC.shape[:2])
+        work = partial(self._stage.encode_reference, portrait_HWC)
+        reference = await self._lane.run(lambda _: work(), deadline_s(context))
+        return pb.EncodeReferenceResponse(
+            reference_latents=tensor_to_proto(reference.z_BCFHW.float().cpu().numpy()),
+            color=tensor_to_proto(reference.color.to_array()),
+        )
+
+    async def Decode(
+        self, request: pb.DecodeRequest, context: Any
+    ) -> AsyncIterator[pb.DecodeResponse]:
+        """See the proto."""
+        self._card.check_ready()
+        self._epochs.check(request.key)
+        z_BCFHW, color, size_hw = self._checked(request)
+        until_s = deadline_s(context)
+        if request.motion_only:
+            make_motion = partial(self._stage.motion, z_BCFHW, color, request.frames)
+            yield _result(await self._lane.run(lambda _: make_motion(), until_s), {})
+            return
+        decode = partial(self._stage.decode, z_BCFHW, color, request.frames)
+        writer = FrameWriter(request.video_codec, size_hw, self._spec.fps)
+        async with aclosing(self._lane.stream(lambda _: decode(), until_s)) as parts:
+            async for part in parts:
+                if isinstance(part, Last):
+                    metrics.WORKER_STAGE_SECONDS.labels("encode").observe(writer.seconds)
+                    yield _result(part.value, {"encode": writer.seconds})
+                    return
+                for frame in await asyncio.to_thread(writer.write, part):
+                    yield pb.DecodeResponse(frame=frame)
+
+    async def GetWorker(
+        self, request: worker_pb2.GetWorkerRequest, context: Any
+    ) -> worker_pb2.GetWorkerResponse:
+        """See the proto."""
+        self._card.check_ready()
+        return self._card.describe(self._lane.pending)
+
+    def _checked(
+        self, request: pb.DecodeRequest
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], tuple[int, int]]:
+        """Latents, colours and the size of the video. Raises InputError for a wrong request."""
+        spec = self._spec
+        if request.video_codec not in (*_H264, _RAW):
+            raise InputError("video_codec", request.video_codec, "H264 or RAW_RGB24")
+        if not 1 <= request.frames <= spec.new_frames:
+            raise InputError("frames", request.frames, f"1 to {spec.new_frames}")
+        shape = (1, spec.latent_channels, spec.latent_frames, None, None)
+        z_BCFHW = tensor_from_proto(request.latents, field="latents", shape=shape)
+        size_hw = (z_BCFHW.shape[3] * spec.vae_stride_hw, z_BCFHW.shape[4] * spec.vae_stride_hw)
+        self._card.check_size("latents", size_hw)
+        color = tensor_from_proto(request.color, field="color", shape=(2, 3))
+        if (color[1] < 0).any():
+            raise InputError("color", color[1].tolist(), "deviations of at least 0")
+        return z_BCFHW, color, size_hw
+
+
+class FrameWriter:
+    """Pictures of one chunk to the bytes of a codec.
+
+    Args:
+        codec: number of a ``VideoCodec``.
+        size_hw: of the pictures.
+        fps: frames per second.
+    """
+
+    def __init__(self, codec: int, size_hw: tuple[int, int], fps: int) -> None:
+        self._encoder = ChunkEncoder(size_hw=size_hw, fps=fps) if codec in _H264 else None
+        self._count = 0
+        self.seconds = 0.0
+
+    def write(self, frames_THWC: npt.NDArray[np.uint8]) -> list[pb.DecodedFrame]:
+        """The next frames, uint8 [T, H, W, 3]."""
+        begun_s = time.perf_counter()
+        written = []
+        for rgb_HWC in frames_THWC:
+            raw = self._encoder is None
+            video = rgb_HWC.tobytes() if self._encoder is None else self._encoder.encode(rgb_HWC)
+            frame = pb.DecodedFrame(
+                index=self._count, video=video, key_frame=raw or self._count == 0
+            )
+            written.append(frame)
+            self._count += 1
+        self.seconds += time.perf_counter() - begun_s
+        return written
+
+
+def _result(decoded: Decoded, more_s: dict[str, float]) -> pb.DecodeResponse:
+    return pb.DecodeResponse(
+        result=pb.DecodeResult(
+            motion_latents=tensor_to_proto(decoded.motion_z),
+            compute_s={**decoded.seconds, **more_s},
+        )
+    )

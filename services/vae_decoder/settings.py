@@ -1,0 +1,17 @@
+"""Settings of the VAE decoder, read once from FLASHTALK_VAE_DECODER_... by ``__main__``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from flashtalk.serving.settings import settings_config
+from flashtalk.serving.worker import WorkerSettings
+
+
+class VaeDecoderSettings(WorkerSettings):
+    """All settings of the VAE decoder."""
+
+    model_config = settings_config("FLASHTALK_VAE_DECODER_")
+
+    port: int = Field(default=50053, ge=0, le=65_535)
+    metrics_port: int = Field(default=9103, ge=0, le=65_535)

@@ -1,0 +1,82 @@
+"""The three workers with a micro model, each behind a port of its own, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from flashtalk.serving.channel import ChannelLimits, open_channel
+from flashtalk.serving.interceptor import CallInterceptor
+from flashtalk.serving.worker import WorkerSettings
+from flashtalk.v1 import audio_encoder_service_pb2_grpc as audio_grpc
+from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
+from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
+from services.audio_encoder.servicer import registering as registering_audio
+from services.audio_encoder.settings import AudioEncoderSettings
+from services.audio_encoder.stage import AudioStage
+from services.compute_worker import ComputeWorker, Register, Stage
+from services.dit_worker.rank import DenoiseRank, Leader, Solo
+from services.dit_worker.servicer import registering as registering_dit
+from services.dit_worker.settings import DitWorkerSettings
+from services.dit_worker.stage import DenoiseStage
+from services.vae_decoder.servicer import registering as registering_vae
+from services.vae_decoder.settings import VaeDecoderSettings
+from services.vae_decoder.stage import CodecStage
+
+SIZE = "48x32"
+
+
+@dataclass
+class Running:
+    """A worker and a way to call it."""
+
+    worker: ComputeWorker
+    stub: Any
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: WorkerSettings, stage: Stage, register: Register, stub: Any, *, start: bool = True
+) -> AsyncIterator[Running]:
+    worker = ComputeWorker(settings, stage, register)
+    options = ChannelLimits().server_options()
+    server = grpc.aio.server(interceptors=[CallInterceptor()], options=options)
+    worker.register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = open_channel(f"127.0.0.1:{port}")
+    try:
+        if start:
+            await worker.start()
+        yield Running(worker, stub(channel))
+    finally:
+        await channel.close()
+        await server.stop(0)
+        await worker.stop()
+
+
+def audio_worker(
+    weights: Path, *, start: bool = True, **settings: Any
+) -> contextlib.AbstractAsyncContextManager[Running]:
+    given = AudioEncoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    stage = AudioStage(given.batch_windows)
+    register = registering_audio(stage, given.max_pending)
+    return running(given, stage, register, audio_grpc.AudioEncoderServiceStub, start=start)
+
+
+def dit_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
+    given = DitWorkerSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    group = Solo()
+    stage = DenoiseStage(Leader(DenoiseRank(group, given.conditioning_bytes), group))
+    return running(given, stage, registering_dit(stage), dit_grpc.DitWorkerServiceStub)
+
+
+def vae_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
+    given = VaeDecoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    stage = CodecStage()
+    return running(given, stage, registering_vae(stage), vae_grpc.VaeDecoderServiceStub)
