@@ -109,6 +109,7 @@ class LocalSuite:
         self._number += 1
         place = self.config.folder / f"{self._number}-{name}"
         port_file, log = place.with_suffix(".port"), place.with_suffix(".log")
+        port_file.unlink(missing_ok=True)  # of an earlier suite with the same folder
         given = {"HOST": "127.0.0.1", "METRICS_PORT": "0", **settings}
         given |= {"PORT": str(port), "PORT_FILE": str(port_file)}
         prefix = f"FLASHTALK_{role.upper()}_"

@@ -16,7 +16,7 @@ from flashtalk import __version__
 from flashtalk.errors import FlashTalkError
 
 BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = ("generate", "doctor", "bench")
+COMMANDS = ("generate", "talk", "doctor", "bench")
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -51,17 +51,24 @@ class Mp4Writer:
         fps: frames per second.
         size_hw: height and width in pixels, even numbers (H.264 stores colour at half size).
         pcm_hz: sampling rate of the sound, a multiple of ``fps``.
+        encoded: pictures come as H.264 (``write_encoded``) and are stored as they are.
 
     Raises:
         InputError: a bad size or name, or a place that cannot be written to; before any work.
     """
 
     def __init__(
-        self, path: Path | str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int
+        self,
+        path: Path | str,
+        *,
+        fps: int,
+        size_hw: tuple[int, int],
+        pcm_hz: int,
+        encoded: bool = False,
     ) -> None:
         self.path = Path(path)
         self.fps, self.size_hw, self.pcm_hz = fps, size_hw, pcm_hz
-        self.frames = 0
+        self.frames, self._encoded = 0, encoded
         if min(size_hw) <= 0 or size_hw[0] % 2 or size_hw[1] % 2:
             raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "even numbers of pixels")
         if pcm_hz % fps:
@@ -75,7 +82,7 @@ class Mp4Writer:
                 format="mp4",
                 options={"movflags": "+faststart", "movie_timescale": str(pcm_hz)},
             )
-            self._video = self._video_track(self._container)
+            self._video = self._video_track(self._container, encoded=encoded)
             self._audio = self._audio_track(self._container)
         except BaseException as error:
             self.discard()
@@ -107,6 +114,29 @@ class Mp4Writer:
             self._mux(self._container, self._audio.encode(self._sound(sound)))
             self.frames += 1
 
+    def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
+        """Append one picture that is H.264 already, and its sound; only where ``encoded``.
+
+        Args:
+            video: an access unit in Annex B form; the first one carries its parameter sets.
+            pcm_S: float32 [pcm_hz / fps].
+            key_frame: a player may start here.
+
+        Raises:
+            InputError: another amount of sound, or a disk that takes no more.
+        """
+        if self._container is None:
+            raise InputError("out", self.path, "already finished")
+        if pcm_S.shape != (self.pcm_hz // self.fps,):
+            raise InputError("pcm", list(pcm_S.shape), f"{self.pcm_hz // self.fps} samples")
+        packet = Packet(video)
+        packet.stream, packet.time_base = self._video, Fraction(1, self.fps)
+        packet.pts = packet.dts = self.frames
+        packet.duration, packet.is_keyframe = 1, key_frame
+        self._mux(self._container, [packet])
+        self._mux(self._container, self._audio.encode(self._sound(pcm_S)))
+        self.frames += 1
+
     def close(self) -> None:
         """Finish the file and give it its name; without a frame, leave nothing."""
         if self._container is None:
@@ -115,7 +145,8 @@ class Mp4Writer:
             self.discard()
             return
         try:
-            self._mux(self._container, self._video.encode(None))
+            if not self._encoded:
+                self._mux(self._container, self._video.encode(None))
             self._mux(self._container, self._audio.encode(None))
             self._container.close()
             self._container = None
@@ -150,7 +181,13 @@ class Mp4Writer:
         else:
             self.discard()
 
-    def _video_track(self, container: OutputContainer) -> VideoStream:
+    def _video_track(self, container: OutputContainer, *, encoded: bool) -> VideoStream:
+        if encoded:
+            height, width = self.size_hw
+            stored = container.add_mux_stream("h264", rate=self.fps, width=width, height=height)
+            assert isinstance(stored, VideoStream)
+            stored.time_base = Fraction(1, self.fps)
+            return stored
         track = container.add_stream("libx264", rate=self.fps, options=_X264)
         track.height, track.width = self.size_hw
         track.pix_fmt = "yuv420p"

@@ -1,4 +1,4 @@
-"""Errors to rich statuses and back.
+"""Errors to rich statuses; the way back is in ``flashtalk.wire.status``.
 
 A status carries google.rpc.ErrorInfo (its reason is for programs), for a bad field also
 google.rpc.BadRequest, and google.rpc.RetryInfo where it is worth trying again. An exception that
@@ -7,44 +7,38 @@ nobody thought of becomes INTERNAL with an incident number; its text stays in th
 
 from __future__ import annotations
 
-import enum
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 import grpc
 from google.protobuf import message as protobuf
 from google.rpc import error_details_pb2, status_pb2
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.wire.status import (
+    DETAILS_KEY,
+    DOMAIN,
+    Reason,
+    field_of,
+    reason_of,
+    retry_after_s,
+    status_of,
+)
 
-DOMAIN = "flashtalk"
-DETAILS_KEY = "grpc-status-details-bin"
+__all__ = [
+    "DETAILS_KEY",
+    "DOMAIN",
+    "Reason",
+    "ServiceError",
+    "field_of",
+    "reason_of",
+    "retry_after_s",
+    "status_of",
+    "to_service_error",
+    "to_status",
+]
+
 _SHOWN_VALUE = 200
-
-
-class Reason(enum.StrEnum):
-    """Why a call failed, for programs; docs/protocol.md says what to do about each."""
-
-    INVALID_FIELD = "INVALID_FIELD"
-    SESSION_GONE = "SESSION_GONE"
-    SESSION_BUSY = "SESSION_BUSY"
-    SUPERSEDED = "SUPERSEDED"
-    REQUEST_CONFLICT = "REQUEST_CONFLICT"
-    REPLAY_GONE = "REPLAY_GONE"
-    NO_SLOT = "NO_SLOT"
-    NO_WORKER = "NO_WORKER"
-    NO_STREAM = "NO_STREAM"
-    NO_ANSWER = "NO_ANSWER"
-    WORKER_LOST = "WORKER_LOST"
-    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
-    DRAINING = "DRAINING"
-    CONDITIONING_MISSING = "CONDITIONING_MISSING"
-    STALE_EPOCH = "STALE_EPOCH"
-    QUEUE_FULL = "QUEUE_FULL"
-    DEADLINE_PASSED = "DEADLINE_PASSED"
-    NOT_READY = "NOT_READY"
-    INTERNAL = "INTERNAL"
 
 
 class ServiceError(FlashTalkError):
@@ -118,48 +112,3 @@ def to_status(error: ServiceError) -> status_pb2.Status:
     for detail in details:
         status.details.add().Pack(detail)
     return status
-
-
-def status_of(error: grpc.RpcError) -> status_pb2.Status | None:
-    """The rich status that came with a failed call, if one did."""
-    for key, value in _trailing(error):
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            try:
-                return status_pb2.Status.FromString(value)
-            except protobuf.DecodeError:
-                return None
-    return None
-
-
-def reason_of(error: grpc.RpcError) -> Reason | None:
-    """Why a call failed, if the other side is one of ours."""
-    info = error_details_pb2.ErrorInfo()
-    if _unpack(error, info) and info.domain == DOMAIN:
-        return Reason(info.reason) if info.reason in Reason.__members__ else None
-    return None
-
-
-def field_of(error: grpc.RpcError) -> str | None:
-    """The field that was to blame, if any."""
-    bad = error_details_pb2.BadRequest()
-    if _unpack(error, bad) and bad.field_violations:
-        return str(bad.field_violations[0].field)
-    return None
-
-
-def retry_after_s(error: grpc.RpcError) -> float | None:
-    """When to try again, if the other side said so."""
-    retry = error_details_pb2.RetryInfo()
-    if _unpack(error, retry):
-        return float(retry.retry_delay.ToNanoseconds() / 1e9)
-    return None
-
-
-def _unpack(error: grpc.RpcError, wanted: protobuf.Message) -> bool:
-    status = status_of(error)
-    return status is not None and any(detail.Unpack(wanted) for detail in status.details)
-
-
-def _trailing(error: grpc.RpcError) -> list[tuple[str, Any]]:
-    read = getattr(error, "trailing_metadata", None)
-    return list(read() or ()) if callable(read) else []

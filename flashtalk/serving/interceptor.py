@@ -86,13 +86,15 @@ def _wrapped(handler: Any, method: str, metadata: dict[str, str]) -> Any:
     )
     if inspect.isasyncgenfunction(inner):
 
-        async def generated(request: Any, context: Any) -> AsyncIterator[Any]:
+        async def generated(request: Any, context: Any) -> None:
+            # Written, not yielded: a caller who leaves cancels this coroutine, in its own task
+            # and context; a generator would be closed by whoever comes to it.
             async with (
                 around(context),
                 contextlib.aclosing(inner(_accepted(request), context)) as responses,
             ):
                 async for response in responses:
-                    yield response
+                    await context.write(response)
 
         return make(generated, parse, serialize)
 

@@ -195,19 +195,21 @@ class ChunkMaker:
             worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s))
             call = worker.vae.Decode(request, timeout=self._limits.call_s)
             try:
+                result: vae_pb2.DecodeResult | None = None
                 async for response in call:
-                    if response.WhichOneof("message") == "frame":
-                        if response.frame.index >= sent:
-                            sent = response.frame.index + 1
-                            yield response.frame
-                        continue
-                    times.add("decode", time.perf_counter() - begun)
-                    times.compute_s += sum(response.result.compute_s.values())
-                    yield _latents(response.result.motion_latents, "motion_latents")
-                    return
-                raise ServiceError(
-                    grpc.StatusCode.UNAVAILABLE, Reason.WORKER_LOST, "decoding ended half-way"
-                )
+                    if response.WhichOneof("message") == "result":
+                        result = response.result
+                    elif response.frame.index >= sent:
+                        sent = response.frame.index + 1
+                        yield response.frame
+                if result is None:
+                    raise ServiceError(
+                        grpc.StatusCode.UNAVAILABLE, Reason.WORKER_LOST, "decoding ended half-way"
+                    )
+                times.add("decode", time.perf_counter() - begun)
+                times.compute_s += sum(result.compute_s.values())
+                yield _latents(result.motion_latents, "motion_latents")
+                return
             except grpc.aio.AioRpcError as error:
                 await self._failed(worker, error, until_s, times)
             finally:

@@ -1,0 +1,208 @@
+"""``flashtalk talk``: the client of a running suite; a portrait and a sound file become an MP4.
+
+Imports no torch: what it needs is the client, a picture and a sound file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from flashtalk.client import ClientError, FlashTalkClient, SessionStream
+from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
+from flashtalk.streaming import StreamSpec, frame_count
+from flashtalk.v1 import media_pb2, stream_pb2
+from flashtalk.v1 import session_service_pb2 as pb
+from flashtalk.wire import pcm_from_bytes
+
+INTERRUPTED = 130
+_SEED_LIMIT = 2**64
+_F32 = media_pb2.AUDIO_ENCODING_PCM_F32LE
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``talk`` to the commands."""
+    parser = subparsers.add_parser(
+        "talk",
+        help="the same through a running suite",
+        description="Make a portrait talk through a running suite: MP4 (H.264, AAC) out.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
+    )
+    parser.add_argument("--image", required=True, type=Path, help="portrait: PNG, JPEG or WebP")
+    parser.add_argument("--audio", required=True, type=Path, help="speech, any sound file")
+    parser.add_argument("--out", required=True, type=Path, help="video to write, *.mp4")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
+    parser.add_argument("--size", help="WxH in pixels, one that the suite serves")
+    parser.add_argument("--prompt", default="", help="what the scene is, in words")
+    parser.add_argument(
+        "--real-time", action="store_true", help="send speech and receive video as a call would"
+    )
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds without a gateway")
+    parser.set_defaults(run=run)
+
+
+@dataclass
+class Received:
+    """What came so far.
+
+    Args:
+        total: frames to come.
+    """
+
+    total: int
+    began_s: float = field(default_factory=time.perf_counter)
+    frames: int = 0
+    first_frame_s: float = 0.0
+    retries: int = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the session was asked for."""
+        return time.perf_counter() - self.began_s
+
+    def summary(self, session: pb.Session, reconnects: int) -> str:
+        """One line for people and scripts."""
+        fps = self.frames / max(self.elapsed_s, 1e-9)
+        return (
+            f"frames={self.frames} seconds={self.frames / session.spec.fps:.2f} fps={fps:.2f} "
+            f"real_time_factor={session.spec.fps / max(fps, 1e-9):.3f} "
+            f"first_frame_ms={1_000 * self.first_frame_s:.0f} "
+            f"retries={self.retries} reconnects={reconnects}"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check what can be checked here, then talk."""
+    if not 0 <= args.seed < _SEED_LIMIT:
+        raise InputError("seed", args.seed, f"0 .. {_SEED_LIMIT - 1}")
+    if not 0 < args.patience <= 3_600:
+        raise InputError("patience", args.patience, "more than 0, at most 3600 seconds")
+    size = _size(args.size)
+    read_image(args.image)
+    facts = inspect_audio(args.audio)
+    check_target(args.out)
+    received = Received(frame_count(facts.samples, StreamSpec()))
+    return asyncio.run(_interruptible(args, size, received))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise InputError("size", text, "WIDTHxHEIGHT in pixels, such as 96x96")
+    return int(sides[0]), int(sides[1])
+
+
+async def _interruptible(
+    args: argparse.Namespace, size: tuple[int, int] | None, received: Received
+) -> int:
+    talking = asyncio.create_task(_talk(args, size, received))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, talking.cancel)
+    try:
+        await talking
+    except asyncio.CancelledError:
+        kept = f"{args.out} holds what was made" if received.frames else "nothing was written"
+        print(f"stopped: {kept}; frames={received.frames}", flush=True)
+        return INTERRUPTED
+    return 0
+
+
+async def _talk(args: argparse.Namespace, size: tuple[int, int] | None, received: Received) -> None:
+    async with FlashTalkClient(args.gateway, patience_s=args.patience) as client:
+        session = await client.create_session(
+            args.image,
+            prompt=args.prompt,
+            seed=args.seed,
+            size=size,
+            idle_policy=pb.IDLE_POLICY_WAIT,
+            pacing=pb.PACING_REAL_TIME if args.real_time else pb.PACING_UNLIMITED,
+        )
+        try:
+            async with client.stream(session) as stream:
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(_speak(args, stream))
+                        group.create_task(_write(args.out, session, stream, received))
+                except* FlashTalkError as errors:
+                    # Where one of the two fails the other is cancelled: the first is the cause.
+                    raise errors.exceptions[0] from None
+                print(f"{args.out}: {received.summary(session, stream.reconnects)}", flush=True)
+        finally:
+            # Finished sessions are gone already; one that was given up frees its place now.
+            with contextlib.suppress(ClientError):
+                await client.delete_session(session.session_id)
+
+
+async def _speak(args: argparse.Namespace, stream: SessionStream) -> None:
+    """Sends the file; as it would be spoken, if that is wanted."""
+    hz = stream.session.spec.sample_rate_hz
+    begun_s, sent = time.monotonic(), 0
+    for packet_S in stream_pcm(args.audio, hz):
+        size = hz // 50 if args.real_time else len(packet_S)
+        for begin in range(0, len(packet_S), max(size, 1)):
+            part_S = packet_S[begin : begin + size]
+            await stream.push_audio(part_S)
+            sent += len(part_S)
+            if args.real_time:
+                await asyncio.sleep(max(0.0, begun_s + sent / hz - time.monotonic()))
+    await stream.finish()
+
+
+async def _write(out: Path, session: pb.Session, stream: SessionStream, received: Received) -> None:
+    spec = session.spec
+    size_hw = (spec.size.height_px, spec.size.width_px)
+    with ExitStack() as stack:
+        writer = Mp4Writer(
+            out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz, encoded=True
+        )
+        # What came so far is a playable file, whatever ends it; without a frame there is none.
+        stack.callback(writer.close)
+        progress, task = stack.enter_context(_progress_bar(received.total))
+        async for event in stream:
+            if isinstance(event, stream_pb2.Frame):
+                if not received.frames:
+                    received.first_frame_s = received.elapsed_s
+                received.frames += 1
+                pcm_S = pcm_from_bytes(event.pcm, _F32, "pcm")
+                writer.write_encoded(event.video, pcm_S, key_frame=event.key_frame)
+                fps = received.frames / received.elapsed_s
+                progress.update(task, completed=received.frames, fps=f"{fps:.1f}")
+            elif isinstance(event, stream_pb2.ChunkReport):
+                received.retries += event.retries
+    if received.frames != received.total:
+        limit = f"{received.total} frames were to come"
+        raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")
+
+
+@contextlib.contextmanager
+def _progress_bar(total_frames: int) -> Iterator[tuple[Progress, TaskID]]:
+    console = Console()
+    with Progress(
+        TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
+        BarColumn(),
+        TextColumn("{task.fields[fps]} fps"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        yield progress, progress.add_task("talk", total=total_frames, fps="-")

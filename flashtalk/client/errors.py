@@ -1,0 +1,48 @@
+"""What a caller of the client is told."""
+
+from __future__ import annotations
+
+import grpc
+
+from flashtalk.errors import FlashTalkError
+from flashtalk.wire.status import Reason, field_of, reason_of, retry_after_s
+
+# Another attempt, at another gateway maybe, may do better.
+PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+
+class ClientError(FlashTalkError):
+    """A call that failed for good.
+
+    Args:
+        code: the status.
+        message: for people.
+        reason: for programs, if the other side is one of ours.
+        field: of the request, if one is to blame.
+        retry_after_s: when it is worth trying again, if the server said so.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.field = code, reason, field
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def of(cls, error: grpc.aio.AioRpcError) -> ClientError:
+        """What a failed call means."""
+        code = error.code()
+        return cls(
+            code,
+            error.details() or code.name.lower().replace("_", " "),
+            reason=reason_of(error),
+            field=field_of(error),
+            retry_after_s=retry_after_s(error),
+        )

@@ -1,0 +1,193 @@
+"""Calls to a deployment's gateways: any will do, and the next is tried if one is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+
+from flashtalk.client.errors import PASSING, ClientError
+from flashtalk.client.stream import SessionStream
+from flashtalk.errors import InputError
+from flashtalk.v1 import media_pb2, stream_pb2
+from flashtalk.v1 import session_service_pb2 as pb
+from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+
+ResponseT = TypeVar("ResponseT")
+_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
+_OPTIONS = [
+    ("grpc.max_send_message_length", 64 * 2**20),
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+class FlashTalkClient:
+    """Connections to the gateways of one deployment; an async context manager.
+
+    Args:
+        gateways: HOST:PORT, or several with commas between them.
+        call_s: one attempt at a call.
+        patience_s: all attempts at a call together; also how long a stream may be without a
+            connection before it fails.
+        credentials: for TLS; none speaks plain HTTP/2.
+    """
+
+    def __init__(
+        self,
+        gateways: str,
+        *,
+        call_s: float = 30.0,
+        patience_s: float = 60.0,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._targets = [target.strip() for target in gateways.split(",") if target.strip()]
+        if not self._targets:
+            raise InputError("gateway", gateways, "HOST:PORT")
+        self._call_s, self.patience_s = call_s, patience_s
+        self._credentials = credentials
+        self._channels: list[grpc.aio.Channel] = []
+        self._turn = 0
+
+    async def __aenter__(self) -> FlashTalkClient:
+        for target in self._targets:
+            self._channels.append(
+                grpc.aio.insecure_channel(target, options=_OPTIONS)
+                if self._credentials is None
+                else grpc.aio.secure_channel(target, self._credentials, options=_OPTIONS)
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.gather(*(channel.close() for channel in self._channels))
+        self._channels.clear()
+
+    async def create_session(
+        self,
+        portrait: Path | bytes,
+        *,
+        prompt: str = "",
+        seed: int = 0,
+        size: tuple[int, int] | None = None,
+        video_codec: media_pb2.VideoCodec = media_pb2.VIDEO_CODEC_H264,
+        idle_policy: pb.IdlePolicy = pb.IDLE_POLICY_MODEL,
+        pacing: pb.Pacing = pb.PACING_REAL_TIME,
+        ttl_s: float | None = None,
+        request_id: str | None = None,
+    ) -> pb.Session:
+        """Makes a session; tried again under one request id, so that it is made once.
+
+        Args:
+            portrait: a PNG, JPEG or WebP file, or its bytes.
+            prompt: what the scene is; empty takes the model's own.
+            seed: of the noise.
+            size: width and height in pixels; none takes the model's own.
+            video_codec, idle_policy, pacing: see the protocol.
+            ttl_s: life without a stream.
+            request_id: of the caller, so that another process can repeat the request.
+
+        Raises:
+            ClientError: refused, or no gateway answered. RESOURCE_EXHAUSTED says when to try again.
+        """
+        data = portrait if isinstance(portrait, bytes) else await asyncio.to_thread(read, portrait)
+        request = pb.CreateSessionRequest(
+            request_id=request_id or str(uuid.uuid4()),
+            portrait=data,
+            prompt=prompt,
+            seed=seed,
+            video_codec=video_codec,
+            idle_policy=idle_policy,
+            pacing=pacing,
+        )
+        if size is not None:
+            request.size.width_px, request.size.height_px = size
+        if ttl_s is not None:
+            request.ttl.FromMilliseconds(round(1_000 * ttl_s))
+        response = await self._call(lambda stub: stub.CreateSession(request, timeout=self._call_s))
+        session: pb.Session = response.session
+        return session
+
+    async def get_session(self, session_id: str) -> pb.Session:
+        """A session as it is now. Raises ClientError."""
+        request = pb.GetSessionRequest(session_id=session_id)
+        response = await self._call(lambda stub: stub.GetSession(request, timeout=self._call_s))
+        session: pb.Session = response.session
+        return session
+
+    async def sessions(self) -> AsyncIterator[pb.Session]:
+        """All sessions, oldest first. Raises ClientError."""
+        request = pb.ListSessionsRequest()
+        while True:
+            response = await self._call(
+                lambda stub: stub.ListSessions(request, timeout=self._call_s)
+            )
+            for session in response.sessions:
+                yield session
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def delete_session(self, session_id: str) -> None:
+        """Ends a session; one that is gone is no error. Raises ClientError."""
+        request = pb.DeleteSessionRequest(session_id=session_id)
+        await self._call(lambda stub: stub.DeleteSession(request, timeout=self._call_s))
+
+    async def interrupt_session(
+        self, session_id: str, played_frames: int | None = None
+    ) -> stream_pb2.Interrupted:
+        """Stops what is being said, from wherever this is. Raises ClientError."""
+        request = pb.InterruptSessionRequest(
+            session_id=session_id, interrupt_id=str(uuid.uuid4()), played_frames=played_frames
+        )
+        response = await self._call(
+            lambda stub: stub.InterruptSession(request, timeout=self._call_s)
+        )
+        interrupted: stream_pb2.Interrupted = response.interrupted
+        return interrupted
+
+    def stream(self, session: pb.Session) -> SessionStream:
+        """The stream of a session: an async context manager, and an iterator over events."""
+        return SessionStream(self, session)
+
+    def next_stub(self) -> Any:
+        """The gateway that is used now."""
+        return pb_grpc.SessionServiceStub(self._channels[self._turn % len(self._channels)])
+
+    def turn(self) -> None:
+        """From now on the next gateway is used."""
+        self._turn += 1
+
+    async def _call(self, call: Callable[[Any], Awaitable[ResponseT]]) -> ResponseT:
+        until_s, backoff_s = time.monotonic() + self.patience_s, _BACKOFF_S
+        while True:
+            try:
+                return await call(self.next_stub())
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in PASSING or time.monotonic() + backoff_s > until_s:
+                    raise ClientError.of(error) from error
+                self.turn()
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+
+def read(path: Path) -> bytes:
+    """A file's bytes. Raises InputError for one that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError("image", path, error.strerror or str(error)) from error

@@ -1,0 +1,320 @@
+"""One session's stream as a caller sees it: unbroken, whatever happens to connections and gateways.
+
+A lost connection is opened again, at another gateway if need be: frames go on where they ended,
+speech that the server does not have for good is sent again, nothing is lost and nothing doubled.
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.client.errors import PASSING, ClientError
+from flashtalk.client.outgoing import Outgoing, as_request
+from flashtalk.errors import InputError
+from flashtalk.v1 import media_pb2, stream_pb2
+from flashtalk.v1 import session_service_pb2 as pb
+from flashtalk.wire.status import Reason, reason_of
+
+if TYPE_CHECKING:
+    from flashtalk.client.gateways import FlashTalkClient
+
+Event = (
+    stream_pb2.Frame
+    | stream_pb2.ChunkReport
+    | stream_pb2.Activity
+    | stream_pb2.Underrun
+    | stream_pb2.Interrupted
+    | stream_pb2.StreamClosed
+)
+"""What ``async for`` gives; the messages of the protocol."""
+
+_ENCODING = media_pb2.AUDIO_ENCODING_PCM_F32LE
+_PACKET_S = 0.5
+_EVENTS = 256
+_SILENCE_S = 15.0
+"""The server says something every 5 s; after so long without a word the connection is dead."""
+
+_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
+_LAST = (stream_pb2.StreamClosed.REASON_FINISHED, stream_pb2.StreamClosed.REASON_DELETED)
+
+
+class SessionStream:
+    """Made by ``FlashTalkClient.stream``; use it with ``async with`` and ``async for``.
+
+    One task may push while another reads. Whoever does not read is sent no more than a few seconds:
+    the server waits.
+    """
+
+    def __init__(self, client: FlashTalkClient, session: pb.Session) -> None:
+        self._client, self.session = client, session
+        spec, limits = session.spec, session.limits
+        largest = limits.max_packet_bytes // 4
+        packet = max(1, min(int(_PACKET_S * spec.sample_rate_hz), largest))
+        self._out = Outgoing(packet)
+        # An interruption is heard at once as long as the server's buffer is not full.
+        self._ahead = max(packet, limits.max_buffered_samples - 2 * packet)
+        self._changed = asyncio.Condition()
+        self._events: asyncio.Queue[Event | ClientError] = asyncio.Queue(_EVENTS)
+        self._answers: dict[str, asyncio.Future[stream_pb2.Interrupted]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._over = False
+        self._opened = False
+        self.next_frame = 0
+        self.epoch = 0
+        self.reconnects = 0
+
+    async def __aenter__(self) -> SessionStream:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leaves the stream; the session lives on until it expires, unless it was finished."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def push_audio(self, pcm_S: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> None:
+        """Appends speech of any length; waits while the server has enough.
+
+        Args:
+            pcm_S: one channel at the session's rate; float32 in [-1, 1], or int16.
+
+        Raises:
+            InputError: another type or shape, NaN, or after the end.
+            ClientError: the stream has failed.
+        """
+        if pcm_S.ndim != 1 or pcm_S.dtype not in (np.float32, np.int16):
+            shape = f"{pcm_S.dtype} {list(pcm_S.shape)}"
+            raise InputError("audio", shape, "float32 or int16, [samples]")
+        samples = pcm_S.astype(np.float32)
+        if pcm_S.dtype == np.int16:
+            samples /= 32_768
+        if not np.isfinite(samples).all():
+            raise InputError("audio", "NaN or infinite samples", "finite samples")
+        for begin in range(0, len(samples), self.session.spec.sample_rate_hz):
+            part_S = samples[begin : begin + self.session.spec.sample_rate_hz]
+            async with self._changed:
+                await self._changed.wait_for(
+                    lambda: self._over or self._out.waiting_samples < self._ahead
+                )
+                self._check_open("audio")
+                self._out.push(part_S)
+                self._changed.notify_all()
+
+    async def end_of_audio(self) -> None:
+        """The utterance is complete. Errors as ``push_audio``."""
+        async with self._changed:
+            self._check_open("end_of_audio")
+            self._out.end()
+            self._changed.notify_all()
+
+    async def finish(self) -> None:
+        """Nothing follows; the stream ends when everything was sent. Errors as ``push_audio``."""
+        async with self._changed:
+            self._check_open("finish")
+            self._out.finish()
+            self._changed.notify_all()
+
+    async def interrupt(self, played_frames: int | None = None) -> stream_pb2.Interrupted:
+        """Stops what is being said; gives what became of it.
+
+        Events go on meanwhile, so another task has to read them.
+
+        Args:
+            played_frames: frames that were really shown, if the caller knows.
+
+        Raises:
+            ClientError: the stream has failed.
+        """
+        name = uuid.uuid4().hex
+        answer = asyncio.get_running_loop().create_future()
+        async with self._changed:
+            self._check_open("interrupt")
+            self._answers[name] = answer
+            self._out.cut(name, played_frames)
+            self._changed.notify_all()
+        try:
+            result: stream_pb2.Interrupted = await answer
+            return result
+        finally:
+            self._answers.pop(name, None)
+
+    def __aiter__(self) -> SessionStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises ClientError if the stream has failed."""
+        if self._over and self._events.empty():
+            raise StopAsyncIteration
+        event = await self._events.get()
+        if isinstance(event, ClientError):
+            raise event
+        return event
+
+    def _check_open(self, field: str) -> None:
+        if self._out.finished:
+            raise InputError(field, "after finish", "nothing may follow it")
+        if self._over:
+            raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
+
+    async def _run(self) -> None:
+        """Connects until the stream is over, or has failed for longer than it has patience."""
+        lost_s, backoff_s, first = time.monotonic(), _BACKOFF_S, True
+        try:
+            while True:
+                self._opened = False
+                error: grpc.aio.AioRpcError | None = None
+                try:
+                    if await self._connection(first=first):
+                        return
+                except grpc.aio.AioRpcError as lost:
+                    error = lost
+                if self._opened:
+                    lost_s, backoff_s = time.monotonic(), _BACKOFF_S
+                if error is not None and not await self._passes(error):
+                    await self._fail(ClientError.of(error))
+                    return
+                if time.monotonic() - lost_s > self._client.patience_s:
+                    await self._fail(_lost(error))
+                    return
+                first = False
+                self.reconnects += 1
+                self._client.turn()
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+        except ClientError as failed:
+            await self._fail(failed)
+        finally:
+            self._over = True
+            gone = ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(gone)
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _passes(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether another connection may do better."""
+        if reason_of(error) is Reason.REPLAY_GONE and self._out.cuts:
+            # An interruption was carried out whose answer was lost: go on where it left off.
+            session = await self._client.get_session(self.session.session_id)
+            if session.epoch > self.epoch:
+                self.next_frame = min(self.next_frame, session.next_frame)
+                return True
+        return error.code() in PASSING or reason_of(error) is Reason.SESSION_BUSY
+
+    async def _fail(self, error: ClientError) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        await self._events.put(error)
+
+    async def _connection(self, *, first: bool) -> bool:
+        """One connection from its first message to its last; True if the stream is over."""
+        call = self._client.next_stub().Stream()
+        sending: asyncio.Task[None] | None = None
+        try:
+            opening = stream_pb2.StreamOpen(
+                session_id=self.session.session_id,
+                sample_rate_hz=self.session.spec.sample_rate_hz,
+                channels=1,
+                audio_encoding=_ENCODING,
+                resume_frame=None if first else self.next_frame,
+            )
+            await call.write(stream_pb2.StreamRequest(open=opening))
+            while True:
+                async with asyncio.timeout(_SILENCE_S):
+                    response = await call.read()
+                if response is grpc.aio.EOF:
+                    await _raise_status(call)
+                    return False
+                if response.HasField("opened"):
+                    opened = response.opened
+                    self.epoch, self._opened = opened.epoch, True
+                    self._out.again(opened.input_samples, opened.utterances)
+                    sending = asyncio.create_task(self._send(call))
+                elif await self._take(response):
+                    return bool(response.closed.reason in _LAST)
+        except TimeoutError:
+            return False
+        finally:
+            if sending is not None:
+                sending.cancel()
+                await asyncio.wait({sending})
+            call.cancel()
+
+    async def _send(self, call: Any) -> None:
+        while True:
+            async with self._changed:
+                item = self._out.next()
+                while item is None:
+                    await self._changed.wait()
+                    item = self._out.next()
+            try:
+                await call.write(as_request(item, _ENCODING))
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                return  # the reader learns why
+
+    async def _take(self, response: stream_pb2.StreamResponse) -> bool:
+        """Hands an event on; True for the last one of a connection."""
+        kind = response.WhichOneof("message")
+        if kind in (None, "heartbeat", "go_away", "opened"):
+            return False
+        event: Event = getattr(response, str(kind))
+        if isinstance(event, stream_pb2.Frame):
+            self.next_frame = event.frame_index + 1
+        elif isinstance(event, stream_pb2.ChunkReport):
+            async with self._changed:
+                self._out.used(event.input_samples, event.utterances)
+                self._changed.notify_all()
+        elif isinstance(event, stream_pb2.Interrupted):
+            await self._interrupted(event)
+        elif isinstance(event, stream_pb2.StreamClosed):
+            if event.reason in _LAST:
+                self._over = True
+                await self._events.put(event)
+            return True
+        await self._events.put(event)
+        return False
+
+    async def _interrupted(self, event: stream_pb2.Interrupted) -> None:
+        self.next_frame, self.epoch = event.played_frames, event.epoch
+        async with self._changed:
+            self._out.interrupted(event.interrupt_id)
+            self._changed.notify_all()
+        answer = self._answers.get(event.interrupt_id)
+        if answer is not None and not answer.done():
+            answer.set_result(event)
+
+
+def _lost(error: grpc.aio.AioRpcError | None) -> ClientError:
+    if error is not None:
+        return ClientError.of(error)
+    return ClientError(grpc.StatusCode.UNAVAILABLE, "no gateway takes the stream")
+
+
+async def _raise_status(call: Any) -> None:
+    """Raises what a call ended with, unless that is OK."""
+    code = await call.code()
+    if code is not grpc.StatusCode.OK:
+        raise grpc.aio.AioRpcError(
+            code,
+            await call.initial_metadata(),
+            await call.trailing_metadata(),
+            details=await call.details(),
+        )
