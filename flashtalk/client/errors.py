@@ -7,8 +7,15 @@ import grpc
 from flashtalk.errors import FlashTalkError
 from flashtalk.wire.status import Reason, field_of, reason_of, retry_after_s
 
-# Another attempt, at another gateway maybe, may do better.
-PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+# Without a word from the other side these are the connection's own end.
+_BROKEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED})
+
+
+def passes(error: grpc.aio.AioRpcError) -> bool:
+    """Whether another attempt, at another gateway maybe, may do better."""
+    code = error.code()
+    return code in _PASSING or (code in _BROKEN and reason_of(error) is None)
 
 
 class ClientError(FlashTalkError):

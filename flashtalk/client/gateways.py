@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from flashtalk.client.errors import PASSING, ClientError
+from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.stream import SessionStream
 from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2, stream_pb2
@@ -178,7 +178,7 @@ class FlashTalkClient:
             try:
                 return await call(self.next_stub())
             except grpc.aio.AioRpcError as error:
-                if error.code() not in PASSING or time.monotonic() + backoff_s > until_s:
+                if not passes(error) or time.monotonic() + backoff_s > until_s:
                     raise ClientError.of(error) from error
                 self.turn()
             await asyncio.sleep(backoff_s)

@@ -18,7 +18,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from flashtalk.client.errors import PASSING, ClientError
+from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.outgoing import Outgoing, as_request
 from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2, stream_pb2
@@ -216,7 +216,7 @@ class SessionStream:
             if session.epoch > self.epoch:
                 self.next_frame = min(self.next_frame, session.next_frame)
                 return True
-        return error.code() in PASSING or reason_of(error) is Reason.SESSION_BUSY
+        return passes(error) or reason_of(error) is Reason.SESSION_BUSY
 
     async def _fail(self, error: ClientError) -> None:
         for answer in self._answers.values():

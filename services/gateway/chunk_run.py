@@ -35,11 +35,7 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     times, begun_s = ChunkTimes(), time.perf_counter()
     name = stream.session_id
     with span("chunk", session=name, chunk=plan.index, epoch=plan.epoch, frames=plan.frames):
-        if plan.held_frame:
-            record = ChunkRecord(plan, stream.state.history[-1].latents)
-            await stream.store.begin(stream.session_id, stream.fence, plan)
-        else:
-            record = ChunkRecord(plan, await _latents(stream, plan, times))
+        record = await sample(stream, plan, times)
         stream.current = record
         motion_z = await show(stream, record, times)
         state = after_chunk(
@@ -56,6 +52,14 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
         stream.chunk_s += _SMOOTHING * (wall_s - stream.chunk_s)
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))
+
+
+async def sample(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> ChunkRecord:
+    """A chunk without its frames: its plan is stored, its latents are made."""
+    if plan.held_frame:
+        await stream.store.begin(stream.session_id, stream.fence, plan)
+        return ChunkRecord(plan, stream.state.history[-1].latents)
+    return ChunkRecord(plan, await _latents(stream, plan, times))
 
 
 async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Array | None:

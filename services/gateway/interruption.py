@@ -13,6 +13,7 @@ import time
 from flashtalk.serving.tracing import span
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
+from services.gateway.chunk_run import sample
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import Asked, OpenStream
 from services.gateway.records import InterruptOutcome, InterruptRequest, SessionState
@@ -29,6 +30,10 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
     with span("interrupt", session=stream.session_id, epoch=stream.state.epoch):
         await stream.outbox.flush()
         played = _played(stream, asked.request)
+        begun = stream.state.plan
+        if begun is not None and stream.current is None and played > stream.state.next_frame:
+            # The gateway before this one showed a part of it: it is cut, so it has to be there.
+            stream.current = await sample(stream, begun, ChunkTimes())
         heard = _heard_samples(stream, played)
         await stream.intake.drop(asked.mark)
         state = await _cut(stream, played)

@@ -261,7 +261,8 @@ class ChunkMaker:
         times: ChunkTimes,
     ) -> None:
         """Counts a failure that another attempt may mend; raises any other."""
-        if error.code() not in _RETRIED:
+        broken = error.code() is grpc.StatusCode.INTERNAL and reason_of(error) is None
+        if error.code() not in _RETRIED and not broken:
             raise error
         self._pool.suspect(worker)
         times.retries += 1

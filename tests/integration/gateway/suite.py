@@ -71,6 +71,7 @@ class Gateway:
     server: grpc.aio.Server
     channel: grpc.aio.Channel
     stub: Any
+    port: int
 
     def client(self) -> Any:
         return self.stub
@@ -100,7 +101,8 @@ async def gateway(
         await server.start()
         channel = open_channel(f"127.0.0.1:{port}")
         try:
-            yield Gateway(host, pool, store, server, channel, pb_grpc.SessionServiceStub(channel))
+            stub = pb_grpc.SessionServiceStub(channel)
+            yield Gateway(host, pool, store, server, channel, stub, port)
         finally:
             await channel.close()
             await server.stop(0)
