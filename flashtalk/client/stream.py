@@ -116,7 +116,7 @@ class SessionStream:
                 self._out.push(part_S)
                 self._changed.notify_all()
 
-    async def end_of_audio(self) -> None:
+    async def end_audio(self) -> None:
         """The utterance is complete. Errors as ``push_audio``."""
         async with self._changed:
             self._check_open("end_of_audio")
