@@ -47,10 +47,14 @@ $(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements
 setup: $(STAMP) ## create .venv, install system programs and Python packages (done once)
 
 .PHONY: demo
-demo: setup ## make the example portrait talk: writes out/demo.mp4
+demo: setup ## start the suite, make the example portrait talk through it: out/demo.mp4
 	@mkdir -p out
-	$(BIN)/flashtalk generate --image examples/portrait.png --audio examples/speech.wav \
-		--out out/demo.mp4
+	$(BIN)/python -m services.local --port 0 --run $(BIN)/flashtalk talk --gateway {gateway} \
+		--image examples/portrait.png --audio examples/speech.wav --out out/demo.mp4
+
+.PHONY: serve
+serve: setup ## start the suite on this machine and keep it up; prints its addresses
+	$(BIN)/python -m services.local
 
 .PHONY: test
 test: setup ## all tests

@@ -2,6 +2,8 @@
 
 Starts the three workers and a gateway as processes on loopback, waits until each says that it is
 ready, prints the gateway's address, and stops everything that it started, whatever way it ends.
+With ``--run COMMAND ...`` it runs a command against the suite and ends with it; ``{gateway}`` in
+the command becomes the gateway's HOST:PORT.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _POLL_S = 0.05
 _LOG_LINES = 20
 _PR_SET_PDEATHSIG = 1
+_INTERRUPTED = 130
 
 
 class LocalError(FlashTalkError):
@@ -204,9 +207,9 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-async def _serve(config: LocalConfig) -> int:
-    """Runs until a signal asks to stop (0) or a service ends by itself (1)."""
-    running = asyncio.create_task(_run(config))
+async def _serve(config: LocalConfig, command: Sequence[str]) -> int:
+    """Runs until a signal asks to stop (0), a service ends by itself (1), or with the command."""
+    running = asyncio.create_task(_run(config, command))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Cancelled wherever it is, in the middle of starting too, it stops what it started.
@@ -214,19 +217,48 @@ async def _serve(config: LocalConfig) -> int:
     try:
         return await running
     except asyncio.CancelledError:
-        return 0
+        return _INTERRUPTED if command else 0
 
 
-async def _run(config: LocalConfig) -> int:
+async def _run(config: LocalConfig, command: Sequence[str]) -> int:
     begun_s = time.monotonic()
     async with local_suite(config) as suite:
+        took_s = time.monotonic() - begun_s
+        if command:
+            print(f"suite ready in {took_s:.1f} s at {suite.gateway}", flush=True)
+            return await _command(suite, command)
         for service in suite.services.values():
             print(f"{service.name:14} {service.target}  log {service.log}", flush=True)
-        took_s = time.monotonic() - begun_s
         print(f"ready in {took_s:.1f} s; gateway at {suite.gateway}; Ctrl-C stops it", flush=True)
         ended = await suite.ended()
         print(f"{ended.name} ended by itself:\n{ended.tail()}", file=sys.stderr)
     return 1
+
+
+async def _command(suite: LocalSuite, command: Sequence[str]) -> int:
+    """Runs a command against the suite; its exit code, or 1 if a service ended before it."""
+    words = [word.replace("{gateway}", suite.gateway) for word in command]
+    try:
+        process = await asyncio.create_subprocess_exec(*words, env=dict(suite.config.environment))
+    except OSError as error:
+        raise LocalError(f"{words[0]}: {error.strerror}") from error
+    ending = asyncio.create_task(suite.ended())
+    waiting = asyncio.create_task(process.wait())
+    try:
+        await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        ended = ending.result()
+        print(f"{ended.name} ended by itself:\n{ended.tail()}", file=sys.stderr)
+        return 1
+    finally:
+        ending.cancel()
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait({ending, waiting}, timeout=suite.config.stop_s)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -236,6 +268,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
     parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
     parser.add_argument("--logs", type=Path, help="folder for logs (default: a temporary one)")
+    parser.add_argument(
+        "--run", nargs=argparse.REMAINDER, default=[], metavar="COMMAND",
+        help="run a command against the suite, then stop; {gateway} is its address",
+    )  # fmt: skip
     return parser
 
 
@@ -255,11 +291,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             gateways=options.gateways,
         )
         try:
-            return asyncio.run(_serve(config))
+            return asyncio.run(_serve(config, options.run))
         except* LocalError as errors:
-            for error in errors.exceptions:
+            for error in _flat(errors):
                 print(f"services.local: {error}", file=sys.stderr)
     return 1
+
+
+def _flat(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _flat(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,10 +20,10 @@ import grpc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from flashtalk.cli.talk_ends import PIPE, check_ends, open_writer, read_speech
 from flashtalk.client import ClientError, FlashTalkClient, SessionStream
 from flashtalk.errors import FlashTalkError, InputError
-from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
-from flashtalk.streaming import StreamSpec, frame_count
+from flashtalk.media import read_image
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.wire import pcm_from_bytes
@@ -44,8 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
     )
     parser.add_argument("--image", required=True, type=Path, help="portrait: PNG, JPEG or WebP")
-    parser.add_argument("--audio", required=True, type=Path, help="speech, any sound file")
-    parser.add_argument("--out", required=True, type=Path, help="video to write, *.mp4")
+    parser.add_argument(
+        "--audio", required=True, help="speech, any sound file; - for raw 16 bit mono 16 kHz"
+    )
+    parser.add_argument(
+        "--out", required=True, help="video to write, *.mp4; - for H.264 on standard output"
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
     parser.add_argument("--size", help="WxH in pixels, one that the suite serves")
     parser.add_argument("--prompt", default="", help="what the scene is, in words")
@@ -61,10 +66,10 @@ class Received:
     """What came so far.
 
     Args:
-        total: frames to come.
+        total: frames to come, if that is known.
     """
 
-    total: int
+    total: int | None
     began_s: float = field(default_factory=time.perf_counter)
     frames: int = 0
     first_frame_s: float = 0.0
@@ -94,9 +99,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("patience", args.patience, "more than 0, at most 3600 seconds")
     size = _size(args.size)
     read_image(args.image)
-    facts = inspect_audio(args.audio)
-    check_target(args.out)
-    received = Received(frame_count(facts.samples, StreamSpec()))
+    received = Received(check_ends(args.audio, args.out))
     return asyncio.run(_interruptible(args, size, received))
 
 
@@ -120,7 +123,7 @@ async def _interruptible(
         await talking
     except asyncio.CancelledError:
         kept = f"{args.out} holds what was made" if received.frames else "nothing was written"
-        print(f"stopped: {kept}; frames={received.frames}", flush=True)
+        _say(args, f"stopped: {kept}; frames={received.frames}")
         return INTERRUPTED
     return 0
 
@@ -144,18 +147,23 @@ async def _talk(args: argparse.Namespace, size: tuple[int, int] | None, received
                 except* FlashTalkError as errors:
                     # Where one of the two fails the other is cancelled: the first is the cause.
                     raise errors.exceptions[0] from None
-                print(f"{args.out}: {received.summary(session, stream.reconnects)}", flush=True)
+                _say(args, f"{args.out}: {received.summary(session, stream.reconnects)}")
         finally:
             # Finished sessions are gone already; one that was given up frees its place now.
             with contextlib.suppress(ClientError):
                 await client.delete_session(session.session_id)
 
 
+def _say(args: argparse.Namespace, line: str) -> None:
+    """To people; standard output may be the video's."""
+    print(line, file=sys.stderr if args.out == PIPE else sys.stdout, flush=True)
+
+
 async def _speak(args: argparse.Namespace, stream: SessionStream) -> None:
     """Sends the file; as it would be spoken, if that is wanted."""
     hz = stream.session.spec.sample_rate_hz
     begun_s, sent = time.monotonic(), 0
-    for packet_S in stream_pcm(args.audio, hz):
+    async for packet_S in read_speech(args.audio, hz):
         size = hz // 50 if args.real_time else len(packet_S)
         for begin in range(0, len(packet_S), max(size, 1)):
             part_S = packet_S[begin : begin + size]
@@ -166,13 +174,11 @@ async def _speak(args: argparse.Namespace, stream: SessionStream) -> None:
     await stream.finish()
 
 
-async def _write(out: Path, session: pb.Session, stream: SessionStream, received: Received) -> None:
+async def _write(out: str, session: pb.Session, stream: SessionStream, received: Received) -> None:
     spec = session.spec
     size_hw = (spec.size.height_px, spec.size.width_px)
     with ExitStack() as stack:
-        writer = Mp4Writer(
-            out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz, encoded=True
-        )
+        writer = open_writer(out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz)
         # What came so far is a playable file, whatever ends it; without a frame there is none.
         stack.callback(writer.close)
         progress, task = stack.enter_context(_progress_bar(received.total))
@@ -187,16 +193,16 @@ async def _write(out: Path, session: pb.Session, stream: SessionStream, received
                 progress.update(task, completed=received.frames, fps=f"{fps:.1f}")
             elif isinstance(event, stream_pb2.ChunkReport):
                 received.retries += event.retries
-    if received.frames != received.total:
+    if received.total is not None and received.frames != received.total:
         limit = f"{received.total} frames were to come"
         raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")
 
 
 @contextlib.contextmanager
-def _progress_bar(total_frames: int) -> Iterator[tuple[Progress, TaskID]]:
-    console = Console()
+def _progress_bar(total_frames: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
+        TextColumn("{task.completed:.0f} frames"),
         BarColumn(),
         TextColumn("{task.fields[fps]} fps"),
         TimeRemainingColumn(),
