@@ -24,9 +24,13 @@ class ServiceSettings(BaseSettings):
     port: int = Field(default=0, ge=0, le=65_535, description="0 takes a free one")
     port_file: Path | None = Field(default=None, description="gets the port once ready")
     metrics_port: int = Field(default=0, ge=0, le=65_535, description="0 opens none")
-    message_bytes: int = Field(default=64 * 2**20, ge=2**20, le=2**30)
+    message_bytes: int = Field(
+        default=64 * 2**20, ge=2**20, le=2**30, description="largest message"
+    )
     drain_s: float = Field(default=10.0, gt=0, le=600, description="to finish calls after SIGTERM")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
     otlp_endpoint: str = Field(default="", description="traces go there; empty sends none")
 
 

@@ -13,8 +13,8 @@ class DitWorkerSettings(WorkerSettings):
 
     model_config = settings_config("FLASHTALK_DIT_WORKER_")
 
-    port: int = Field(default=50052, ge=0, le=65_535)
-    metrics_port: int = Field(default=9102, ge=0, le=65_535)
+    port: int = Field(default=50052, ge=0, le=65_535, description="0 takes a free one")
+    metrics_port: int = Field(default=9102, ge=0, le=65_535, description="0 opens none")
     conditioning_bytes: int = Field(
         default=2 * 2**30, ge=2**20, description="memory for portraits and prompts that are kept"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from flashtalk.serving.settings import ServiceSettings, settings_config
@@ -18,19 +16,28 @@ class GatewaySettings(ServiceSettings):
 
     model_config = settings_config("FLASHTALK_GATEWAY_")
 
-    port: int = Field(default=50050, ge=0, le=65_535)
-    metrics_port: int = Field(default=9100, ge=0, le=65_535)
+    port: int = Field(default=50050, ge=0, le=65_535, description="0 takes a free one")
+    metrics_port: int = Field(default=9100, ge=0, le=65_535, description="0 opens none")
     store: str = Field(default="memory://", description="redis://, rediss://, unix:// or memory://")
-    audio_encoders: str = "localhost:50051"
-    dit_workers: str = "localhost:50052"
-    vae_decoders: str = "localhost:50053"
+    audio_encoders: str = Field(default="localhost:50051", description="targets")
+    dit_workers: str = Field(default="localhost:50052", description="targets")
+    vae_decoders: str = Field(default="localhost:50053", description="targets")
     owner: str = Field(default="", description="name of this gateway; empty draws one")
-    max_buffered_s: float = Field(default=30.0, gt=1.12, le=600)
-    max_packet_bytes: int = Field(default=640_000, ge=1_280, le=4_000_000)
-    send_ahead_s: float = Field(default=0.2, ge=0, le=5)
-    max_lifetime_s: float = Field(default=86_400.0, gt=0)
-    call_timeout_s: float = Field(default=20.0, gt=0)
-    chunk_timeout_s: float = Field(default=60.0, gt=0)
-    heartbeat_s: float = Field(default=0.5, gt=0, le=10)
-    drain_s: float = Field(default=10.0, gt=0)
-    port_file: Path | None = None
+    max_buffered_s: float = Field(
+        default=30.0, gt=1.12, le=600, description="speech that a session may have waiting"
+    )
+    max_packet_bytes: int = Field(
+        default=640_000, ge=1_280, le=4_000_000, description="of one packet of speech"
+    )
+    send_ahead_s: float = Field(
+        default=0.2, ge=0, le=5, description="how much earlier than its time a frame may leave"
+    )
+    max_lifetime_s: float = Field(default=86_400.0, gt=0, description="of a session in all")
+    call_timeout_s: float = Field(default=20.0, gt=0, description="one call to a worker")
+    chunk_timeout_s: float = Field(
+        default=60.0, gt=0, description="all attempts at one stage of a chunk"
+    )
+    heartbeat_s: float = Field(
+        default=0.5, gt=0, le=10, description="how often the store hears of an open stream"
+    )
+    drain_s: float = Field(default=10.0, gt=0, description="to hand streams over after SIGTERM")

@@ -13,5 +13,5 @@ class VaeDecoderSettings(WorkerSettings):
 
     model_config = settings_config("FLASHTALK_VAE_DECODER_")
 
-    port: int = Field(default=50053, ge=0, le=65_535)
-    metrics_port: int = Field(default=9103, ge=0, le=65_535)
+    port: int = Field(default=50053, ge=0, le=65_535, description="0 takes a free one")
+    metrics_port: int = Field(default=9103, ge=0, le=65_535, description="0 opens none")
