@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 
 from flashtalk.errors import InputError
+from flashtalk.serving.interceptor import Malformed
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_from_bytes
 from services.gateway.open_stream import Asked, OpenStream
@@ -31,6 +32,8 @@ async def read_requests(stream: OpenStream, read: Read, max_packet_bytes: int) -
     while True:
         request = await read()
         if not isinstance(request, stream_pb2.StreamRequest):
+            if isinstance(request, Malformed):
+                raise request.refuse()
             assert request is grpc.aio.EOF
             break
         await _take(stream, request, max_packet_bytes)

@@ -11,6 +11,7 @@ import grpc
 
 from flashtalk.errors import InputError
 from flashtalk.serving.errors import Reason, ServiceError
+from flashtalk.serving.interceptor import Malformed
 from flashtalk.serving.logs import get_logger, log_context
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2, stream_pb2
@@ -119,6 +120,8 @@ class StreamHost:
         except TimeoutError:
             limit = f"an open message within {self._waits.open_s:g} s"
             raise InputError("open", "missing", limit) from None
+        if isinstance(request, Malformed):
+            raise request.refuse()
         if not isinstance(request, stream_pb2.StreamRequest) or not request.HasField("open"):
             raise InputError("open", "missing", "the first message of a stream")
         opening = request.open
