@@ -134,7 +134,7 @@ async def disturbed(
     return [f.video for f in frames]
 
 
-def run(scenario: Callable[[], Awaitable[None]], limit_s: float = 110.0) -> None:
+def run(scenario: Callable[[], Awaitable[None]], limit_s: float = 280.0) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(limit_s):
             await scenario()
