@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -28,7 +27,6 @@ GATEWAY = "gateway"
 _ROOT = Path(__file__).resolve().parents[1]
 _POLL_S = 0.05
 _LOG_LINES = 20
-_PR_SET_PDEATHSIG = 1
 _INTERRUPTED = 130
 
 
@@ -114,7 +112,7 @@ class LocalSuite:
         port_file, log = place.with_suffix(".port"), place.with_suffix(".log")
         port_file.unlink(missing_ok=True)  # of an earlier suite with the same folder
         given = {"HOST": "127.0.0.1", "METRICS_PORT": "0", **settings}
-        given |= {"PORT": str(port), "PORT_FILE": str(port_file)}
+        given |= {"PORT": str(port), "PORT_FILE": str(port_file), "PARENT_PID": str(os.getpid())}
         prefix = f"FLASHTALK_{role.upper()}_"
         environment = {**self.config.environment}
         environment |= {prefix + key: value for key, value in given.items()}
@@ -128,7 +126,6 @@ class LocalSuite:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                preexec_fn=_end_with_parent,
             )
         service = Service(name, process, log, port_file)
         self.services[name] = service
@@ -199,12 +196,6 @@ def gateway_settings(store: str, targets: Mapping[str, str]) -> dict[str, str]:
         "DIT_WORKERS": targets["dit_worker"],
         "VAE_DECODERS": targets["vae_decoder"],
     }
-
-
-def _end_with_parent() -> None:
-    """In the child: it ends when this process does, even when that is killed (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _serve(config: LocalConfig, command: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ from flashtalk.serving.channel import ChannelLimits
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.metrics import MetricsPage
+from flashtalk.serving.parent import end_with_parent
 from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings
 from flashtalk.serving.tracing import flush_traces, set_up_tracing
 
@@ -104,6 +105,9 @@ def run(name: str, settings: ServiceSettings, app: App) -> int:
         any other error.
     """
     set_up_logs(name, settings.log_level)
+    if not end_with_parent(settings.parent_pid):
+        _LOG.info("the process that wanted this service has ended")
+        return 0
     set_up_tracing(name, settings.otlp_endpoint)
     try:
         asyncio.run(serve(settings, app.register, app))

@@ -31,6 +31,7 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
+    parent_pid: int = Field(default=0, ge=0, description="ends with this process; 0 with none")
     otlp_endpoint: str = Field(default="", description="traces go there; empty sends none")
 
 
