@@ -14,7 +14,7 @@ from training.evaluate.quick import quick_lip_corr
 
 MAX_BYTES = 50_000_000
 PACKET_SAMPLES = 3_200
-CONFIG = SynthTalkConfig(split="test", count=3, seconds=5.0, long_silences=False)
+CONFIG = SynthTalkConfig(size_hw=(96, 96), split="test", count=3, seconds=5.0, long_silences=False)
 
 Video = npt.NDArray[np.uint8]
 

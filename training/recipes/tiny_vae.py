@@ -6,13 +6,16 @@ from training.tasks.vae import VaeRecipe
 
 
 def tiny_vae() -> VaeRecipe:
-    """64x64 clips on two CPU cores; give ``--minutes`` and ``schedule_by=time`` for a budget."""
+    """96x96 clips on two CPU cores; give ``--minutes`` and ``schedule_by=time`` for a budget.
+
+    docs/training.md has the second run, which trains the decoder alone.
+    """
     return VaeRecipe(
         trainer=TrainerConfig(
             steps=6_000,
             optimizer="muon",
             lr=2e-3,
-            muon_lr=0.04,
+            muon_lr=0.03,
             betas=(0.9, 0.95),
             weight_decay=1e-4,
             gates=(Gate(step=300, metric="psnr_db", minimum=18.0),),
@@ -23,8 +26,13 @@ def tiny_vae() -> VaeRecipe:
             ),
         ),
         model=VAEConfig.tiny(),
-        mse=4.0,
+        batch_frames=136,
+        mse=64.0,
         gradient=0.25,
+        mouth_weight=16.0,
+        kl=1e-4,
+        reencode=0.3,
+        bf16=True,
     )
 
 
