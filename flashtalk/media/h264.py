@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import ColorRange, Colorspace
 
 from flashtalk.errors import InputError
+from flashtalk.media.packets import picture, set_color
 
-_BT709 = 1  # H.273 code of primaries, transfer and matrix
 _OPTIONS = {
     "preset": "veryfast",
     "tune": "zerolatency",
@@ -51,8 +49,7 @@ class ChunkEncoder:
         context.time_base = Fraction(1, fps)
         context.framerate = Fraction(fps)
         context.thread_count = 1
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = ColorRange.MPEG
+        set_color(context)
         context.options = dict(_OPTIONS)
         self._context = context
 
@@ -68,13 +65,7 @@ class ChunkEncoder:
         expected = (*self._size_hw, 3)
         if rgb_HWC.shape != expected or rgb_HWC.dtype != np.uint8:
             raise InputError("frame", list(rgb_HWC.shape), f"uint8 {list(expected)}")
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24")
-        frame = rgb.reformat(
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-        )
-        frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+        frame = picture(rgb_HWC, self._frames, self._fps)
         self._frames += 1
         packets = self._context.encode(frame)
         if len(packets) != 1:

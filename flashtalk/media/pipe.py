@@ -5,7 +5,6 @@ Legend: S samples.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import IO, Any
 
 import av
@@ -14,9 +13,9 @@ import numpy.typing as npt
 from av.packet import Packet
 
 from flashtalk.errors import InputError
+from flashtalk.media.packets import access_unit, sound, sound_track, unit_track
 
 Pcm = npt.NDArray[np.float32]
-_AAC_BITS_PER_S = 64_000
 
 
 class PipeWriter:
@@ -34,11 +33,8 @@ class PipeWriter:
         options = {"flush_packets": "1", "max_delay": "0", "muxdelay": "0"}
         container = av.open(sink, "w", format="mpegts", options=options)
         self._container: av.container.OutputContainer | None = container
-        height, width = size_hw
-        self._video = container.add_mux_stream("h264", rate=fps, width=width, height=height)
-        self._video.time_base = Fraction(1, fps)
-        self._audio = container.add_stream("aac", rate=pcm_hz, layout="mono")
-        self._audio.bit_rate = _AAC_BITS_PER_S
+        self._video = unit_track(container, fps, size_hw)
+        self._audio = sound_track(container, pcm_hz)
 
     def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
         """Append one picture and its sound, as ``Mp4Writer.write_encoded``.
@@ -48,16 +44,9 @@ class PipeWriter:
         """
         if self._container is None:
             raise InputError("out", "-", "already finished")
-        packet: Packet[Any] = Packet(video)
-        packet.stream, packet.time_base = self._video, Fraction(1, self.fps)
-        packet.pts = packet.dts = self.frames
-        packet.duration, packet.is_keyframe = 1, key_frame
-        sound = av.AudioFrame.from_ndarray(
-            pcm_S.clip(-1, 1).astype(np.float32)[None], format="flt", layout="mono"
-        )
-        sound.sample_rate, sound.time_base = self.pcm_hz, Fraction(1, self.pcm_hz)
-        sound.pts = self.frames * (self.pcm_hz // self.fps)
-        self._mux([packet, *self._audio.encode(sound)])
+        packet = access_unit(video, self._video, self.frames, self.fps, key_frame=key_frame)
+        heard = self._audio.encode(sound(pcm_S, self.frames, self.fps, self.pcm_hz))
+        self._mux([packet, *heard])
         self.frames += 1
 
     def close(self) -> None:

@@ -22,21 +22,25 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from flashtalk.errors import InputError
+from flashtalk.media.packets import (
+    access_unit,
+    picture,
+    set_color,
+    sound,
+    sound_track,
+    unit_track,
+)
 
 Frames = npt.NDArray[np.uint8]
 Pcm = npt.NDArray[np.float32]
 
 SUFFIXES = (".mp4", ".m4v")
-_BT709 = 1  # H.273 code of primaries, transfer and matrix
 _X264 = {"preset": "veryfast", "crf": "17", "bf": "0"}
-_AAC_BITS_PER_S = 64_000
 
 
 class Mp4Writer:
@@ -83,7 +87,7 @@ class Mp4Writer:
                 options={"movflags": "+faststart", "movie_timescale": str(pcm_hz)},
             )
             self._video = self._video_track(self._container, encoded=encoded)
-            self._audio = self._audio_track(self._container)
+            self._audio = sound_track(self._container, pcm_hz)
         except BaseException as error:
             self.discard()
             if isinstance(error, av.FFmpegError):
@@ -109,10 +113,9 @@ class Mp4Writer:
         if pcm_S.shape != (len(frames_THWC) * per_frame,):
             raise InputError("pcm", list(pcm_S.shape), f"{per_frame} samples per frame")
         for index, frame_HWC in enumerate(frames_THWC):
-            sound = pcm_S[index * per_frame : (index + 1) * per_frame]
-            self._mux(self._container, self._video.encode(self._picture(frame_HWC)))
-            self._mux(self._container, self._audio.encode(self._sound(sound)))
-            self.frames += 1
+            shown = picture(frame_HWC, self.frames, self.fps)
+            self._mux(self._container, self._video.encode(shown))
+            self._hear(self._container, pcm_S[index * per_frame : (index + 1) * per_frame])
 
     def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
         """Append one picture that is H.264 already, and its sound; only where ``encoded``.
@@ -129,13 +132,9 @@ class Mp4Writer:
             raise InputError("out", self.path, "already finished")
         if pcm_S.shape != (self.pcm_hz // self.fps,):
             raise InputError("pcm", list(pcm_S.shape), f"{self.pcm_hz // self.fps} samples")
-        packet = Packet(video)
-        packet.stream, packet.time_base = self._video, Fraction(1, self.fps)
-        packet.pts = packet.dts = self.frames
-        packet.duration, packet.is_keyframe = 1, key_frame
+        packet = access_unit(video, self._video, self.frames, self.fps, key_frame=key_frame)
         self._mux(self._container, [packet])
-        self._mux(self._container, self._audio.encode(self._sound(pcm_S)))
-        self.frames += 1
+        self._hear(self._container, pcm_S)
 
     def close(self) -> None:
         """Finish the file and give it its name; without a frame, leave nothing."""
@@ -183,42 +182,20 @@ class Mp4Writer:
 
     def _video_track(self, container: OutputContainer, *, encoded: bool) -> VideoStream:
         if encoded:
-            height, width = self.size_hw
-            stored = container.add_mux_stream("h264", rate=self.fps, width=width, height=height)
-            assert isinstance(stored, VideoStream)
-            stored.time_base = Fraction(1, self.fps)
-            return stored
+            return unit_track(container, self.fps, self.size_hw)
         track = container.add_stream("libx264", rate=self.fps, options=_X264)
         track.height, track.width = self.size_hw
         track.pix_fmt = "yuv420p"
         context = track.codec_context
         context.time_base = Fraction(1, self.fps)
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = ColorRange.MPEG
+        set_color(context)
         return track
 
-    def _audio_track(self, container: OutputContainer) -> AudioStream:
-        track = container.add_stream("aac", rate=self.pcm_hz, layout="mono")
-        track.bit_rate = _AAC_BITS_PER_S
-        return track
-
-    def _picture(self, frame_HWC: Frames) -> av.VideoFrame:
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
-        frame = rgb.reformat(
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-        )
-        frame.pts, frame.time_base = self.frames, Fraction(1, self.fps)
-        return frame
-
-    def _sound(self, pcm_S: Pcm) -> av.AudioFrame:
-        limited = pcm_S.clip(-1, 1).astype(np.float32)[None]
-        frame = av.AudioFrame.from_ndarray(limited, format="flt", layout="mono")
-        frame.sample_rate = self.pcm_hz
-        frame.pts = self.frames * (self.pcm_hz // self.fps)
-        frame.time_base = Fraction(1, self.pcm_hz)
-        return frame
+    def _hear(self, container: OutputContainer, pcm_S: Pcm) -> None:
+        """The sound of the picture that was just written; with it the frame is complete."""
+        heard = sound(pcm_S, self.frames, self.fps, self.pcm_hz)
+        self._mux(container, self._audio.encode(heard))
+        self.frames += 1
 
     def _mux(self, container: OutputContainer, packets: Iterable[Packet[Any]]) -> None:
         try:

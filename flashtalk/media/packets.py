@@ -1,0 +1,77 @@
+"""Pictures, sound and access units as PyAV wants them; what the writers of video have in common.
+
+Legend: H W pixels, C channels (3), S samples.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+
+_BT709 = 1  # H.273 code of primaries, transfer and matrix
+_AAC_BITS_PER_S = 64_000
+
+
+def set_color(context: VideoCodecContext) -> None:
+    """BT.709, limited range: what ``picture`` converts to."""
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = ColorRange.MPEG
+
+
+def picture(rgb_HWC: npt.NDArray[np.uint8], index: int, fps: int) -> av.VideoFrame:
+    """uint8 [H, W, 3] as the frame of that number, ready to be encoded."""
+    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24")
+    frame = rgb.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+    )
+    frame.pts, frame.time_base = index, Fraction(1, fps)
+    return frame
+
+
+def sound(pcm_S: npt.NDArray[np.float32], index: int, fps: int, pcm_hz: int) -> av.AudioFrame:
+    """float32 [S], limited to [-1, 1], as the sound of the frame of that number."""
+    limited = pcm_S.clip(-1, 1).astype(np.float32)[None]
+    frame = av.AudioFrame.from_ndarray(limited, format="flt", layout="mono")
+    frame.sample_rate = pcm_hz
+    frame.pts, frame.time_base = index * (pcm_hz // fps), Fraction(1, pcm_hz)
+    return frame
+
+
+def access_unit(
+    video: bytes, track: VideoStream, index: int, fps: int, *, key_frame: bool
+) -> Packet[Any]:
+    """H.264 of the frame of that number, ready to be stored as it is."""
+    packet: Packet[Any] = Packet(video)
+    # Not the track's own: a container may have chosen another by now.
+    packet.stream, packet.time_base = track, Fraction(1, fps)
+    packet.pts = packet.dts = index
+    packet.duration, packet.is_keyframe = 1, key_frame
+    return packet
+
+
+def unit_track(container: OutputContainer, fps: int, size_hw: tuple[int, int]) -> VideoStream:
+    """A track for access units."""
+    height, width = size_hw
+    track = container.add_mux_stream("h264", rate=fps, width=width, height=height)
+    assert isinstance(track, VideoStream)
+    track.time_base = Fraction(1, fps)
+    return track
+
+
+def sound_track(container: OutputContainer, pcm_hz: int) -> AudioStream:
+    """A track of AAC, one channel."""
+    track = container.add_stream("aac", rate=pcm_hz, layout="mono")
+    track.bit_rate = _AAC_BITS_PER_S
+    return track
