@@ -216,7 +216,8 @@ async def _run(config: LocalConfig, command: Sequence[str]) -> int:
     async with local_suite(config) as suite:
         took_s = time.monotonic() - begun_s
         if command:
-            print(f"suite ready in {took_s:.1f} s at {suite.gateway}", flush=True)
+            # Standard output is the command's.
+            print(f"suite ready in {took_s:.1f} s at {suite.gateway}", file=sys.stderr)
             return await _command(suite, command)
         for service in suite.services.values():
             print(f"{service.name:14} {service.target}  log {service.log}", flush=True)

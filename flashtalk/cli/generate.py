@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
 from flashtalk.cli.interrupt import Interrupts
+from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
 from flashtalk.streaming import StreamSpec, frame_count
@@ -159,12 +157,7 @@ class Made:
 
     def summary(self) -> str:
         """One line for people and scripts; a real_time_factor below 1 is faster than real time."""
-        seconds, fps = self.frames / self.spec.fps, self.fps
-        return (
-            f"frames={self.frames} seconds={seconds:.2f} fps={fps:.2f} "
-            f"real_time_factor={self.spec.fps / fps:.3f} "
-            f"first_frame_ms={1_000 * self.first_frame_s:.0f}"
-        )
+        return summary(self.frames, self.spec.fps, self.elapsed_s, self.first_frame_s)
 
     def stopped(self, out: Path) -> str:
         """What is left after an interrupt."""
@@ -194,20 +187,3 @@ def write_video(
             progress.update(task, completed=made.frames, fps=f"{made.fps:.1f}")
         with interrupts.hold():
             writer.close()
-
-
-@contextmanager
-def progress_bar(total_frames: int) -> Iterator[tuple[Progress, TaskID]]:
-    """Frames, speed and time left, on terminals only."""
-    console = Console()
-    with Progress(
-        TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
-        BarColumn(),
-        TextColumn("{task.fields[fps]} fps"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        yield progress, progress.add_task("talk", total=total_frames, fps="-")

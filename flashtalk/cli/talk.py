@@ -11,15 +11,14 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from flashtalk.cli.generate import parse_size
+from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.cli.talk_ends import PIPE, check_ends, open_writer, read_speech
 from flashtalk.client import ClientError, FlashTalkClient, SessionStream
 from flashtalk.errors import FlashTalkError, InputError
@@ -49,7 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--audio", required=True, help="speech, any sound file; - for raw 16 bit mono 16 kHz"
     )
     parser.add_argument(
-        "--out", required=True, help="video to write, *.mp4; - for H.264 on standard output"
+        "--out",
+        required=True,
+        help="video to write, *.mp4; - for an MPEG transport stream on standard output",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
     parser.add_argument("--size", help="WxH in pixels, one that the suite serves")
@@ -82,13 +83,8 @@ class Received:
 
     def summary(self, session: pb.Session, reconnects: int) -> str:
         """One line for people and scripts."""
-        fps = self.frames / max(self.elapsed_s, 1e-9)
-        return (
-            f"frames={self.frames} seconds={self.frames / session.spec.fps:.2f} fps={fps:.2f} "
-            f"real_time_factor={session.spec.fps / max(fps, 1e-9):.3f} "
-            f"first_frame_ms={1_000 * self.first_frame_s:.0f} "
-            f"retries={self.retries} reconnects={reconnects}"
-        )
+        line = summary(self.frames, session.spec.fps, self.elapsed_s, self.first_frame_s)
+        return f"{line} retries={self.retries} reconnects={reconnects}"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,25 +93,16 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("seed", args.seed, f"0 .. {_SEED_LIMIT - 1}")
     if not 0 < args.patience <= 3_600:
         raise InputError("patience", args.patience, "more than 0, at most 3600 seconds")
-    size = _size(args.size)
+    size_hw = parse_size(args.size)
     read_image(args.image)
-    received = Received(check_ends(args.audio, args.out))
-    return asyncio.run(_interruptible(args, size, received))
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise InputError("size", text, "WIDTHxHEIGHT in pixels, such as 96x96")
-    return int(sides[0]), int(sides[1])
+    received = Received(check_ends(args.image, args.audio, args.out))
+    return asyncio.run(_interruptible(args, size_hw, received))
 
 
 async def _interruptible(
-    args: argparse.Namespace, size: tuple[int, int] | None, received: Received
+    args: argparse.Namespace, size_hw: tuple[int, int] | None, received: Received
 ) -> int:
-    talking = asyncio.create_task(_talk(args, size, received))
+    talking = asyncio.create_task(_talk(args, size_hw, received))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, talking.cancel)
@@ -128,13 +115,15 @@ async def _interruptible(
     return 0
 
 
-async def _talk(args: argparse.Namespace, size: tuple[int, int] | None, received: Received) -> None:
+async def _talk(
+    args: argparse.Namespace, size_hw: tuple[int, int] | None, received: Received
+) -> None:
     async with FlashTalkClient(args.gateway, patience_s=args.patience) as client:
         session = await client.create_session(
             args.image,
             prompt=args.prompt,
             seed=args.seed,
-            size=size,
+            size=size_hw and (size_hw[1], size_hw[0]),
             idle_policy=pb.IDLE_POLICY_WAIT,
             pacing=pb.PACING_REAL_TIME if args.real_time else pb.PACING_UNLIMITED,
         )
@@ -181,7 +170,7 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
         writer = open_writer(out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz)
         # What came so far is a playable file, whatever ends it; without a frame there is none.
         stack.callback(writer.close)
-        progress, task = stack.enter_context(_progress_bar(received.total))
+        progress, task = stack.enter_context(progress_bar(received.total, stderr=True))
         async for event in stream:
             if isinstance(event, stream_pb2.Frame):
                 if not received.frames:
@@ -196,19 +185,3 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
     if received.total is not None and received.frames != received.total:
         limit = f"{received.total} frames were to come"
         raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")
-
-
-@contextlib.contextmanager
-def _progress_bar(total_frames: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.completed:.0f} frames"),
-        BarColumn(),
-        TextColumn("{task.fields[fps]} fps"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        yield progress, progress.add_task("talk", total=total_frames, fps="-")

@@ -32,19 +32,21 @@ class Writer(Protocol):
         """Ends the video."""
 
 
-def check_ends(audio: str, out: str) -> int | None:
+def check_ends(image: Path, audio: str, out: str) -> int | None:
     """Can both be used? Gives the number of frames to come, if it is known.
 
     Raises:
         InputError: a file that cannot be read or written.
     """
+    frames = None
+    if audio != PIPE:
+        frames = frame_count(inspect_audio(audio).samples, StreamSpec())
     if out != PIPE:
         check_target(out)
-        if audio != PIPE and Path(out).exists() and Path(out).samefile(audio):
-            raise InputError("out", out, "would replace the audio")
-    if audio == PIPE:
-        return None
-    return frame_count(inspect_audio(audio).samples, StreamSpec())
+        for name, source in (("image", str(image)), ("audio", audio)):
+            if source != PIPE and Path(out).exists() and Path(out).samefile(source):
+                raise InputError("out", out, f"would replace the {name}")
+    return frames
 
 
 def open_writer(out: str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int) -> Writer:

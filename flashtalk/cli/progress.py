@@ -1,0 +1,51 @@
+"""What a person sees while a video is made, and the line at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+@contextmanager
+def progress_bar(
+    total_frames: int | None, *, stderr: bool = False
+) -> Iterator[tuple[Progress, TaskID]]:
+    """Frames, speed and time left, on terminals only.
+
+    Args:
+        total_frames: that are to come, if it is known.
+        stderr: where standard output may be the video's.
+    """
+    console = Console(stderr=stderr)
+    with Progress(
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        BarColumn(),
+        TextColumn("{task.fields[fps]} fps"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        yield progress, progress.add_task("talk", total=total_frames, fps="-")
+
+
+def summary(frames: int, video_fps: int, elapsed_s: float, first_frame_s: float) -> str:
+    """One line for people and scripts; a real_time_factor below 1 is faster than real time."""
+    fps = frames / max(elapsed_s, 1e-9)
+    return (
+        f"frames={frames} seconds={frames / video_fps:.2f} fps={fps:.2f} "
+        f"real_time_factor={video_fps / max(fps, 1e-9):.3f} "
+        f"first_frame_ms={1_000 * first_frame_s:.0f}"
+    )
