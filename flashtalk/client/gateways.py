@@ -164,8 +164,8 @@ class FlashTalkClient:
         """The stream of a session: an async context manager, and an iterator over events."""
         return SessionStream(self, session)
 
-    def next_stub(self) -> Any:
-        """The gateway that is used now."""
+    def stub(self) -> Any:
+        """Calls of the gateway that is used now."""
         return pb_grpc.SessionServiceStub(self._channels[self._turn % len(self._channels)])
 
     def turn(self) -> None:
@@ -176,7 +176,7 @@ class FlashTalkClient:
         until_s, backoff_s = time.monotonic() + self.patience_s, _BACKOFF_S
         while True:
             try:
-                return await call(self.next_stub())
+                return await call(self.stub())
             except grpc.aio.AioRpcError as error:
                 if not passes(error) or time.monotonic() + backoff_s > until_s:
                     raise ClientError.of(error) from error

@@ -119,7 +119,7 @@ class SessionStream:
     async def end_audio(self) -> None:
         """The utterance is complete. Errors as ``push_audio``."""
         async with self._changed:
-            self._check_open("end_of_audio")
+            self._check_open("end_audio")
             self._out.end()
             self._changed.notify_all()
 
@@ -173,32 +173,15 @@ class SessionStream:
             raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
 
     async def _run(self) -> None:
-        """Connects until the stream is over, or has failed for longer than it has patience."""
-        lost_s, backoff_s, first = time.monotonic(), _BACKOFF_S, True
+        """The stream from its first connection to its end, which every waiter learns of."""
         try:
-            while True:
-                self._opened = False
-                error: grpc.aio.AioRpcError | None = None
-                try:
-                    if await self._connection(first=first):
-                        return
-                except grpc.aio.AioRpcError as lost:
-                    error = lost
-                if self._opened:
-                    lost_s, backoff_s = time.monotonic(), _BACKOFF_S
-                if error is not None and not await self._passes(error):
-                    await self._fail(ClientError.of(error))
-                    return
-                if time.monotonic() - lost_s > self._client.patience_s:
-                    await self._fail(_lost(error))
-                    return
-                first = False
-                self.reconnects += 1
-                self._client.turn()
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            await self._connections()
         except ClientError as failed:
             await self._fail(failed)
+        except Exception as error:
+            # Whoever waits for events must not wait for ever, whatever went wrong in here.
+            await self._fail(ClientError(grpc.StatusCode.INTERNAL, f"in the client: {error!r}"))
+            raise
         finally:
             self._over = True
             gone = ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
@@ -207,6 +190,29 @@ class SessionStream:
                     answer.set_exception(gone)
             async with self._changed:
                 self._changed.notify_all()
+
+    async def _connections(self) -> None:
+        """One after the other until the stream is over; ClientError once patience is."""
+        lost_s, backoff_s, first = time.monotonic(), _BACKOFF_S, True
+        while True:
+            self._opened = False
+            error: grpc.aio.AioRpcError | None = None
+            try:
+                if await self._connection(first=first):
+                    return
+            except grpc.aio.AioRpcError as lost:
+                error = lost
+            if self._opened:
+                lost_s, backoff_s = time.monotonic(), _BACKOFF_S
+            if error is not None and not await self._passes(error):
+                raise ClientError.of(error)
+            if time.monotonic() - lost_s > self._client.patience_s:
+                raise _lost(error)
+            first = False
+            self.reconnects += 1
+            self._client.turn()
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
     async def _passes(self, error: grpc.aio.AioRpcError) -> bool:
         """Whether another connection may do better."""
@@ -226,7 +232,7 @@ class SessionStream:
 
     async def _connection(self, *, first: bool) -> bool:
         """One connection from its first message to its last; True if the stream is over."""
-        call = self._client.next_stub().Stream()
+        call = self._client.stub().Stream()
         sending: asyncio.Task[None] | None = None
         try:
             opening = stream_pb2.StreamOpen(

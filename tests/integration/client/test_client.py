@@ -236,6 +236,24 @@ def test_what_cannot_work_is_said_at_once() -> None:
     run(scenario)
 
 
+def test_a_failure_inside_the_client_reaches_whoever_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(self: SessionStream, response: object) -> bool:
+        raise RuntimeError("a mistake of ours")
+
+    async def scenario() -> None:
+        async with suite() as running, FlashTalkClient(targets(running)) as client:
+            session = await client.create_session(portrait(), **FILE)
+            monkeypatch.setattr(SessionStream, "_take", broken)
+            async with client.stream(session) as stream:
+                await stream.push_audio(VOICE)
+                with pytest.raises(ClientError, match="a mistake of ours"):
+                    await anext(stream)
+
+    run(scenario)
+
+
 def test_a_full_deployment_says_when_to_come_again() -> None:
     async def scenario() -> None:
         worker, store = await StandInServer.start(StandIn(slots=1)), MemoryStore()
