@@ -61,6 +61,11 @@ class Last(Generic[R]):
     value: R
 
 
+@dataclass(frozen=True)
+class _Failed:
+    error: Exception
+
+
 @dataclass(order=True)
 class _Job:
     deadline_s: float
@@ -119,6 +124,7 @@ class ComputeLane:
             job.wanted.give_up()
             if not job.result.done():
                 job.result.set_exception(_draining())
+            self._count(-1)
         self._jobs.clear()
         await asyncio.to_thread(self._thread.shutdown)
         self._task = self._thread = None
@@ -171,7 +177,7 @@ class ComputeLane:
 
         It is not held up by a slow reader: what a job yields is bounded by its nature.
         """
-        loop, items = asyncio.get_running_loop(), asyncio.Queue[T | Last[R]]()
+        loop, items = asyncio.get_running_loop(), asyncio.Queue[T | Last[R] | _Failed]()
 
         def work(wanted: Wanted) -> R:
             # Closed here, in the thread and the context that it runs in, whatever happens.
@@ -186,22 +192,17 @@ class ComputeLane:
                     loop.call_soon_threadsafe(items.put_nowait, item)
 
         async def whole() -> None:
-            await items.put(Last(await self.run(work, deadline_s)))
+            try:
+                await items.put(Last(await self.run(work, deadline_s)))
+            except Exception as error:
+                await items.put(_Failed(error))
 
         running = asyncio.create_task(whole())
         try:
             while True:
-                reading = asyncio.create_task(items.get())
-                await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
-                if not reading.done():
-                    reading.cancel()
-                    await asyncio.wait({reading})
-                    # Only an error ends the work without a last item.
-                    if items.empty():
-                        running.result()
-                        continue
-                    reading = asyncio.create_task(items.get())
-                item = await reading
+                item = await items.get()
+                if isinstance(item, _Failed):
+                    raise item.error
                 yield item
                 if isinstance(item, Last):
                     return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,6 @@ class WorkerCard:
     sizes_hw: tuple[tuple[int, int], ...] = ()
     session_slots: int = 0
     chunk_s: float = 0.0
-    begun_s: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         # A name of its own after every start: slots that an earlier life held are not this one's.

@@ -257,6 +257,7 @@ def test_draining_waits_for_what_runs_and_stopping_ends_what_waits() -> None:
             assert ended.value.code is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(ServiceError):
             await lane.run(lambda _: 1)
+        assert lane.pending == 0
         assert not [t for t in threading.enumerate() if t.name.startswith("compute")]
 
     run(scenario)
