@@ -45,6 +45,7 @@ _LONGEST_BACKOFF_S = 1.0
 
 ResultT = TypeVar("ResultT")
 Call = Callable[[Worker, float], Awaitable[ResultT]]
+Choose = Callable[[float], Awaitable[Worker]]
 
 
 @dataclass
@@ -202,16 +203,15 @@ class ChunkMaker:
                     elif response.frame.index >= sent:
                         sent = response.frame.index + 1
                         yield response.frame
-                if result is None:
-                    raise ServiceError(
-                        grpc.StatusCode.UNAVAILABLE, Reason.WORKER_LOST, "decoding ended half-way"
-                    )
-                times.add("decode", time.perf_counter() - begun)
-                times.compute_s += sum(result.compute_s.values())
-                yield _latents(result.motion_latents, "motion_latents")
-                return
+                if result is not None:
+                    times.add("decode", time.perf_counter() - begun)
+                    times.compute_s += sum(result.compute_s.values())
+                    yield _latents(result.motion_latents, "motion_latents")
+                    return
+                # It ended in order and half-way: as good as lost.
+                self._lost(worker, until_s, times)
             except grpc.aio.AioRpcError as error:
-                await self._failed(worker, error, until_s, times)
+                self._failed(worker, error, until_s, times)
             finally:
                 call.cancel()
             await asyncio.sleep(backoff_s)
@@ -229,31 +229,39 @@ class ChunkMaker:
         raise AssertionError("frames() ends with motion latents or an error")
 
     async def _retry(self, role: Role, call: Call[ResultT], times: ChunkTimes) -> ResultT:
-        until_s = time.perf_counter() + self._limits.chunk_s
-        backoff_s = _BACKOFF_S
-        while True:
-            worker = await self._pool.choose(role, timeout_s=self._left(until_s))
-            try:
-                return await call(worker, self._limits.call_s)
-            except grpc.aio.AioRpcError as error:
-                await self._failed(worker, error, until_s, times)
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+        """On any worker of a role, another one after each failure."""
+
+        async def choose(timeout_s: float) -> Worker:
+            return await self._pool.choose(role, timeout_s=timeout_s)
+
+        return await self._attempts(choose, choose, call, times)
 
     async def _retry_slot(self, session_id: str, call: Call[ResultT], times: ChunkTimes) -> ResultT:
+        """On the worker that keeps a slot for the session; the slot moves after a failure."""
+
+        async def holder(timeout_s: float) -> Worker:
+            return await self._pool.holder(session_id, timeout_s=timeout_s)
+
+        async def move(timeout_s: float) -> Worker:
+            return await self._pool.move(session_id, timeout_s=timeout_s)
+
+        return await self._attempts(holder, move, call, times)
+
+    async def _attempts(
+        self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
+    ) -> ResultT:
         until_s = time.perf_counter() + self._limits.chunk_s
-        backoff_s = _BACKOFF_S
-        worker = await self._pool.holder(session_id, timeout_s=self._left(until_s))
+        backoff_s, choose = _BACKOFF_S, first
         while True:
+            worker = await choose(self._left(until_s))
             try:
                 return await call(worker, self._limits.call_s)
             except grpc.aio.AioRpcError as error:
-                await self._failed(worker, error, until_s, times)
+                self._failed(worker, error, until_s, times)
             await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
-            worker = await self._pool.move(session_id, timeout_s=self._left(until_s))
+            backoff_s, choose = min(2 * backoff_s, _LONGEST_BACKOFF_S), again
 
-    async def _failed(
+    def _failed(
         self,
         worker: Worker,
         error: grpc.aio.AioRpcError,
@@ -264,6 +272,9 @@ class ChunkMaker:
         broken = error.code() is grpc.StatusCode.INTERNAL and reason_of(error) is None
         if error.code() not in _RETRIED and not broken:
             raise error
+        self._lost(worker, until_s, times)
+
+    def _lost(self, worker: Worker, until_s: float, times: ChunkTimes) -> None:
         self._pool.suspect(worker)
         times.retries += 1
         self._left(until_s)

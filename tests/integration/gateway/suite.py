@@ -73,9 +73,6 @@ class Gateway:
     stub: Any
     port: int
 
-    def client(self) -> Any:
-        return self.stub
-
     async def kill(self) -> None:
         """Its port is closed and its calls are cut; what it kept elsewhere stays."""
         await self.server.stop(0)

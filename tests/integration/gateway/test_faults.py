@@ -76,6 +76,17 @@ def test_the_only_worker_dies_and_comes_back() -> None:
     run(scenario)
 
 
+def test_decoding_that_ends_half_way_is_done_again() -> None:
+    async def scenario() -> None:
+        expected = await undisturbed(StandIn())
+        async with small_suite(StandIn(half_decodes=3)) as (running, _):
+            seen = await whole(running.stub, creation(), VOICE)
+            assert seen.video == expected
+            assert sum(chunk.retries for chunk in seen.chunks) == 3
+
+    run(scenario)
+
+
 def test_no_worker_for_too_long_ends_the_stream_and_keeps_the_session() -> None:
     async def scenario() -> None:
         expected = await undisturbed()
