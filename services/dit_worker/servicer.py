@@ -54,8 +54,9 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             embed = self._portrait(request.portrait)
             made = await self._lane.run(lambda _: embed(), until_s)
         elif kind == "conditioning":
-            made = self._conditioning(request.conditioning)
-            await self._lane.run(lambda _: self._stage.keep(made), until_s)
+            given = self._conditioning(request.conditioning)
+            await self._lane.run(lambda _: self._stage.keep(given), until_s)
+            return pb.ConditionResponse(conditioning=request.conditioning)
         else:
             raise InputError("source", "none", "a portrait or a conditioning")
         return pb.ConditionResponse(

@@ -82,7 +82,8 @@ class RedisStore:
             *_arrays(form.arrays, form.arrays),
         )  # fmt: skip
         if verdict == b"known":
-            return self._same_request(await self.load(rest[0].decode()), setting), False
+            known = await self.load(rest[0].decode())
+            return _of_request(known, setting.request_digest), False
         if verdict != b"ok":
             raise StoreError(f"the store refused a new session: {verdict.decode()}")
         self._known.replace(session_id, form.arrays)
@@ -98,9 +99,7 @@ class RedisStore:
             record = await self.load(name.decode())
         except SessionGone:
             return None
-        if record.setting.request_digest != request_digest:
-            raise RequestConflict(f"request_id {request_id} was used for another request")
-        return record
+        return _of_request(record, request_digest)
 
     async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
         """See ``SessionStore``."""
@@ -285,13 +284,6 @@ class RedisStore:
                 return names[:count]
         raise AssertionError("unreachable")
 
-    @staticmethod
-    def _same_request(record: SessionRecord, setting: SessionSetting) -> SessionRecord:
-        if record.setting.request_digest != setting.request_digest:
-            name = setting.request_id
-            raise RequestConflict(f"request_id {name} was used for another request")
-        return record
-
     def _key(self, *parts: str) -> str:
         return ":".join((self._limits.prefix, *parts))
 
@@ -303,6 +295,14 @@ class RedisStore:
 
     def _leases(self, worker_id: str) -> str:
         return self._key("worker", worker_id)
+
+
+def _of_request(record: SessionRecord, digest: str) -> SessionRecord:
+    """The session that a request made before. Raises RequestConflict if it was another request."""
+    if record.setting.request_digest != digest:
+        name = record.setting.request_id
+        raise RequestConflict(f"request_id {name} was used for another request")
+    return record
 
 
 def _ms(seconds: float) -> int:
