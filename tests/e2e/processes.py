@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import psutil
+from PIL import Image
 
 from flashtalk.client import Event, FlashTalkClient, SessionStream
 from flashtalk.engine import Pipeline, talk
@@ -37,6 +39,12 @@ def speech(seconds: float, seed: int = 0) -> Pcm:
 def face(seed: int = 0) -> Frames:
     """A portrait of the micro model's size."""
     return np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def png(portrait_HWC: Frames) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(portrait_HWC).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def expected_frames(pipeline: Pipeline, portrait_HWC: Frames, pcm_S: Pcm, seed: int) -> list[bytes]:

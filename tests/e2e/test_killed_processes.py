@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import signal
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from flashtalk.client import FlashTalkClient
 from flashtalk.engine import Pipeline
 from tests.e2e.processes import (
-    Frames,
     disturbed,
     expected_frames,
     face,
     kill_and_restart,
+    png,
     run,
     speech,
     suite,
@@ -27,12 +25,6 @@ from tests.fakes.real_redis import redis_server
 
 PORTRAIT = face()
 VOICE = speech(7.3)
-
-
-def png(portrait_HWC: Frames) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(portrait_HWC).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 async def nothing() -> None:

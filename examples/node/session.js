@@ -1,0 +1,282 @@
+// A FlashTalk session over gRPC, from the protos as they are; docs/protocol.md is all it was
+// written from. The stream is unbroken: a lost connection is opened again at the next gateway.
+
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import grpc from '@grpc/grpc-js'
+import protoLoader from '@grpc/proto-loader'
+
+const PROTOS = fileURLToPath(new URL('../../protos', import.meta.url))
+const { flashtalk } = grpc.loadPackageDefinition(
+  protoLoader.loadSync('flashtalk/v1/session_service.proto', {
+    includeDirs: [PROTOS],
+    keepCase: true,
+    defaults: true,
+    longs: Number, // frames and samples stay below 2^53 for thousands of years
+    enums: String,
+    oneofs: true,
+  }),
+)
+
+const SILENCE_MS = 15_000 // the server speaks every 5 s: after this the connection is dead
+const CALL_MS = 30_000
+const BACKOFF_MS = [100, 200, 400, 800, 1000]
+const PACKET_SAMPLES = 8_000
+const AGAIN = new Set([grpc.status.UNAVAILABLE, grpc.status.CANCELLED])
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Gateways of one deployment; calls go to the next one when one does not answer. */
+export class FlashTalk {
+  #stubs
+  #turn = 0
+
+  /** @param targets 'HOST:PORT', or several with commas. */
+  constructor(targets, { patienceMs = 60_000 } = {}) {
+    this.patienceMs = patienceMs
+    this.#stubs = targets
+      .split(',')
+      .map((target) => new flashtalk.v1.SessionService(target, grpc.credentials.createInsecure()))
+  }
+
+  get stub() {
+    return this.#stubs[this.#turn % this.#stubs.length]
+  }
+
+  turn() {
+    this.#turn += 1
+  }
+
+  /** A unary call, made again while no gateway answers. */
+  async call(method, request) {
+    const until = Date.now() + this.patienceMs
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await new Promise((resolve, reject) => {
+          const options = { deadline: Date.now() + CALL_MS }
+          const done = (error, response) => (error ? reject(error) : resolve(response))
+          this.stub[method](request, options, done)
+        })
+      } catch (error) {
+        if (!AGAIN.has(error.code) || Date.now() > until) throw error
+        this.turn()
+        await sleep(BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)])
+      }
+    }
+  }
+
+  /** @param request fields of CreateSessionRequest; its request_id makes repeating it harmless. */
+  async createSession(request) {
+    const { session } = await this.call('CreateSession', {
+      request_id: crypto.randomUUID(),
+      ...request,
+    })
+    return session
+  }
+
+  async deleteSession(sessionId) {
+    await this.call('DeleteSession', { session_id: sessionId })
+  }
+
+  stream(session) {
+    return new SessionStream(this, session)
+  }
+
+  close() {
+    for (const stub of this.#stubs) stub.close()
+  }
+}
+
+/** Speech in, `for await (const event of stream)` out: { frame }, { chunk }, { interrupted }, ... */
+export class SessionStream {
+  #flashtalk
+  #session
+  #items = [] // sent, or to be sent, and not used by the server for good
+  #next = 0 // of #items, what this connection sends next
+  #position = 0
+  #utterances = 0
+  #used = 0
+  #wake = []
+  #over = false
+  #answers = new Map()
+  nextFrame = 0
+  reconnects = 0
+
+  constructor(client, session) {
+    this.#flashtalk = client
+    this.#session = session
+  }
+
+  /** Appends speech; resolves once the server has room. @param pcm Int16Array, one channel. */
+  async pushAudio(pcm) {
+    const { limits } = this.#session
+    const packet = Math.min(PACKET_SAMPLES, Math.floor(limits.max_packet_bytes / 2))
+    for (let begin = 0; begin < pcm.length; begin += packet) {
+      // Below the server's own limit it goes on reading, and hears an interruption at once.
+      while (this.#position - this.#used >= limits.max_buffered_samples - 2 * packet) {
+        if (this.#over) throw new Error('the stream has ended')
+        await new Promise((resolve) => this.#wake.push(resolve))
+      }
+      const part = pcm.slice(begin, begin + packet)
+      this.#add({ audio: { pcm: Buffer.from(part.buffer), first_sample: this.#position } })
+      this.#position += part.length
+    }
+  }
+
+  /** The utterance is complete: its last words are spoken now. */
+  endAudio() {
+    this.#utterances += 1
+    this.#add({ end_of_audio: {} }, { utterance: this.#utterances })
+  }
+
+  /** Stops what is being said; gives the Interrupted. Another part of the program must read on. */
+  interrupt(playedFrames) {
+    const id = crypto.randomUUID()
+    const answer = new Promise((resolve, reject) => this.#answers.set(id, { resolve, reject }))
+    this.#add({ interrupt: { interrupt_id: id, played_frames: playedFrames } })
+    return answer
+  }
+
+  /** Nothing follows. */
+  finish() {
+    this.#add({ finish: {} })
+  }
+
+  async *[Symbol.asyncIterator]() {
+    let until = Date.now() + this.#flashtalk.patienceMs
+    let failed = new Error('the stream has ended')
+    try {
+      for (let first = true, attempt = 0; ; first = false, attempt += 1) {
+        if (!first) {
+          this.reconnects += 1
+          this.#flashtalk.turn()
+          await sleep(BACKOFF_MS[Math.min(attempt - 1, BACKOFF_MS.length - 1)])
+        }
+        try {
+          for await (const event of this.#connection(first)) {
+            until = Date.now() + this.#flashtalk.patienceMs
+            const last = ['REASON_FINISHED', 'REASON_DELETED'].includes(event.closed?.reason)
+            if (event.opened) attempt = 0
+            else if (last || !event.closed) yield event
+            if (last) return
+          }
+        } catch (error) {
+          if (!AGAIN.has(error.code)) throw error
+          failed = error
+        }
+        if (Date.now() > until) throw failed
+      }
+    } catch (error) {
+      failed = error
+      throw error
+    } finally {
+      this.#over = true
+      for (const answer of this.#answers.values()) answer.reject(failed)
+      this.#awaken()
+    }
+  }
+
+  /** One connection, from its StreamOpen to its end. */
+  async *#connection(first) {
+    const call = this.#flashtalk.stub.Stream()
+    // Without this an error after the last read would have no listener.
+    call.on('error', () => {})
+    const watchdog = setTimeout(() => call.cancel(), SILENCE_MS)
+    const { session_id, spec } = this.#session
+    const open = { session_id, sample_rate_hz: spec.sample_rate_hz, channels: 1 }
+    open.audio_encoding = 'AUDIO_ENCODING_PCM_S16LE'
+    if (!first) open.resume_frame = this.nextFrame
+    const connection = new AbortController()
+    let sending
+    try {
+      call.write({ open })
+      for await (const event of call) {
+        watchdog.refresh()
+        if (event.opened) {
+          this.#serverHas(event.opened)
+          this.#next = 0
+          sending = this.#send(call, connection.signal)
+        } else if (event.frame) {
+          this.nextFrame = event.frame.frame_index + 1
+        } else if (event.chunk) {
+          this.#serverHas(event.chunk)
+        } else if (event.interrupted) {
+          this.#interrupted(event.interrupted)
+        } else if (!event.activity && !event.underrun && !event.closed) {
+          continue // a heartbeat, or something newer than this client
+        }
+        yield event
+      }
+    } finally {
+      clearTimeout(watchdog)
+      connection.abort()
+      this.#awaken()
+      call.cancel()
+      await sending
+    }
+  }
+
+  async #send(call, signal) {
+    while (!signal.aborted) {
+      if (this.#next === this.#items.length) {
+        await new Promise((resolve) => this.#wake.push(resolve))
+      } else {
+        this.#next += 1
+        const roomy = call.write(this.#items[this.#next - 1].message)
+        if (!roomy) await once(call, 'drain', { signal }).catch(() => {})
+      }
+    }
+  }
+
+  #add(message, marks = {}) {
+    if (this.#over) throw new Error('the stream has ended')
+    this.#items.push({ message, ...marks })
+    this.#awaken()
+  }
+
+  #awaken() {
+    for (const resolve of this.#wake.splice(0)) resolve()
+  }
+
+  #drop(count) {
+    this.#items.splice(0, count)
+    this.#next = Math.max(0, this.#next - count)
+    this.#awaken()
+  }
+
+  /** Forgets what the server has for good. */
+  #serverHas({ input_samples, utterances }) {
+    this.#used = Math.max(this.#used, input_samples)
+    for (;;) {
+      const [item] = this.#items
+      const audio = item?.message.audio
+      if (audio) {
+        const used = this.#used - audio.first_sample
+        if (used <= 0) return
+        if (used < audio.pcm.length / 2) {
+          // Half of it: sent again, a packet begins with the first sample that is missing.
+          audio.pcm = audio.pcm.subarray(2 * used)
+          audio.first_sample = this.#used
+          return
+        }
+      } else if (!(item?.utterance <= utterances)) {
+        return
+      }
+      this.#drop(1)
+    }
+  }
+
+  /** What stood before the interruption is dropped, and so is it. */
+  #interrupted(event) {
+    this.nextFrame = event.played_frames
+    const is = (item) => item.message.interrupt?.interrupt_id === event.interrupt_id
+    const index = this.#items.findIndex(is)
+    if (index < 0) return // somebody else's: only the server knows what that dropped
+    for (const { message } of this.#items.slice(0, index)) {
+      if (message.audio) this.#used = message.audio.first_sample + message.audio.pcm.length / 2
+    }
+    this.#drop(index + 1)
+    this.#answers.get(event.interrupt_id)?.resolve(event)
+    this.#answers.delete(event.interrupt_id)
+  }
+}

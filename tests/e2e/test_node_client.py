@@ -1,0 +1,183 @@
+"""The client in JavaScript, written from the protocol: same frames, through the same faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import wave
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange, Colorspace
+
+from flashtalk.client import FlashTalkClient, FrameDecoder
+from flashtalk.streaming import Pcm
+from flashtalk.v1 import session_service_pb2 as pb
+from tests.e2e.processes import (
+    Frames,
+    face,
+    frames_of,
+    kill_and_restart,
+    png,
+    run,
+    speech,
+    suite,
+    targets,
+)
+from tests.fakes.real_redis import redis_server
+
+SEED = 7
+VOICE = (speech(7.3) * 32_767).astype(np.int16)
+
+
+def program(name: str) -> str:
+    """Of the Node.js that the development packages bring."""
+    return str(Path(sys.executable).with_name(name))
+
+
+@pytest.fixture(scope="module")
+def example(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example as a reader gets it, with its packages."""
+    root = tmp_path_factory.mktemp("checkout")
+    ignored = shutil.ignore_patterns("node_modules")
+    shutil.copytree(repo_root / "protos", root / "protos")
+    folder = root / "examples/node"
+    shutil.copytree(repo_root / "examples/node", folder, ignore=ignored)
+    shutil.copy(repo_root / "tests/e2e/barge_in.mjs", folder)
+    command = [program("npm"), "ci", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=folder, check=True, timeout=200)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """portrait.png and speech.wav."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "portrait.png").write_bytes(png(face()))
+    with wave.open(str(folder / "speech.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(VOICE.astype("<i2").tobytes())
+    return folder
+
+
+async def node(example: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        program("node"), *arguments, cwd=example,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+def talk(gateways: str, files: Path, out: Path) -> list[str]:
+    names = {"gateway": gateways, "image": files / "portrait.png", "audio": files / "speech.wav",
+             "out": out, "seed": SEED}  # fmt: skip
+    return ["talk.js", *(f"--{name}={value}" for name, value in names.items())]
+
+
+def read_mp4(path: Path) -> tuple[list[Frames], Pcm]:
+    """Pictures and samples of a file."""
+    container: Any = av.open(str(path))
+    with container:
+        pictures = [
+            frame.to_ndarray(
+                format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG
+            )
+            for frame in container.decode(video=0)
+        ]
+    container = av.open(str(path))
+    with container:
+        sound = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    return pictures, np.concatenate(sound)
+
+
+async def received(client: FlashTalkClient, files: Path) -> list[Frames]:
+    """What the Python client gets."""
+    session = await client.create_session(
+        files / "portrait.png",
+        seed=SEED,
+        idle_policy=pb.IDLE_POLICY_WAIT,
+        pacing=pb.PACING_UNLIMITED,
+    )
+    async with client.stream(session) as stream:
+        await stream.push_audio(VOICE)
+        await stream.finish()
+        events = [event async for event in stream]
+    decoder = FrameDecoder(session.video_codec, (32, 32))
+    return [decoder.decode(frame) for frame in frames_of(events)]
+
+
+def check_video(path: Path, expected: list[Frames]) -> None:
+    pictures, sound = read_mp4(path)
+    assert len(pictures) == len(expected)
+    for index, (picture, wanted) in enumerate(zip(pictures, expected, strict=True)):
+        np.testing.assert_array_equal(picture, wanted, str(index))
+    np.testing.assert_array_equal(sound[: len(VOICE)], VOICE)
+    assert len(sound) == 640 * len(pictures)
+
+
+def test_a_client_in_another_language(
+    weights: Path, example: Path, files: Path, tmp_path: Path
+) -> None:
+    """Its file has the frames and samples of the Python client, also when its gateway is killed."""
+
+    async def scenario() -> None:
+        folder = tmp_path / "redis"
+        folder.mkdir()
+        with redis_server(folder) as redis:
+            async with (
+                suite(weights, tmp_path, store=redis.url, gateways=2) as running,
+                FlashTalkClient(targets(running)) as client,
+            ):
+                expected = await received(client, files)
+
+                out = tmp_path / "undisturbed.mp4"
+                process = await node(example, *talk(targets(running), files, out))
+                printed, told = await process.communicate()
+                assert process.returncode == 0, told
+                assert f"frames={len(expected)} reconnects=0" in printed.decode()
+                check_video(out, expected)
+
+                out = tmp_path / "killed.mp4"
+                process = await node(example, *talk(targets(running), files, out))
+                assert process.stderr is not None
+                await process.stderr.readuntil(b"frames")
+                await kill_and_restart(running, "gateway")
+                printed, told = await process.communicate()
+                assert process.returncode == 0, told
+                assert f"frames={len(expected)} reconnects=1" in printed.decode()
+                check_video(out, expected)
+
+                portrait = str(files / "portrait.png")
+                process = await node(example, "barge_in.mjs", targets(running), portrait)
+                printed, told = await process.communicate()
+                assert process.returncode == 0, told
+                check_interruption(json.loads(printed))
+
+                wrong = talk(targets(running), files, tmp_path / "none.mp4")
+                process = await node(example, *wrong, f"--audio={portrait}")
+                _, told = await process.communicate()
+                assert process.returncode == 1
+                assert told.startswith(b"talk: ")
+                assert not (tmp_path / "none.mp4").exists()
+
+    run(scenario)
+
+
+def check_interruption(given: Any) -> None:
+    """Told once; frames go on after the last one shown, and nothing said before follows."""
+    heard, answer = given["heard"], given["answer"]
+    assert heard.count("interrupted") == 1
+    at = heard.index("interrupted")
+    before, after = heard[:at], heard[at + 1 :]
+    assert answer["played_frames"] == 20
+    assert [(index, epoch) for index, epoch, _ in before] == [(i, 0) for i in range(len(before))]
+    assert [(index, epoch) for index, epoch, _ in after] == [(20 + i, 1) for i in range(25)]
+    assert {sample for _, _, sample in before} == {1_000}
+    assert {sample for _, _, sample in after} == {2_000}
