@@ -63,7 +63,7 @@ class StoredAsset(_message.Message):
     def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., weights_digest: _Optional[str] = ..., color: _Optional[_Union[StoredArray, _Mapping]] = ..., portrait: _Optional[_Union[StoredArray, _Mapping]] = ..., conditioning: _Optional[bytes] = ...) -> None: ...
 
 class StoredPlan(_message.Message):
-    __slots__ = ("version", "index", "epoch", "first_frame", "frames", "pcm", "input_samples", "utterances", "activity", "held_frame", "speech_samples")
+    __slots__ = ("version", "index", "epoch", "first_frame", "frames", "pcm", "input_samples", "utterances", "activity", "held_frame", "speech_samples", "speech_begin")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +75,7 @@ class StoredPlan(_message.Message):
     ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     HELD_FRAME_FIELD_NUMBER: _ClassVar[int]
     SPEECH_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_BEGIN_FIELD_NUMBER: _ClassVar[int]
     version: int
     index: int
     epoch: int
@@ -86,7 +87,8 @@ class StoredPlan(_message.Message):
     activity: int
     held_frame: int
     speech_samples: int
-    def __init__(self, version: _Optional[int] = ..., index: _Optional[int] = ..., epoch: _Optional[int] = ..., first_frame: _Optional[int] = ..., frames: _Optional[int] = ..., pcm: _Optional[_Union[StoredArray, _Mapping]] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., activity: _Optional[int] = ..., held_frame: _Optional[int] = ..., speech_samples: _Optional[int] = ...) -> None: ...
+    speech_begin: int
+    def __init__(self, version: _Optional[int] = ..., index: _Optional[int] = ..., epoch: _Optional[int] = ..., first_frame: _Optional[int] = ..., frames: _Optional[int] = ..., pcm: _Optional[_Union[StoredArray, _Mapping]] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., activity: _Optional[int] = ..., held_frame: _Optional[int] = ..., speech_samples: _Optional[int] = ..., speech_begin: _Optional[int] = ...) -> None: ...
 
 class StoredChunk(_message.Message):
     __slots__ = ("plan", "latents")

@@ -23,8 +23,6 @@ from services.gateway.open_stream import OpenStream
 from services.gateway.records import Array, ChunkPlan, ChunkRecord
 from services.gateway.rewind import after_chunk, heard_window
 
-_SMOOTHING = 0.3
-
 
 async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     """Makes a chunk, sends its frames, commits the session.
@@ -34,6 +32,7 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     """
     times, begun_s = ChunkTimes(), time.perf_counter()
     name = stream.session_id
+    stream.lead.begin()
     with span("chunk", session=name, chunk=plan.index, epoch=plan.epoch, frames=plan.frames):
         record = await sample(stream, plan, times)
         stream.current = record
@@ -49,7 +48,7 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
         times.add("commit", time.perf_counter() - commit_s)
         stream.state, stream.current = state, None
         wall_s = time.perf_counter() - begun_s
-        stream.chunk_s += _SMOOTHING * (wall_s - stream.chunk_s)
+        stream.lead.end()
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))
 
@@ -83,6 +82,7 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
             if isinstance(result, np.ndarray):
                 motion_z = result
             else:
+                stream.lead.frame(result.index)
                 await _put(stream, plan, result.index, result.video, result.key_frame)
     return motion_z
 

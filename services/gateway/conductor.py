@@ -16,14 +16,12 @@ from services.gateway.chunk_run import make_chunk, show
 from services.gateway.interruption import interrupt
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
-from services.gateway.planner import Cut, Wait, next_cut
+from services.gateway.pace import JITTER_FRAMES
+from services.gateway.planner import LISTENING, Cut, Wait, next_cut
 from services.gateway.records import ChunkPlan
 
 FIRST_IDLE_AFTER_S = 0.25
 """A new stream waits so long for speech before the avatar begins to idle."""
-
-_START_MARGIN = 1.3
-_START_MARGIN_S = 0.1
 
 Closed = stream_pb2.StreamClosed
 
@@ -125,6 +123,7 @@ class Conductor:
                 finished=stream.intake.finished,
                 latest=wait_s <= 0,
                 can_hold=bool(stream.state.history),
+                listening=stream.activity == LISTENING,
             )
             if cut is None:
                 return None
@@ -139,8 +138,7 @@ class Conductor:
         stream = self._stream
         if not stream.outbox.clock.started:
             return self._opened_s + FIRST_IDLE_AFTER_S
-        due_s = stream.outbox.clock.due_s(stream.state.next_frame)
-        return due_s - stream.chunk_s * _START_MARGIN - _START_MARGIN_S
+        return stream.outbox.clock.due_s(stream.state.next_frame) - stream.lead.seconds
 
     async def _changed(self, event: Awaitable[None], timeout_s: float | None) -> None:
         """Waits for ``event``, for the stream's wake, or for the time."""
@@ -157,7 +155,12 @@ class Conductor:
     async def _plan(self, cut: Cut) -> ChunkPlan:
         stream = self._stream
         state = stream.state
-        pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples)
+        clock = stream.outbox.clock
+        if not clock.started:
+            # So late that the next chunk need not be begun before its speech was spoken.
+            lead_s = stream.lead.seconds + JITTER_FRAMES / stream.spec.fps
+            clock.expect(state.next_frame, time.monotonic() + lead_s)
+        pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples, cut.lead_in)
         if cut.missing:
             metrics.UNDERRUNS.inc()
             metrics.MISSING_SAMPLES.inc(cut.missing)
@@ -177,5 +180,6 @@ class Conductor:
             held_frame=state.history[-1].plan.held_frame or state.history[-1].plan.frames
             if cut.held
             else 0,
+            speech_begin=cut.lead_in,
             speech_samples=cut.portion.samples,
         )

@@ -23,11 +23,13 @@ class Portion:
         samples: up to the wanted number, and not beyond the end of an utterance.
         ended: an utterance ends right after them.
         open: an utterance has begun and its end has not arrived.
+        begins: it is that utterance's beginning.
     """
 
     samples: int
     ended: bool
     open: bool
+    begins: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class SpeechIntake:
         used: samples used for good before this stream.
         utterances: ends used for good before this stream.
         limit: samples that it holds; ``put`` waits beyond.
+        begun: the samples used end in the middle of an utterance.
     """
 
-    def __init__(self, used: int, utterances: int, limit: int) -> None:
+    def __init__(self, used: int, utterances: int, limit: int, *, begun: bool = False) -> None:
         self.used, self.utterances, self.limit = used, utterances, limit
         self.finished = False
         self._packets: deque[Pcm] = deque()
@@ -55,6 +58,7 @@ class SpeechIntake:
         self._received = used
         self._spoken_to = used
         self._at_door = 0
+        self._begun = begun
         self.version = 0
         self._room = asyncio.Condition()
 
@@ -114,27 +118,32 @@ class SpeechIntake:
         while self._ends and self._ends[0] == self.used:
             self._ends.popleft()
             self.utterances += 1
+            self._begun = False
         limit = self._ends[0] - self.used if self._ends else self.buffered
         samples = min(wanted, limit)
         ended = bool(self._ends) and samples == limit
-        return Portion(samples, ended, self._received > self._spoken_to)
+        is_open = self._received > self._spoken_to
+        begins = is_open and not ended and not self._begun and samples > 0
+        return Portion(samples, ended, is_open, begins)
 
-    async def take(self, portion: Portion, size: int) -> Pcm:
-        """Remove a portion; its samples, zeros behind them, float32 [size]."""
+    async def take(self, portion: Portion, size: int, begin: int = 0) -> Pcm:
+        """Remove a portion; its samples from ``begin`` on, zeros around them, float32 [size]."""
         pcm_S = np.zeros(size, np.float32)
         filled = 0
         async with self._room:
             while filled < portion.samples:
                 packet_S = self._packets.popleft()
                 part_S = packet_S[: portion.samples - filled]
-                pcm_S[filled : filled + len(part_S)] = part_S
+                pcm_S[begin + filled :][: len(part_S)] = part_S
                 filled += len(part_S)
                 if len(part_S) < len(packet_S):
                     self._packets.appendleft(packet_S[len(part_S) :])
             self.used += portion.samples
+            self._begun = self._begun or portion.samples > 0
             if portion.ended:
                 self._ends.popleft()
                 self.utterances += 1
+                self._begun = False
             self._notify()
         return pcm_S
 
@@ -152,6 +161,7 @@ class SpeechIntake:
             while self.utterances < mark.ends:
                 self._ends.popleft()
                 self.utterances += 1
+            self._begun = False
             self._notify()
 
     async def changed(self, version: int) -> None:

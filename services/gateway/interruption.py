@@ -81,8 +81,8 @@ def _heard_samples(stream: OpenStream, played: int) -> int:
     heard = state.input_samples
     for plan in reversed(chunks):
         before = plan.input_samples - plan.speech_samples
-        shown = max(0, played - plan.first_frame) * size
-        heard = before + min(plan.speech_samples, shown)
+        shown = (played - plan.first_frame) * size - plan.speech_begin
+        heard = before + max(0, min(plan.speech_samples, shown))
         if played > plan.first_frame:
             break
     return heard

@@ -11,6 +11,7 @@ from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_to_proto
 from services.gateway.intake import Mark, SpeechIntake
 from services.gateway.making import ChunkMaker
+from services.gateway.pace import Lead
 from services.gateway.playout import Outbox
 from services.gateway.records import (
     Array,
@@ -58,7 +59,7 @@ class OpenStream:
         audio_encoding: number of ``AudioEncoding`` for both ways.
         state: the session between two chunks.
         next_put: number of the next frame for the outbox.
-        chunk_s: how long a chunk takes, smoothed.
+        lead: how early a chunk has to be begun.
         current: the chunk that is being decoded.
         interrupts: that were asked for and not carried out.
         wake: set by everything that the conductor has to look at.
@@ -78,7 +79,7 @@ class OpenStream:
     audio_encoding: int
     state: SessionState
     next_put: int
-    chunk_s: float
+    lead: Lead
     current: ChunkRecord | None = None
     interrupts: asyncio.Queue[Asked] = field(default_factory=_interrupts)
     wake: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,6 +5,7 @@ Pure: what is there and how late it is go in, a decision comes out.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
 from services.gateway.intake import Portion
+from services.gateway.pace import JITTER_FRAMES
 
 SPEAKING = stream_pb2.Activity.KIND_SPEAKING
 LISTENING = stream_pb2.Activity.KIND_LISTENING
@@ -33,6 +35,7 @@ class Cut:
         portion: of the intake.
         frames: that are shown.
         activity: what the avatar does in it (``Activity.Kind``).
+        lead_in: samples of silence before the portion.
         missing: samples of silence in place of speech that did not come in time.
         held: no computing: the last picture is held.
     """
@@ -40,6 +43,7 @@ class Cut:
     portion: Portion
     frames: int
     activity: int
+    lead_in: int = 0
     missing: int = 0
     held: bool = False
 
@@ -52,6 +56,7 @@ def next_cut(
     finished: bool,
     latest: bool,
     can_hold: bool,
+    listening: bool,
 ) -> Cut | Wait | None:
     """Decide.
 
@@ -62,6 +67,7 @@ def next_cut(
         finished: the client has said that nothing follows.
         latest: the latest moment to begin, so that the chunk is in time, has come.
         can_hold: there is a picture to hold.
+        listening: the chunk before left the beginning of an utterance in the intake.
 
     Returns:
         A cut, what to wait for, or None: everything has been said and the stream ends.
@@ -79,9 +85,24 @@ def next_cut(
         return Wait.FOR_SPEECH
     if not latest:
         return Wait.UNTIL_LATEST
+    held = can_hold and idle_policy == session_pb2.IDLE_POLICY_HOLD
+    return _late_cut(spec, portion, held=held, listening=listening)
+
+
+def _late_cut(spec: StreamSpec, portion: Portion, *, held: bool, listening: bool) -> Cut:
+    """What is shown where speech for a whole chunk did not come in time."""
+    if portion.begins:
+        # The beginning of an utterance stands at the chunk's end, where the rest of it joins on
+        # without a gap. A little of it is kept back, once: what comes next may come late.
+        samples = portion.samples
+        if not listening:
+            samples = max(0, samples - JITTER_FRAMES * spec.samples_per_frame)
+        if not samples:
+            return Cut(Portion(0, False, True), spec.new_frames, LISTENING, held=held)
+        kept = dataclasses.replace(portion, samples=samples)
+        return Cut(kept, spec.new_frames, SPEAKING, lead_in=spec.new_samples - samples)
     if portion.open:
         activity = SPEAKING if portion.samples else LISTENING
         missing = spec.new_samples - portion.samples
         return Cut(portion, spec.new_frames, activity, missing=missing)
-    held = can_hold and idle_policy == session_pb2.IDLE_POLICY_HOLD
     return Cut(portion, spec.new_frames, IDLE, held=held)

@@ -8,6 +8,7 @@ which travel in one message, cannot drift apart.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,30 +31,36 @@ class PlayClock:
     ) -> None:
         self.fps, self.ahead_s, self.paced, self._now_s = fps, ahead_s, paced, now_s
         self._zero_s: float | None = None
+        self._least_zero_s = -math.inf
 
     @property
     def started(self) -> bool:
-        """Whether a frame has left."""
-        return self._zero_s is not None
+        """Whether a frame has left or is expected."""
+        return self._zero_s is not None or self._least_zero_s > -math.inf
 
     def due_s(self, frame: int) -> float:
-        """When a frame is to be shown; now, if nothing has been shown yet."""
-        if self._zero_s is None:
+        """When a frame is to be shown; as soon as it can be, if nothing is expected yet."""
+        if not self.started:
             return self._now_s() + self.ahead_s
-        return self._zero_s + frame / self.fps
+        zero_s = self._least_zero_s if self._zero_s is None else self._zero_s
+        return zero_s + frame / self.fps
+
+    def expect(self, frame: int, due_s: float) -> None:
+        """Nothing has been shown yet, and ``frame`` is not to be shown before ``due_s``."""
+        self._least_zero_s = due_s - frame / self.fps
 
     def leave(self, frame: int) -> float:
         """A frame leaves now; gives how late that is, in seconds."""
         now_s = self._now_s()
         if self._zero_s is None:
-            self._zero_s = now_s + self.ahead_s - frame / self.fps
+            self._zero_s = max(self._least_zero_s, now_s + self.ahead_s - frame / self.fps)
         late_s = max(0.0, now_s - self.due_s(frame))
         self._zero_s += late_s
         return late_s
 
     def wait_s(self, frame: int) -> float:
         """Seconds until a frame may leave."""
-        if not self.paced or self._zero_s is None:
+        if not self.paced or not self.started:
             return 0.0
         return self.due_s(frame) - self.ahead_s - self._now_s()
 

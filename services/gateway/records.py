@@ -80,7 +80,7 @@ class ChunkPlan:
         activity: number of ``Activity.Kind``.
         held_frame: 0; or, where a picture is held instead of computing, which of the frames of the
             record's latents that is, 1 to 28.
-        speech_samples: how many of its samples, at the head, are speech; the rest is silence.
+        speech_begin, speech_samples: which of its samples are speech; the rest is silence.
     """
 
     index: int
@@ -92,6 +92,7 @@ class ChunkPlan:
     utterances: int
     activity: int
     held_frame: int = 0
+    speech_begin: int = 0
     speech_samples: int = 0
 
 

@@ -21,9 +21,10 @@ from services.gateway.conductor import Conductor
 from services.gateway.intake import SpeechIntake
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
+from services.gateway.pace import Lead
 from services.gateway.playout import Outbox, PlayClock
 from services.gateway.reader import Read, pass_interrupt, read_requests
-from services.gateway.records import SessionRecord
+from services.gateway.records import SessionRecord, SessionState
 from services.gateway.store.session_store import FenceLost, SessionGone, SessionStore, StoreError
 from services.gateway.views import StreamLimits, stream_spec
 from services.gateway.workers import WorkerPool
@@ -168,12 +169,13 @@ class StreamHost:
                 used.input_samples,
                 used.utterances,
                 self._limits.max_buffered_samples(self.spec),
+                begun=_in_utterance(state),
             ),
             outbox=Outbox(clock, first, _OUTBOX_CHUNKS * self.spec.new_frames),
             audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             state=state,
             next_put=first,
-            chunk_s=self._pool.chunk_s,
+            lead=Lead(self.spec.fps, self._pool.chunk_s),
         )
 
     async def _run(self, stream: OpenStream, read: Read, write: Write) -> None:
@@ -261,6 +263,12 @@ class StreamHost:
         except (StoreError, TimeoutError) as error:
             # The owner's heartbeat runs out by itself.
             _LOG.warning("release failed", extra={"error": str(error)})
+
+
+def _in_utterance(state: SessionState) -> bool:
+    """Whether the newest chunk ends in the middle of what is being said."""
+    newest = state.plan or (state.history[-1].plan if state.history else None)
+    return newest is not None and newest.pcm_S.size == newest.speech_begin + newest.speech_samples
 
 
 def _first_cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -71,6 +71,11 @@ class StandIn:
     slots: int = 1_000
     half_decodes: int = 0
 
+    @property
+    def chunk_s(self) -> float:
+        """Seconds of all stages."""
+        return self.audio_s + self.denoise_s + self.decode_s + self.motion_s
+
     def latent(self, frames: int, *parts: bytes) -> tensor_pb2.Tensor:
         """[1, 16, frames, h, w] drawn from a digest of ``parts``."""
         seed = int.from_bytes(hashlib.sha256(b"|".join(parts)).digest()[:8], "little")
@@ -110,7 +115,8 @@ class Workers(
             weights_digest="0" * 64,
             sizes=[size],
             session_slots=stand_in.slots,
-            chunk_s=stand_in.audio_s + stand_in.denoise_s + stand_in.decode_s + stand_in.motion_s,
+            # A gateway adds those of the three roles.
+            chunk_s=stand_in.chunk_s / 3,
             default_prompt="somebody speaks",
         )
 

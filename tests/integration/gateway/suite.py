@@ -175,6 +175,11 @@ class Watcher:
         return str(kind)
 
     @property
+    def activity(self) -> int:
+        """Of the newest frame."""
+        return self.activities[-1][0] if self.activities else 0
+
+    @property
     def sound(self) -> np.ndarray:
         return np.concatenate(self.pcm) if self.pcm else np.zeros(0, np.float32)
 

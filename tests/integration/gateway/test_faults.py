@@ -30,6 +30,7 @@ from tests.integration.gateway.suite import (
 
 CHUNK = SPEC.new_samples
 SLOW = StandIn(audio_s=0.02, denoise_s=0.08, decode_s=0.08, motion_s=0.02)
+SPEAKING = stream_pb2.Activity.KIND_SPEAKING
 VOICE = speech(5 * CHUNK + 3_000)
 
 
@@ -286,6 +287,29 @@ def test_an_interruption_is_a_barrier(pacing: int, stop_at: int) -> None:
             heard = np.concatenate((VOICE[: stop_at * 640], second))
             np.testing.assert_array_equal(seen.sound[: len(heard)], heard)
             assert len(seen.video) == stop_at + 28
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("after", [1, 27])
+def test_what_was_heard_of_a_beginning_after_silence(after: int) -> None:
+    """The beginning of an utterance stands at a chunk's end: before it nothing was heard."""
+
+    async def scenario() -> None:
+        request = {"idle_policy": pb.IDLE_POLICY_MODEL, "pacing": pb.PACING_REAL_TIME}
+        async with small_suite() as (running, _):
+            call, _, seen = await talking(running.stub, **request)
+            begun = VOICE[:12_345]
+            await send(call, begun, 0)
+            await watch(call, seen, lambda w: w.activity == SPEAKING)
+            played = seen.activities[-1][1] + after
+            await watch(call, seen, lambda w: w.next_frame >= played)
+            heard = np.count_nonzero(seen.sound[: played * 640])
+            interrupt = stream_pb2.Interrupt(interrupt_id="stop", played_frames=played)
+            await call.write(stream_pb2.StreamRequest(interrupt=interrupt))
+            await watch(call, seen, lambda w: bool(w.interrupted))
+            assert seen.interrupted[0].dropped_samples == len(begun) - heard
+            call.cancel()
 
     run(scenario)
 

@@ -29,6 +29,7 @@ from tests.integration.gateway.suite import (
 
 CHUNK = SPEC.new_samples
 FINISHED = stream_pb2.StreamClosed.REASON_FINISHED
+IDLE = stream_pb2.Activity.KIND_IDLE
 
 
 @pytest.mark.parametrize("samples", [1, 640, 641, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7_777])
@@ -162,6 +163,41 @@ def test_a_held_picture_is_the_last_one_and_moves_on_with_speech() -> None:
             assert set(seen.video[28:]) == {seen.video[27]}
             assert seen.activities[-1] == (stream_pb2.Activity.KIND_IDLE, 28)
             call.cancel()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("idle_frames", [0, 10])
+def test_live_speech_comes_through_without_a_gap(idle_frames: int) -> None:
+    """Spoken a tenth of a second at a time, as the stream opens or while it idles."""
+
+    async def scenario() -> None:
+        stand_in = StandIn(audio_s=0.02, denoise_s=0.5, decode_s=0.15, motion_s=0.01)
+        request = creation(idle_policy=pb.IDLE_POLICY_MODEL, pacing=pb.PACING_REAL_TIME)
+        async with small_suite(stand_in) as (gateway, _):
+            made = await gateway.stub.CreateSession(request)
+            call, _ = await opened(gateway.stub, made.session.session_id)
+            seen = await watch(call, Watcher(), lambda w: w.next_frame >= idle_frames)
+            pcm_S = speech(4 * 16_000)
+
+            async def speak() -> None:
+                begun_s, first = asyncio.get_running_loop().time(), 0
+                for begin in range(0, len(pcm_S), 1_600):
+                    await asyncio.sleep(
+                        begun_s + begin / 16_000 - asyncio.get_running_loop().time()
+                    )
+                    first = await send(call, pcm_S[begin : begin + 1_600], first)
+                await end(call)
+
+            speaking = asyncio.create_task(speak())
+            await watch(call, seen, lambda w: len(w.activities) > 1 and w.activity == IDLE)
+            await speaking
+            await watch(call, seen, lambda w: w.next_frame > w.activities[-1][1])
+            call.cancel()
+            assert seen.underruns == []
+            begin = int(np.flatnonzero(seen.sound)[0])
+            np.testing.assert_array_equal(seen.sound[begin : begin + len(pcm_S)], pcm_S)
+            assert not seen.sound[begin + len(pcm_S) :].any()
 
     run(scenario)
 

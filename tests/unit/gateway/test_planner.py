@@ -5,6 +5,7 @@ import pytest
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
 from services.gateway.intake import Portion
+from services.gateway.pace import JITTER_FRAMES
 from services.gateway.planner import IDLE, LISTENING, SPEAKING, Cut, Wait, next_cut
 
 SPEC = StreamSpec()
@@ -13,10 +14,15 @@ POLICIES = [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD, pb.IDLE_POLICY_WAIT]
 
 
 def decide(
-    policy: int, samples: int, ended: bool = False, open_: bool = False, **how: bool
+    policy: int,
+    samples: int,
+    ended: bool = False,
+    open_: bool = False,
+    begins: bool = False,
+    **how: bool,
 ) -> Cut | Wait | None:
-    given = {"finished": False, "latest": False, "can_hold": True, **how}
-    return next_cut(SPEC, policy, Portion(samples, ended, open_), **given)
+    given = {"finished": False, "latest": False, "can_hold": True, "listening": False, **how}
+    return next_cut(SPEC, policy, Portion(samples, ended, open_, begins), **given)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -54,6 +60,26 @@ def test_an_unfinished_utterance_waits_until_the_last_moment() -> None:
         begun = decide(policy, 0, open_=True, latest=True)
         assert isinstance(begun, Cut)
         assert (begun.activity, begun.missing) == (LISTENING, FULL)
+
+
+@pytest.mark.parametrize("policy", [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD])
+def test_the_beginning_of_an_utterance_leaves_no_gap_before_its_rest(policy: int) -> None:
+    jitter = JITTER_FRAMES * SPEC.samples_per_frame
+    assert decide(policy, 9_000, open_=True, begins=True) is Wait.UNTIL_LATEST
+
+    cut = decide(policy, 9_000, open_=True, begins=True, latest=True)
+    assert isinstance(cut, Cut)
+    assert (cut.portion.samples, cut.activity, cut.missing) == (9_000 - jitter, SPEAKING, 0)
+    assert cut.lead_in + cut.portion.samples == FULL
+
+    first = decide(policy, jitter, open_=True, begins=True, latest=True)
+    assert isinstance(first, Cut)
+    assert (first.portion.samples, first.activity, first.missing) == (0, LISTENING, 0)
+    assert first.held == (policy == pb.IDLE_POLICY_HOLD)
+
+    then = decide(policy, jitter, open_=True, begins=True, latest=True, listening=True)
+    assert isinstance(then, Cut)
+    assert (then.portion.samples, then.lead_in, then.missing) == (jitter, FULL - jitter, 0)
 
 
 def test_idling_is_what_the_policy_says() -> None:

@@ -36,6 +36,22 @@ def test_frames_are_due_one_after_the_other() -> None:
     assert clock.wait_s(35) == pytest.approx(1.0)
 
 
+def test_the_first_frame_may_be_expected_later() -> None:
+    hand = Hand()
+    clock = PlayClock(25, 0.2, paced=True, now_s=hand)
+    clock.expect(10, hand.s + 1.0)
+    assert clock.wait_s(10) == pytest.approx(0.8)
+    assert clock.played(10) == 10
+    hand.s += 0.8
+    assert clock.leave(10) == 0
+    assert clock.due_s(10) == pytest.approx(101.0)
+    late = PlayClock(25, 0.2, paced=True, now_s=hand)
+    late.expect(10, hand.s - 1.0)
+    assert late.wait_s(10) <= 0
+    assert late.leave(10) == 0
+    assert late.due_s(10) == pytest.approx(hand.s + 0.2)
+
+
 def test_a_late_frame_moves_the_clock_and_nothing_is_skipped() -> None:
     hand = Hand()
     clock = PlayClock(25, 0.0, paced=True, now_s=hand)
