@@ -4,7 +4,7 @@ from flashtalk.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -49,6 +49,12 @@ class DecodedFrame(_message.Message):
     key_frame: bool
     def __init__(self, index: _Optional[int] = ..., video: _Optional[bytes] = ..., key_frame: _Optional[bool] = ...) -> None: ...
 
+class DecodedFrames(_message.Message):
+    __slots__ = ("frames",)
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedCompositeFieldContainer[DecodedFrame]
+    def __init__(self, frames: _Optional[_Iterable[_Union[DecodedFrame, _Mapping]]] = ...) -> None: ...
+
 class DecodeResult(_message.Message):
     __slots__ = ("motion_latents", "compute_s")
     class ComputeSEntry(_message.Message):
@@ -65,9 +71,9 @@ class DecodeResult(_message.Message):
     def __init__(self, motion_latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., compute_s: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
-    __slots__ = ("frame", "result")
-    FRAME_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("decoded", "result")
+    DECODED_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
-    frame: DecodedFrame
+    decoded: DecodedFrames
     result: DecodeResult
-    def __init__(self, frame: _Optional[_Union[DecodedFrame, _Mapping]] = ..., result: _Optional[_Union[DecodeResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, decoded: _Optional[_Union[DecodedFrames, _Mapping]] = ..., result: _Optional[_Union[DecodeResult, _Mapping]] = ...) -> None: ...

@@ -68,12 +68,13 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
         Motion latents [1, C, 2, h, w] after its last frame; None for a held picture.
     """
     plan = record.plan
+    pcm = pcm_to_bytes(plan.pcm_S, stream.audio_encoding)
     skip = max(0, stream.next_put - plan.first_frame)
     if plan.held_frame:
         async with aclosing(held_frames(stream, record, times)) as held:
             async for index, video, key_frame in held:
                 if index >= skip:
-                    await _put(stream, plan, index, video, key_frame)
+                    await _put(stream, plan, pcm, index, video, key_frame)
         return None
     motion_z: Array | None = None
     request = stream.decode_request(record, plan.frames)
@@ -83,7 +84,7 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
                 motion_z = result
             else:
                 stream.lead.frame(result.index)
-                await _put(stream, plan, result.index, result.video, result.key_frame)
+                await _put(stream, plan, pcm, result.index, result.video, result.key_frame)
     return motion_z
 
 
@@ -100,9 +101,10 @@ async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Ar
 
 
 async def _put(
-    stream: OpenStream, plan: ChunkPlan, index: int, video: bytes, key_frame: bool
+    stream: OpenStream, plan: ChunkPlan, pcm: bytes, index: int, video: bytes, key_frame: bool
 ) -> None:
     number, size = plan.first_frame + index, stream.spec.samples_per_frame
+    frame_bytes = size * len(pcm) // len(plan.pcm_S)
     if index == 0 and plan.activity != stream.activity:
         stream.activity = plan.activity
         activity = stream_pb2.Activity(kind=plan.activity, frame_index=number)  # type: ignore[arg-type]
@@ -110,7 +112,7 @@ async def _put(
     frame = stream_pb2.Frame(
         frame_index=number,
         first_sample=number * size,
-        pcm=pcm_to_bytes(plan.pcm_S[index * size : (index + 1) * size], stream.audio_encoding),
+        pcm=pcm[index * frame_bytes : (index + 1) * frame_bytes],
         video=video,
         key_frame=key_frame,
         chunk_index=plan.index,

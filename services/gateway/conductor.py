@@ -112,7 +112,7 @@ class Conductor:
         while not self._disturbed():
             if stream.outbox.waiting_frames > stream.spec.new_frames:
                 # Far enough ahead: what is made now might be interrupted before it is shown.
-                await self._changed(stream.outbox.changed(stream.outbox.version), None)
+                await self._changed(stream.outbox.below(stream.spec.new_frames), None)
                 continue
             version = stream.intake.version
             wait_s = self._latest_s() - time.monotonic()

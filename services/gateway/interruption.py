@@ -28,7 +28,7 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
     """
     begun_s = time.perf_counter()
     with span("interrupt", session=stream.session_id, epoch=stream.state.epoch):
-        await stream.outbox.flush()
+        stream.outbox.flush()
         played = _played(stream, asked.request)
         begun = stream.state.plan
         if begun is not None and stream.current is None and played > stream.state.next_frame:
@@ -46,7 +46,7 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
         )
         await stream.store.commit(stream.session_id, stream.fence, state)
         stream.state, stream.current, stream.next_put = state, None, played
-        await stream.outbox.rewind(played)
+        stream.outbox.rewind(played)
         outcome = InterruptOutcome(
             interrupt_id=asked.request.interrupt_id,
             played_frames=played,

@@ -200,9 +200,11 @@ class ChunkMaker:
                 async for response in call:
                     if response.WhichOneof("message") == "result":
                         result = response.result
-                    elif response.frame.index >= sent:
-                        sent = response.frame.index + 1
-                        yield response.frame
+                        continue
+                    for frame in response.decoded.frames:
+                        if frame.index >= sent:
+                            sent = frame.index + 1
+                            yield frame
                 if result is not None:
                     times.add("decode", time.perf_counter() - begun)
                     times.compute_s += sum(result.compute_s.values())

@@ -87,6 +87,8 @@ class _Item:
 class Outbox:
     """What waits to be sent on one stream: frames at their time, messages between them in order.
 
+    One task sends. Nobody is woken for nothing: with hundreds of streams that is what costs.
+
     Args:
         clock: says when a frame may leave.
         next_frame: the first frame that will be put.
@@ -99,8 +101,8 @@ class Outbox:
         self.late_s = 0.0
         self._items: deque[_Item] = deque()
         self._frames = 0
-        self._changed = asyncio.Condition()
-        self.version = 0
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._sender: asyncio.Future[None] | None = None
 
     @property
     def waiting_frames(self) -> int:
@@ -109,68 +111,89 @@ class Outbox:
 
     async def put(self, response: stream_pb2.StreamResponse) -> None:
         """Append a message; one with a frame waits while there are too many."""
-        is_frame = response.WhichOneof("message") == "frame"
-        async with self._changed:
-            if is_frame:
-                await self._changed.wait_for(lambda: self._frames < self.limit)
-                self._frames += 1
-            frame = response.frame.frame_index if is_frame else None
-            self._items.append(_Item(response, frame))
-            self._notify()
+        frame = None
+        if response.WhichOneof("message") == "frame":
+            frame = response.frame.frame_index
+            await self._until(lambda: self._frames < self.limit)
+            self._frames += 1
+        self._items.append(_Item(response, frame))
+        if len(self._items) == 1:
+            self._wake_sender()
 
     async def get(self, timeout_s: float) -> stream_pb2.StreamResponse | None:
         """The next message at its time; None when nothing left within ``timeout_s``."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                async with self._changed:
-                    return await self._next()
-        except TimeoutError:
-            return None
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while True:
+            wait_s = self._head_wait_s()
+            if wait_s <= 0:
+                return self._leave()
+            left_s = until_s - loop.time()
+            if left_s <= 0:
+                return None
+            await self._doze(min(wait_s, left_s))
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Forget the frames that wait and what was to be said between them."""
-        async with self._changed:
-            self._items.clear()
-            self._frames = 0
-            self._notify()
+        self._items.clear()
+        self._frames = 0
+        self._wake_sender()
+        self._wake_waiting()
 
-    async def rewind(self, frame: int) -> None:
+    def rewind(self, frame: int) -> None:
         """After an interruption: frame ``frame`` comes next."""
-        async with self._changed:
-            self.sent_frames = frame
-            self.clock.rewind(frame)
-            self._notify()
+        self.sent_frames = frame
+        self.clock.rewind(frame)
+        self._wake_sender()
 
-    async def changed(self, version: int) -> None:
-        """Wait until ``version`` is another: for the next message put, sent or taken away."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.version != version)
+    async def below(self, frames: int) -> None:
+        """Wait until at most so many frames wait."""
+        await self._until(lambda: self._frames <= frames)
 
     async def empty(self) -> None:
         """Wait until everything has been sent."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._items)
+        await self._until(lambda: not self._items)
 
-    def _notify(self) -> None:
-        self.version += 1
-        self._changed.notify_all()
+    def _head_wait_s(self) -> float:
+        if not self._items:
+            return math.inf
+        frame = self._items[0].frame
+        return 0.0 if frame is None else self.clock.wait_s(frame)
 
-    async def _next(self) -> stream_pb2.StreamResponse:
-        while True:
-            await self._changed.wait_for(lambda: bool(self._items))
-            item = self._items[0]
-            wait_s = 0.0 if item.frame is None else self.clock.wait_s(item.frame)
-            if wait_s <= 0:
-                break
-            try:
-                # Not asleep blindly: an interruption takes the frame away.
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-            except TimeoutError:
-                continue
-        self._items.popleft()
+    def _leave(self) -> stream_pb2.StreamResponse:
+        item = self._items.popleft()
         if item.frame is not None:
             self._frames -= 1
             self.late_s = self.clock.leave(item.frame)
             self.sent_frames = item.frame + 1
-        self._notify()
+        self._wake_waiting()
         return item.response
+
+    async def _doze(self, seconds: float) -> None:
+        """Until the time has passed or another message is the first."""
+        loop = asyncio.get_running_loop()
+        sender = self._sender = loop.create_future()
+        alarm = loop.call_later(seconds, self._wake_sender)
+        try:
+            await sender
+        finally:
+            alarm.cancel()
+            self._sender = None
+
+    def _wake_sender(self) -> None:
+        if self._sender is not None and not self._sender.done():
+            self._sender.set_result(None)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            entry = (holds, asyncio.get_running_loop().create_future())
+            self._waiting.append(entry)
+            try:
+                await entry[1]
+            finally:
+                self._waiting.remove(entry)
+
+    def _wake_waiting(self) -> None:
+        for holds, waiter in self._waiting:
+            if not waiter.done() and holds():
+                waiter.set_result(None)

@@ -217,7 +217,7 @@ class StreamHost:
     async def _conduct(self, stream: OpenStream) -> None:
         reason = await Conductor(stream).run()
         if reason == stream_pb2.StreamClosed.REASON_DELETED:
-            await stream.outbox.flush()
+            stream.outbox.flush()
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
             await self._store.delete(stream.session_id)
             await self._pool.give_back(stream.session_id)

@@ -89,8 +89,8 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
                     metrics.WORKER_STAGE_SECONDS.labels("encode").observe(writer.seconds)
                     yield _result(part.value, {"encode": writer.seconds})
                     return
-                for frame in await asyncio.to_thread(writer.write, part):
-                    yield pb.DecodeResponse(frame=frame)
+                frames = await asyncio.to_thread(writer.write, part)
+                yield pb.DecodeResponse(decoded=pb.DecodedFrames(frames=frames))
 
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any

@@ -206,8 +206,11 @@ class MemoryStore:
         self._assets.clear()
 
     def _entry(self, session_id: str) -> _Entry:
-        self._sweep()
+        # Only this one is looked at: it is asked for many times a second.
         entry = self._entries.get(session_id)
+        if entry is not None and entry.expires_s <= self._now_s():
+            self._remove(session_id)
+            entry = None
         if entry is None:
             raise SessionGone(f"session {session_id} is gone: deleted, expired or never made")
         return entry

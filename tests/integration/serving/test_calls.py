@@ -61,7 +61,8 @@ class Doubtful(
         self.seen.append(trace_id())
         try:
             for index in range(request.frames):
-                yield vae_pb2.DecodeResponse(frame=vae_pb2.DecodedFrame(index=index))
+                frames = [vae_pb2.DecodedFrame(index=index)]
+                yield vae_pb2.DecodeResponse(decoded=vae_pb2.DecodedFrames(frames=frames))
                 self.going.set()
                 if index == 1 and self.error is not None:
                     raise self.error

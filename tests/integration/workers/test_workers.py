@@ -60,8 +60,8 @@ async def refused(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
 async def decoded(stub: Any, **fields: Any) -> tuple[list[vae_pb2.DecodedFrame], Any]:
     frames, result = [], None
     async for response in stub.Decode(vae_pb2.DecodeRequest(**fields), timeout=30):
-        if response.HasField("frame"):
-            frames.append(response.frame)
+        if response.HasField("decoded"):
+            frames.extend(response.decoded.frames)
         else:
             result = response.result
     return frames, result

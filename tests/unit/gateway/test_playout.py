@@ -130,7 +130,7 @@ def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
         await outbox.get(1)
         getting = asyncio.create_task(outbox.get(5))
         await asyncio.sleep(0.01)
-        await outbox.flush()
+        outbox.flush()
         await outbox.put(note())
         response = await asyncio.wait_for(getting, 0.5)
         assert response is not None
