@@ -247,6 +247,7 @@ class ComputeLane:
             if not job.result.done():
                 job.result.set_exception(_draining())
             await asyncio.wait({computing})
+            computing.exception()  # nobody waits for it any more
             raise
         except Exception as error:
             if not job.result.done():

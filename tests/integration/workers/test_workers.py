@@ -322,7 +322,7 @@ def test_a_caller_that_leaves_frees_the_worker(weights: Path) -> None:
             )  # fmt: skip
             for _ in range(5):
                 call = here.stub.Decode(request, timeout=30)
-                assert (await call.read()).frame.index == 0
+                assert (await call.read()).decoded.frames[0].index == 0
                 call.cancel()
             async with asyncio.timeout(10):
                 while here.worker.lane.pending:  # noqa: ASYNC110
