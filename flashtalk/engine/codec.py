@@ -65,6 +65,10 @@ def to_bytes(video_BCTHW: Tensor) -> Frames:
     return frames
 
 
+def _has_frames(z_BCFHW: Tensor) -> bool:
+    return z_BCFHW.shape[2] > 0
+
+
 class VideoCodec:
     """The VAE with the chunk's bookkeeping around it. Keeps nothing between two calls.
 
@@ -128,10 +132,11 @@ class VideoCodec:
         frames: int | None = None,
         clock: StageClock | None = None,
     ) -> Generator[Frames, None, Tensor]:
-        """Decode latent by latent, so that the first frames leave before the last are decoded.
+        """Decode in two parts, so that the first frames leave before the others are decoded.
 
-        Slower in all than ``decode``, sooner at the first frame. In float32 on a CPU the frames
-        and the motion latents have the same bits.
+        A little slower in all than ``decode``, much sooner at the first frame: four frames of
+        video are longer than the rest takes. In float32 on a CPU the frames and the motion
+        latents have the same bits.
 
         Args:
             z_BCFHW: [1, 16, 9, h, w], one chunk.
@@ -141,7 +146,7 @@ class VideoCodec:
             clock: where the times of ``decode``, ``color`` and ``motion`` are counted.
 
         Yields:
-            uint8 [T, H, W, 3], colours corrected, 4 frames at a time or fewer.
+            uint8 [T, H, W, 3], colours corrected: up to 4 frames, then the others.
 
         Returns:
             Motion latents [1, 16, 2, h, w] of the 5 frames that end with the last one shown:
@@ -158,7 +163,7 @@ class VideoCodec:
                 corrected = match_color(video_BCTHW, color, strength)
                 # Before index 5 are frames that were shown with the chunk before.
                 new = to_bytes(corrected[:, :, max(0, self.spec.motion_frames - first) :])
-            newest = [*newest, corrected][-self.spec.motion_latents :]
+            newest = [*newest, corrected[:, :, -self.spec.motion_frames :]][-2:]
             if len(new):
                 yield new
         with times.stage("motion"):
@@ -177,9 +182,10 @@ class VideoCodec:
         shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
         newest: list[Tensor] = []
         for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):
-            if first + video_BCTHW.shape[2] > shown:
+            motion_BCTHW = video_BCTHW[:, :, max(0, shown - first) :]
+            if motion_BCTHW.shape[2]:
                 with times.stage("color"):
-                    newest.append(match_color(video_BCTHW, color, strength))
+                    newest.append(match_color(motion_BCTHW, color, strength))
         with times.stage("motion"):
             return self.encode_motion(torch.cat(newest, dim=2))
 
@@ -197,14 +203,15 @@ class VideoCodec:
     def _decoded(
         self, z_BCFHW: Tensor, shown: int, clock: StageClock
     ) -> Iterator[tuple[int, Tensor]]:
-        """Of the 33 frames those that the first ``shown`` new ones and their motion need, in parts
-        of one latent: the number of the first one, and [1, 3, T, H, W] float32."""
+        """Of the 33 frames those that the first ``shown`` new ones and their motion need, in two
+        parts: the number of the first one, and [1, 3, T, H, W] float32."""
         spec = self.spec
         begin, end = min(shown, spec.motion_frames), spec.motion_frames + shown
         latents = 1 - (1 - end) // spec.vae_stride_t
-        sizes = [spec.motion_latents, *[1] * (latents - spec.motion_latents)]
+        # The motion latents and one more: the fewest that give new frames.
+        least = spec.motion_latents + 1
         state, first = VAEState(), 0
-        for part_BCFHW in z_BCFHW[:, :, :latents].split(sizes, dim=2):
+        for part_BCFHW in filter(_has_frames, z_BCFHW[:, :, :latents].tensor_split([least], dim=2)):
             with clock.stage("decode"):
                 video_BCTHW, state = self._decode_step(part_BCFHW, state)
             skip = max(0, begin - first)

@@ -48,7 +48,7 @@ from flashtalk.wire import tensor_to_proto
 
 _MESSAGE_BYTES = 64 * 2**20
 CHUNK_FRAMES, LATENT_FRAMES, MOTION_LATENTS, CHANNELS = 28, 9, 2, 16
-_PART_FRAMES = 4  # those of one latent
+_PART_FRAMES = (4, 24)  # a decoder sends the first of them at once
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class StandIn:
         size_hw: of the video in pixels.
         audio_s, denoise_s, decode_s, motion_s: how long each stage takes.
         frame_bytes: of an access unit.
+        features: shape of the speech features [frames, layers, width].
         slots: sessions that the DiT worker says it keeps.
-        half_decodes: so many times decoding ends in order after eight frames, without a result.
+        half_decodes: so many times decoding ends in order after four frames, without a result.
     """
 
     size_hw: tuple[int, int] = (64, 64)
@@ -69,6 +70,7 @@ class StandIn:
     decode_s: float = 0.0
     motion_s: float = 0.0
     frame_bytes: int = 400
+    features: tuple[int, int, int] = (35, 2, 8)
     slots: int = 1_000
     half_decodes: int = 0
 
@@ -124,7 +126,7 @@ class Workers(
     async def Encode(self, request: audio_pb2.EncodeRequest, context: Any) -> Any:
         await asyncio.sleep(self.stand_in.audio_s)
         name = np.frombuffer(hashlib.sha256(request.pcm.data).digest(), np.uint8)
-        features = np.resize(name.astype(np.float32), (35, 2, 8))
+        features = np.resize(name.astype(np.float32), self.stand_in.features)
         return audio_pb2.EncodeResponse(
             features=tensor_to_proto(features), compute_s=self.stand_in.audio_s
         )
@@ -172,13 +174,14 @@ class Workers(
     ) -> AsyncIterator[vae_pb2.DecodeResponse]:
         stand_in = self.stand_in
         latents = hashlib.sha256(request.latents.data).digest()
-        for first in range(0, request.frames, _PART_FRAMES):
-            if first >= 8 and self.half_left:
+        first = 0
+        for count in _PART_FRAMES:
+            if first and self.half_left:
                 self.half_left -= 1
                 return
-            await asyncio.sleep(stand_in.decode_s * _PART_FRAMES / CHUNK_FRAMES)
-            if not request.motion_only:
-                last = min(first + _PART_FRAMES, request.frames)
+            last = min(first + count, request.frames)
+            await asyncio.sleep(stand_in.decode_s * (last - first) / CHUNK_FRAMES)
+            if last > first and not request.motion_only:
                 frames = [
                     vae_pb2.DecodedFrame(
                         index=index,
@@ -188,6 +191,7 @@ class Workers(
                     for index in range(first, last)
                 ]
                 yield vae_pb2.DecodeResponse(decoded=vae_pb2.DecodedFrames(frames=frames))
+            first = last
         await asyncio.sleep(stand_in.motion_s)
         motion = stand_in.latent(MOTION_LATENTS, latents, request.frames.to_bytes(4, "little"))
         result = vae_pb2.DecodeResult(motion_latents=motion)
@@ -234,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stage in ("audio", "denoise", "decode", "motion"):
         parser.add_argument(f"--{stage}-s", type=float, default=0.0)
     parser.add_argument("--frame-bytes", type=int, default=400)
+    parser.add_argument("--features", type=int, nargs=3, default=(35, 2, 8))
     parser.add_argument("--slots", type=int, default=1_000)
     given = parser.parse_args(arguments)
     stand_in = StandIn(
@@ -243,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         decode_s=given.decode_s,
         motion_s=given.motion_s,
         frame_bytes=given.frame_bytes,
+        features=tuple(given.features),
         slots=given.slots,
     )
     asyncio.run(_serve(stand_in, given.port_file))
