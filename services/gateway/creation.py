@@ -76,7 +76,10 @@ class Creation:
         portrait_HWC = decode_image(
             self.portrait, "portrait", max_pixels=limits.max_portrait_pixels
         )
-        size_hw = self.size_hw or oriented_size(sizes_hw[0], portrait_HWC)
+        size_hw = self.size_hw
+        if size_hw is None:
+            turned = oriented_size(sizes_hw[0], portrait_HWC)
+            size_hw = turned if turned in sizes_hw else sizes_hw[0]
         if size_hw not in sizes_hw:
             served = ", ".join(f"{w}x{h}" for h, w in sizes_hw)
             raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", f"one of {served}")
