@@ -10,6 +10,7 @@ STARTED = Counter("flashtalk_rpc_started", "Calls that began.", ["method"])
 HANDLED = Counter("flashtalk_rpc_handled", "Calls that ended.", ["method", "code"])
 SECONDS = Histogram("flashtalk_rpc_seconds", "Wall time of calls.", ["method"], buckets=_BUCKETS_S)
 RUNNING = Gauge("flashtalk_rpc_running", "Calls that run now.", ["method"])
+TASKS = Gauge("flashtalk_tasks", "Tasks of the event loop.")
 WORKER_PENDING = Gauge("flashtalk_worker_pending", "Jobs that wait or run in this worker.")
 WORKER_WAIT_SECONDS = Histogram(
     "flashtalk_worker_wait_seconds", "Time of a job until it began.", buckets=_BUCKETS_S

@@ -17,10 +17,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.serving import metrics
 from flashtalk.serving.channel import ChannelLimits
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
-from flashtalk.serving.metrics import MetricsPage
 from flashtalk.serving.parent import end_with_parent
 from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings
 from flashtalk.serving.tracing import flush_traces, set_up_tracing
@@ -72,7 +72,8 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    page = MetricsPage(settings.metrics_port, settings.host)
+    metrics.TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))
+    page = metrics.MetricsPage(settings.metrics_port, settings.host)
     await server.start()
     try:
         await lifecycle.start()

@@ -99,6 +99,7 @@ class Worker:
 class _Slot:
     worker: Worker
     worker_id: str
+    until_s: float
 
 
 @dataclass
@@ -209,7 +210,8 @@ class WorkerPool:
             assert worker.info is not None
             slots = worker.info.session_slots
             if await self._store.take_slot(worker.worker_id, slots, session_id, lease_s):
-                self._slots[session_id] = _Slot(worker, worker.worker_id)
+                until_s = time.monotonic() + lease_s
+                self._slots[session_id] = _Slot(worker, worker.worker_id, until_s)
                 return worker
         return None
 
@@ -244,17 +246,14 @@ class WorkerPool:
         slot = self._slots.get(session_id)
         if slot is not None and slot.worker.info is not None:
             slots = slot.worker.info.session_slots
-            await self._store.take_slot(slot.worker_id, slots, session_id, lease_s)
+            if await self._store.take_slot(slot.worker_id, slots, session_id, lease_s):
+                slot.until_s = time.monotonic() + lease_s
 
     async def give_back(self, session_id: str) -> None:
         """Frees a session's slot; it need not have one."""
         slot = self._slots.pop(session_id, None)
         if slot is not None:
             await self._store.give_slot(slot.worker_id, session_id)
-
-    def forget(self, session_id: str) -> None:
-        """The session goes on elsewhere: its slot is another gateway's business."""
-        self._slots.pop(session_id, None)
 
     async def free_slots(self) -> tuple[int, int]:
         """Free slots and all slots of ready DiT workers."""
@@ -298,6 +297,9 @@ class WorkerPool:
                 await table.workers.pop(target).channel.close()
         workers = [w for table in self._tables.values() for w in table.workers.values()]
         await asyncio.gather(*(worker.probe(self._waits.probe_s) for worker in workers))
+        # Of sessions that expired without a word, or that went on at another gateway.
+        now_s = time.monotonic()
+        self._slots = {name: slot for name, slot in self._slots.items() if slot.until_s > now_s}
         async with self._changed:
             self._changed.notify_all()
 
