@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -215,12 +215,20 @@ class StreamHost:
         return stream_pb2.StreamResponse(opened=opened)
 
     async def _conduct(self, stream: OpenStream) -> None:
-        reason = await Conductor(stream).run()
+        try:
+            reason = await Conductor(stream).run()
+        except Exception as error:
+            if not isinstance(_first_cause(error), SessionGone):
+                raise
+            # Deleted from elsewhere: a write may learn of it before the heartbeat does.
+            signals = await self._store.heartbeat(stream.session_id, stream.fence)
+            if not signals.deleted:
+                raise
+            reason = int(stream_pb2.StreamClosed.REASON_DELETED)
         if reason == stream_pb2.StreamClosed.REASON_DELETED:
             stream.outbox.flush()
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
             await self._store.delete(stream.session_id)
-            await self._pool.give_back(stream.session_id)
         closed = stream_pb2.StreamClosed(reason=reason, next_frame=stream.next_put)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(closed=closed))
 
@@ -255,11 +263,16 @@ class StreamHost:
                 return
 
     async def _release(self, record: SessionRecord) -> None:
+        name = record.setting.session_id
         try:
             async with asyncio.timeout(self._waits.release_s):
-                await asyncio.shield(self._store.release(record.setting.session_id, record.fence))
-        except (SessionGone, FenceLost):
-            pass  # ended, or somebody else's by now
+                try:
+                    await asyncio.shield(self._store.release(name, record.fence))
+                except SessionGone:
+                    # Only now: as long as the stream ran it renewed its slot.
+                    await self._pool.give_back(name)
+        except FenceLost:
+            pass  # somebody else's by now, and so is the slot
         except (StoreError, TimeoutError) as error:
             # The owner's heartbeat runs out by itself.
             _LOG.warning("release failed", extra={"error": str(error)})
@@ -271,11 +284,12 @@ def _in_utterance(state: SessionState) -> bool:
     return newest is not None and newest.pcm_S.size == newest.speech_begin + newest.speech_samples
 
 
-def _first_cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_cause(errors: BaseException) -> BaseException:
     """The error that the client is told of; a client that went away is no error of ours."""
-    for error in errors.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            return _first_cause(error)
+    if not isinstance(errors, BaseExceptionGroup):
+        return errors
+    causes: Sequence[BaseException] = errors.exceptions
+    for error in causes:
         if not isinstance(error, asyncio.CancelledError):
-            return error
-    return errors.exceptions[0]
+            return _first_cause(error)
+    return causes[0]

@@ -282,3 +282,31 @@ def test_sessions_can_be_looked_at_and_ended() -> None:
             assert seen.closed.reason == stream_pb2.StreamClosed.REASON_DELETED
 
     run(scenario)
+
+
+@pytest.mark.parametrize("frame", [1, 20, 30])
+def test_a_session_that_is_deleted_while_it_is_made_ends_in_order(frame: int) -> None:
+    """Whoever learns of it first: the commit of the chunk, or the heartbeat."""
+
+    async def scenario() -> None:
+        stand_in = StandIn(denoise_s=0.02, decode_s=0.02)
+        async with small_suite(stand_in) as (gateway, _):
+            made = await gateway.stub.CreateSession(creation())
+            name = made.session.session_id
+            call, _ = await opened(gateway.stub, name)
+            await send(call, speech(20 * CHUNK), 0)
+            seen = await watch(call, Watcher(), lambda w: w.next_frame >= frame)
+            await gateway.stub.DeleteSession(pb.DeleteSessionRequest(session_id=name))
+            async with asyncio.timeout(10):
+                while seen.closed is None:
+                    response = await call.read()
+                    assert response is not grpc.aio.EOF, await call.code()
+                    if response.WhichOneof("message") == "closed":
+                        seen.closed = response.closed
+            assert seen.closed.reason == stream_pb2.StreamClosed.REASON_DELETED
+            async with asyncio.timeout(5):
+                await call.code()
+                while len(set(await gateway.pool.free_slots())) > 1:  # free ones, all
+                    await asyncio.sleep(0.01)
+
+    run(scenario)
