@@ -229,6 +229,7 @@ class StreamHost:
             stream.outbox.flush()
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
             await self._store.delete(stream.session_id)
+            await self._pool.give_back(stream.session_id)
         closed = stream_pb2.StreamClosed(reason=reason, next_frame=stream.next_put)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(closed=closed))
 
@@ -269,7 +270,7 @@ class StreamHost:
                 try:
                     await asyncio.shield(self._store.release(name, record.fence))
                 except SessionGone:
-                    # Only now: as long as the stream ran it renewed its slot.
+                    # Deleted while it ran: its last chunk may have taken a slot again.
                     await self._pool.give_back(name)
         except FenceLost:
             pass  # somebody else's by now, and so is the slot

@@ -246,8 +246,14 @@ class WorkerPool:
         slot = self._slots.get(session_id)
         if slot is not None and slot.worker.info is not None:
             slots = slot.worker.info.session_slots
-            if await self._store.take_slot(slot.worker_id, slots, session_id, lease_s):
-                slot.until_s = time.monotonic() + lease_s
+            if not await self._store.take_slot(slot.worker_id, slots, session_id, lease_s):
+                return
+            held = self._slots.get(session_id)
+            if held is not None and held.worker_id == slot.worker_id:
+                held.until_s = time.monotonic() + lease_s
+            else:
+                # It was given back, or moved, at the same time.
+                await self._store.give_slot(slot.worker_id, session_id)
 
     async def give_back(self, session_id: str) -> None:
         """Frees a session's slot; it need not have one."""

@@ -306,7 +306,7 @@ def test_a_session_that_is_deleted_while_it_is_made_ends_in_order(frame: int) ->
             assert seen.closed.reason == stream_pb2.StreamClosed.REASON_DELETED
             async with asyncio.timeout(5):
                 await call.code()
-                while len(set(await gateway.pool.free_slots())) > 1:  # free ones, all
+                while len(set(await gateway.pool.free_slots())) > 1:  # noqa: ASYNC110 - free, all
                     await asyncio.sleep(0.01)
 
     run(scenario)
