@@ -120,6 +120,7 @@ bench: setup ## measure this machine: tables, and JSON in out/
 	$(BIN)/flashtalk bench --image examples/portrait.png --audio examples/speech.wav \
 		--out out/bench.json
 	$(BIN)/flashtalk bench --random --size 128x128 --guidance 1 --out out/bench-128.json
+	$(BIN)/python -m tests.benchmarks.overhead --out out/bench-suite.json
 
 .PHONY: train-smoke
 train-smoke: setup ## a few steps of each training recipe, to see that it runs

@@ -1,0 +1,129 @@
+"""Callers that speak in real time, and what they notice.
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+from PIL import Image
+
+from flashtalk.v1 import session_service_pb2 as pb
+from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from flashtalk.v1 import stream_pb2
+
+FPS, PCM_HZ, CHUNK_FRAMES = 25, 16_000, 28
+PACKET_S = 0.1
+_STAGES = ("audio", "denoise", "decode", "commit")
+
+
+@dataclass
+class Noticed:
+    """By one caller, or by all.
+
+    Args:
+        frames: (frame, when it came in monotonic seconds).
+        chunks: (when the report came, wall seconds of the chunk, seconds its first frame was late).
+        underruns: how often silence stood in for late speech.
+    """
+
+    frames: list[tuple[int, float]] = field(default_factory=list)
+    chunks: list[tuple[float, float, float]] = field(default_factory=list)
+    underruns: int = 0
+
+    def lags_s(self, since_s: float) -> list[float]:
+        """How much later than the timeliest one each frame came: the buffer that a player needs."""
+        kept = [(index, at) for index, at in self.frames if at >= since_s]
+        if not kept:
+            return []
+        zero = min(at - index / FPS for index, at in kept)
+        return [at - index / FPS - zero for index, at in kept]
+
+
+def portrait() -> bytes:
+    """A PNG that every gateway takes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (90, 120, 150)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def creation(**fields: Any) -> pb.CreateSessionRequest:
+    """A request for a session like any other's."""
+    return pb.CreateSessionRequest(request_id=uuid.uuid4().hex, portrait=portrait(), **fields)
+
+
+class Caller:
+    """One caller: speaks without a pause, a tenth of a second at a time.
+
+    Args:
+        channel: to the gateway.
+        seed: of the noise that it speaks.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, seed: int) -> None:
+        self._stub: Any = pb_grpc.SessionServiceStub(channel)
+        samples = int(PACKET_S * PCM_HZ)
+        noise_S = np.random.default_rng(seed).integers(-3_000, 3_000, samples)
+        self._pcm = noise_S.astype("<i2").tobytes()
+        self.noticed = Noticed()
+
+    async def run(self, until: asyncio.Event, **fields: Any) -> None:
+        """A session from its making to its end; leaves when ``until`` is set."""
+        made = await self._stub.CreateSession(creation(**fields), timeout=60)
+        name = made.session.session_id
+        call = self._stub.Stream()
+        try:
+            await call.write(
+                stream_pb2.StreamRequest(
+                    open=stream_pb2.StreamOpen(session_id=name, sample_rate_hz=PCM_HZ, channels=1)
+                )
+            )
+            speaking = asyncio.create_task(self._speak(call, until))
+            async for response in call:
+                self._notice(response)
+            await speaking
+        finally:
+            call.cancel()
+
+    async def _speak(self, call: Any, until: asyncio.Event) -> None:
+        begun_s, samples = time.monotonic(), len(self._pcm) // 2
+        number = 0
+        while not until.is_set():
+            packet = stream_pb2.AudioPacket(pcm=self._pcm, first_sample=number * samples)
+            await call.write(stream_pb2.StreamRequest(audio=packet))
+            number += 1
+            await asyncio.sleep(max(0.0, begun_s + number * PACKET_S - time.monotonic()))
+        await call.write(stream_pb2.StreamRequest(finish=stream_pb2.Finish()))
+
+    def _notice(self, response: stream_pb2.StreamResponse) -> None:
+        now_s = time.monotonic()
+        kind = response.WhichOneof("message")
+        if kind == "frame":
+            self.noticed.frames.append((response.frame.frame_index, now_s))
+        elif kind == "chunk":
+            report = response.chunk
+            wall_s = sum(
+                stage.duration.ToNanoseconds() / 1e9
+                for stage in report.stages
+                if stage.stage in _STAGES
+            )
+            self.noticed.chunks.append((now_s, wall_s, report.late.ToNanoseconds() / 1e9))
+        elif kind == "underrun":
+            self.noticed.underruns += 1
+
+
+def percentiles_ms(values_s: Sequence[float]) -> tuple[float, float]:
+    """The 50th and the 99th in milliseconds; zeros for nothing."""
+    if not values_s:
+        return 0.0, 0.0
+    p50, p99 = np.percentile(np.asarray(values_s) * 1e3, (50, 99))
+    return float(p50), float(p99)

@@ -1,0 +1,262 @@
+"""``python -m tests.benchmarks.load``: how many callers one gateway serves, what a chunk costs it.
+
+Stand-in workers take the times of the report's Table 4 and compute nothing: what is measured is
+the gateway and its transport. Callers, workers and gateway share this machine, so the numbers say
+what it carries with all three on it; the gateway's own processor time per chunk is exact.
+
+Legend: see callers.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from flashtalk.cli.bench_report import load_average, machine
+from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from tests.benchmarks.callers import (
+    CHUNK_FRAMES,
+    FPS,
+    Caller,
+    Noticed,
+    creation,
+    percentiles_ms,
+)
+from tests.benchmarks.rig import TABLE_4_S, Rig, Usage, as_figures, rig
+from tests.fakes.real_redis import redis_server
+
+CHUNK_S = CHUNK_FRAMES / FPS
+COMPUTE_S = sum(TABLE_4_S.values())
+_CALLERS_PER_CHANNEL = 25
+_RAMP_S = 4.0
+_SETTLE_S = 4.0
+_REFUSALS_PER_S = 20
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What happened while the callers were watched.
+
+    Args:
+        begun_s, middle_s, end_s: monotonic seconds; refusals were asked for from the middle on.
+        noticed: by every caller.
+        used: by every process, between beginning and end.
+        rss_bytes: of the gateway at the end.
+        refusals_s: how long each took.
+    """
+
+    begun_s: float
+    middle_s: float
+    end_s: float
+    noticed: Sequence[Noticed]
+    used: Mapping[str, Usage]
+    rss_bytes: int
+    refusals_s: Sequence[float]
+
+    def overheads_s(self, from_s: float, to_s: float) -> list[float]:
+        """Wall time of the chunks reported in between, less what the workers take."""
+        chunks = [chunk for caller in self.noticed for chunk in caller.chunks]
+        return [wall - COMPUTE_S for at, wall, _ in chunks if from_s <= at < to_s]
+
+    def figures(self) -> dict[str, Any]:
+        """For the tables and the JSON."""
+        took_s, count = self.end_s - self.begun_s, len(self.noticed)
+        over_s = self.overheads_s(self.begun_s, self.end_s)
+        lags_s = [lag for caller in self.noticed for lag in caller.lags_s(self.begun_s)]
+        late_s = [late for c in self.noticed for at, _, late in c.chunks if at >= self.begun_s]
+        shown = {
+            "overhead": over_s,
+            "lag": lags_s,
+            "late": late_s,
+            "refusal": self.refusals_s,
+            "overhead_before": self.overheads_s(self.begun_s, self.middle_s),
+            "overhead_while_refusing": self.overheads_s(self.middle_s, self.end_s),
+        }
+        spread: dict[str, float] = {}
+        for name, values_s in shown.items():
+            spread[f"{name}_p50_ms"], spread[f"{name}_p99_ms"] = percentiles_ms(values_s)
+        return {
+            "callers": count,
+            "chunks_per_s": len(over_s) / took_s,
+            "wanted_chunks_per_s": count / CHUNK_S,
+            "gateway_cpu_ms_per_chunk": 1e3 * self.used["gateway"].cpu_s / max(1, len(over_s)),
+            **spread,
+            "underruns": sum(caller.underruns for caller in self.noticed),
+            "refused": len(self.refusals_s),
+            "cores": {name: used.cpu_s / took_s for name, used in self.used.items()},
+            "gateway_rss_mib": self.rss_bytes / 2**20,
+        }
+
+
+async def serve_callers(running: Rig, count: int, seconds: float) -> Watched:
+    """So many callers for so long, after all of them have begun.
+
+    In the second half more sessions are asked for than there is room for.
+    """
+    until, draw = asyncio.Event(), random.Random(count)
+    callers: list[Caller] = []
+    channels = [
+        grpc.aio.insecure_channel(running.target, options=[("grpc.use_local_subchannel_pool", 1)])
+        for _ in range(0, count, _CALLERS_PER_CHANNEL)
+    ]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                caller = Caller(channels[number // _CALLERS_PER_CHANNEL], number)
+                callers.append(caller)
+                group.create_task(caller.run(until))
+                await asyncio.sleep(_RAMP_S / count * draw.uniform(0.5, 1.5))
+            await asyncio.sleep(_SETTLE_S)
+            before, begun_s = running.usage(), time.monotonic()
+            await asyncio.sleep(seconds / 2)
+            middle_s = time.monotonic()
+            refusals_s = await _ask_in_vain(running, seconds / 2)
+            after, end_s = running.usage(), time.monotonic()
+            until.set()
+    finally:
+        for channel in channels:
+            await channel.close()
+    return Watched(
+        begun_s,
+        middle_s,
+        end_s,
+        [caller.noticed for caller in callers],
+        {name: used.since(before[name]) for name, used in after.items()},
+        after["gateway"].rss_bytes,
+        refusals_s,
+    )
+
+
+async def _ask_in_vain(running: Rig, seconds: float) -> list[float]:
+    """Asks for sessions that there is no room for; how long each refusal took."""
+    took: list[float] = []
+    until_s = time.monotonic() + seconds
+    async with grpc.aio.insecure_channel(running.target) as channel:
+        stub: Any = pb_grpc.SessionServiceStub(channel)
+        while time.monotonic() < until_s:
+            begun_s = time.monotonic()
+            try:
+                await stub.CreateSession(creation(), timeout=10)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                took.append(time.monotonic() - begun_s)
+            else:
+                raise AssertionError("a session beyond capacity was made")
+            await asyncio.sleep(max(0.0, begun_s + 1 / _REFUSALS_PER_S - time.monotonic()))
+    return took
+
+
+@contextlib.asynccontextmanager
+async def _store(name: str, folder: Path) -> AsyncIterator[str]:
+    if name == "memory":
+        yield "memory://"
+        return
+    place = folder / "redis"
+    place.mkdir()
+    with redis_server(place) as redis:
+        yield redis.url
+
+
+async def measure(counts: list[int], seconds: float, store: str, console: Console) -> list[Any]:
+    """Every number of callers on a gateway of its own; the last one also with refusals."""
+    results = []
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("callers", total=len(counts))
+        for count in counts:
+            with tempfile.TemporaryDirectory(prefix="flashtalk-load-") as name:
+                async with (
+                    _store(store, Path(name)) as url,
+                    rig(Path(name), TABLE_4_S, slots=count, store=url) as running,
+                ):
+                    watched = await serve_callers(running, count, seconds)
+                    results.append(watched.figures())
+            progress.advance(bar)
+    return results
+
+
+def show(results: list[dict[str, Any]], store: str, console: Console) -> None:
+    """The tables."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "callers": lambda r: str(r["callers"]),
+        "chunks/s": lambda r: f"{r['chunks_per_s']:.1f} of {r['wanted_chunks_per_s']:.1f}",
+        "gateway CPU/chunk": lambda r: f"{r['gateway_cpu_ms_per_chunk']:.2f} ms",
+        "overhead p50 / p99": lambda r: _pair(r, "overhead"),
+        "frame lag p50 / p99": lambda r: _pair(r, "lag"),
+        "underruns": lambda r: str(r["underruns"]),
+        "gateway cores": lambda r: f"{r['cores']['gateway']:.2f}",
+        "all cores": lambda r: f"{sum(r['cores'].values()):.2f}",
+        "RSS": lambda r: f"{r['gateway_rss_mib']:.0f} MiB",
+    }
+    _table(f"one gateway, {store} store, workers of Table 4's times", columns, results, console)
+    columns = {
+        "callers": lambda r: str(r["callers"]),
+        "refused": lambda r: str(r["refused"]),
+        "refusal p50 / p99": lambda r: _pair(r, "refusal"),
+        "overhead before": lambda r: _pair(r, "overhead_before"),
+        "while refusing": lambda r: _pair(r, "overhead_while_refusing"),
+    }
+    _table("sessions beyond capacity, asked for in the second half", columns, results, console)
+
+
+def _pair(result: dict[str, Any], name: str) -> str:
+    return f"{result[f'{name}_p50_ms']:.1f} / {result[f'{name}_p99_ms']:.1f} ms"
+
+
+def _table(
+    title: str,
+    columns: Mapping[str, Callable[[dict[str, Any]], str]],
+    results: list[dict[str, Any]],
+    console: Console,
+) -> None:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for result in results:
+        table.add_row(*(text(result) for text in columns.values()))
+    console.print(table)
+
+
+def main() -> int:
+    """Measures, prints, writes JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.load", description=__doc__)
+    parser.add_argument("--callers", default="25,50,100,150,200", help="numbers, with commas")
+    parser.add_argument("--seconds", type=float, default=20.0, help="counted (%(default)s)")
+    parser.add_argument("--store", default="memory", choices=("memory", "redis"))
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    given = parser.parse_args()
+    console = Console()
+    average = load_average()
+    counts = [int(count) for count in given.callers.split(",")]
+    results = asyncio.run(measure(counts, given.seconds, given.store, console))
+    show(results, given.store, console)
+    if given.out is not None:
+        report = {
+            "machine": machine(),
+            "load_average": average,
+            "store": given.store,
+            "stage_s": TABLE_4_S,
+            "results": [as_figures(result) for result in results],
+        }
+        given.out.write_text(json.dumps(report, indent=2) + "\n")
+        console.print(f"{given.out}: written", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
