@@ -7,6 +7,7 @@ session over in between makes the same chunk, and sends what the client has not 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import aclosing
 
@@ -30,7 +31,9 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     Cancelled at any point it leaves the stream's ``state`` as it was, and ``current`` set once
     frames may have left.
     """
-    times, begun_s = ChunkTimes(), time.perf_counter()
+    clock = stream.outbox.clock
+    due_s = clock.due_s(plan.first_frame) if clock.paced else math.inf
+    times, begun_s = ChunkTimes(due_s), time.perf_counter()
     name = stream.session_id
     stream.lead.begin()
     with span("chunk", session=name, chunk=plan.index, epoch=plan.epoch, frames=plan.frames):

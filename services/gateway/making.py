@@ -10,6 +10,7 @@ Legend: H W pixels, C channels, F latent frames, S samples.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -42,6 +43,7 @@ _RETRIED = frozenset(
 )
 _BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 1.0
+_UNHURRIED_S = 5.0
 
 ResultT = TypeVar("ResultT")
 Call = Callable[[Worker, float], Awaitable[ResultT]]
@@ -50,8 +52,15 @@ Choose = Callable[[float], Awaitable[Worker]]
 
 @dataclass
 class ChunkTimes:
-    """Where the time of one chunk went, and how often it was tried again."""
+    """Where the time of one chunk went, and how often it was tried again.
 
+    Args:
+        due_s: when its first frame is to be shown, on the monotonic clock; inf if at any time.
+        stages_s: wall time of each stage, calls included; compute_s: what workers computed.
+        retries: attempts that failed.
+    """
+
+    due_s: float = math.inf
     stages_s: dict[str, float] = field(default_factory=dict)
     compute_s: float = 0.0
     retries: int = 0
@@ -66,7 +75,7 @@ class MakingLimits:
     """Waits of one chunk.
 
     Args:
-        call_s: one call to a worker.
+        call_s: one call to a worker, beyond the time at which its chunk is due.
         chunk_s: all attempts at one stage of a chunk together.
     """
 
@@ -194,7 +203,7 @@ class ChunkMaker:
         backoff_s = _BACKOFF_S
         while True:
             worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s))
-            call = worker.vae.Decode(request, timeout=self._limits.call_s)
+            call = worker.vae.Decode(request, timeout=self._timeout_s(times))
             try:
                 result: vae_pb2.DecodeResult | None = None
                 async for response in call:
@@ -257,11 +266,16 @@ class ChunkMaker:
         while True:
             worker = await choose(self._left(until_s))
             try:
-                return await call(worker, self._limits.call_s)
+                return await call(worker, self._timeout_s(times))
             except grpc.aio.AioRpcError as error:
                 self._failed(worker, error, until_s, times)
             await asyncio.sleep(backoff_s)
             backoff_s, choose = min(2 * backoff_s, _LONGEST_BACKOFF_S), again
+
+    def _timeout_s(self, times: ChunkTimes) -> float:
+        """Of a call. Workers take first what runs out first: so, what is due first."""
+        ahead_s = times.due_s - time.monotonic()
+        return self._limits.call_s + max(-self._limits.call_s / 2, min(ahead_s, _UNHURRIED_S))
 
     def _failed(
         self,

@@ -33,7 +33,9 @@ class GatewaySettings(ServiceSettings):
         default=0.2, ge=0, le=5, description="how much earlier than its time a frame may leave"
     )
     max_lifetime_s: float = Field(default=86_400.0, gt=0, description="of a session in all")
-    call_timeout_s: float = Field(default=20.0, gt=0, description="one call to a worker")
+    call_timeout_s: float = Field(
+        default=20.0, gt=0, description="one call to a worker, beyond its chunk's time"
+    )
     chunk_timeout_s: float = Field(
         default=60.0, gt=0, description="all attempts at one stage of a chunk"
     )

@@ -105,6 +105,8 @@ class Workers(
         self.stand_in = stand_in
         self.worker_id = worker_id
         self.half_left = stand_in.half_decodes
+        self.time_left_s: dict[str, float] = {}
+        """Of the newest Denoise call of each session."""
 
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
@@ -158,6 +160,7 @@ class Workers(
     async def Denoise(
         self, request: dit_pb2.DenoiseRequest, context: Any
     ) -> dit_pb2.DenoiseResponse:
+        self.time_left_s[request.key.session_id] = context.time_remaining()
         await asyncio.sleep(self.stand_in.denoise_s)
         latents = self.stand_in.latent(
             LATENT_FRAMES,
@@ -199,7 +202,7 @@ class Workers(
         yield vae_pb2.DecodeResponse(result=result)
 
 
-async def add_workers(server: grpc.aio.Server, stand_in: StandIn, worker_id: str) -> None:
+async def add_workers(server: grpc.aio.Server, stand_in: StandIn, worker_id: str) -> Workers:
     """Registers the three services and their health."""
     workers = Workers(stand_in, worker_id)
     audio_grpc.add_AudioEncoderServiceServicer_to_server(workers, server)
@@ -210,6 +213,7 @@ async def add_workers(server: grpc.aio.Server, stand_in: StandIn, worker_id: str
     names = ("AudioEncoderService", "DitWorkerService", "VaeDecoderService")
     for name in ("", *(f"flashtalk.v1.{name}" for name in names)):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return workers
 
 
 async def _serve(stand_in: StandIn, port_file: Path | None) -> None:

@@ -48,9 +48,9 @@ class StandInServer:
         options = ChannelLimits().server_options()
         server = grpc.aio.server(options=options)
         port = server.add_insecure_port(f"127.0.0.1:{port}")
-        await add_workers(server, stand_in, f"stand-in:{uuid.uuid4().hex[:6]}")
+        workers = await add_workers(server, stand_in, f"stand-in:{uuid.uuid4().hex[:6]}")
         await server.start()
-        return cls(Workers(stand_in, ""), server, port)
+        return cls(workers, server, port)
 
     async def kill(self) -> None:
         """Gone at once, calls and all."""

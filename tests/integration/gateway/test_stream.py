@@ -202,6 +202,27 @@ def test_live_speech_comes_through_without_a_gap(idle_frames: int) -> None:
     run(scenario)
 
 
+def test_workers_learn_whose_chunk_is_due_first() -> None:
+    """By the deadlines of calls, which the workers' lanes go by: a file has more time."""
+
+    async def scenario() -> None:
+        async with small_suite() as (gateway, servers):
+            left_s = servers[0].workers.time_left_s
+            names = []
+            for pacing in (pb.PACING_REAL_TIME, pb.PACING_UNLIMITED):
+                made = await gateway.stub.CreateSession(creation(pacing=pacing))
+                names.append(made.session.session_id)
+                call, _ = await opened(gateway.stub, names[-1])
+                await send(call, speech(CHUNK), 0)
+                await finish(call)
+                await watch(call, Watcher())
+            live_s, file_s = (left_s[name] for name in names)
+            assert 5.0 - 1.0 < live_s < 5.0 + CHUNK / 16_000
+            assert file_s > live_s + 1.0
+
+    run(scenario)
+
+
 def test_speech_that_comes_too_late_is_filled_up_and_said_so() -> None:
     async def scenario() -> None:
         request = creation(idle_policy=pb.IDLE_POLICY_MODEL, pacing=pb.PACING_REAL_TIME)
