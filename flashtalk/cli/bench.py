@@ -19,10 +19,10 @@ from flashtalk.cli.bench_inputs import portrait, sound
 from flashtalk.cli.bench_report import Findings, Setting, as_json, load_average, save, show
 from flashtalk.cli.bench_soak import Soak, peak_rss_bytes, soak
 from flashtalk.cli.bench_stages import Talk, measure_chunks, measure_session, measure_sessions
-from flashtalk.cli.generate import parse_size
 from flashtalk.engine import PRESETS, Architecture, Pipeline, Sampling, load_pipeline
 from flashtalk.engine import random_pipeline as build_random
 from flashtalk.errors import InputError
+from flashtalk.streaming import parse_size_hw
 
 MEMORY_GREW = 1
 DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
@@ -136,7 +136,7 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
         raise InputError("out", args.out, "a file in a folder that exists")
     if args.compile == "on" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise InputError("compile", "on", "needs a C++ compiler, such as g++")
-    return parse_size(args.size)
+    return parse_size_hw(args.size) if args.size else None
 
 
 def _pipeline(args: argparse.Namespace) -> Pipeline:

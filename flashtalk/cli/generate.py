@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
-from flashtalk.streaming import StreamSpec, frame_count
+from flashtalk.streaming import StreamSpec, frame_count, parse_size_hw
 
 if TYPE_CHECKING:
     from flashtalk.engine import ChunkResult
@@ -28,7 +27,6 @@ TINY_NOTE = (
 )
 _MOST_STEPS = 1_000
 _SEED_LIMIT = 2**64
-_LARGEST_SIDE_PX = 4_096
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything that can be checked before the models are loaded, then make the video."""
-    size_hw = parse_size(args.size)
+    size_hw = parse_size_hw(args.size) if args.size else None
     if args.steps is not None and not 1 <= args.steps <= _MOST_STEPS:
         raise InputError("steps", args.steps, f"1 .. {_MOST_STEPS}")
     if not 0 <= args.seed < _SEED_LIMIT:
@@ -105,20 +103,6 @@ def enough_memory(device: str) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         limit = "out of memory; `flashtalk doctor` says what fits where"
         raise InputError("device", device, limit) from error
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """``WxH`` as (height, width). Raises InputError on anything else."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"([1-9]\d{0,5})[xX]([1-9]\d{0,5})", text)
-    if match is None:
-        raise InputError("size", text, "WIDTHxHEIGHT in pixels, such as 416x720")
-    width, height = int(match[1]), int(match[2])
-    if max(width, height) > _LARGEST_SIDE_PX:
-        raise InputError("size", text, f"at most {_LARGEST_SIDE_PX} pixels a side")
-    StreamSpec().latent_size(height, width)
-    return height, width
 
 
 @dataclass

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import grpc
 
-from flashtalk.cli.generate import parse_size
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.cli.talk_ends import PIPE, check_ends, open_writer, read_speech
 from flashtalk.client import ClientError, FlashTalkClient, SessionStream
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.media import read_image
+from flashtalk.streaming import parse_size_hw
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.wire import pcm_from_bytes
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("seed", args.seed, f"0 .. {_SEED_LIMIT - 1}")
     if not 0 < args.patience <= 3_600:
         raise InputError("patience", args.patience, "more than 0, at most 3600 seconds")
-    size_hw = parse_size(args.size)
+    size_hw = parse_size_hw(args.size) if args.size else None
     read_image(args.image)
     received = Received(check_ends(args.image, args.audio, args.out))
     return asyncio.run(_interruptible(args, size_hw, received))

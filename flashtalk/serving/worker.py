@@ -15,6 +15,7 @@ from pydantic import Field
 from flashtalk.errors import InputError
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import ServiceSettings
+from flashtalk.streaming import parse_size_hw
 from flashtalk.v1 import media_pb2, worker_pb2
 
 
@@ -34,14 +35,7 @@ class WorkerSettings(ServiceSettings):
         """The sizes to serve as (height, width). Raises InputError for text that names none."""
         if not self.sizes.strip():
             return (own_hw,)
-        return tuple(_size_hw(part.strip()) for part in self.sizes.split(","))
-
-
-def _size_hw(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() and 0 < int(side) <= 8_192 for side in sides):
-        raise InputError("sizes", text, "WIDTHxHEIGHT in pixels")
-    return int(sides[1]), int(sides[0])
+        return tuple(parse_size_hw(part, "sizes") for part in self.sizes.split(","))
 
 
 @dataclass

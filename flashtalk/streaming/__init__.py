@@ -2,6 +2,7 @@
 
 from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_count
 from flashtalk.streaming.ring import AudioRing, Pcm
+from flashtalk.streaming.size import parse_size_hw
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import chunk_window_indices, window_indices
 
@@ -14,5 +15,6 @@ __all__ = [
     "chunk_window_indices",
     "chunks",
     "frame_count",
+    "parse_size_hw",
     "window_indices",
 ]

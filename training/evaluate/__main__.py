@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from flashtalk.engine.sampling import SAMPLERS
-from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.errors import FlashTalkError
+from flashtalk.streaming import parse_size_hw
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.performer import open_vae
 from training.evaluate.probes import DEFAULT_PROBES, Probes
@@ -70,14 +71,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 DEFAULT_SIZE_HW = (96, 96)
 
 
-def size_hw(text: str) -> tuple[int, int]:
-    """``"96x64"`` (width x height) -> (64, 96)."""
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() for side in sides):
-        raise InputError("size", text, "WIDTHxHEIGHT in pixels")
-    return int(sides[1]), int(sides[0])
-
-
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluate and print."""
     probes = Probes.load(arguments.probes)
@@ -118,7 +111,7 @@ def _changes(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _size_hw(arguments: argparse.Namespace) -> tuple[int, int]:
     if arguments.size:
-        return size_hw(arguments.size)
+        return parse_size_hw(arguments.size)
     from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 
     # A VAE by itself does not say at which size it is meant to be run.

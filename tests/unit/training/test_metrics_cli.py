@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flashtalk.errors import InputError
-from training.evaluate.__main__ import FULL, QUICK, main, parse, size_hw
+from training.evaluate.__main__ import FULL, QUICK, main, parse
 
 
 def test_quick_and_full_fill_what_was_not_given() -> None:
@@ -21,13 +20,6 @@ def test_quick_and_full_fill_what_was_not_given() -> None:
 def test_data_folders_add_up() -> None:
     assert parse(["--weights", "w", "--data", "a", "--data", "b"]).data == [Path("a"), Path("b")]
     assert parse(["--weights", "w"]).data == []
-
-
-def test_size_is_width_by_height() -> None:
-    assert size_hw("96x64") == (64, 96)
-    for text in ("64", "64x", "axb", "64x64x64", "-1x64"):
-        with pytest.raises(InputError, match="size"):
-            size_hw(text)
 
 
 @pytest.mark.parametrize("extra", [["--probes", "nowhere/p.safetensors"], ["--vae-only"]])
