@@ -86,11 +86,11 @@ class Creation:
         return cover(portrait_HWC, size_hw)
 
     def setting(
-        self, size_hw: tuple[int, int], asset: str, limits: CreationLimits
+        self, session_id: str, size_hw: tuple[int, int], asset: str, limits: CreationLimits
     ) -> SessionSetting:
-        """A new session of this request, under a name that cannot be guessed."""
+        """A new session of this request."""
         return SessionSetting(
-            session_id=secrets.token_urlsafe(_SESSION_ID_BYTES),
+            session_id=session_id,
             request_id=self.request_id,
             request_digest=self.digest,
             width_px=size_hw[1],
@@ -104,6 +104,11 @@ class Creation:
             ttl_s=self.ttl_s,
             max_lifetime_s=limits.max_lifetime_s,
         )
+
+
+def new_session_id() -> str:
+    """A name that cannot be guessed."""
+    return secrets.token_urlsafe(_SESSION_ID_BYTES)
 
 
 def check_creation(request: session_pb2.CreateSessionRequest, limits: CreationLimits) -> Creation:

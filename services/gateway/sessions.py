@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from dataclasses import dataclass
 
 import grpc
@@ -11,7 +10,7 @@ import numpy as np
 
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.streaming import StreamSpec
-from services.gateway.creation import Creation, CreationLimits
+from services.gateway.creation import Creation, CreationLimits, new_session_id
 from services.gateway.making import ChunkMaker
 from services.gateway.records import (
     InterruptOutcome,
@@ -72,22 +71,23 @@ class SessionDesk:
         sizes = self.pool.sizes_hw()
         if not sizes:
             raise _no_slot("no worker is ready")
-        portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self.limits)
-        size_hw = (portrait_HWC.shape[0], portrait_HWC.shape[1])
-        draft = creation.setting(size_hw, "", self.limits)
-        if await self.pool.reserve(draft.session_id, lease_s=draft.ttl_s) is None:
+        name = new_session_id()
+        # Before any work: being refused must cost the others nothing.
+        if await self.pool.reserve(name, lease_s=creation.ttl_s) is None:
             raise _no_slot("every session slot is taken")
         try:
+            portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self.limits)
             prompt = creation.prompt or self.pool.default_prompt
-            asset = await self._maker.condition(portrait_HWC, prompt, draft.session_id)
-            setting = dataclasses.replace(draft, asset=asset.digest)
+            asset = await self._maker.condition(portrait_HWC, prompt, name)
+            size_hw = (portrait_HWC.shape[0], portrait_HWC.shape[1])
+            setting = creation.setting(name, size_hw, asset.digest, self.limits)
             record, made = await self.store.create(setting, self._fresh(asset), asset)
         except BaseException:
-            await self.pool.give_back(draft.session_id)
+            await self.pool.give_back(name)
             raise
         if not made:
             # The same request came twice at once: the other one won.
-            await self.pool.give_back(draft.session_id)
+            await self.pool.give_back(name)
         return record
 
     async def delete(self, session_id: str) -> None:
