@@ -11,7 +11,7 @@ from typing import Protocol
 import grpc
 import torch
 
-from flashtalk.engine import Checkpoint, open_checkpoint, weights_digest
+from flashtalk.engine import Checkpoint, keep_freed_memory, open_checkpoint, weights_digest
 from flashtalk.errors import InputError
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.logs import get_logger
@@ -61,6 +61,7 @@ class ComputeWorker:
 
     async def start(self) -> None:
         """Loads the weights and warms up every size; errors of the input end the service."""
+        keep_freed_memory()
         await self.lane.start()
         await self.lane.run(lambda _: self._load())
         seconds = []

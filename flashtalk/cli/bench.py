@@ -19,7 +19,14 @@ from flashtalk.cli.bench_inputs import portrait, sound
 from flashtalk.cli.bench_report import Findings, Setting, as_json, load_average, save, show
 from flashtalk.cli.bench_soak import Soak, peak_rss_bytes, soak
 from flashtalk.cli.bench_stages import Talk, measure_chunks, measure_session, measure_sessions
-from flashtalk.engine import PRESETS, Architecture, Pipeline, Sampling, load_pipeline
+from flashtalk.engine import (
+    PRESETS,
+    Architecture,
+    Pipeline,
+    Sampling,
+    keep_freed_memory,
+    load_pipeline,
+)
 from flashtalk.engine import random_pipeline as build_random
 from flashtalk.errors import InputError
 from flashtalk.streaming import parse_size_hw
@@ -68,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     average = load_average()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()
     console = Console()
     began_s = time.perf_counter()
     pipeline = _pipeline(args)

@@ -65,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         if args.out.exists() and args.out.samefile(getattr(args, source)):
             raise InputError("out", args.out, f"would replace the {source}")
     # torch takes seconds to import: bad input is told before.
-    from flashtalk.engine import load_pipeline, start, talk_on
+    from flashtalk.engine import keep_freed_memory, load_pipeline, start, talk_on
+
+    keep_freed_memory()
 
     with Interrupts() as interrupts, enough_memory(args.device):
         pipeline = load_pipeline(args.preset, args.weights, device=args.device, dtype=args.dtype)

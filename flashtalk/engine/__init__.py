@@ -3,6 +3,7 @@
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser
+from flashtalk.engine.host_memory import keep_freed_memory
 from flashtalk.engine.load import PRESETS, Checkpoint, load_pipeline, open_checkpoint
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.random_weights import random_pipeline
@@ -26,6 +27,7 @@ __all__ = [
     "StageClock",
     "VideoCodec",
     "advance",
+    "keep_freed_memory",
     "load_pipeline",
     "open_checkpoint",
     "random_pipeline",

@@ -34,7 +34,7 @@ from flashtalk.cli.bench_inputs import packets, portrait, sound
 from flashtalk.cli.bench_report import load_average, machine
 from flashtalk.cli.bench_stages import Spread
 from flashtalk.client import Event, FlashTalkClient, SessionStream
-from flashtalk.engine import Pipeline, Session, advance, load_pipeline, start
+from flashtalk.engine import Pipeline, Session, advance, keep_freed_memory, load_pipeline, start
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.streaming import AudioChunk, Pcm, StreamSpec, chunks
 from flashtalk.v1 import session_service_pb2 as pb
@@ -123,6 +123,7 @@ async def measure_tiny(
     image: Path, audio: Path, count: int, tick: Callable[[], None]
 ) -> tuple[Times, list[float]]:
     """The suite's times and the engine's."""
+    keep_freed_memory()
     pipeline = load_pipeline("tiny")
     spec = pipeline.spec
     engine = EngineChunks(pipeline, image)
