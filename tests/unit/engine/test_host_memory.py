@@ -1,37 +1,48 @@
-"""Memory that was used once is not given back and fetched again."""
+"""Memory that was used once is not given back and fetched again.
+
+Asked of the allocator itself: not every kernel counts page faults (a sandbox reports none).
+"""
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 
 import pytest
 
-_COUNT_FAULTS = """
-import resource, sys
-import numpy as np
-from flashtalk.engine import keep_freed_memory, load_pipeline
+_BLOCKS, _BLOCK_BYTES = 5, 20 << 20
+
+_HOLD_AND_FREE = f"""
+import ctypes, sys
+from flashtalk.engine import keep_freed_memory
+
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd",
+        "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+    )]
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.mallinfo2.restype = Mallinfo2
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
-audio = load_pipeline("tiny", device="cpu").audio
-window = np.random.default_rng(0).normal(0, 0.1, 128_000).astype(np.float32)
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    audio.batch_rows([window], 1)
-before = faults()
-for _ in range(3):
-    audio.batch_rows([window], 1)
-print(faults() - before)
+for block in [libc.malloc({_BLOCK_BYTES}) for _ in range({_BLOCKS})]:
+    libc.free(block)
+print(libc.mallinfo2().fordblks)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc is meant")
-def test_the_blocks_of_a_chunk_cost_page_faults_only_once() -> None:
-    def faults(how: str) -> int:
-        command = [sys.executable, "-c", _COUNT_FAULTS, how]
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the allocator of glibc is meant"
+)
+def test_freed_blocks_of_a_chunks_size_stay_with_the_process() -> None:
+    def free_bytes_held(how: str) -> int:
+        command = [sys.executable, "-c", _HOLD_AND_FREE, how]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
         return int(done.stdout)
 
-    assert faults("kept") < 1_000
-    assert faults("as it is") > 5_000  # else this module does nothing
+    assert free_bytes_held("kept") >= _BLOCKS * _BLOCK_BYTES
+    assert free_bytes_held("as it is") < _BLOCK_BYTES  # else the module does nothing
