@@ -5,6 +5,7 @@ Legend: as in ``commands``.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import torch
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
+from flashtalk.errors import InputError
 from flashtalk.serving.lane import Stopped, Wanted
 from flashtalk.streaming import StreamSpec
 from services.dit_worker.commands import Command, Floats, Keep, Run
@@ -131,15 +133,16 @@ class Leader:
 
 
 def follow(rank: DenoiseRank, group: Group) -> None:
-    """The loop of every other rank, until it is told to end."""
+    """The loop of every other rank, until it is told to end.
+
+    What the leader gives up or finds not to fit, all ranks give up at the same place.
+    """
     while True:
         command = group.receive()
-        if isinstance(command, Keep):
-            rank.keep(command)
-        elif isinstance(command, Run):
-            try:
+        with contextlib.suppress(Stopped, InputError):
+            if isinstance(command, Keep):
+                rank.keep(command)
+            elif isinstance(command, Run):
                 rank.run(command, Wanted())
-            except Stopped:
-                continue
-        else:
-            return
+            else:
+                return

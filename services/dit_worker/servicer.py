@@ -107,14 +107,15 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
     def _conditioning(self, given: pb.Conditioning) -> Keep:
         if len(given.digest) != _DIGEST or not set(given.digest) <= set("0123456789abcdef"):
             raise InputError("conditioning.digest", given.digest[:80], f"{_DIGEST} hex digits")
-        shape = (1, None, None)
-        image, text = (
-            tensor_from_proto(tokens, field=f"conditioning.{name}", shape=shape)
-            for name, tokens in (
-                ("image_tokens", given.image_tokens),
-                ("text_tokens", given.text_tokens),
-            )
+        tokens, field = self._stage.tokens, "conditioning.text_tokens"
+        image = tensor_from_proto(
+            given.image_tokens,
+            field="conditioning.image_tokens",
+            shape=(1, tokens.image, tokens.image_width),
         )
+        text = tensor_from_proto(given.text_tokens, field=field, shape=(1, None, tokens.text_width))
+        if text.shape[1] > tokens.max_text:
+            raise InputError(field, list(text.shape), f"at most {tokens.max_text} tokens")
         z = self._reference(given.reference_latents, "conditioning.reference_latents")
         return Keep(given.digest, image, text, z)
 

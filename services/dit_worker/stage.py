@@ -33,6 +33,16 @@ class FeatureShape:
     width: int
 
 
+@dataclass(frozen=True)
+class TokenShapes:
+    """Image tokens and their width; at most so many text tokens, and their width."""
+
+    image: int
+    image_width: int
+    max_text: int
+    text_width: int
+
+
 class DenoiseStage:
     """The transformer of one group (a ``services.compute_worker`` stage).
 
@@ -46,6 +56,7 @@ class DenoiseStage:
         self._leader = leader
         self._weights_digest = ""
         self.features = FeatureShape(0, 0, 0)
+        self.tokens = TokenShapes(0, 0, 0, 0)
 
     def load(self, checkpoint: Checkpoint, digest: str) -> None:
         """See ``Stage``."""
@@ -54,6 +65,7 @@ class DenoiseStage:
         sizes, spec = checkpoint.sizes.dit, checkpoint.spec
         rows = row_count(spec, sizes.audio_window)
         self.features = FeatureShape(rows, sizes.audio_blocks, sizes.audio_channels)
+        self.tokens = TokenShapes(sizes.clip_tokens, sizes.clip_dim, sizes.text_len, sizes.text_dim)
 
     def warm_up(self, size_hw: tuple[int, int]) -> float:
         """See ``Stage``: the first chunk, which continues one latent, and a later one."""

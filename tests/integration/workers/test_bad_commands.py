@@ -1,0 +1,60 @@
+"""A group of two that is told what does not fit: the leader refuses it, and both go on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flashtalk.engine import Pipeline, open_checkpoint
+from flashtalk.errors import InputError
+from flashtalk.serving.lane import Wanted
+from services.dit_worker.commands import Keep, Run, Shutdown
+from services.dit_worker.rank import DenoiseRank, Leader, follow
+from services.dit_worker.stage import DenoiseStage
+from tests.integration.workers.test_ranks import PORTRAIT, Recorded, Threads
+
+
+@pytest.mark.parametrize("wrong", ["image tokens", "text tokens", "conditioning latents"])
+def test_what_does_not_fit_the_network_ends_no_rank(
+    weights: Path, pipeline: Pipeline, wrong: str
+) -> None:
+    group = Threads()
+    group.barrier = threading.Barrier(2, timeout=3)
+    checkpoint = open_checkpoint("tiny", weights, device="cpu")
+    leading, following = DenoiseRank(group, 2**20), Recorded(group)
+    stage = DenoiseStage(Leader(leading, group))
+    stage.load(checkpoint, "w" * 64)
+    following.load(checkpoint)
+    thread = threading.Thread(target=lambda: follow(following, group), daemon=True)
+    thread.start()
+    try:
+        z = pipeline.codec.encode_reference(PORTRAIT).z_BCFHW.numpy()
+        kept = stage.embed(PORTRAIT, "hello", z)
+        rows = pipeline.audio.chunk_rows(pipeline.audio.features(np.ones(128_000, np.float32)))
+        good = Run(kept.digest, 5, 0, rows.numpy(), z[:, :, :1])
+        before, _ = stage.run(good, Wanted())
+        image = kept.image_tokens[..., 1:] if wrong == "image tokens" else kept.image_tokens
+        text = kept.text_tokens[..., 1:] if wrong == "text tokens" else kept.text_tokens
+        turned_z = z[:, :, :1].swapaxes(3, 4)  # of a video that lies on its other side
+        turned = Run(kept.digest, 5, 0, rows.numpy(), turned_z)
+
+        def ill_fitting() -> None:
+            if wrong == "conditioning latents":
+                stage.run(turned, Wanted())
+            else:
+                stage.keep(Keep("f" * 64, image, text, z))
+
+        with pytest.raises(InputError, match=wrong):
+            ill_fitting()
+        again, _ = stage.run(good, Wanted())
+        np.testing.assert_array_equal(again, before)
+        assert thread.is_alive(), "nobody follows any more"
+    finally:
+        group.send(Shutdown())
+        thread.join(10)
+    assert not thread.is_alive()
+    assert "f" * 64 not in following.conditionings
+    assert len(following.latents) == 2
