@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flashtalk.errors import InputError
 from flashtalk.serving.logs import get_logger
@@ -26,7 +26,7 @@ class Targets:
 
     fixed: frozenset[str]
     names: tuple[tuple[str, int], ...]
-    _newest: frozenset[str] = frozenset()
+    _known: dict[tuple[str, int], frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, field: str, text: str) -> Targets:
@@ -35,10 +35,11 @@ class Targets:
         names: list[tuple[str, int]] = []
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             host, _, port = part.removeprefix(_DNS).rpartition(":")
-            if not host or not port.isdigit() or not 0 < int(port) <= _LAST_PORT:
+            number = int(port) if port.isascii() and port.isdigit() else 0
+            if not host or not 0 < number <= _LAST_PORT:
                 raise InputError(field, part, "HOST:PORT or dns:///NAME:PORT")
             if part.startswith(_DNS):
-                names.append((host, int(port)))
+                names.append((host, number))
             else:
                 fixed.add(part)
         if not fixed and not names:
@@ -46,19 +47,19 @@ class Targets:
         return cls(frozenset(fixed), tuple(names))
 
     async def resolve(self) -> frozenset[str]:
-        """All addresses now; where a name cannot be resolved, those that were known before."""
-        found: set[str] = set(self.fixed)
+        """All addresses now; of a name that cannot be resolved, those that were known before."""
+        await asyncio.gather(*(self._ask(host, port) for host, port in self.names))
+        return self.fixed.union(*self._known.values())
+
+    async def _ask(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
-        for host, port in self.names:
-            try:
-                async with asyncio.timeout(_RESOLVE_S):
-                    answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, TimeoutError) as error:
-                _LOG.warning("name not resolved", extra={"name": host, "error": str(error)})
-                return self._newest | found
-            found |= {_address(answer[4][0], port) for answer in answers}
-        self._newest = frozenset(found)
-        return self._newest
+        try:
+            async with asyncio.timeout(_RESOLVE_S):
+                answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError) as error:
+            _LOG.warning("name not resolved", extra={"host": host, "error": repr(error)})
+            return
+        self._known[host, port] = frozenset(_address(answer[4][0], port) for answer in answers)
 
 
 def _address(host: str | int, port: int) -> str:

@@ -45,11 +45,19 @@ class WorkerTargets:
 
 @dataclass(frozen=True)
 class PoolWaits:
-    """How often workers are looked at, and how long an answer may take."""
+    """How often workers are looked at, and how long things may take.
+
+    Args:
+        poll_s: between two looks.
+        probe_s: an answer.
+        lease_s: a slot that a session moved to, until it is renewed.
+        linger_s: calls to a worker that its name no longer stands for; longer than any deadline.
+    """
 
     poll_s: float = 1.0
     probe_s: float = 2.0
     lease_s: float = 60.0
+    linger_s: float = 90.0
 
 
 class Worker:
@@ -103,9 +111,39 @@ class _Slot:
 
 
 @dataclass
+class _Retired:
+    worker: Worker
+    until_s: float
+
+
+@dataclass
 class _Table:
     targets: Targets
     workers: dict[str, Worker] = field(default_factory=dict)
+    retired: dict[str, _Retired] = field(default_factory=dict)
+
+    def follow(self, role: Role, found: frozenset[str], linger_s: float) -> list[Worker]:
+        """Takes in who is new, lets go who is not there any more.
+
+        Nobody is given who was let go, but calls that it has may end in peace.
+
+        Returns:
+            Workers that can be closed now.
+        """
+        now_s = time.monotonic()
+        for target in found - self.workers.keys():
+            known = self.retired.pop(target, None)
+            self.workers[target] = known.worker if known is not None else Worker(role, target)
+        for target in self.workers.keys() - found:
+            worker = self.workers.pop(target)
+            worker.ready = False
+            self.retired[target] = _Retired(worker, now_s + linger_s)
+        over = [target for target, kept in self.retired.items() if kept.until_s <= now_s]
+        return [self.retired.pop(target).worker for target in over]
+
+    def everybody(self) -> list[Worker]:
+        """Those that were let go included."""
+        return [*self.workers.values(), *(kept.worker for kept in self.retired.values())]
 
 
 class WorkerPool:
@@ -151,7 +189,7 @@ class WorkerPool:
             self._poller.cancel()
             await asyncio.wait({self._poller})
         for table in self._tables.values():
-            for worker in table.workers.values():
+            for worker in table.everybody():
                 await worker.channel.close()
 
     @property
@@ -285,22 +323,24 @@ class WorkerPool:
 
     async def _poll(self) -> None:
         while True:
-            self._look.clear()
             try:
                 await asyncio.wait_for(self._look.wait(), self._waits.poll_s)
                 # A worker that has just failed is given a moment before it is asked again.
                 await asyncio.sleep(self._waits.poll_s / 10)
             except TimeoutError:
                 pass
-            await self._probe_all()
+            self._look.clear()
+            try:
+                await self._probe_all()
+            except Exception:
+                # Whatever it was: without this task no worker would ever be found again.
+                _LOG.exception("looking at workers failed")
 
     async def _probe_all(self) -> None:
         for role, table in self._tables.items():
             found = await table.targets.resolve()
-            for target in found - table.workers.keys():
-                table.workers[target] = Worker(role, target)
-            for target in table.workers.keys() - found:
-                await table.workers.pop(target).channel.close()
+            for worker in table.follow(role, found, self._waits.linger_s):
+                await worker.channel.close()
         workers = [w for table in self._tables.values() for w in table.workers.values()]
         await asyncio.gather(*(worker.probe(self._waits.probe_s) for worker in workers))
         # Of sessions that expired without a word, or that went on at another gateway.
