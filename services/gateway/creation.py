@@ -19,6 +19,7 @@ from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway.records import SessionSetting
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAX_ID = 64
 _MAX_PROMPT = 2_000
 _TTL_S = (5.0, 3_600.0)
 _DEFAULT_TTL_S = 60.0
@@ -104,6 +105,13 @@ class Creation:
             ttl_s=self.ttl_s,
             max_lifetime_s=limits.max_lifetime_s,
         )
+
+
+def checked_session_id(field: str, session_id: str) -> str:
+    """A name that a session may have. Raises InputError for any other."""
+    if not 0 < len(session_id) <= _MAX_ID:
+        raise InputError(field, f"{len(session_id)} characters", f"1 to {_MAX_ID}")
+    return session_id
 
 
 def new_session_id() -> str:

@@ -12,7 +12,7 @@ from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
-from services.gateway.creation import check_creation
+from services.gateway.creation import check_creation, checked_session_id
 from services.gateway.interruption import as_message
 from services.gateway.reader import checked_interrupt
 from services.gateway.records import SessionRecord
@@ -127,6 +127,4 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
 
 
 def _named(session_id: str) -> str:
-    if not session_id:
-        raise InputError("session_id", "empty", "the name of a session")
-    return session_id
+    return checked_session_id("session_id", session_id)

@@ -18,6 +18,7 @@ from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway import metrics
 from services.gateway.conductor import Conductor
+from services.gateway.creation import checked_session_id
 from services.gateway.intake import SpeechIntake
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
@@ -126,6 +127,7 @@ class StreamHost:
         if not isinstance(request, stream_pb2.StreamRequest) or not request.HasField("open"):
             raise InputError("open", "missing", "the first message of a stream")
         opening = request.open
+        checked_session_id("open.session_id", opening.session_id)
         if opening.sample_rate_hz != self.spec.pcm_hz:
             raise InputError("open.sample_rate_hz", opening.sample_rate_hz, f"{self.spec.pcm_hz}")
         if opening.channels != 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from flashtalk.errors import InputError
 
 Place = tuple[float, str]
@@ -16,8 +18,11 @@ def read_place(token: str) -> Place | None:
     """What a token stands for; None for the empty one. Raises InputError for one that is none."""
     if not token:
         return None
-    seconds, _, name = token.partition(":")
+    seconds, colon, name = token.partition(":")
     try:
-        return float(seconds), name
+        created_s = float(seconds)
     except ValueError:
-        raise InputError("page_token", token, "a token of the page before") from None
+        created_s = math.nan
+    if not colon or not math.isfinite(created_s):
+        raise InputError("page_token", token[:80], "a token of the page before")
+    return created_s, name
