@@ -111,11 +111,12 @@ class LocalSuite:
         place = self.config.folder / f"{self._number}-{name}"
         port_file, log = place.with_suffix(".port"), place.with_suffix(".log")
         port_file.unlink(missing_ok=True)  # of an earlier suite with the same folder
-        given = {"HOST": "127.0.0.1", "METRICS_PORT": "0", **settings}
-        given |= {"PORT": str(port), "PORT_FILE": str(port_file), "PARENT_PID": str(os.getpid())}
         prefix = f"FLASHTALK_{role.upper()}_"
-        environment = {**self.config.environment}
-        environment |= {prefix + key: value for key, value in given.items()}
+        # Only this machine, and no page of metrics, unless the environment says so.
+        environment = {f"{prefix}HOST": "127.0.0.1", f"{prefix}METRICS_PORT": "0"}
+        environment |= self.config.environment
+        given = {"PORT": str(port), "PORT_FILE": str(port_file), "PARENT_PID": str(os.getpid())}
+        environment |= {prefix + key: value for key, value in {**settings, **given}.items()}
         with log.open("wb") as sink:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

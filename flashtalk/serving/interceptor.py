@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,12 @@ from opentelemetry.trace import SpanKind
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.serving import metrics
 from flashtalk.serving.errors import DETAILS_KEY, to_service_error, to_status
-from flashtalk.serving.logs import get_logger
+from flashtalk.serving.logs import get_logger, log_context
 from flashtalk.serving.tracing import remote_parent, span
+from flashtalk.v1 import worker_pb2
 
 _LOG = get_logger(__name__)
+_LONGEST_NAME = 64
 _QUIET = ("/grpc.health.v1.", "/grpc.reflection.")
 
 
@@ -62,8 +64,8 @@ def _wrapped(handler: Any, method: str, metadata: dict[str, str]) -> Any:
     parse = _lenient(handler.request_deserializer)
     serialize = handler.response_serializer
 
-    def around(context: Any) -> contextlib.AbstractAsyncContextManager[None]:
-        return _around(method, metadata, context)
+    def around(context: Any, request: Any = None) -> contextlib.AbstractAsyncContextManager[None]:
+        return _around(method, metadata, context, _about(request))
 
     if not handler.response_streaming:
         inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
@@ -74,7 +76,7 @@ def _wrapped(handler: Any, method: str, metadata: dict[str, str]) -> Any:
         )
 
         async def single(request: Any, context: Any) -> Any:
-            async with around(context):
+            async with around(context, request):
                 return await inner(_accepted(request), context)
 
         return make(single, parse, serialize)
@@ -90,7 +92,7 @@ def _wrapped(handler: Any, method: str, metadata: dict[str, str]) -> Any:
             # Written, not yielded: a caller who leaves cancels this coroutine, in its own task
             # and context; a generator would be closed by whoever comes to it.
             async with (
-                around(context),
+                around(context, request),
                 contextlib.aclosing(inner(_accepted(request), context)) as responses,
             ):
                 async for response in responses:
@@ -125,13 +127,50 @@ def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | N
     return lenient
 
 
+def _about(request: Any) -> dict[str, str | int]:
+    """Which session, chunk and epoch a request is for, as far as it says."""
+    key = getattr(request, "key", None)
+    if isinstance(key, worker_pb2.ChunkKey):
+        return {
+            "session_id": key.session_id, "chunk_index": key.chunk_index, "epoch": key.epoch
+        }  # fmt: skip
+    name = getattr(request, "session_id", "")
+    return {"session_id": name[:_LONGEST_NAME]} if name else {}
+
+
+@contextlib.contextmanager
+def _told(method: str) -> Iterator[None]:
+    """Logs what a call fails with, while it is known which one it is."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        known = to_service_error(error)
+        level = "error" if known.code is grpc.StatusCode.INTERNAL else "info"
+        getattr(_LOG, level)(
+            "call failed",
+            extra={"method": method, "code": known.code.name, "reason": known.reason.value,
+                   "error": str(known), **known.metadata},
+            exc_info=None if isinstance(error, FlashTalkError) else error,
+        )  # fmt: skip
+        raise
+
+
 @contextlib.asynccontextmanager
-async def _around(method: str, metadata: dict[str, str], context: Any) -> AsyncIterator[None]:
+async def _around(
+    method: str, metadata: dict[str, str], context: Any, about: dict[str, str | int]
+) -> AsyncIterator[None]:
     begun_s, code = time.perf_counter(), grpc.StatusCode.OK
     metrics.STARTED.labels(method).inc()
     metrics.RUNNING.labels(method).inc()
     try:
-        with remote_parent(metadata), span(method.removeprefix("/"), kind=SpanKind.SERVER):
+        with (
+            remote_parent(metadata),
+            span(method.removeprefix("/"), about, kind=SpanKind.SERVER),
+            log_context(**about),
+            _told(method),
+        ):
             yield
     except asyncio.CancelledError:
         code = grpc.StatusCode.CANCELLED
@@ -142,13 +181,6 @@ async def _around(method: str, metadata: dict[str, str], context: Any) -> AsyncI
     except Exception as error:
         known = to_service_error(error)
         code = known.code
-        level = "error" if code is grpc.StatusCode.INTERNAL else "info"
-        getattr(_LOG, level)(
-            "call failed",
-            extra={"method": method, "code": code.name, "reason": known.reason.value,
-                   "error": str(known), **known.metadata},
-            exc_info=None if isinstance(error, FlashTalkError) else error,
-        )  # fmt: skip
         details = to_status(known).SerializeToString()
         await context.abort(code, str(known), trailing_metadata=((DETAILS_KEY, details),))
     finally:

@@ -23,7 +23,7 @@ from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.parent import end_with_parent
 from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings
-from flashtalk.serving.tracing import flush_traces, set_up_tracing
+from flashtalk.serving.tracing import end_tracing, set_up_tracing
 
 _LOG = get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -119,5 +119,5 @@ def run(name: str, settings: ServiceSettings, app: App) -> int:
         _LOG.exception("ended by an error")
         return 1
     finally:
-        flush_traces()
+        end_tracing()
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
@@ -12,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 _NAME = "flashtalk"
+About = Mapping[str, str | int | float]
 
 
 def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | None = None) -> None:
@@ -23,26 +25,59 @@ def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | No
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
-    provider = TracerProvider(resource=Resource.create({"service.name": f"flashtalk-{service}"}))
+    resource = Resource.create({"service.name": f"flashtalk-{service}"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
 
 
-def flush_traces() -> None:
-    """Sends what waits; at the end of a process."""
-    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
-    if callable(flush):
-        flush()
+def end_tracing(limit_s: float = 2.0) -> None:
+    """Sends what waits; at the end of a process, which nobody who collects traces can hold up."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        ending = threading.Thread(target=provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(limit_s)
 
 
 @contextlib.contextmanager
 def span(
-    name: str, *, kind: trace.SpanKind = trace.SpanKind.INTERNAL, **attributes: str | int | float
+    name: str,
+    about: About | None = None,
+    *,
+    kind: trace.SpanKind = trace.SpanKind.INTERNAL,
+    links: Iterable[trace.SpanContext] = (),
 ) -> Iterator[trace.Span]:
-    """A span around the block."""
-    tracer = trace.get_tracer(_NAME)
-    with tracer.start_as_current_span(name, kind=kind, attributes=attributes) as current:
+    """A span around the block.
+
+    Args:
+        name: what is done.
+        about: its attributes.
+        kind: see OpenTelemetry.
+        links: spans that this one also belongs to, without being part of them.
+    """
+    linked = [trace.Link(context) for context in links if context.is_valid]
+    with trace.get_tracer(_NAME).start_as_current_span(
+        name, kind=kind, links=linked, attributes=about
+    ) as current:
         yield current
+
+
+@contextlib.contextmanager
+def own_trace(name: str, about: About | None = None) -> Iterator[trace.Span]:
+    """A span that begins a trace of its own and only refers to what is around it."""
+    around = current_span()
+    token = otel_context.attach(otel_context.Context())
+    try:
+        with span(name, about, links=[around]) as current:
+            yield current
+    finally:
+        otel_context.detach(token)
+
+
+def current_span() -> trace.SpanContext:
+    """The name of the span around the caller; one that is not valid where there is none."""
+    return trace.get_current_span().get_span_context()
 
 
 @contextlib.contextmanager
@@ -64,5 +99,5 @@ def outgoing_metadata() -> Sequence[tuple[str, str]]:
 
 def trace_id() -> str | None:
     """The current trace in hex, or None without tracing."""
-    current = trace.get_current_span().get_span_context()
+    current = current_span()
     return f"{current.trace_id:032x}" if current.is_valid else None

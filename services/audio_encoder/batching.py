@@ -8,6 +8,7 @@ Legend: S samples, R rows, L layers, D width.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 import numpy.typing as npt
+from opentelemetry.trace import SpanContext
 from prometheus_client import Histogram
 
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.lane import ComputeLane, Wanted
+from flashtalk.serving.tracing import current_span, span
 from flashtalk.streaming import Pcm
 
 Rows = npt.NDArray[np.float32]
@@ -36,6 +39,8 @@ class _Waiting:
     pcm_S: Pcm
     deadline_s: float
     rows: asyncio.Future[tuple[Rows, float]]
+    span: SpanContext
+    context: contextvars.Context
 
 
 class WindowBatcher:
@@ -72,13 +77,14 @@ class WindowBatcher:
                 retry_after_s=0.5,
             )
         latest_s = float("inf") if deadline_s is None else deadline_s
-        window = _Waiting(pcm_S, latest_s, asyncio.get_running_loop().create_future())
+        rows: asyncio.Future[tuple[Rows, float]] = asyncio.get_running_loop().create_future()
+        window = _Waiting(pcm_S, latest_s, rows, current_span(), contextvars.copy_context())
         self._waiting.append(window)
         if self._driving is None:
             # It ends by itself, when nothing waits any more or when the lane is closed.
             self._driving = asyncio.create_task(self._drive())
         try:
-            return await window.rows
+            return await rows
         finally:
             if window in self._waiting:
                 self._waiting.remove(window)
@@ -86,7 +92,8 @@ class WindowBatcher:
     async def _drive(self) -> None:
         try:
             while batch := self._next_batch():
-                await self._compute(batch)
+                # In the trace of the first one; the others are linked.
+                await asyncio.create_task(self._compute(batch), context=batch[0].context)
         finally:
             self._driving = None
 
@@ -110,10 +117,13 @@ class WindowBatcher:
     async def _compute(self, batch: list[_Waiting]) -> None:
         BATCH_WINDOWS.observe(len(batch))
         windows = [window.pcm_S for window in batch]
+        others = [window.span for window in batch[1:]]
 
         def timed(_: Wanted) -> tuple[list[Rows], float]:
             begun_s = time.perf_counter()
-            return self._encode(windows), time.perf_counter() - begun_s
+            with span("audio", {"windows": len(windows)}, links=others):
+                rows = self._encode(windows)
+            return rows, time.perf_counter() - begun_s
 
         try:
             rows, seconds = await self._lane.run(timed)

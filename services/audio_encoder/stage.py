@@ -12,7 +12,6 @@ import numpy as np
 
 from flashtalk.engine import AudioEncoder, Checkpoint
 from flashtalk.serving import metrics
-from flashtalk.serving.tracing import span
 from flashtalk.streaming import Pcm
 from services.audio_encoder.batching import Rows
 
@@ -45,9 +44,8 @@ class AudioStage:
     def encode(self, windows: Sequence[Pcm]) -> list[Rows]:
         """Features of several windows, float32 [R, L, D] each."""
         begun_s = time.perf_counter()
-        with span("audio", windows=len(windows)):
-            rows = self._loaded.batch_rows(windows, self.batch_windows)
-            arrays = [rows_RLD.float().cpu().numpy() for rows_RLD in rows]
+        rows = self._loaded.batch_rows(windows, self.batch_windows)
+        arrays = [rows_RLD.float().cpu().numpy() for rows_RLD in rows]
         metrics.WORKER_STAGE_SECONDS.labels("audio").observe(time.perf_counter() - begun_s)
         return arrays
 

@@ -105,7 +105,7 @@ class DenoiseStage:
 
     def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
         """Latents of a chunk and the seconds that they took; errors as ``DenoiseRank.run``."""
-        with span("denoise", chunk=command.chunk_index):
+        with span("denoise", {"chunk_index": command.chunk_index}):
             latents, seconds = self._leader.run(command, wanted)
         metrics.WORKER_STAGE_SECONDS.labels("denoise").observe(seconds)
         return latents, seconds

@@ -25,7 +25,7 @@ from services.gateway.workers import WorkerPool, WorkerTargets
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SessionService"].full_name
 
-_SLOTS_EVERY_S = 1.0
+_COUNT_EVERY_S = 1.0
 
 
 class GatewayApp:
@@ -62,7 +62,7 @@ class GatewayApp:
         self._resources.push_async_callback(self._store.close)
         await self._store.page(1, "")
         await self._resources.enter_async_context(self._pool)
-        counting = asyncio.create_task(self._count_slots())
+        counting = asyncio.create_task(self._count())
         self._resources.push_async_callback(_ended, counting)
 
     async def drain(self, grace_s: float) -> None:
@@ -76,12 +76,13 @@ class GatewayApp:
         """Gives everything back."""
         await self._resources.aclose()
 
-    async def _count_slots(self) -> None:
+    async def _count(self) -> None:
         while True:
+            self._host.count_waiting()
             free, slots = await self._pool.free_slots()
             metrics.SLOTS.set(slots)
             metrics.FREE_SLOTS.set(free)
-            await asyncio.sleep(_SLOTS_EVERY_S)
+            await asyncio.sleep(_COUNT_EVERY_S)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 import numpy as np
 
-from flashtalk.serving.tracing import span, trace_id
+from flashtalk.serving.tracing import About, own_trace, trace_id
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
@@ -36,7 +36,8 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     times, begun_s = ChunkTimes(due_s), time.perf_counter()
     name = stream.session_id
     stream.lead.begin()
-    with span("chunk", session=name, chunk=plan.index, epoch=plan.epoch, frames=plan.frames):
+    about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
+    with own_trace("chunk", {**about, "frames": plan.frames}):
         record = await sample(stream, plan, times)
         stream.current = record
         motion_z = await show(stream, record, times)

@@ -27,7 +27,7 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
     range.
     """
     begun_s = time.perf_counter()
-    with span("interrupt", session=stream.session_id, epoch=stream.state.epoch):
+    with span("interrupt", {"session_id": stream.session_id, "epoch": stream.state.epoch}):
         stream.outbox.flush()
         played = _played(stream, asked.request)
         begun = stream.state.plan

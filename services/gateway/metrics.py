@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.gateway.making import ChunkTimes
@@ -56,3 +58,27 @@ def observe_chunk(times: ChunkTimes, wall_s: float) -> None:
     RETRIES.inc(times.retries)
     for stage, seconds in times.stages_s.items():
         STAGE_SECONDS.labels(stage).observe(seconds)
+
+
+class FramesSeen:
+    """Counts what leaves on one stream.
+
+    Args:
+        paced: frames have a time at which they are due.
+    """
+
+    def __init__(self, *, paced: bool) -> None:
+        self._paced = paced
+        self._opened_s = time.perf_counter()
+        self._chunk: int | None = None
+
+    def frame(self, chunk_index: int, late_s: float) -> None:
+        """A frame of a chunk left, so late."""
+        FRAMES.inc()
+        if chunk_index == self._chunk:
+            return
+        if self._chunk is None:
+            FIRST_FRAME_SECONDS.observe(time.perf_counter() - self._opened_s)
+        if self._paced:
+            LATE_SECONDS.observe(late_s)
+        self._chunk = chunk_index

@@ -88,6 +88,11 @@ class StreamHost:
         """Streams that are open now."""
         return len(self._open)
 
+    def count_waiting(self) -> None:
+        """Puts what waits in all streams on the page of metrics."""
+        metrics.OUTBOX_FRAMES.set(sum(s.outbox.waiting_frames for s in self._open))
+        metrics.INTAKE_SAMPLES.set(sum(s.intake.buffered for s in self._open))
+
     async def drain(self) -> None:
         """Asks every stream to end at the next chunk border, and waits until all have."""
         self.draining = True
@@ -236,13 +241,17 @@ class StreamHost:
         await stream.outbox.put(stream_pb2.StreamResponse(closed=closed))
 
     async def _send(self, stream: OpenStream, write: Write) -> None:
+        seen = metrics.FramesSeen(paced=stream.outbox.clock.paced)
         while True:
             response = await stream.outbox.get(self._waits.idle_s)
             if response is None:
                 beat = stream_pb2.Heartbeat(next_frame=stream.outbox.sent_frames)
                 response = stream_pb2.StreamResponse(heartbeat=beat)
             await write(response)
-            if response.HasField("closed"):
+            kind = response.WhichOneof("message")
+            if kind == "frame":
+                seen.frame(response.frame.chunk_index, stream.outbox.late_s)
+            elif kind == "closed":
                 return
 
     async def _keep(self, stream: OpenStream) -> None:

@@ -79,14 +79,15 @@ class CodecStage:
             torch.from_numpy(z_BCFHW), self._color(color), self._strength,
             frames=frames, clock=clock,
         )  # fmt: skip
-        with span("decode", frames=frames):
+        with span("decode", {"frames": frames}) as current:
             motion_z = yield from stream
+            current.set_attributes({f"{stage}_s": s for stage, s in clock.timings_s.items()})
         return self._end(motion_z, clock)
 
     def motion(self, z_BCFHW: Floats, color: Floats, frames: int) -> Decoded:
         """Only the motion latents after that many frames."""
         clock = StageClock(self._device)
-        with span("motion", frames=frames):
+        with span("motion", {"frames": frames}):
             motion_z = self._loaded.motion(
                 torch.from_numpy(z_BCFHW), self._color(color), self._strength,
                 frames=frames, clock=clock,

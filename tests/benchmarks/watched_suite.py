@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from flashtalk.cli.bench_soak import MIB
 from services.local import GATEWAY, WORKERS, LocalConfig, LocalSuite, gateway_settings
 from tests.benchmarks.rig import Usage, usage
 from tests.e2e.processes import environment
+from tests.fakes.free_ports import free_ports
 from tests.fakes.real_redis import RedisServer
 
 SLOTS = 512
@@ -80,7 +80,8 @@ async def watched_suite(
     """The suite on a Redis while the block runs."""
     given = environment(weights, FLASHTALK_DIT_WORKER_SESSION_SLOTS=str(SLOTS))
     suite = LocalSuite(LocalConfig(environment=given, folder=folder))
-    ports = {name: _free_port() for name in (*WORKERS, GATEWAY)}
+    names = (*WORKERS, GATEWAY)
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     def settings(name: str) -> dict[str, str]:
         return {"METRICS_PORT": str(ports[name])}
@@ -94,12 +95,6 @@ async def watched_suite(
         yield WatchedSuite(suite, ports, redis)
     finally:
         await suite.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Watch:

@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,16 @@ def environment(weights: Path, **settings: str) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def suite(
-    weights: Path, folder: Path, *, store: str = "memory://", gateways: int = 1, **settings: str
+    weights: Path,
+    folder: Path,
+    *,
+    store: str = "memory://",
+    gateways: int = 1,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[LocalSuite]:
     """The suite while the block runs; fails if anything of it is left afterwards."""
     config = LocalConfig(
-        environment=environment(weights, **settings),
+        environment=environment(weights, **(settings or {})),
         folder=folder,
         store=store,
         gateways=gateways,
