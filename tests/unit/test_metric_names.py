@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 DECLARING = (
     "flashtalk.serving.metrics",
     "services.audio_encoder.batching",
+    "services.dit_worker.conditionings",
     "services.gateway.metrics",
 )
 
