@@ -12,7 +12,7 @@ import torch
 from training.core.errors import TrainingError
 
 FILE_NAME = "checkpoint.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 def random_state() -> dict[str, Any]:

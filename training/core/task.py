@@ -1,6 +1,6 @@
-"""What a recipe gives the trainer: models, a loss per step, an evaluation, an export."""
+"""What a recipe gives the trainer: models, losses of a step, an evaluation, an export."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,18 +11,22 @@ from torch import Tensor, nn
 
 from training.core.board import Board
 
+MODEL = "model"
+
 
 @dataclass(frozen=True)
 class StepContext:
     """Where a step stands; all of its randomness comes from here.
 
     The generators are keyed by (seed, step, rank), not carried from step to step, so that the
-    data position of a resumed run is its step number and nothing else.
+    data position of a resumed run is its step number and nothing else. ``shared`` is the same on
+    every rank, for what all ranks have to draw alike.
     """
 
     step: int
     numpy: np.random.Generator
     torch: torch.Generator
+    shared: np.random.Generator
     rank: int = 0
     world_size: int = 1
 
@@ -32,7 +36,36 @@ class StepContext:
         sequence = np.random.SeedSequence([seed, step, rank])
         numpy_seed, torch_seed = sequence.spawn(2)
         generator = torch.Generator().manual_seed(int(torch_seed.generate_state(1)[0]))
-        return cls(step, np.random.default_rng(numpy_seed), generator, rank, world_size)
+        shared = np.random.default_rng(np.random.SeedSequence([seed, step]))
+        return cls(step, np.random.default_rng(numpy_seed), generator, shared, rank, world_size)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules that one optimizer moves.
+
+    Args:
+        modules: their names.
+        lr_scale: of the recipe's learning rate.
+        averaged: these weights are averaged; else they are what they are.
+    """
+
+    modules: tuple[str, ...]
+    lr_scale: float = 1.0
+    averaged: bool = True
+
+
+@dataclass(frozen=True)
+class Update:
+    """One move of one optimizer.
+
+    Args:
+        group: whose weights move.
+        losses: scalars; ``"loss"`` is the one that is minimised.
+    """
+
+    group: str
+    losses: Mapping[str, Tensor]
 
 
 class Task(Protocol):
@@ -41,14 +74,37 @@ class Task(Protocol):
     def modules(self) -> Mapping[str, nn.Module]:
         """Modules with trainable parameters, by a stable name."""
 
+    def groups(self) -> Mapping[str, Group]:
+        """Every module belongs to one group."""
+
     def prepare(self, *, resumed: bool) -> None:
         """Caches and data-driven initial weights; the latter only if not ``resumed``."""
 
-    def step(self, context: StepContext) -> Mapping[str, Tensor]:
-        """Losses of one batch as scalars; ``"loss"`` is the one that is minimised."""
+    def updates(self, context: StepContext) -> Iterator[Update]:
+        """Updates of one step; each is carried out before the next is asked for."""
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Metrics on held-out data; pictures go to the board."""
 
     def export(self, directory: Path) -> None:
         """Writes the finished model (model.safetensors, config.json) to ``directory``."""
+
+
+class OneLoss:
+    """A task that moves all of its modules by one loss per step."""
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """See ``Task``."""
+        raise NotImplementedError
+
+    def step(self, context: StepContext) -> Mapping[str, Tensor]:
+        """Losses of one batch as scalars; ``"loss"`` is the one that is minimised."""
+        raise NotImplementedError
+
+    def groups(self) -> Mapping[str, Group]:
+        """See ``Task``."""
+        return {MODEL: Group(tuple(self.modules()))}
+
+    def updates(self, context: StepContext) -> Iterator[Update]:
+        """See ``Task``."""
+        yield Update(MODEL, self.step(context))

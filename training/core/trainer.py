@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from training.core.board import Board
 from training.core.checkpoint import (
@@ -23,10 +22,9 @@ from training.core.checkpoint import (
     save_checkpoint,
 )
 from training.core.config import TrainerConfig
-from training.core.ema import Ema
 from training.core.errors import GateError, TrainingError
+from training.core.learner import Learner
 from training.core.learning_rate import learning_rate, progress_fraction
-from training.core.optimizer import build_optimizer
 from training.core.progress import RunProgress
 from training.core.task import StepContext, Task
 
@@ -68,27 +66,24 @@ class Trainer:
         _seed_everything(self.config.seed)
         state = load_checkpoint(self.run_dir, self.recipe)
         self.task.prepare(resumed=state is not None)
-        modules = dict(self.task.modules())
-        parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-        optimizer = build_optimizer(self.config, modules)
-        ema = Ema(modules, self.config.ema_decay)
+        learner = Learner(self.recipe, self.config, self.task)
         if state is not None:
-            self._restore(state, modules, optimizer, ema)
+            self._restore(state, learner)
         board = Board(self.run_dir, self.step)
         self._started_s = time.monotonic()
         try:
             with _stop_signals(self), RunProgress(self.recipe, done=self.step) as progress:
                 if state is not None:
                     progress.say(f"{self.recipe}: resumed at step {self.step} from {self.run_dir}")
-                self._loop(modules, parameters, optimizer, ema, board, progress)
-                self._save(modules, optimizer, ema)
+                self._loop(learner, board, progress)
+                self._save(learner)
                 if self._stop_asked or not self._is_done():
                     progress.say(f"{self.recipe}: stopped at step {self.step}, checkpoint saved")
                     return Outcome("interrupted", self.step, {})
-                metrics = self._evaluate(ema, board, progress)
+                metrics = self._evaluate(learner, board, progress)
                 self._report_targets(metrics, progress)
                 if export_dir is not None:
-                    with ema.applied():
+                    with learner.ema.applied():
                         self.task.export(export_dir)
                     progress.say(f"{self.recipe}: exported to {export_dir}")
         finally:
@@ -113,35 +108,27 @@ class Trainer:
     def _out_of_time(self) -> bool:
         return self.config.minutes > 0 and self._elapsed_s() >= 60.0 * self.config.minutes
 
-    def _loop(
-        self,
-        modules: Mapping[str, nn.Module],
-        parameters: list[nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        ema: Ema,
-        board: Board,
-        progress: RunProgress,
-    ) -> None:
+    def _loop(self, learner: Learner, board: Board, progress: RunProgress) -> None:
         saved_s = evaluated_s = time.monotonic()
         saved_step = evaluated_step = self.step
         smooth: dict[str, float] = {}
         while not (self._is_done() or self._stop_asked or self._out_of_time()):
-            losses, norm = self._one_step(parameters, optimizer)
-            ema.update()
+            rate = learning_rate(self.config, self._fraction())
+            losses = self._one_step(learner, rate)
             self.step += 1
             board.step = self.step
             for name, value in losses.items():
                 smooth[name] = 0.95 * smooth.get(name, value) + 0.05 * value
             if self.step % self.config.log_every_steps == 0:
-                board.scalars({**losses, "grad_norm": norm, "lr": _lr_of(optimizer)}, "train")
-            progress.update(self.step, self._fraction(), {**smooth, "lr": _lr_of(optimizer)})
+                board.scalars({**losses, "lr": rate}, "train")
+            progress.update(self.step, self._fraction(), {**smooth, "lr": rate})
             if _due(
                 saved_s,
                 self.config.checkpoint_every_s,
                 self.step - saved_step,
                 self.config.checkpoint_every_steps,
             ):
-                self._save(modules, optimizer, ema)
+                self._save(learner)
                 saved_s, saved_step = time.monotonic(), self.step
             if not self._is_done() and _due(
                 evaluated_s,
@@ -149,39 +136,26 @@ class Trainer:
                 self.step - evaluated_step,
                 self.config.evaluate_every_steps,
             ):
-                metrics = self._evaluate(ema, board, progress)
+                metrics = self._evaluate(learner, board, progress)
                 evaluated_s, evaluated_step = time.monotonic(), self.step
                 self._check_gates(metrics)
 
-    def _one_step(
-        self, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> tuple[dict[str, float], float]:
-        rate = learning_rate(self.config, self._fraction())
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
-        losses = self.task.step(StepContext.create(self.config.seed, self.step))
-        losses["loss"].backward()
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
-            raise TrainingError(
-                f"{self.recipe}: step {self.step}: loss {values['loss']}, "
-                f"gradient norm {norm}; resume with a lower lr"
-            )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return values, norm
+    def _one_step(self, learner: Learner, rate: float) -> dict[str, float]:
+        losses: dict[str, float] = {}
+        for update in self.task.updates(StepContext.create(self.config.seed, self.step)):
+            losses |= learner.move(update, rate, self.step)
+        return losses
 
-    def _evaluate(self, ema: Ema, board: Board, progress: RunProgress) -> dict[str, float]:
+    def _evaluate(self, learner: Learner, board: Board, progress: RunProgress) -> dict[str, float]:
         # Evaluation draws must not shift the generators that training steps may use.
         generators = random_state()
-        modules = self.task.modules().values()
-        for module in modules:
+        modes = {module: module.training for module in learner.modules.values()}
+        for module in modes:
             module.eval()
-        with ema.applied(), torch.no_grad():
+        with learner.ema.applied(), torch.no_grad():
             metrics = dict(self.task.evaluate(board))
-        for module in modules:
-            module.train()
+        for module, training in modes.items():
+            module.train(training)
         restore_random_state(generators)
         board.scalars(metrics, "eval")
         board.record({**metrics, "elapsed_s": self._elapsed_s()})
@@ -209,9 +183,7 @@ class Trainer:
                 f"{value:.4g} {verdict}"
             )
 
-    def _save(
-        self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, ema: Ema
-    ) -> None:
+    def _save(self, learner: Learner) -> None:
         save_checkpoint(
             self.run_dir,
             self.recipe,
@@ -219,25 +191,14 @@ class Trainer:
                 "step": self.step,
                 "elapsed_s": self._elapsed_s(),
                 "seed": self.config.seed,
-                "modules": {name: module.state_dict() for name, module in modules.items()},
-                "optimizer": optimizer.state_dict(),
-                "ema": ema.state_dict(),
                 "random": random_state(),
+                **learner.state_dict(),
             },
         )
 
-    def _restore(
-        self,
-        state: Mapping[str, Any],
-        modules: Mapping[str, nn.Module],
-        optimizer: torch.optim.Optimizer,
-        ema: Ema,
-    ) -> None:
+    def _restore(self, state: Mapping[str, Any], learner: Learner) -> None:
         try:
-            for name, module in modules.items():
-                module.load_state_dict(state["modules"][name])
-            optimizer.load_state_dict(state["optimizer"])
-            ema.load_state_dict(state["ema"])
+            learner.load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"{self.run_dir}: the checkpoint is of other model sizes; use "
@@ -252,10 +213,6 @@ def _seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def _lr_of(optimizer: torch.optim.Optimizer) -> float:
-    return float(optimizer.param_groups[0]["lr"])
 
 
 def _due(since_s: float, every_s: float, steps: int, every_steps: int) -> bool:

@@ -19,7 +19,7 @@ from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
-from training.core.task import StepContext
+from training.core.task import OneLoss, StepContext
 from training.data.clips import open_split
 from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
 from training.data.synthtalk import PHONEME_CLASSES, SynthTalk
@@ -82,7 +82,7 @@ class Heads(nn.Module):
         return self.phonemes(flat), self.mouth(flat)
 
 
-class AudioTask:
+class AudioTask(OneLoss):
     """Trains ``Wav2Vec2Features`` on 8 s windows that end anywhere."""
 
     def __init__(self, recipe: AudioRecipe, places: Places) -> None:

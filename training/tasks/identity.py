@@ -16,7 +16,7 @@ from flashtalk.models.clip.config import ClipConfig
 from flashtalk.models.clip.model import ClipVision
 from training.core.board import Board
 from training.core.config import TrainerConfig
-from training.core.task import StepContext
+from training.core.task import OneLoss, StepContext
 from training.data.clips import open_split
 from training.data.identities import IdentityFrames, build_identity_frames
 from training.data.synthtalk import IDENTITY_COLUMNS
@@ -62,7 +62,7 @@ class IdentityHead(nn.Module):
         return standardised
 
 
-class IdentityTask:
+class IdentityTask(OneLoss):
     """Trains ``ClipVision`` to regress identity vectors from frames of any pose."""
 
     def __init__(self, recipe: IdentityRecipe, places: Places) -> None:

@@ -25,7 +25,7 @@ from flashtalk.ops.attention import attention
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
-from training.core.task import StepContext
+from training.core.task import OneLoss, StepContext
 from training.data.clips import open_split
 from training.data.mouth_focus import mouth_positions
 from training.data.stage1_batch import ClipOdds, Stage1Batch, Stage1Sampler
@@ -79,7 +79,7 @@ class SftRecipe:
         return SftTask(self, places)
 
 
-class SftTask:
+class SftTask(OneLoss):
     """Trains ``DiT`` and the text encoder on cached clips."""
 
     def __init__(self, recipe: SftRecipe, places: Places) -> None:

@@ -18,7 +18,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.weights import load_config
 from training.core.board import Board
 from training.core.config import TrainerConfig
-from training.core.task import StepContext
+from training.core.task import OneLoss, StepContext
 from training.data.clips import open_split, video_from_frames
 from training.data.synthtalk import SynthTalk, mouth_box
 from training.losses.reconstruction import (
@@ -75,7 +75,7 @@ class VaeRecipe:
         return VaeTask(self, places)
 
 
-class VaeTask:
+class VaeTask(OneLoss):
     """Trains ``VideoVAE`` on clips of 33, 17, 5 and 1 frames."""
 
     def __init__(self, recipe: VaeRecipe, places: Places) -> None:

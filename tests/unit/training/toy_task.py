@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from training.core.board import Board
-from training.core.task import StepContext
+from training.core.task import OneLoss, StepContext
 
 
-class ToyTask:
+class ToyTask(OneLoss):
     """Linear regression with batches drawn from the step context; remembers its losses."""
 
     def __init__(self, on_step: Callable[[int], None] | None = None) -> None:
