@@ -67,12 +67,19 @@ def clip_frame_rows(start: int, spec: StreamSpec) -> npt.NDArray[np.int64]:
 def reference_choices(
     starts: npt.NDArray[np.int64], place: int, spec: StreamSpec
 ) -> npt.NDArray[np.int64]:
-    """Which clips' first frames may be the reference of clip ``place`` (training.md 1.1, 3).
+    """Which clips' first frames may be the reference of clip ``place`` (training.md 1.1, 3)."""
+    return references_outside(starts, int(starts[place]), spec)
 
-    They lie outside the clip, 1 to 10 s from its edges where there are such.
+
+def references_outside(
+    starts: npt.NDArray[np.int64], first: int, spec: StreamSpec
+) -> npt.NDArray[np.int64]:
+    """Which clips' first frames may be the reference of the chunk that begins at frame ``first``.
+
+    They lie outside the chunk, 1 to 10 s from its edges where there are such.
     """
     frames = np.maximum(starts, 0)
-    first, end = int(starts[place]), int(starts[place]) + spec.chunk_frames
+    end = first + spec.chunk_frames
     outside = (frames < max(first, 0)) | (frames >= end)
     distance = np.where(frames < first, first - frames, frames - (end - 1))
     near = outside & (distance >= NEAREST_S * spec.fps) & (distance <= FARTHEST_S * spec.fps)
