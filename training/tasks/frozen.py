@@ -18,6 +18,7 @@ from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.streaming.spec import StreamSpec
 from training.data.stage1_cache import Encoders, files_digest
 from training.places import Places
 
@@ -45,6 +46,18 @@ class FrozenModels:
         """[B, 3, T, H, W] in [-1, 1] -> normalised latents [B, C, F, h, w]."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.vae.encode(video_BCTHW.to(self.device)).float()
+
+    @torch.no_grad()
+    def motion_after(self, z_BCFHW: Tensor, spec: StreamSpec) -> Tensor:
+        """Latents of a chunk to the motion latents that the next one continues.
+
+        All nine are decoded, the last five frames are clamped and encoded again (training
+        specification 2.7): no shortcut gives the same latents.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            video_BCTHW = self.vae.decode(z_BCFHW)
+        last = video_BCTHW[:, :, -spec.motion_frames :].float().clamp(-1, 1).contiguous()
+        return self.video(last)
 
     @torch.no_grad()
     def image(self, image_BCHW: Tensor) -> Tensor:

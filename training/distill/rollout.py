@@ -1,0 +1,156 @@
+"""Retrospective rollout: the student continues its own video, and one evaluation keeps its graph.
+
+Report section 4.2 and Algorithm 1; training specification 2.1. The chunks before the last are made
+by the sampler that inference uses, decoded, and their last frames encoded again: what the student
+is corrected on is what it will meet.
+
+Legend: B batch, C latent channels, F latent frames, M motion latents, h w latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.diffusion.sample import (
+    VelocityFn,
+    impose_motion,
+    predict_x0,
+    renoise,
+    sample,
+    timestep,
+)
+from flashtalk.errors import InputError
+
+Previous = Literal["full", "same"]
+ChunkVelocity = Callable[[int], VelocityFn]
+"""``chunk, from 0 -> the student's velocity with that chunk's speech``."""
+
+Handover = Callable[[Tensor], Tensor]
+"""``latents of a chunk [B, C, F, h, w] -> motion latents [B, C, 2, h, w] of the next one``."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Where a rollout ends: chunk 1 to K, and evaluation 1 to T of its sampler."""
+
+    chunk: int
+    step: int
+
+
+@dataclass(frozen=True)
+class ExitOdds:
+    """How exits are drawn (report Table 2).
+
+    Args:
+        chunks: K, the most that are rolled out.
+        fixed: always K; else uniform on 1 to K, both included.
+        steps: T of the student's sampler.
+    """
+
+    chunks: int = 5
+    fixed: bool = False
+    steps: int = 4
+
+    def __post_init__(self) -> None:
+        for field in ("chunks", "steps"):
+            if getattr(self, field) < 1:
+                raise InputError(field, getattr(self, field), "at least 1")
+
+    def draw(self, rng: np.random.Generator) -> Exit:
+        """One exit; ranks that work together must take the same (``World.agree``)."""
+        chunk = self.chunks if self.fixed else int(rng.integers(1, self.chunks + 1))
+        return Exit(chunk, int(rng.integers(1, self.steps + 1)))
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """The chunk that a rollout ended with.
+
+    Args:
+        raw_BCFHW: prediction of the clean latents at the exit, as the network gave it.
+        motion_BCMHW: the latents that it continues, without a graph.
+        chunk: its place, from 0.
+    """
+
+    raw_BCFHW: Tensor
+    motion_BCMHW: Tensor
+    chunk: int
+
+    @property
+    def x0_BCFHW(self) -> Tensor:
+        """The prediction with its motion latents in place."""
+        return impose_motion(self.raw_BCFHW, self.motion_BCMHW)
+
+
+def roll_out(
+    velocity_of: ChunkVelocity,
+    motion_z: Tensor,
+    shape: Sequence[int],
+    sigmas: Sequence[float],
+    at: Exit,
+    handover: Handover,
+    generator: torch.Generator,
+    *,
+    previous: Previous = "full",
+    graph: bool = True,
+) -> Rolled:
+    """Makes chunks up to the exit.
+
+    Args:
+        velocity_of: the student.
+        motion_z: [B, C, M, h, w] what the first chunk continues: the portrait's one latent or two
+            of a true video.
+        shape: (B, C, F, h, w).
+        sigmas: of the student's sampler, ending in 0.
+        at: where to stop; what would follow is not computed.
+        handover: decode, last frames, encode.
+        generator: of all noise.
+        previous: the chunks before the last run all steps (``full``, as inference does), or stop
+            at the same step as the last (``same``, as the paradigm's own code does).
+        graph: keep the graph of the very last evaluation; nothing else has one.
+    """
+    if not 1 <= at.step < len(sigmas):
+        raise InputError("exit step", at.step, f"1 to {len(sigmas) - 1}")
+
+    def noise(_: int) -> Tensor:
+        drawn = torch.randn(tuple(shape), generator=generator)
+        return drawn.to(motion_z.device)
+
+    motion = motion_z.detach()
+    with torch.no_grad():
+        for chunk in range(at.chunk - 1):
+            velocity = velocity_of(chunk)
+            if previous == "full":
+                z = sample(velocity, motion, shape, sigmas, noise)
+            else:
+                x, sigma = noisy_until(velocity, motion, shape, sigmas, noise, at.step)
+                z = predict_x0(x, velocity(x, timestep(x, sigma)), sigma)
+                z = impose_motion(z, motion)
+            motion = handover(z).detach()
+        velocity = velocity_of(at.chunk - 1)
+        x, sigma = noisy_until(velocity, motion, shape, sigmas, noise, at.step)
+    with torch.set_grad_enabled(graph):
+        raw = predict_x0(x, velocity(x, timestep(x, sigma)), sigma)
+    return Rolled(raw, motion, at.chunk - 1)
+
+
+def noisy_until(
+    velocity: VelocityFn,
+    motion_z: Tensor,
+    shape: Sequence[int],
+    sigmas: Sequence[float],
+    noise: Callable[[int], Tensor],
+    step: int,
+) -> tuple[Tensor, float]:
+    """What evaluation ``step`` of ``sample`` is given: noisy latents and their noise level."""
+    x = impose_motion(noise(0), motion_z)
+    for number in range(1, step):
+        x0 = predict_x0(x, velocity(x, timestep(x, sigmas[number - 1])), sigmas[number - 1])
+        x = impose_motion(renoise(x0, noise(number), sigmas[number]), motion_z)
+    return x, sigmas[step - 1]
