@@ -2,6 +2,7 @@
 
 from training.recipes.registry import Recipe
 from training.recipes.tiny_audio import smoke_audio, tiny_audio
+from training.recipes.tiny_distill import smoke_distill, tiny_distill
 from training.recipes.tiny_identity import smoke_identity, tiny_identity
 from training.recipes.tiny_sft import smoke_sft, tiny_sft
 from training.recipes.tiny_vae import smoke_vae, tiny_vae
@@ -11,4 +12,5 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("tiny_audio", "the speech encoder (Wav2Vec2 role)", tiny_audio, smoke_audio),
     Recipe("tiny_identity", "the image encoder (CLIP role)", tiny_identity, smoke_identity),
     Recipe("tiny_sft", "Stage 1: the DiT and the text encoder", tiny_sft, smoke_sft),
+    Recipe("tiny_distill", "Stage 2: a student of four steps", tiny_distill, smoke_distill),
 )

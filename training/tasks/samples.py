@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,10 +29,13 @@ from training.core.board import Board
 from training.data.clips import video_from_frames
 from training.data.speech import Pcm, window_ending_at
 from training.data.synthtalk import SynthTalk
-from training.evaluate.probes import Probes
+from training.evaluate.dynamics import dynamic_ratio
+from training.evaluate.probes import HANDS, HEAD, Measurement, Probes
 from training.evaluate.quick import quick_lip_corr
 from training.tasks.frozen import FrozenModels
 from training.tasks.pictures import strip
+
+_PARTS = {"mouth": ("openness",), "head": HEAD, "hands": HANDS}
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class SampleConfig:
         videos: the first so many held-out utterances.
         chunks: of 28 frames each.
         steps: sampler steps.
-        guidance: audio guidance of the second sample; the first has none.
+        guidance: audio guidance of the second sample; the first has none. 1 makes no second.
         lips: measure the mouth opening; needs the trained probes.
     """
 
@@ -77,14 +81,18 @@ def sample_report(
     report: dict[str, float] = {}
     frames = config.chunks * spec.new_frames
     probes = Probes.load() if config.lips else None
-    made: dict[str, list[Tensor]] = {"free": [], "guided": []}
+    kinds = {"free": 1.0} | ({"guided": config.guidance} if config.guidance != 1.0 else {})
+    made: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    truths: list[Measurement] = []
     tracks = []
     for utterance in range(min(config.videos, len(source))):
         whole = source.clip(utterance, 0, min(frames, source.config.frames))
         truth = video_from_frames(whole.frames)
+        if probes is not None:
+            truths.append(probes.measure(whole.frames))
         tracks.append(whole.tracks)
         rows.append(truth[0, :, ::7])
-        for kind, guidance in (("free", 1.0), ("guided", config.guidance)):
+        for kind, guidance in kinds.items():
             video = talk_offline(
                 config, dit, frozen, truth[:, :, :1], whole.pcm_16k, text_of(utterance), spec,
                 guidance,
@@ -97,9 +105,22 @@ def sample_report(
         # A talking face that freezes has no deviation left.
         report[f"{kind}_motion"] = float(joined.diff(dim=1).abs().mean()) * 127.5
         if probes is not None:
-            pixels = ((joined + 1) * 127.5).byte().permute(1, 2, 3, 0).contiguous().cpu().numpy()
-            report[f"{kind}_lip_corr"] = quick_lip_corr(pixels, np.concatenate(tracks), probes)
+            report[f"{kind}_lip_corr"] = quick_lip_corr(
+                _pixels(joined), np.concatenate(tracks), probes
+            )
+            seen = [probes.measure(_pixels(video)) for video in videos]
+            for part, names in _PARTS.items():
+                report[f"{kind}_{part}_dyn"] = dynamic_ratio(
+                    [one.stack(names) for one in seen], [one.stack(names) for one in truths]
+                )
     return report
+
+
+def _pixels(video_CTHW: Tensor) -> npt.NDArray[np.uint8]:
+    """[3, T, H, W] in [-1, 1] -> uint8 [T, H, W, 3]."""
+    scaled = ((video_CTHW.clamp(-1, 1) + 1) * 127.5).byte()
+    pixels: npt.NDArray[np.uint8] = scaled.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+    return pixels
 
 
 @torch.no_grad()

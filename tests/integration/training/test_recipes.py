@@ -71,7 +71,9 @@ def test_the_vae_carries_the_statistics_of_its_latents(trained: Path, data_dir: 
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_audio", "tiny_identity", "tiny_sft"])
+@pytest.mark.parametrize(
+    "recipe", ["tiny_vae", "tiny_audio", "tiny_identity", "tiny_sft", "tiny_distill"]
+)
 def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
     recipe: str, optimizer: str, trained: Path, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,58 @@
+"""Stage 2 of the ``tiny`` preset (report section 4, training specification 2 and 6.5)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.umt5.config import TextConfig
+from training.core.config import TrainerConfig
+from training.data.stage1_clips import ClipPlan
+from training.data.stage2_sequences import SequencePlan
+from training.distill.matching import MatchingConfig
+from training.distill.rollout import ExitOdds
+from training.distill.scores import Guidance
+from training.recipes.tiny_sft import smoke_sft
+from training.tasks.distill import DistillRecipe
+from training.tasks.samples import SampleConfig
+
+
+def tiny_distill() -> DistillRecipe:
+    """A four-step student of the finished Stage 1 model, which stays the teacher."""
+    return DistillRecipe(
+        trainer=TrainerConfig(
+            steps=1_500,
+            lr=5e-5,
+            decay="constant",
+            warmup=0.02,
+            betas=(0.0, 0.999),
+            clip_norm=10.0,
+            ema_decay=0.99,
+            evaluate_every_s=600.0,
+        ),
+        model=DiTConfig.tiny(),
+        text=TextConfig.tiny(),
+        matching=MatchingConfig(guidance=Guidance(audio=2.0, text=1.0)),
+        plan=ClipPlan(spread=4),
+        samples=SampleConfig(videos=4, chunks=4, guidance=1.0, lips=True),
+        bf16=True,
+    )
+
+
+def smoke_distill() -> DistillRecipe:
+    """The same path in seconds, on top of the smoke runs of the other recipes."""
+    small = smoke_sft()
+    return DistillRecipe(
+        trainer=TrainerConfig(
+            steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1
+        ),
+        model=small.model,
+        text=small.text,
+        matching=MatchingConfig(exits=ExitOdds(chunks=2, steps=4)),
+        plan=small.plan,
+        stretches=SequencePlan(chunks=2, spread=1),
+        samples=dataclasses.replace(small.samples, guidance=1.0),
+        batch=2,
+        student_every=2,
+        bf16=True,
+    )
