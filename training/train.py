@@ -1,4 +1,4 @@
-"""``python -m training.train --recipe NAME``: train one model of the tiny preset."""
+"""``python -m training.train --recipe NAME``, alone or under torchrun: train one model."""
 
 import argparse
 import dataclasses
@@ -11,6 +11,7 @@ from flashtalk.errors import FlashTalkError, InputError
 from training.core.errors import GateError
 from training.core.overrides import apply_overrides, field_paths
 from training.core.trainer import Trainer
+from training.core.world import World
 from training.places import Places
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
@@ -97,11 +98,18 @@ def _run(options: argparse.Namespace) -> int:
         weights_dir=options.weights or run_dir.parent / "weights",
         start_dir=options.start_from,
     )
-    trainer = Trainer(recipe.name, config.trainer, config.task(places), run_dir)
-    (run_dir / "config.json").write_text(
-        json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"  # type: ignore[call-overload]
-    )
-    trainer.run(export_dir=places.model_dir(config.role))
+    world = World.join(config.trainer.device)
+    try:
+        if world.size > 1 and not recipe.sharded:
+            raise InputError("--recipe", recipe.name, "one process; only DiT recipes are sharded")
+        task = config.task(places, world)
+        trainer = Trainer(recipe.name, config.trainer, task, run_dir, world)
+        if world.first:
+            text = json.dumps(dataclasses.asdict(config), indent=2, default=str)  # type: ignore[call-overload]
+            (run_dir / "config.json").write_text(text + "\n")
+        trainer.run(export_dir=places.model_dir(config.role))
+    finally:
+        world.leave()
     return 0
 
 

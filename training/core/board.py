@@ -11,29 +11,42 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class Board:
-    """Writes under one run directory; steps after ``first_step`` of an older run are purged."""
+    """Writes under one run directory; steps after ``first_step`` of an older run are purged.
 
-    def __init__(self, run_dir: Path, first_step: int = 0) -> None:
+    A ``quiet`` one, of ranks after the first, writes nothing.
+    """
+
+    def __init__(self, run_dir: Path, first_step: int = 0, *, quiet: bool = False) -> None:
         self.run_dir = run_dir
         self.step = first_step
-        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_step or None)
+        self._writer: SummaryWriter | None = None
+        if not quiet:
+            folder = str(run_dir / "tensorboard")
+            self._writer = SummaryWriter(folder, purge_step=first_step or None)
 
     def scalars(self, values: Mapping[str, float], prefix: str) -> None:
         """One point of each scalar at the current step."""
+        if self._writer is None:
+            return
         for name, value in values.items():
             self._writer.add_scalar(f"{prefix}/{name}", value, self.step)
 
     def picture(self, name: str, picture_hwc: NDArray[np.uint8]) -> None:
         """A uint8 [H, W, 3] picture, to TensorBoard and to ``NAME.png`` (the latest only)."""
+        if self._writer is None:
+            return
         self._writer.add_image(name, picture_hwc, self.step, dataformats="HWC")
         Image.fromarray(picture_hwc).save(self.run_dir / f"{name}.png")
 
     def record(self, values: Mapping[str, float]) -> None:
         """Appends metrics of the current step to ``metrics.jsonl``."""
+        if self._writer is None:
+            return
         line = json.dumps({"step": self.step, **{k: round(v, 6) for k, v in values.items()}})
         with (self.run_dir / "metrics.jsonl").open("a") as file:
             file.write(line + "\n")
 
     def close(self) -> None:
         """Flushes TensorBoard."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

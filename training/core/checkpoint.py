@@ -1,18 +1,153 @@
-"""One checkpoint file per run, replaced atomically; a run resumes from it by itself."""
+"""Checkpoints of a run: written by all ranks together, replaced atomically, resumed from by itself.
 
+A checkpoint is a folder ``checkpoint/step-N``: tensors in shards (torch.distributed.checkpoint),
+``run.json`` with what are no tensors, and each rank's random generators. It may be resumed on
+another number of ranks: tensors are laid out anew, and what a step draws depends on its number.
+"""
+
+from __future__ import annotations
+
+import json
 import os
 import random
+import shutil
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from training.core.errors import TrainingError
+from training.core.world import World
 
-FILE_NAME = "checkpoint.pt"
-FORMAT = 2
+FOLDER = "checkpoint"
+FORMAT = 3
+_RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk.
+
+    Args:
+        folder: where it lies.
+        values: what are no tensors: step, elapsed seconds and so on.
+        shapes, dtypes: of every tensor in it, by name.
+    """
+
+    folder: Path
+    values: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, torch.dtype]
+
+    def read(self) -> dict[str, Tensor]:
+        """Every tensor, whole, in one process and without the models that they are of."""
+        tensors = {n: torch.empty(s, dtype=self.dtypes[n]) for n, s in self.shapes.items()}
+        self.load(tensors, World.alone())
+        return tensors
+
+    def load(self, tensors: dict[str, Tensor], world: World) -> None:
+        """Fills these tensors in place.
+
+        Raises:
+            TrainingError: names or sizes differ from those in the checkpoint.
+        """
+        wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        different = sorted(set(wanted.items()) ^ set(self.shapes.items()))
+        if different:
+            names = list(dict.fromkeys(name for name, _ in different))
+            shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            raise TrainingError(
+                f"{self.folder}: the checkpoint is of other model sizes; use another --run-dir "
+                f"({len(names)} tensors differ: {shown})"
+            )
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "torch.distributed is disabled")
+                load(tensors, checkpoint_id=self.folder, no_dist=world.mesh is None)
+        except Exception as error:
+            raise TrainingError(f"{self.folder}: not a readable checkpoint ({error})") from error
+
+    def restore_random(self, world: World) -> None:
+        """Puts this rank's generators back; a rank that was not there keeps its own."""
+        file = self.folder / f"random-{world.rank}.pt"
+        if file.exists():
+            restore_random_state(torch.load(file, weights_only=True))
+
+
+def save_checkpoint(
+    run_dir: Path,
+    recipe: str,
+    values: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    world: World,
+) -> Path:
+    """Writes a checkpoint beside the old one, then drops that. Every rank has to call it.
+
+    Args:
+        run_dir: of the run.
+        recipe: its name.
+        values: JSON-ready, among them ``step``.
+        tensors: of this rank; sharded ones are written in parts.
+        world: the ranks.
+    """
+    folder = run_dir / FOLDER / f"step-{values['step']}"
+    partial = folder.with_name(f"{folder.name}.partial")
+    if world.first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    world.barrier()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        save(dict(tensors), checkpoint_id=partial, no_dist=world.mesh is None)
+    torch.save(random_state(), partial / f"random-{world.rank}.pt")
+    world.barrier()
+    if world.first:
+        text = json.dumps({"format": FORMAT, "recipe": recipe, **values}, indent=2)
+        (partial / _RUN).write_text(text + "\n")
+        _flush(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+        for older in folder.parent.iterdir():
+            if older != folder:
+                shutil.rmtree(older, ignore_errors=True)
+    world.barrier()
+    return folder
+
+
+def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
+    """The newest complete checkpoint in ``run_dir``, or None for a fresh run.
+
+    Raises:
+        TrainingError: it cannot be read or belongs to another recipe.
+    """
+    complete = [
+        path for path in (run_dir / FOLDER).glob("step-*") if not path.name.endswith(".partial")
+    ]
+    if not complete:
+        return None
+    folder = max(complete, key=lambda path: int(path.name.removeprefix("step-")))
+    try:
+        values = json.loads((folder / _RUN).read_text())
+        metadata = FileSystemReader(folder).read_metadata().state_dict_metadata
+    except Exception as error:
+        raise TrainingError(f"{folder}: not a readable checkpoint ({error})") from error
+    if values.get("format") != FORMAT:
+        raise TrainingError(f"{folder}: format {values.get('format')}, this code writes {FORMAT}")
+    if values.get("recipe") != recipe:
+        raise TrainingError(f"{folder}: is of recipe {values.get('recipe')!r}, not {recipe!r}")
+    tensors = {n: e for n, e in metadata.items() if isinstance(e, TensorStorageMetadata)}
+    shapes = {name: tuple(entry.size) for name, entry in tensors.items()}
+    dtypes = {name: entry.properties.dtype for name, entry in tensors.items()}
+    return Checkpoint(folder, values, shapes, dtypes)
 
 
 def random_state() -> dict[str, Any]:
@@ -43,33 +178,8 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
 
 
-def save_checkpoint(run_dir: Path, recipe: str, state: Mapping[str, Any]) -> Path:
-    """Writes the state beside the old file, flushes it to disk, then renames over it."""
-    path = run_dir / FILE_NAME
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save({"format": FORMAT, "recipe": recipe, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    return path
-
-
-def load_checkpoint(run_dir: Path, recipe: str) -> dict[str, Any] | None:
-    """The state in ``run_dir``, or None for a fresh run.
-
-    Raises:
-        TrainingError: the file cannot be read or belongs to another recipe.
-    """
-    path = run_dir / FILE_NAME
-    if not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise TrainingError(f"{path}: not a readable checkpoint ({error})") from error
-    if state.get("format") != FORMAT:
-        raise TrainingError(f"{path}: format {state.get('format')}, this code writes {FORMAT}")
-    if state.get("recipe") != recipe:
-        raise TrainingError(f"{path}: is of recipe {state.get('recipe')!r}, not {recipe!r}")
-    return state
+def _flush(folder: Path) -> None:
+    """To the disk, before the old checkpoint goes."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

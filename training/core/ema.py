@@ -23,21 +23,21 @@ class Ema:
             for key, parameter in module.named_parameters()
             if parameter.requires_grad
         }
-        self._average = {key: p.detach().float().clone() for key, p in self._live.items()}
+        self.average = {key: p.detach().float().clone() for key, p in self._live.items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Moves the average towards the current weights; call after each optimizer step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.decay else 0.0
-        average = list(self._average.values())
+        average = list(self.average.values())
         torch._foreach_lerp_(average, [p.float() for p in self._live.values()], 1.0 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The modules carry the averaged weights inside the block, their own again after it."""
         kept = {key: parameter.detach().clone() for key, parameter in self._live.items()}
-        self._copy(self._average)
+        self._copy(self.average)
         try:
             yield
         finally:
@@ -47,17 +47,3 @@ class Ema:
     def _copy(self, source: Mapping[str, Tensor]) -> None:
         for key, parameter in self._live.items():
             parameter.copy_(source[key])
-
-    def state_dict(self) -> dict[str, object]:
-        """Average and update count, for a checkpoint."""
-        return {"average": self._average, "updates": self.updates}
-
-    @torch.no_grad()
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Restores what ``state_dict`` returned."""
-        average, updates = state["average"], state["updates"]
-        if not isinstance(average, Mapping) or not isinstance(updates, int):
-            raise TypeError("not the state of an Ema")
-        for key, tensor in self._average.items():
-            tensor.copy_(average[key])
-        self.updates = updates

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from training.core.config import TrainerConfig
 from training.core.ema import Ema
 from training.core.errors import TrainingError
 from training.core.optimizer import MuonAdamW, build_optimizer
 from training.core.task import Task, Update
+from training.core.world import World, whole
 
 
 class Learner:
@@ -21,11 +22,12 @@ class Learner:
     Args:
         recipe: its name, for messages.
         config: of the run.
-        task: prepared.
+        task: prepared, its modules laid out over the ranks.
+        world: the ranks.
     """
 
-    def __init__(self, recipe: str, config: TrainerConfig, task: Task) -> None:
-        self.recipe, self.config = recipe, config
+    def __init__(self, recipe: str, config: TrainerConfig, task: Task, world: World) -> None:
+        self.recipe, self.config, self.world = recipe, config, world
         self.modules = dict(task.modules())
         self.groups = dict(task.groups())
         self.optimizers: dict[str, MuonAdamW] = {}
@@ -47,8 +49,9 @@ class Learner:
             options["lr"] = rate * group.lr_scale * options.get("lr_scale", 1.0)
         update.losses["loss"].backward()
         parameters = [p for options in optimizer.param_groups for p in options["params"]]
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
+        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)))
         values = {name: float(value.detach()) for name, value in update.losses.items()}
+        values = self.world.means(values) | {"grad_norm": norm}
         if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
             raise TrainingError(
                 f"{self.recipe}: step {step}: loss {values['loss']}, "
@@ -59,20 +62,37 @@ class Learner:
         if group.averaged:
             self.ema.update()
         prefix = f"{update.group}_" if len(self.groups) > 1 else ""
-        return {prefix + name: value for name, value in {**values, "grad_norm": norm}.items()}
+        return {prefix + name: value for name, value in values.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizers and averages."""
-        return {
-            "modules": {name: module.state_dict() for name, module in self.modules.items()},
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "ema": self.ema.state_dict(),
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, optimizer states and averages by name: what a checkpoint holds."""
+        found = {
+            f"modules.{name}.{key}": tensor
+            for name, module in self.modules.items()
+            for key, tensor in module.state_dict().items()
         }
+        for prefix, optimizer, parameter in self._parameters():
+            for key, value in optimizer.state[parameter].items():
+                found[f"{prefix}.{key}"] = value
+        return found | {f"ema.{key}": value for key, value in self.ema.average.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what ``state_dict`` returned. Raises KeyError, RuntimeError or ValueError."""
-        for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.ema.load_state_dict(state["ema"])
+    def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Creates the optimizer states that a checkpoint with these tensors has, to be filled."""
+        for prefix, optimizer, parameter in self._parameters():
+            for key in ("step", "exp_avg", "exp_avg_sq", "momentum"):
+                shape = shapes.get(f"{prefix}.{key}")
+                if shape is None:
+                    continue
+                whole_shape = tuple(parameter.shape)
+                # Counts are plain numbers, all else lies beside its parameter, sharded like it.
+                optimizer.state[parameter][key] = (
+                    torch.zeros_like(parameter) if shape == whole_shape else torch.zeros(shape)
+                )
+
+    def _parameters(self) -> Iterator[tuple[str, MuonAdamW, nn.Parameter]]:
+        """Name of an optimizer's state, the optimizer, the parameter; frozen ones have none."""
+        for group, optimizer in self.optimizers.items():
+            for name in self.groups[group].modules:
+                for key, parameter in self.modules[name].named_parameters():
+                    if parameter.requires_grad:
+                        yield f"optimizers.{group}.{name}.{key}", optimizer, parameter

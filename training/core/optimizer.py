@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from training.core.config import TrainerConfig
+from training.core.world import like, whole
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
@@ -57,10 +58,12 @@ class MuonAdamW(torch.optim.AdamW):
         momentum: Tensor = state["momentum"]
         momentum.mul_(group["momentum"]).add_(gradient)
         nesterov = gradient + group["momentum"] * momentum
-        step = orthogonalised(nesterov.flatten(1))
+        # A shard has no directions of its own: every rank works on the whole matrix.
+        step = orthogonalised(whole(nesterov).flatten(1))
         size = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
+        move = like(step.view(p.shape).to(p.dtype), p)
         p.mul_(1.0 - group["lr"] * group["weight_decay"])
-        p.add_(step.view_as(p).to(p.dtype), alpha=-group["lr"] * size)
+        p.add_(move, alpha=-group["lr"] * size)
         # AdamW skips parameters without a gradient.
         p.grad = None
 

@@ -22,9 +22,11 @@ def _clock(seconds: float) -> str:
 class RunProgress:
     """Shows fraction, losses, steps per second and time left of one piece of work."""
 
-    def __init__(self, title: str, *, done: int = 0, console: Console | None = None) -> None:
+    def __init__(
+        self, title: str, *, done: int = 0, console: Console | None = None, quiet: bool = False
+    ) -> None:
         self._title = title
-        self._console = console or Console(file=sys.stderr)
+        self._console = console or Console(file=sys.stderr, quiet=quiet)
         self._first_step = done
         self._started_s = time.monotonic()
         self._first_fraction: float | None = None

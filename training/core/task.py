@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.core.board import Board
+from training.core.draws import SharedDraws
 
 MODEL = "model"
 
@@ -18,26 +19,23 @@ MODEL = "model"
 class StepContext:
     """Where a step stands; all of its randomness comes from here.
 
-    The generators are keyed by (seed, step, rank), not carried from step to step, so that the
-    data position of a resumed run is its step number and nothing else. ``shared`` is the same on
-    every rank, for what all ranks have to draw alike.
+    The generators are keyed by (seed, step), not carried from step to step, so that the data
+    position of a resumed run is its step number and nothing else. They stand alike on every rank:
+    ``numpy`` draws for the global batch, ``draws`` gives each rank its rows.
     """
 
     step: int
     numpy: np.random.Generator
-    torch: torch.Generator
-    shared: np.random.Generator
-    rank: int = 0
-    world_size: int = 1
+    draws: SharedDraws
 
     @classmethod
     def create(cls, seed: int, step: int, rank: int = 0, world_size: int = 1) -> "StepContext":
         """The context of one step on one rank."""
-        sequence = np.random.SeedSequence([seed, step, rank])
+        sequence = np.random.SeedSequence([seed, step])
         numpy_seed, torch_seed = sequence.spawn(2)
         generator = torch.Generator().manual_seed(int(torch_seed.generate_state(1)[0]))
-        shared = np.random.default_rng(np.random.SeedSequence([seed, step]))
-        return cls(step, np.random.default_rng(numpy_seed), generator, shared, rank, world_size)
+        draws = SharedDraws(generator, rank, world_size)
+        return cls(step, np.random.default_rng(numpy_seed), draws)
 
 
 @dataclass(frozen=True)

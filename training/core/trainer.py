@@ -16,17 +16,19 @@ import torch
 
 from training.core.board import Board
 from training.core.checkpoint import (
-    load_checkpoint,
+    Checkpoint,
+    find_checkpoint,
     random_state,
     restore_random_state,
     save_checkpoint,
 )
 from training.core.config import TrainerConfig
-from training.core.errors import GateError, TrainingError
+from training.core.errors import GateError
 from training.core.learner import Learner
 from training.core.learning_rate import learning_rate, progress_fraction
 from training.core.progress import RunProgress
 from training.core.task import StepContext, Task
+from training.core.world import World
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,23 @@ class Trainer:
     SIGTERM and SIGINT end the run after the step in progress, with a checkpoint.
     """
 
-    def __init__(self, recipe: str, config: TrainerConfig, task: Task, run_dir: Path) -> None:
+    def __init__(
+        self,
+        recipe: str,
+        config: TrainerConfig,
+        task: Task,
+        run_dir: Path,
+        world: World | None = None,
+    ) -> None:
         self.recipe = recipe
         self.config = config
         self.task = task
         self.run_dir = run_dir
+        self.world = world or World.alone(config.device)
         self.step = 0
         self._elapsed_before_s = 0.0
         self._started_s = 0.0
-        self._stop_asked = False
+        self._stop_asked = self._stopped = False
         run_dir.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(config.threads)
 
@@ -64,20 +74,24 @@ class Trainer:
             TrainingError: a loss or gradient was not finite, or the checkpoint does not fit.
         """
         _seed_everything(self.config.seed)
-        state = load_checkpoint(self.run_dir, self.recipe)
+        state = find_checkpoint(self.run_dir, self.recipe)
         self.task.prepare(resumed=state is not None)
-        learner = Learner(self.recipe, self.config, self.task)
+        learner = Learner(self.recipe, self.config, self.task, self.world)
         if state is not None:
             self._restore(state, learner)
-        board = Board(self.run_dir, self.step)
+        board = Board(self.run_dir, self.step, quiet=not self.world.first)
         self._started_s = time.monotonic()
         try:
-            with _stop_signals(self), RunProgress(self.recipe, done=self.step) as progress:
+            quiet = not self.world.first
+            with (
+                _stop_signals(self),
+                RunProgress(self.recipe, done=self.step, quiet=quiet) as progress,
+            ):
                 if state is not None:
                     progress.say(f"{self.recipe}: resumed at step {self.step} from {self.run_dir}")
                 self._loop(learner, board, progress)
                 self._save(learner)
-                if self._stop_asked or not self._is_done():
+                if self._stopped or not self._is_done():
                     progress.say(f"{self.recipe}: stopped at step {self.step}, checkpoint saved")
                     return Outcome("interrupted", self.step, {})
                 metrics = self._evaluate(learner, board, progress)
@@ -108,11 +122,16 @@ class Trainer:
     def _out_of_time(self) -> bool:
         return self.config.minutes > 0 and self._elapsed_s() >= 60.0 * self.config.minutes
 
+    def _ended(self) -> bool:
+        """Clocks and signals differ between ranks: what one says holds for all."""
+        self._stopped = self.world.any(self._stop_asked)
+        return self._stopped or self.world.any(self._is_done() or self._out_of_time())
+
     def _loop(self, learner: Learner, board: Board, progress: RunProgress) -> None:
         saved_s = evaluated_s = time.monotonic()
         saved_step = evaluated_step = self.step
         smooth: dict[str, float] = {}
-        while not (self._is_done() or self._stop_asked or self._out_of_time()):
+        while not self._ended():
             rate = learning_rate(self.config, self._fraction())
             losses = self._one_step(learner, rate)
             self.step += 1
@@ -122,27 +141,32 @@ class Trainer:
             if self.step % self.config.log_every_steps == 0:
                 board.scalars({**losses, "lr": rate}, "train")
             progress.update(self.step, self._fraction(), {**smooth, "lr": rate})
-            if _due(
-                saved_s,
-                self.config.checkpoint_every_s,
-                self.step - saved_step,
-                self.config.checkpoint_every_steps,
+            if self.world.any(
+                _due(
+                    saved_s,
+                    self.config.checkpoint_every_s,
+                    self.step - saved_step,
+                    self.config.checkpoint_every_steps,
+                )
             ):
                 self._save(learner)
                 saved_s, saved_step = time.monotonic(), self.step
-            if not self._is_done() and _due(
+            due = not self._is_done() and _due(
                 evaluated_s,
                 self.config.evaluate_every_s,
                 self.step - evaluated_step,
                 self.config.evaluate_every_steps,
-            ):
+            )
+            if self.world.any(due):
                 metrics = self._evaluate(learner, board, progress)
                 evaluated_s, evaluated_step = time.monotonic(), self.step
                 self._check_gates(metrics)
 
     def _one_step(self, learner: Learner, rate: float) -> dict[str, float]:
         losses: dict[str, float] = {}
-        for update in self.task.updates(StepContext.create(self.config.seed, self.step)):
+        world = self.world
+        context = StepContext.create(self.config.seed, self.step, world.rank, world.size)
+        for update in self.task.updates(context):
             losses |= learner.move(update, rate, self.step)
         return losses
 
@@ -184,29 +208,21 @@ class Trainer:
             )
 
     def _save(self, learner: Learner) -> None:
-        save_checkpoint(
-            self.run_dir,
-            self.recipe,
-            {
-                "step": self.step,
-                "elapsed_s": self._elapsed_s(),
-                "seed": self.config.seed,
-                "random": random_state(),
-                **learner.state_dict(),
-            },
-        )
+        values = {
+            "step": self.step,
+            "elapsed_s": self._elapsed_s(),
+            "seed": self.config.seed,
+            "averaged": learner.ema.updates,
+        }
+        save_checkpoint(self.run_dir, self.recipe, values, learner.tensors(), self.world)
 
-    def _restore(self, state: Mapping[str, Any], learner: Learner) -> None:
-        try:
-            learner.load_state_dict(state)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise TrainingError(
-                f"{self.run_dir}: the checkpoint is of other model sizes; use "
-                f"another --run-dir ({error})"
-            ) from error
-        restore_random_state(state["random"])
-        self.step = int(state["step"])
-        self._elapsed_before_s = float(state["elapsed_s"])
+    def _restore(self, state: Checkpoint, learner: Learner) -> None:
+        learner.make_room(state.shapes)
+        state.load(learner.tensors(), self.world)
+        learner.ema.updates = int(state.values["averaged"])
+        state.restore_random(self.world)
+        self.step = int(state.values["step"])
+        self._elapsed_before_s = float(state.values["elapsed_s"])
 
 
 def _seed_everything(seed: int) -> None:

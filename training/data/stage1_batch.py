@@ -36,6 +36,19 @@ class Stage1Batch:
 
 
 @dataclass(frozen=True)
+class Stage1Picks:
+    """Rows of the cache that make a batch: int64 clips and references, bool ``cold_B``."""
+
+    clip_B: npt.NDArray[np.int64]
+    reference_B: npt.NDArray[np.int64]
+    cold_B: npt.NDArray[np.bool_]
+
+    def rows(self, mine: slice) -> "Stage1Picks":
+        """A part of them."""
+        return Stage1Picks(self.clip_B[mine], self.reference_B[mine], self.cold_B[mine])
+
+
+@dataclass(frozen=True)
 class ClipOdds:
     """How often kinds of clips are drawn.
 
@@ -71,22 +84,21 @@ class Stage1Sampler:
 
     def draw(self, size: int, rng: np.random.Generator) -> Stage1Batch:
         """A batch of ``size`` clips."""
+        return self.batch(self.pick(size, rng))
+
+    def pick(self, size: int, rng: np.random.Generator) -> Stage1Picks:
+        """Which clips make a batch of ``size``, with which references."""
         clips = rng.choice(len(self.cache), size=size, p=self._odds_N)
         cold = self._lead_in_N[clips] | (rng.random(size) < self._cold_elsewhere)
         references = [
             int(clip) if is_cold else self._reference(int(clip), rng)
             for clip, is_cold in zip(clips, cold, strict=True)
         ]
-        return self.batch(clips, np.asarray(references), cold)
+        return Stage1Picks(clips, np.asarray(references), cold)
 
-    def batch(
-        self,
-        clips: npt.NDArray[np.int64],
-        references: npt.NDArray[np.int64],
-        cold: npt.NDArray[np.bool_],
-    ) -> Stage1Batch:
-        """The batch of given clips with given references (rows of the cache)."""
-        cache = self.cache
+    def batch(self, picks: Stage1Picks) -> Stage1Batch:
+        """What the cache says of them."""
+        cache, clips, references, cold = self.cache, picks.clip_B, picks.reference_B, picks.cold_B
         return Stage1Batch(
             z_BCFHW=cache.tensor("latents", clips),
             reference_BCFHW=cache.tensor("reference", references),

@@ -58,9 +58,23 @@ class Stage2Sampler:
         self._windows_TW = torch.from_numpy(window_indices(first, total, total))
 
     def draw(
-        self, size: int, chunks: int, rng: np.random.Generator, *, beginning: bool
+        self,
+        size: int,
+        chunks: int,
+        rng: np.random.Generator,
+        *,
+        beginning: bool,
+        mine: slice = slice(None),
     ) -> Stage2Batch:
-        """The first ``chunks`` chunks of ``size`` stretches; all are beginnings, or none."""
+        """The first ``chunks`` chunks of ``size`` stretches; all are beginnings, or none.
+
+        Args:
+            size: of the global batch.
+            chunks: that are rolled out.
+            rng: alike on every rank.
+            beginning: of streams.
+            mine: the rows to load.
+        """
         per = self.stretches.plan.per_utterance
         utterances = rng.integers(0, len(self.stretches) // per, size)
         places = np.zeros(size, np.int64) if beginning else rng.integers(1, per, size)
@@ -70,7 +84,8 @@ class Stage2Sampler:
                 self._reference(int(u), int(row), rng)
                 for u, row in zip(utterances, rows, strict=True)
             ]
-        )
+        )[mine]
+        utterances, rows = utterances[mine], rows[mine]
         reference = self.clips.tensor("reference", references)
         motion = self.stretches.tensor("motion", rows, slice(0, chunks))
         speech = self.stretches.tensor("speech", rows, slice(0, chunks))

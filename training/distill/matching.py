@@ -20,6 +20,7 @@ from flashtalk.diffusion.condition import reference_condition
 from flashtalk.diffusion.sample import VelocityFn
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.models.dit.model import DiT
+from training.core.draws import SharedDraws
 from training.data.stage2_batch import Stage2Batch
 from training.distill.rollout import (
     Exit,
@@ -95,16 +96,16 @@ class Matching:
         self._sigmas = sigmas(config.exits.steps, config.shift)
 
     def student_losses(
-        self, batch: Stage2Batch, prompts: Prompts, at: Exit, generator: torch.Generator
+        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """The loss whose gradient moves the student, and how far the scores are apart."""
         policy = self.config.policy
-        rolled = self.roll_out(batch, prompts, at, generator, graph=True)
+        rolled = self.roll_out(batch, prompts, at, draws, graph=True)
         x0 = rolled.raw_BCFHW if policy.calc_loss else rolled.x0_BCFHW
         motion = rolled.motion_BCMHW.shape[2]
         with torch.no_grad():
             given = self._conditions(batch, prompts, rolled.chunk)
-            drawn = draw_noise(tuple(x0.shape), policy, generator, self.config.shift)
+            drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.shift)
             fake = self._fake_x0(x0.detach(), motion, drawn, given)
             real = self._real_x0(x0.detach(), batch, rolled, drawn, given, prompts)
             gradient = matching_gradient(x0, fake, real, motion)
@@ -113,25 +114,25 @@ class Matching:
         return {"loss": loss, "distance": apart, "gradient": gradient[:, :, motion:].abs().mean()}
 
     def fake_losses(
-        self, batch: Stage2Batch, prompts: Prompts, at: Exit, generator: torch.Generator
+        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """The loss that keeps the fake score on the student's heels."""
-        x0, motion, given = self._students_chunk(batch, prompts, at, generator)
-        drawn = draw_noise(tuple(x0.shape), self.config.policy, generator, self.config.shift)
+        x0, motion, given = self._students_chunk(batch, prompts, at, draws)
+        drawn = draw_noise(tuple(x0.shape), self.config.policy, draws, self.config.shift)
         x = scorer_input(x0, x0[:, :, :motion], drawn)
         v = velocity(self.fake, x, drawn.sigma_B, given, bf16=self._bf16)
         return {"loss": fake_loss(v, x0, drawn.noise_BCFHW, motion)}
 
     @torch.no_grad()
     def fake_lag(
-        self, batch: Stage2Batch, prompts: Prompts, at: Exit, generator: torch.Generator
+        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> tuple[float, float]:
         """Losses of the fake and of the unguided real score on the same latents of the student.
 
         The fake has to know them better, else the student is sent astray.
         """
-        x0, motion, given = self._students_chunk(batch, prompts, at, generator)
-        drawn = draw_noise(tuple(x0.shape), self.config.policy, generator, self.config.shift)
+        x0, motion, given = self._students_chunk(batch, prompts, at, draws)
+        drawn = draw_noise(tuple(x0.shape), self.config.policy, draws, self.config.shift)
         x = scorer_input(x0, x0[:, :, :motion], drawn)
         losses = [
             float(
@@ -149,7 +150,7 @@ class Matching:
         batch: Stage2Batch,
         prompts: Prompts,
         at: Exit,
-        generator: torch.Generator,
+        draws: SharedDraws,
         *,
         graph: bool,
     ) -> Rolled:
@@ -161,14 +162,14 @@ class Matching:
 
         return roll_out(
             velocity_of, batch.motion_BCMHW, tuple(batch.reference_BCFHW.shape), self._sigmas,
-            at, self._handover, generator, previous=self.config.previous, graph=graph,
+            at, self._handover, draws, previous=self.config.previous, graph=graph,
         )  # fmt: skip
 
     @torch.no_grad()
     def _students_chunk(
-        self, batch: Stage2Batch, prompts: Prompts, at: Exit, generator: torch.Generator
+        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> tuple[Tensor, int, Conditions]:
-        rolled = self.roll_out(batch, prompts, at, generator, graph=False)
+        rolled = self.roll_out(batch, prompts, at, draws, graph=False)
         x0 = rolled.raw_BCFHW if self.config.policy.calc_loss else rolled.x0_BCFHW
         given = self._conditions(batch, prompts, rolled.chunk)
         return x0, rolled.motion_BCMHW.shape[2], given

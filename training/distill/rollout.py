@@ -26,6 +26,7 @@ from flashtalk.diffusion.sample import (
     timestep,
 )
 from flashtalk.errors import InputError
+from training.core.draws import SharedDraws
 
 Previous = Literal["full", "same"]
 ChunkVelocity = Callable[[int], VelocityFn]
@@ -95,7 +96,7 @@ def roll_out(
     sigmas: Sequence[float],
     at: Exit,
     handover: Handover,
-    generator: torch.Generator,
+    draws: SharedDraws,
     *,
     previous: Previous = "full",
     graph: bool = True,
@@ -110,7 +111,7 @@ def roll_out(
         sigmas: of the student's sampler, ending in 0.
         at: where to stop; what would follow is not computed.
         handover: decode, last frames, encode.
-        generator: of all noise.
+        draws: of all noise.
         previous: the chunks before the last run all steps (``full``, as inference does), or stop
             at the same step as the last (``same``, as the paradigm's own code does).
         graph: keep the graph of the very last evaluation; nothing else has one.
@@ -119,8 +120,7 @@ def roll_out(
         raise InputError("exit step", at.step, f"1 to {len(sigmas) - 1}")
 
     def noise(_: int) -> Tensor:
-        drawn = torch.randn(tuple(shape), generator=generator)
-        return drawn.to(motion_z.device)
+        return draws.normal(shape).to(motion_z.device)
 
     motion = motion_z.detach()
     with torch.no_grad():

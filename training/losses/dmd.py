@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
+from training.core.draws import SharedDraws
 
 LEAST_DISTANCE = 1e-3
 
@@ -61,29 +62,29 @@ class NoiseDraw:
 
 def draw_sigma(
     batch: int,
-    generator: torch.Generator,
+    draws: SharedDraws,
     shift: float = 5.0,
     low: float = 0.02,
     high: float = 0.98,
 ) -> Tensor:
     """Noise levels [B] of the scorers: all of them, whatever step the student stopped at (2.2)."""
-    u = torch.randint(0, 1000, (batch,), generator=generator).float() / 1000.0
+    u = draws.integers(1000, (batch,)).float() / 1000.0
     return (shift * u / (1.0 + (shift - 1.0) * u)).clamp(low, high)
 
 
 def draw_noise(
-    shape: tuple[int, ...], policy: MotionPolicy, generator: torch.Generator, shift: float = 5.0
+    shape: tuple[int, ...], policy: MotionPolicy, draws: SharedDraws, shift: float = 5.0
 ) -> NoiseDraw:
     """The noise of one look of a scorer at latents of ``shape`` [B, C, F, h, w]."""
-    sigma_B = draw_sigma(shape[0], generator, shift)
+    sigma_B = draw_sigma(shape[0], draws, shift)
     if not policy.add_noise:
         motion_sigma_B = torch.zeros_like(sigma_B)
     elif policy.noise == "same_t":
         motion_sigma_B = sigma_B
     else:
         low, high = policy.small_sigma
-        motion_sigma_B = low + (high - low) * torch.rand(shape[0], generator=generator)
-    return NoiseDraw(sigma_B, motion_sigma_B, torch.randn(shape, generator=generator))
+        motion_sigma_B = low + (high - low) * draws.uniform(shape[:1])
+    return NoiseDraw(sigma_B, motion_sigma_B, draws.normal(shape))
 
 
 def scorer_input(x0_BCFHW: Tensor, motion_BCMHW: Tensor, drawn: NoiseDraw) -> Tensor:

@@ -4,7 +4,8 @@ Legend: B batch, C latent channels (16), F latent frames (9), h w latent size.
 Forward process: x_s = (1 - s) x0 + s eps; the network predicts v = eps - x0.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -28,6 +29,10 @@ class Draws:
     noisy_motion_B: Tensor
     drop_audio_B: Tensor
     drop_text_B: Tensor
+
+    def rows(self, mine: slice) -> "Draws":
+        """Those of a part of the batch."""
+        return Draws(*(getattr(self, field.name)[mine] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def velocity_loss(
     noise_BCFHW: Tensor,
     clean_B: Tensor,
     weight_B1FHW: Tensor | None = None,
+    mean: Callable[[Tensor], Tensor] = lambda total: total,
 ) -> Tensor:
     """Mean squared velocity error over the generated positions only, in float32.
 
@@ -102,9 +108,11 @@ def velocity_loss(
         z_BCFHW, noise_BCFHW: clean latents and the noise that was mixed in.
         clean_B: leading positions of each sample that do not count.
         weight_B1FHW: what the positions count, 1 each without it.
+        mean: over ranks, of what their positions count in all: the mean of the ranks' losses is
+            then the loss of the whole batch.
     """
     error = (v_BCFHW.float() - (noise_BCFHW.float() - z_BCFHW.float())).square()
     generated = ~motion_mask(clean_B, z_BCFHW.shape[2]).to(z_BCFHW.device)
     weight = generated.float() if weight_B1FHW is None else generated * weight_B1FHW
     weight = weight.expand_as(error)
-    return (error * weight).sum() / weight.sum()
+    return (error * weight).sum() / mean(weight.sum())

@@ -11,6 +11,12 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("tiny_vae", "the video VAE", tiny_vae, smoke_vae),
     Recipe("tiny_audio", "the speech encoder (Wav2Vec2 role)", tiny_audio, smoke_audio),
     Recipe("tiny_identity", "the image encoder (CLIP role)", tiny_identity, smoke_identity),
-    Recipe("tiny_sft", "Stage 1: the DiT and the text encoder", tiny_sft, smoke_sft),
-    Recipe("tiny_distill", "Stage 2: a student of four steps", tiny_distill, smoke_distill),
+    Recipe("tiny_sft", "Stage 1: the DiT and the text encoder", tiny_sft, smoke_sft, sharded=True),
+    Recipe(
+        "tiny_distill",
+        "Stage 2: a student of four steps",
+        tiny_distill,
+        smoke_distill,
+        sharded=True,
+    ),
 )

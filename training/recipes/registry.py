@@ -7,6 +7,7 @@ from typing import Protocol
 from flashtalk.errors import InputError
 from training.core.config import TrainerConfig
 from training.core.task import Task
+from training.core.world import World
 from training.places import Places
 
 
@@ -21,18 +22,22 @@ class RecipeConfig(Protocol):
     def role(self) -> str:
         """Name of the folder below the weights directory that ``export`` fills."""
 
-    def task(self, places: Places) -> Task:
+    def task(self, places: Places, world: World) -> Task:
         """The task of this configuration; loads nothing heavy before ``prepare``."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named configuration, in full size and as a smoke run of seconds."""
+    """A named configuration, in full size and as a smoke run of seconds.
+
+    ``sharded`` ones run on any number of ranks, the others in one process.
+    """
 
     name: str
     summary: str
     full: Callable[[], RecipeConfig]
     smoke: Callable[[], RecipeConfig]
+    sharded: bool = False
 
 
 def find_recipe(name: str, recipes: tuple[Recipe, ...]) -> Recipe:

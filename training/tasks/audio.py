@@ -20,6 +20,7 @@ from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import OneLoss, StepContext
+from training.core.world import World
 from training.data.clips import open_split
 from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
 from training.data.synthtalk import PHONEME_CLASSES, SynthTalk
@@ -52,7 +53,7 @@ class AudioRecipe:
     shortest_end_frames: int = 25
     eval_windows: int = 48
 
-    def task(self, places: Places) -> "AudioTask":
+    def task(self, places: Places, world: World) -> "AudioTask":
         """The task of this recipe."""
         return AudioTask(self, places)
 

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from training.core.world import whole
+
 
 def save_model(
     model: nn.Module,
@@ -17,13 +19,21 @@ def save_model(
     *,
     stem: str = "model",
     dtype: torch.dtype = torch.float32,
+    write: bool = True,
 ) -> None:
-    """Writes the model's state dict in ``dtype`` as ``STEM.safetensors``, and its config."""
+    """Writes the model's state dict in ``dtype`` as ``STEM.safetensors``, and its config.
+
+    Every rank has to call it, the first one writes.
+    """
+    tensors = {}
+    for name, shard in model.state_dict().items():
+        tensor = whole(shard)
+        if write:
+            kept = tensor.to(dtype) if tensor.is_floating_point() else tensor
+            tensors[name] = kept.contiguous().cpu()
+    if not write:
+        return
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
-        for name, tensor in model.state_dict().items()
-    }
     partial = directory / f"{stem}.safetensors.partial"
     save_file(tensors, partial)
     os.replace(partial, directory / f"{stem}.safetensors")

@@ -17,6 +17,7 @@ from flashtalk.models.clip.model import ClipVision
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import OneLoss, StepContext
+from training.core.world import World
 from training.data.clips import open_split
 from training.data.identities import IdentityFrames, build_identity_frames
 from training.data.synthtalk import IDENTITY_COLUMNS
@@ -42,7 +43,7 @@ class IdentityRecipe:
     noise: float = 0.03
     eval_frames: int = 256
 
-    def task(self, places: Places) -> "IdentityTask":
+    def task(self, places: Places, world: World) -> "IdentityTask":
         """The task of this recipe."""
         return IdentityTask(self, places)
 
@@ -99,7 +100,7 @@ class IdentityTask(OneLoss):
         who = rng.integers(len(people), size=self.recipe.batch)
         pose = rng.integers(self.recipe.poses, size=self.recipe.batch)
         image = self._images(people.frames[who, pose])
-        noise = torch.randn(image.shape, generator=context.torch).to(image)
+        noise = context.draws.normal(image.shape).to(image)
         guess = self.head(self.model(image + self.recipe.noise * noise))
         squared_I = (guess - self._standardised(people.identities[who])).square().mean(0)
         person = squared_I[:PERSON_COLUMNS].mean()

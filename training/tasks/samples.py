@@ -20,7 +20,7 @@ from flashtalk.diffusion.sample import VelocityFn, sample
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.sampling import Sampling
-from flashtalk.models.dit.conditions import ContextKV
+from flashtalk.models.dit.conditions import ContextTokens
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
@@ -139,7 +139,8 @@ def talk_offline(
     portrait = portrait_BCTHW[:, :, 0]
     reference = frozen.video(reference_clip(portrait, spec.chunk_frames))
     y = reference_condition(reference)
-    context = dit.encode_context(frozen.image(portrait), text_BND)
+    # Tokens, not keys and values: sharded blocks keep their projections to themselves.
+    context = dit.embed_context(frozen.image(portrait), text_BND)
     state = SessionState.start(config.seed, reference, spec)
     noise = partial(chunk_noise, shape=state.shape, device=device)
     made = []
@@ -161,9 +162,11 @@ def _speech(frozen: FrozenModels, pcm_S: Pcm, end_frame: int, spec: StreamSpec) 
     return features[:, torch.from_numpy(chunk_window_indices(spec))]
 
 
-def _velocity(dit: DiT, y: Tensor, context: ContextKV, win: Tensor, guidance: float) -> VelocityFn:
-    audio = dit.encode_audio(win)
-    null = dit.encode_audio(torch.zeros_like(win)) if guidance != 1.0 else None
+def _velocity(
+    dit: DiT, y: Tensor, context: ContextTokens, win: Tensor, guidance: float
+) -> VelocityFn:
+    audio = dit.embed_audio(win)
+    null = dit.embed_audio(torch.zeros_like(win)) if guidance != 1.0 else None
 
     def velocity(x: Tensor, t_B: Tensor) -> Tensor:
         v: Tensor = dit(x, t_B, y, context, audio)

@@ -5,7 +5,7 @@ D width, T frames, W window, L layers.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,9 @@ from flashtalk.ops.attention import attention
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
+from training.core.draws import SharedDraws
 from training.core.task import OneLoss, StepContext
+from training.core.world import ShardPlan, World, shard
 from training.data.clips import open_split
 from training.data.mouth_focus import mouth_positions
 from training.data.stage1_batch import ClipOdds, Stage1Batch, Stage1Sampler
@@ -46,6 +48,7 @@ from training.tasks.frozen import FrozenModels, load_frozen
 from training.tasks.samples import SampleConfig, sample_report
 from training.tasks.start import start_from
 
+DIT_METHODS = ("embed_context", "embed_audio")
 UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 
 
@@ -72,18 +75,20 @@ class SftRecipe:
     batch: int = 8
     mouth_weight: float = 1.0
     bf16: bool = False
+    checkpointing: bool = False
     eval_clips: int = 64
 
-    def task(self, places: Places) -> "SftTask":
+    def task(self, places: Places, world: World) -> "SftTask":
         """The task of this recipe."""
-        return SftTask(self, places)
+        return SftTask(self, places, world)
 
 
 class SftTask(OneLoss):
     """Trains ``DiT`` and the text encoder on cached clips."""
 
-    def __init__(self, recipe: SftRecipe, places: Places) -> None:
+    def __init__(self, recipe: SftRecipe, places: Places, world: World) -> None:
         self.recipe = recipe
+        self.world = world
         self.places = places
         self.spec = StreamSpec()
         self.train = open_split(places.data_dir, recipe.train_split)
@@ -103,10 +108,12 @@ class SftTask(OneLoss):
     def prepare(self, *, resumed: bool) -> None:
         """Encodes the clips of both splits, unless that is done, and learns the tokens."""
         encoders, plan, spec = self.frozen.encoders(), self.recipe.plan, self.spec
-        caches = [
-            build_stage1_cache(split, encoders, plan, self.places.cache_dir, spec)
-            for split in (self.train, self.val)
-        ]
+        caches = self.world.in_turn(
+            lambda: [
+                build_stage1_cache(split, encoders, plan, self.places.cache_dir, spec)
+                for split in (self.train, self.val)
+            ]
+        )
         self.sampler, self.val_sampler = (
             Stage1Sampler(cache, self.recipe.odds, spec) for cache in caches
         )
@@ -114,22 +121,34 @@ class SftTask(OneLoss):
         if start_dir and not resumed:
             start_from(self.dit, start_dir / self.recipe.role)
             start_from(self.text, start_dir / self.recipe.text_role)
-            Captions.copy(start_dir / self.recipe.text_role, self.places.run_dir)
-        self.captions = Captions.learn(self.train.captions, self.recipe.text, self.places.run_dir)
+            if self.world.first:
+                Captions.copy(start_dir / self.recipe.text_role, self.places.run_dir)
+            self.world.barrier()
+        shard(self.dit, self.world, self._layout(DIT_METHODS))
+        shard(self.text, self.world, self._layout())
+        self.captions = self.world.in_turn(
+            lambda: Captions.learn(self.train.captions, self.recipe.text, self.places.run_dir)
+        )
         self.train_ids = self.captions.encode(self.train.captions)
         self.val_ids = self.captions.encode(self.val.captions)
 
+    def _layout(self, methods: tuple[str, ...] = ()) -> ShardPlan:
+        return ShardPlan(self.recipe.bf16, self.recipe.checkpointing, methods)
+
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         """Velocity loss of one batch at one noise level per sample."""
-        batch = self.sampler.draw(self.recipe.batch, context.numpy)
-        draws = draw(self.recipe.rates, batch.cold_B, context.numpy)
-        errors = self._errors(batch, draws, self.train_ids, context.torch)
+        picks = self.sampler.pick(self.recipe.batch, context.numpy)
+        draws = draw(self.recipe.rates, picks.cold_B, context.numpy)
+        mine = self.world.rows(self.recipe.batch)
+        batch = self.sampler.batch(picks.rows(mine))
+        errors = self._errors(batch, draws.rows(mine), self.train_ids, context.draws)
         cells = self._mouth(self.train, self.sampler, batch)
         with torch.no_grad():
-            mouth = errors.loss(cells)
-        if self.recipe.mouth_weight == 1.0:
-            return {"loss": errors.loss(), "mouth": mouth}
-        return {"loss": errors.loss(1.0 + (self.recipe.mouth_weight - 1.0) * cells), "mouth": mouth}
+            mouth = errors.loss(cells, self.world.mean)
+        weight = None
+        if self.recipe.mouth_weight != 1.0:
+            weight = 1.0 + (self.recipe.mouth_weight - 1.0) * cells
+        return {"loss": errors.loss(weight, self.world.mean), "mouth": mouth}
 
     def _mouth(self, source: SynthTalk, sampler: Stage1Sampler, batch: Stage1Batch) -> Tensor:
         """1.0 in the cells of the mouth, [B, 1, F, h, w]."""
@@ -137,10 +156,10 @@ class SftTask(OneLoss):
         return cells.to(self.device)
 
     def _errors(
-        self, batch: Stage1Batch, draws: Draws, ids_UN: Tensor, generator: torch.Generator
+        self, batch: Stage1Batch, draws: Draws, ids_UN: Tensor, shared: SharedDraws
     ) -> "Errors":
         z = batch.z_BCFHW
-        noise = torch.randn(z.shape, generator=generator)
+        noise = shared.normal(z.shape)
         x = noised_input(z, noise, draws)
         ids = ids_UN[torch.from_numpy(batch.utterance_B)]
         ids = torch.where(draws.drop_text_B[:, None], self.captions.empty_N, ids)
@@ -162,7 +181,9 @@ class SftTask(OneLoss):
     ) -> Tensor:
         """The network's prediction of eps - x0, [B, C, F, h, w]."""
         device = self.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.bf16):
+        # Sharded weights come in bfloat16 themselves.
+        cast = self.recipe.bf16 and self.world.size == 1
+        with torch.autocast(device.type, torch.bfloat16, enabled=cast):
             text_BND = embed(self.text, ids_BN.to(device))
             context = self.dit.embed_context(clip_BMD.to(device), text_BND)
             audio = self.dit.embed_audio(win_BTWLD.to(device))
@@ -183,7 +204,7 @@ class SftTask(OneLoss):
             draws = draw(UNDISTURBED, batch.cold_B, rng)
             cells = self._mouth(self.val, self.val_sampler, batch)
             right, wrong = (
-                self._errors(which, draws, self.val_ids, torch.Generator().manual_seed(number))
+                self._errors(which, draws, self.val_ids, SharedDraws.seeded(number))
                 for which in (batch, _with_other_speech(batch))
             )
             scores["val_loss"].append(float(right.loss()))
@@ -209,9 +230,11 @@ class SftTask(OneLoss):
 
         Settings that are there already stay: somebody may have tuned them.
         """
-        save_model(self.dit, self.recipe.model.to_dict(), directory, stem=WEIGHTS_STEM)
-        text_dir = self.places.model_dir(self.recipe.text_role)
-        save_model(self.text, self.recipe.text.to_dict(), text_dir)
+        first, text_dir = self.world.first, self.places.model_dir(self.recipe.text_role)
+        save_model(self.dit, self.recipe.model.to_dict(), directory, stem=WEIGHTS_STEM, write=first)
+        save_model(self.text, self.recipe.text.to_dict(), text_dir, write=first)
+        if not first:
+            return
         self.captions.save(text_dir)
         if not (directory.parent / SAMPLING_FILE).exists():
             save_sampling(self.recipe.samples.sampling(self.val.config.size_hw), directory.parent)
@@ -226,10 +249,14 @@ class Errors:
     noise_BCFHW: Tensor
     clean_B: Tensor
 
-    def loss(self, weight_B1FHW: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        weight_B1FHW: Tensor | None = None,
+        mean: Callable[[Tensor], Tensor] = lambda total: total,
+    ) -> Tensor:
         """See ``velocity_loss``."""
         return velocity_loss(
-            self.v_BCFHW, self.z_BCFHW, self.noise_BCFHW, self.clean_B, weight_B1FHW
+            self.v_BCFHW, self.z_BCFHW, self.noise_BCFHW, self.clean_B, weight_B1FHW, mean
         )
 
 

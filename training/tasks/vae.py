@@ -19,6 +19,7 @@ from flashtalk.models.vae.weights import load_config
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import OneLoss, StepContext
+from training.core.world import World
 from training.data.clips import open_split, video_from_frames
 from training.data.synthtalk import SynthTalk, mouth_box
 from training.losses.reconstruction import (
@@ -70,7 +71,7 @@ class VaeRecipe:
     bf16: bool = False
     frozen_encoder: bool = False
 
-    def task(self, places: Places) -> "VaeTask":
+    def task(self, places: Places, world: World) -> "VaeTask":
         """The task of this recipe."""
         return VaeTask(self, places)
 
@@ -129,7 +130,7 @@ class VaeTask(OneLoss):
         weight = torch.cat([w for _, w in clips])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
             mean, logvar = self.model.encode_moments(video)
-            noise = torch.randn(mean.shape, generator=context.torch).to(mean)
+            noise = context.draws.normal(mean.shape).to(mean)
             spread = mean.detach().std((0, 2, 3, 4), keepdim=True)
             decoded = self.model.decode_raw(mean + recipe.latent_noise * spread * noise)
             again = None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
+from training.core.draws import SharedDraws
 from training.data.stage2_batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.rollout import Exit, ExitOdds
@@ -71,8 +72,8 @@ class Nets:
 
     def losses(self, kind: str, at: Exit, *, beginning: bool = False) -> Any:
         call = getattr(self.matching, f"{kind}_losses")
-        generator = torch.Generator().manual_seed(4)
-        return call(batch(beginning=beginning), PROMPTS, at, generator)
+        draws = SharedDraws.seeded(4)
+        return call(batch(beginning=beginning), PROMPTS, at, draws)
 
     @contextmanager
     def unchanged(self, *names: str) -> Iterator[None]:
@@ -175,9 +176,9 @@ def test_scores_that_are_the_same_network_move_nothing() -> None:
 
 def test_the_lag_of_the_fake_score() -> None:
     nets = Nets()
-    generator = torch.Generator().manual_seed(1)
-    fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), generator)
+    draws = SharedDraws.seeded(1)
+    fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), draws)
     assert fake != real
     nets.fake.load_state_dict(nets.real.state_dict())
-    fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), generator)
+    fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), draws)
     assert fake == real

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flashtalk.errors import InputError
+from training.core.draws import SharedDraws
 from training.losses.dmd import (
     MotionPolicy,
     draw_noise,
@@ -27,8 +28,8 @@ def latents(seed: int) -> torch.Tensor:
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def seeded(seed: int = 0) -> SharedDraws:
+    return SharedDraws.seeded(seed)
 
 
 def test_scores_that_agree_move_nothing() -> None:
@@ -142,16 +143,16 @@ def test_the_fake_score_learns_velocity_of_the_generated_positions_only() -> Non
 
 def test_a_gaussian_student_becomes_the_target() -> None:
     """Matching converges where both scores are known exactly."""
-    generator = seeded(3)
+    draws = seeded(3)
     centre, spread = (
         torch.tensor([0.9], requires_grad=True),
         torch.tensor([0.3], requires_grad=True),
     )
     optimizer = torch.optim.Adam([centre, spread], lr=0.02)
     for _ in range(400):
-        z = torch.randn(512, 1, 1, 1, 1, generator=generator)
+        z = draws.normal((512, 1, 1, 1, 1))
         x0 = centre + spread * z
-        drawn = draw_noise(tuple(x0.shape), MotionPolicy(add_noise=False), generator)
+        drawn = draw_noise(tuple(x0.shape), MotionPolicy(add_noise=False), draws)
         with torch.no_grad():
             x = scorer_input(x0, x0[:, :, :0], drawn)
             sigma = drawn.sigma_B[:, None, None, None, None]

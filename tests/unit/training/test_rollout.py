@@ -13,6 +13,7 @@ from torch import Tensor
 from flashtalk.diffusion.sample import VelocityFn, sample
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
+from training.core.draws import SharedDraws
 from training.distill.rollout import Exit, ExitOdds, Rolled, noisy_until, roll_out
 
 SHAPE = (2, 3, 9, 2, 2)
@@ -48,8 +49,8 @@ class Student:
         )  # fmt: skip
 
 
-def seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
+def seeded() -> SharedDraws:
+    return SharedDraws.seeded(5)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
@@ -100,10 +101,10 @@ def test_the_way_to_the_exit_is_that_of_the_sampler() -> None:
     """With the last step as its exit a rollout gives what the sampler gives."""
     student, other = Student(), Student()
     rolled = student.roll(Exit(1, 4))
-    generator = seeded()
+    draws = seeded()
     whole = sample(
         other.velocity_of(0), MOTION, SHAPE, SIGMAS,
-        lambda _: torch.randn(SHAPE, generator=generator),
+        lambda _: draws.normal(SHAPE),
     )  # fmt: skip
     torch.testing.assert_close(rolled.x0_BCFHW, whole)
     assert student.calls[0][:2] == other.calls[0][:2]

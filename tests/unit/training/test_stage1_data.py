@@ -13,7 +13,7 @@ from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.tiny_split import render_split
 from training.data.mouth_focus import mouth_positions
 from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
-from training.data.stage1_batch import ClipOdds, Stage1Sampler
+from training.data.stage1_batch import ClipOdds, Stage1Picks, Stage1Sampler
 from training.data.stage1_cache import CONTEXT_FRAMES, Encoders, Stage1Cache, build_stage1_cache
 from training.data.stage1_clips import (
     ClipPlan,
@@ -190,7 +190,7 @@ def test_a_batch_obeys_the_rules_of_references(cache: Stage1Cache) -> None:
 def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: Stage1Cache) -> None:
     sampler = Stage1Sampler(cache, ClipOdds(), SPEC)
     clip = np.array([2])
-    batch = sampler.batch(clip, clip, np.array([True]))
+    batch = sampler.batch(Stage1Picks(clip, clip, np.array([True])))
     stored = cache.tensor("speech", clip)[0]
     windows = batch.speech_BTWLD[0]
     assert torch.equal(windows[0, 0], stored[CONTEXT_FRAMES - 2])

@@ -11,13 +11,21 @@ import torch
 
 from flashtalk.errors import InputError
 from tests.unit.training.toy_task import ToyTask
-from training.core.checkpoint import FILE_NAME, save_checkpoint
+from training.core.checkpoint import find_checkpoint, save_checkpoint
 from training.core.config import Gate, TrainerConfig
 from training.core.errors import GateError, TrainingError
 from training.core.learning_rate import learning_rate
 from training.core.trainer import Trainer
+from training.core.world import World
 
 CONFIG = TrainerConfig(steps=20, lr=0.05, threads=1, log_every_steps=1, evaluate_every_s=0)
+
+
+def step_kept(run_dir: Path) -> int:
+    """Of the checkpoint."""
+    checkpoint = find_checkpoint(run_dir, "toy")
+    assert checkpoint is not None
+    return int(checkpoint.values["step"])
 
 
 def run(task: ToyTask, run_dir: Path, config: TrainerConfig = CONFIG) -> None:
@@ -104,14 +112,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     config = dataclasses.replace(CONFIG, checkpoint_every_steps=5)
     with pytest.raises(TrainingError, match="step 6"):
         run(task, tmp_path, config)
-    assert torch.load(tmp_path / FILE_NAME, weights_only=True)["step"] == 5
+    assert step_kept(tmp_path) == 5
 
 
 def test_the_time_limit_stops_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, steps=10**9, minutes=0.003)
     outcome = Trainer("toy", config, ToyTask(), tmp_path).run()
     assert outcome.ended == "interrupted"
-    assert (tmp_path / FILE_NAME).exists()
+    assert step_kept(tmp_path) == outcome.step
 
 
 def test_a_time_schedule_finishes_when_the_budget_does(tmp_path: Path) -> None:
@@ -132,10 +140,25 @@ def test_a_checkpoint_of_another_recipe_or_size_is_refused(tmp_path: Path) -> No
 
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, "toy", {"step": 1})
-    with pytest.raises(Exception, match="pickle"):
-        save_checkpoint(tmp_path, "toy", {"step": 2, "bad": lambda: None})
-    assert torch.load(tmp_path / FILE_NAME)["step"] == 1
+    alone, tensors = World.alone(), {"a": torch.arange(3.0)}
+    save_checkpoint(tmp_path, "toy", {"step": 1}, tensors, alone)
+    with pytest.raises(TypeError, match="JSON"):
+        save_checkpoint(tmp_path, "toy", {"step": 2, "bad": object()}, tensors, alone)
+    assert step_kept(tmp_path) == 1
+    save_checkpoint(tmp_path, "toy", {"step": 10}, {"a": torch.ones(3)}, alone)
+    newest = find_checkpoint(tmp_path, "toy")
+    assert newest is not None
+    assert torch.equal(newest.read()["a"], torch.ones(3))
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["step-10"]
+
+
+def test_a_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> None:
+    run(ToyTask(), tmp_path)
+    kept = find_checkpoint(tmp_path, "toy")
+    assert kept is not None
+    (kept.folder / "run.json").write_text("{")
+    with pytest.raises(TrainingError, match="step-20: not a readable checkpoint"):
+        run(ToyTask(), tmp_path)
 
 
 def test_learning_rate_warms_up_then_decays_to_its_floor() -> None:

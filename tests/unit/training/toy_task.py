@@ -29,7 +29,7 @@ class ToyTask(OneLoss):
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         if self.on_step is not None:
             self.on_step(context.step)
-        x_BD = torch.randn(16, 4, generator=context.torch)
+        x_BD = context.draws.normal((16, 4))
         # The global generators as well: a resumed run must restore them.
         target = x_BD.sum(1, keepdim=True) + 0.1 * torch.randn(16, 1)
         loss = (self.model(x_BD) - target).square().mean() * float(context.numpy.uniform(0.9, 1.1))
