@@ -1,5 +1,6 @@
 """What every recipe says about its run: length, optimizer, schedule, checkpoints."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,11 +9,28 @@ from flashtalk.errors import InputError
 
 @dataclass(frozen=True)
 class Gate:
-    """Stops a run that does not learn: ``metric`` must be >= ``minimum`` from ``step`` on."""
+    """Stops a run that does not learn or that collapses.
+
+    Args:
+        step: from here on it is looked at.
+        metric: of an evaluation; one that is missing counts as missed.
+        minimum, maximum: what it has to stay between.
+        means: what it means if it does not, for the message.
+    """
 
     step: int
     metric: str
-    minimum: float
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    means: str = "it does not learn"
+
+    def missed(self, value: float) -> str:
+        """Why a value misses the gate; empty if it does not. A NaN always does."""
+        if not value >= self.minimum:
+            return f"below {self.minimum:g}: {self.means}"
+        if not value <= self.maximum:
+            return f"above {self.maximum:g}: {self.means}"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -191,11 +191,11 @@ class Trainer:
         if not self.config.gates_on:
             return
         for gate in self.config.gates:
-            value = metrics.get(gate.metric, -math.inf)
-            if self.step >= gate.step and value < gate.minimum:
+            value = metrics.get(gate.metric, math.nan)
+            if self.step >= gate.step and (why := gate.missed(value)):
                 raise GateError(
-                    f"{self.recipe}: {gate.metric} is {value:.4g} at step {self.step}, below "
-                    f"{gate.minimum:g} (gate from step {gate.step}; gates_on=false goes on)"
+                    f"{self.recipe}: {gate.metric} is {value:.4g} at step {self.step}, {why} "
+                    f"(gate from step {gate.step}; gates_on=false goes on)"
                 )
 
     def _report_targets(self, metrics: Mapping[str, float], progress: RunProgress) -> None:

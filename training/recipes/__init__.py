@@ -1,5 +1,6 @@
 """The recipes by name, in the order in which they build on each other."""
 
+from training.recipes.ablations import ablation_recipes
 from training.recipes.registry import Recipe
 from training.recipes.tiny_audio import smoke_audio, tiny_audio
 from training.recipes.tiny_distill import smoke_distill, tiny_distill
@@ -19,4 +20,5 @@ RECIPES: tuple[Recipe, ...] = (
         smoke_distill,
         sharded=True,
     ),
+    *ablation_recipes(),
 )

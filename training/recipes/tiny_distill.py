@@ -6,7 +6,7 @@ import dataclasses
 
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
-from training.core.config import TrainerConfig
+from training.core.config import Gate, TrainerConfig
 from training.data.stage1_clips import ClipPlan
 from training.data.stage2_sequences import SequencePlan
 from training.distill.matching import MatchingConfig
@@ -15,6 +15,13 @@ from training.distill.scores import Guidance
 from training.recipes.tiny_sft import smoke_sft
 from training.tasks.distill import DistillRecipe
 from training.tasks.samples import SampleConfig
+
+COLLAPSE = (
+    Gate(100, "free_mouth_dyn", 0.2, 3.0, "the mouth freezes, or moves out of all measure"),
+    Gate(100, "free_head_dyn", 0.1, means="the motion collapses"),
+    Gate(100, "free_drift", maximum=0.8, means="people turn into others within a few chunks"),
+    Gate(100, "fake_lag", maximum=1.2, means="the fake score lags; raise fake_lr_scale"),
+)
 
 
 def tiny_distill() -> DistillRecipe:
@@ -29,6 +36,7 @@ def tiny_distill() -> DistillRecipe:
             clip_norm=10.0,
             ema_decay=0.99,
             evaluate_every_s=600.0,
+            gates=COLLAPSE,
         ),
         model=DiTConfig.tiny(),
         text=TextConfig.tiny(),

@@ -113,7 +113,21 @@ def sample_report(
                 report[f"{kind}_{part}_dyn"] = dynamic_ratio(
                     [one.stack(names) for one in seen], [one.stack(names) for one in truths]
                 )
+            if config.chunks > 1:
+                report[f"{kind}_drift"] = _drift([one.identity_TD for one in seen], spec)
     return report
+
+
+def _drift(identities_TD: list[npt.NDArray[np.float32]], spec: StreamSpec) -> float:
+    """How far the last chunk's person is from the first chunk's, mean over videos.
+
+    In standard deviations of the population; two strangers lie 1.4 apart.
+    """
+    n, grown = spec.new_frames, []
+    for identity_TD in identities_TD:
+        first_D, last_D = identity_TD[:n].mean(0), identity_TD[-n:].mean(0)
+        grown.append(float(np.sqrt(np.mean((last_D - first_D) ** 2))))
+    return float(np.mean(grown))
 
 
 def _pixels(video_CTHW: Tensor) -> npt.NDArray[np.uint8]:

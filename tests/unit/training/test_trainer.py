@@ -100,6 +100,14 @@ def test_a_missed_gate_ends_the_run_and_names_metric_and_step(tmp_path: Path) ->
     assert max(task.losses) == CONFIG.steps - 1
 
 
+def test_a_metric_that_leaves_its_range_stops_the_run_and_says_why() -> None:
+    gate = Gate(0, "lag", 0.5, 1.2, "the fake score lags")
+    assert gate.missed(0.5) == gate.missed(1.2) == ""
+    assert gate.missed(0.4) == "below 0.5: the fake score lags"
+    assert gate.missed(1.3) == "above 1.2: the fake score lags"
+    assert gate.missed(math.nan)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     task = ToyTask()
 

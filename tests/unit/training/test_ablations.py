@@ -1,0 +1,53 @@
+"""Rows of the report's tables: one thing differs, and every row leaves its own student."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from training.losses.dmd import MotionPolicy
+from training.recipes import RECIPES
+from training.recipes.ablations import ablation_recipes
+from training.recipes.tiny_distill import tiny_distill
+from training.tasks.distill import DistillRecipe
+
+
+def rows() -> dict[str, DistillRecipe]:
+    made = {}
+    for recipe in ablation_recipes():
+        config = recipe.full()
+        assert isinstance(config, DistillRecipe)
+        made[recipe.name] = config
+    return made
+
+
+def test_the_rows_are_recipes_with_a_place_each() -> None:
+    assert {r.name for r in ablation_recipes()} <= {r.name for r in RECIPES}
+    assert [row.role for row in rows().values()] == list(rows())
+
+
+def test_rows_of_table_2_differ_in_the_chunks_alone() -> None:
+    exits = {name: row.matching.exits for name, row in rows().items() if "table2" in name}
+    assert {name: (e.chunks, e.fixed) for name, e in exits.items()} == {
+        "table2_k1": (1, True), "table2_k3": (3, True), "table2_k5": (5, True),
+        "table2_random": (5, False),
+    }  # fmt: skip
+    base = tiny_distill()
+    for name in exits:
+        row = rows()[name]
+        matching = dataclasses.replace(row.matching, exits=base.matching.exits)
+        assert dataclasses.replace(row, matching=matching, role=base.role) == base
+
+
+def test_rows_of_table_3_are_the_five_of_the_report() -> None:
+    made = rows()
+    table = [made[name] for name in (
+        "table3_gt", "table3_gt_noise", "table3_predicted", "table2_random", "table3_loss"
+    )]  # fmt: skip
+    policies = [row.matching.policy for row in table]
+    assert [(p.source, p.add_noise, p.calc_loss) for p in policies] == [
+        ("gt", False, False), ("gt", True, False), ("predicted", False, False),
+        ("predicted", True, False), ("predicted", True, True),
+    ]  # fmt: skip
+    assert policies[3] == MotionPolicy()
+    assert [row.cold_start for row in table] == [0.0, 0.0, 0.5, 0.5, 0.5]
+    assert len({row.matching.exits for row in table}) == 1
