@@ -1,7 +1,7 @@
 """``key=value`` overrides of a frozen config dataclass, checked against the field types.
 
-A key is a dotted path (``trainer.lr``) or a bare name: of a field at the top, else of one in the
-trainer section, else of the only field of the tree that has it.
+A key is a dotted path (``trainer.lr``) or the end of one (``guidance.audio``, ``lr``): of a field at
+the top, else of one in the trainer section, else of the only field of the tree that ends so.
 """
 
 import dataclasses
@@ -49,9 +49,9 @@ def _resolve(config: object, key: str) -> tuple[str, ...]:
     paths = list(_leaves(config))
     wanted = tuple(key.split("."))
     matches = [path for path in paths if path == wanted]
-    if not matches and len(wanted) == 1:
-        matches = [path for path in paths if path == (PREFERRED_SECTION, key)]
-        matches = matches or [path for path in paths if path[-1] == key]
+    if not matches:
+        matches = [path for path in paths if path == (PREFERRED_SECTION, *wanted)]
+        matches = matches or [path for path in paths if path[-len(wanted) :] == wanted]
     if len(matches) == 1:
         return matches[0]
     names = [".".join(path) for path in (matches or paths)]

@@ -53,6 +53,18 @@ def test_a_bare_name_means_the_trainer_before_other_sections() -> None:
     assert apply_overrides(Outer(), ["steps=9"]).first.steps == 4
 
 
+def test_the_end_of_a_path_is_enough_where_it_is_the_only_one() -> None:
+    @dataclass(frozen=True)
+    class Nested:
+        trainer: Inner = field(default_factory=Inner)
+        outer: Outer = field(default_factory=Outer)
+
+    assert apply_overrides(Nested(), ["second.width=3"]).outer.second.width == 3
+    assert apply_overrides(Nested(), ["trainer.lr=3"]).trainer.lr == 3
+    with pytest.raises(InputError, match="ambiguous"):
+        apply_overrides(Nested(), ["width=3"])
+
+
 def test_every_listed_path_can_be_overridden() -> None:
     values = {"lr": "2", "steps": "2", "mode": "b", "name": "2", "flag": "1", "sizes": "2",
               "limit": "2", "width": "2"}  # fmt: skip
