@@ -6,7 +6,7 @@ N image tokens, D width, T frames of a chunk (33), W window (5), L layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,17 @@ class Stage2Batch:
     true_motion_BKCMHW: Tensor
     utterance_B: npt.NDArray[np.int64]
 
+    def to(self, device: torch.device) -> Stage2Batch:
+        """The same on another device."""
+        return replace(
+            self,
+            reference_BCFHW=self.reference_BCFHW.to(device),
+            clip_BND=self.clip_BND.to(device),
+            speech_BKTWLD=self.speech_BKTWLD.to(device),
+            motion_BCMHW=self.motion_BCMHW.to(device),
+            true_motion_BKCMHW=self.true_motion_BKCMHW.to(device),
+        )
+
 
 class Stage2Sampler:
     """Draws batches; all randomness comes from the generator of the call.
@@ -65,6 +76,7 @@ class Stage2Sampler:
         *,
         beginning: bool,
         mine: slice = slice(None),
+        utterance_B: npt.NDArray[np.int64] | None = None,
     ) -> Stage2Batch:
         """The first ``chunks`` chunks of ``size`` stretches; all are beginnings, or none.
 
@@ -74,9 +86,12 @@ class Stage2Sampler:
             rng: alike on every rank.
             beginning: of streams.
             mine: the rows to load.
+            utterance_B: of the global batch; drawn if not given.
         """
         per = self.stretches.plan.per_utterance
-        utterances = rng.integers(0, len(self.stretches) // per, size)
+        if utterance_B is None:
+            utterance_B = rng.integers(0, len(self.stretches) // per, size)
+        utterances = utterance_B
         places = np.zeros(size, np.int64) if beginning else rng.integers(1, per, size)
         rows = utterances * per + places
         references = np.asarray(

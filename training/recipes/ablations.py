@@ -21,7 +21,7 @@ def chunks(count: int, *, fixed: bool) -> Change:
     """Table 2: how many chunks are rolled out."""
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
-        exits = ExitOdds(min(count, recipe.stretches.chunks), fixed, recipe.matching.exits.steps)
+        exits = ExitOdds(min(count, recipe.on.chunks), fixed, recipe.matching.exits.steps)
         matching = dataclasses.replace(recipe.matching, exits=exits)
         return dataclasses.replace(recipe, matching=matching)
 

@@ -15,6 +15,7 @@ from training.distill.scores import Guidance
 from training.recipes.tiny_sft import smoke_sft
 from training.tasks.distill import DistillRecipe
 from training.tasks.samples import SampleConfig
+from training.tasks.tiny_ground import TinyGroundConfig
 
 COLLAPSE = (
     Gate(100, "free_mouth_dyn", 0.2, 3.0, "the mouth freezes, or moves out of all measure"),
@@ -38,11 +39,13 @@ def tiny_distill() -> DistillRecipe:
             evaluate_every_s=600.0,
             gates=COLLAPSE,
         ),
-        model=DiTConfig.tiny(),
-        text=TextConfig.tiny(),
+        on=TinyGroundConfig(
+            model=DiTConfig.tiny(),
+            text=TextConfig.tiny(),
+            plan=ClipPlan(spread=4),
+            samples=SampleConfig(videos=4, chunks=4, guidance=1.0, lips=True),
+        ),
         matching=MatchingConfig(guidance=Guidance(audio=2.0, text=1.0)),
-        plan=ClipPlan(spread=4),
-        samples=SampleConfig(videos=4, chunks=4, guidance=1.0, lips=True),
         bf16=True,
     )
 
@@ -54,12 +57,14 @@ def smoke_distill() -> DistillRecipe:
         trainer=TrainerConfig(
             steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1
         ),
-        model=small.model,
-        text=small.text,
+        on=TinyGroundConfig(
+            model=small.model,
+            text=small.text,
+            plan=small.plan,
+            stretches=SequencePlan(chunks=2, spread=1),
+            samples=dataclasses.replace(small.samples, guidance=1.0),
+        ),
         matching=MatchingConfig(exits=ExitOdds(chunks=2, steps=4)),
-        plan=small.plan,
-        stretches=SequencePlan(chunks=2, spread=1),
-        samples=dataclasses.replace(small.samples, guidance=1.0),
         batch=2,
         student_every=2,
         bf16=True,
