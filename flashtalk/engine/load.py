@@ -25,7 +25,7 @@ from flashtalk.models.dit import weights as dit_weights
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.umt5 import weights as text_weights
 from flashtalk.models.umt5.model import TextEncoder
-from flashtalk.models.umt5.text import load_tokenizer
+from flashtalk.models.umt5.text import Tokenizer, load_tokenizer
 from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
@@ -110,31 +110,52 @@ class Checkpoint:
     def load_audio(self) -> AudioEncoder:
         """The speech encoder. Raises WeightsError, as the other stages, for tensors that do not
         fit."""
-        sizes, path = self.sizes, self.layout.wav2vec2
-        model = self._model(
-            lambda: Wav2Vec2Features(sizes.audio), path, audio_weights.convert_published,
-            dtype=torch.float32,
-        )  # fmt: skip
-        return AudioEncoder(model, self.spec, sizes.dit.audio_window)
+        return AudioEncoder(self.load_speech(), self.spec, self.sizes.dit.audio_window)
 
     def load_denoiser(self) -> Denoiser:
         """The transformer with its two conditioning encoders."""
-        sizes, layout = self.sizes, self.layout
         return Denoiser(
-            dit=self._model(lambda: DiT(sizes.dit), layout.dit, dit_weights.convert),
-            clip=self._model(
-                lambda: ClipVision(sizes.clip), layout.clip, clip_weights.convert_published
-            ),
-            text=self._model(
-                lambda: TextEncoder(sizes.text), layout.umt5, text_weights.convert_published
-            ),
-            tokenizer=load_tokenizer(layout.tokenizer, sizes.text.text_len),
+            dit=self._model(lambda: DiT(self.sizes.dit), self.layout.dit, dit_weights.convert),
+            clip=self.load_clip(),
+            text=self.load_text(),
+            tokenizer=self.load_tokenizer(),
         )
 
     def load_codec(self) -> VideoCodec:
         """The video VAE."""
-        vae = self._model(lambda: VideoVAE(self.sizes.vae), self.layout.vae, vae_weights.convert)
-        return VideoCodec(vae, self.spec)
+        return VideoCodec(self.load_vae(), self.spec)
+
+    def load_speech(self) -> Wav2Vec2Features:
+        """The network of the speech encoder, float32."""
+        return self._model(
+            lambda: Wav2Vec2Features(self.sizes.audio), self.layout.wav2vec2,
+            audio_weights.convert_published, dtype=torch.float32,
+        )  # fmt: skip
+
+    def load_clip(self) -> ClipVision:
+        """The image encoder."""
+        return self._model(
+            lambda: ClipVision(self.sizes.clip), self.layout.clip, clip_weights.convert_published
+        )
+
+    def load_text(self) -> TextEncoder:
+        """The text encoder."""
+        return self._model(
+            lambda: TextEncoder(self.sizes.text), self.layout.umt5, text_weights.convert_published
+        )
+
+    def load_tokenizer(self) -> Tokenizer:
+        """The vocabulary of the text encoder."""
+        return load_tokenizer(self.layout.tokenizer, self.sizes.text.text_len)
+
+    def load_vae(self) -> VideoVAE:
+        """The network of the video codec."""
+        return self._model(lambda: VideoVAE(self.sizes.vae), self.layout.vae, vae_weights.convert)
+
+    def transformer_state(self) -> Mapping[str, Tensor]:
+        """Weights of the transformer as they lie in their files, mapped into memory."""
+        tensors = load_state(self.layout.dit)
+        return dit_weights.convert(tensors) if self.layout.kind == "published" else tensors
 
     def load(self) -> Pipeline:
         """All stages."""
