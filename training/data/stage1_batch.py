@@ -88,8 +88,11 @@ class Stage1Sampler:
 
     def pick(self, size: int, rng: np.random.Generator) -> Stage1Picks:
         """Which clips make a batch of ``size``, with which references."""
-        clips = rng.choice(len(self.cache), size=size, p=self._odds_N)
-        cold = self._lead_in_N[clips] | (rng.random(size) < self._cold_elsewhere)
+        return self.pick_for(rng.choice(len(self.cache), size=size, p=self._odds_N), rng)
+
+    def pick_for(self, clips: npt.NDArray[np.int64], rng: np.random.Generator) -> Stage1Picks:
+        """Given clips, with references drawn for them."""
+        cold = self._lead_in_N[clips] | (rng.random(len(clips)) < self._cold_elsewhere)
         references = [
             int(clip) if is_cold else self._reference(int(clip), rng)
             for clip, is_cold in zip(clips, cold, strict=True)

@@ -23,15 +23,16 @@ from torch import Tensor
 from flashtalk.diffusion.condition import reference_clip
 from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
-from training.core.progress import track
+from training.data.array_store import Array, Shape, fill_store, half
 from training.data.clips import video_from_frames
-from training.data.speech import window_ending_at
+from training.data.speech import Pcm, window_ending_at
 from training.data.stage1_clips import ClipPlan, clip_frame_rows, clip_starts
 from training.data.synthtalk import SynthTalk
 from training.data.synthtalk.phonemes import SILENCE
 
 FORMAT_VERSION = 1
 CONTEXT_FRAMES = 2
+STAGE1_NAMES = ("latents", "reference", "tokens", "speech", "start", "silent")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Encoders:
 class Stage1Cache:
     """A finished cache: memory-mapped arrays by name and the plan that made it."""
 
-    arrays: dict[str, npt.NDArray[np.generic]]
+    arrays: dict[str, Array]
     plan: ClipPlan
 
     def __len__(self) -> int:
@@ -91,63 +92,56 @@ def build_stage1_cache(
     # The length too: unlike the digest of the data it is known to change what the rows mean.
     key = json.dumps([FORMAT_VERSION, asdict(source.config), asdict(plan), encoders.digest])
     name = hashlib.sha256(key.encode()).hexdigest()[:12]
-    folder = cache_dir / f"stage1-{source.config.split}-{name}"
-    count, size = len(source), plan.per_utterance
-    if not (folder / "done.npy").exists():
-        _create(folder, count * size, count, _encode(source, encoders, plan, 0, spec))
-    names = ("latents", "reference", "tokens", "speech", "start", "silent")
-    arrays = {key: np.load(folder / f"{key}.npy", mmap_mode="r+") for key in names}
-    done = np.load(folder / "done.npy", mmap_mode="r+")
-    missing = np.flatnonzero(~np.asarray(done))
-    for utterance in track(f"encode {source.config.split}", missing, len(missing)):
-        rows = slice(int(utterance) * size, (int(utterance) + 1) * size)
-        for key, values in _encode(source, encoders, plan, int(utterance), spec).items():
-            arrays[key][rows] = values
-        done[utterance] = True
-    for array in (*arrays.values(), done):
-        array.flush()
-    return Stage1Cache({key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in names}, plan)
-
-
-def _create(
-    folder: Path, clips: int, utterances: int, sample: dict[str, npt.NDArray[np.generic]]
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, values in sample.items():
-        np.lib.format.open_memmap(
-            folder / f"{key}.npy", mode="w+", dtype=values.dtype, shape=(clips, *values.shape[1:])
-        )
-    # Comes last: its presence says that the other files are there.
-    np.save(folder / "done.npy", np.zeros(utterances, dtype=bool))
+    arrays = fill_store(
+        cache_dir / f"stage1-{source.config.split}-{name}",
+        Shape(STAGE1_NAMES, len(source), plan.per_utterance),
+        lambda utterance: _encode(source, encoders, plan, utterance, spec),
+        f"encode {source.config.split}",
+    )
+    return Stage1Cache(arrays, plan)
 
 
 def _encode(
     source: SynthTalk, encoders: Encoders, plan: ClipPlan, utterance: int, spec: StreamSpec
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, Array]:
     """All clips of one utterance."""
     whole = source.clip(utterance, 0, source.config.frames)
     starts = clip_starts(plan, utterance, source.config.frames, spec)
     clips = torch.cat(
         [video_from_frames(whole.frames[clip_frame_rows(int(s), spec)]) for s in starts]
     )
-    reference = reference_clip(clips[:, :, 0], spec.chunk_frames)
-    ends = [int(start) + spec.chunk_frames for start in starts]
-    windows = np.stack([prepare_pcm(window_ending_at(whole.pcm_16k, end, spec)) for end in ends])
-    speech = encoders.speech(torch.from_numpy(windows), spec.window_s * spec.fps)
     silent = [
         float((whole.phoneme_ids[clip_frame_rows(int(start), spec)] == SILENCE).mean())
         for start in starts
     ]
     return {
-        "latents": _half(encoders.video(clips)),
-        "reference": _half(encoders.video(reference)),
-        "tokens": _half(encoders.image(clips[:, :, 0])),
-        "speech": _half(speech[:, -(spec.chunk_frames + CONTEXT_FRAMES) :]),
+        **encode_clips(encoders, clips, speech_windows(whole.pcm_16k, starts, spec), spec),
         "start": starts,
         "silent": np.asarray(silent, dtype=np.float32),
     }
 
 
-def _half(tensor: Tensor) -> npt.NDArray[np.float16]:
-    values: npt.NDArray[np.float16] = tensor.detach().to("cpu", torch.float16).numpy()
-    return values
+def speech_windows(pcm_S: Pcm, starts: npt.NDArray[np.int64], spec: StreamSpec) -> Tensor:
+    """What is heard with the chunks that begin at ``starts``: normalised windows [B, 128000]."""
+    ends = [int(start) + spec.chunk_frames for start in starts]
+    windows = np.stack([prepare_pcm(window_ending_at(pcm_S, end, spec)) for end in ends])
+    return torch.from_numpy(windows)
+
+
+def encode_clips(
+    encoders: Encoders, clips_BCTHW: Tensor, windows_BS: Tensor, spec: StreamSpec
+) -> dict[str, Array]:
+    """Everything that frozen models say of clips [B, 3, 33, H, W] and their speech windows."""
+    reference = reference_clip(clips_BCTHW[:, :, 0], spec.chunk_frames)
+    return {
+        "latents": half(encoders.video(clips_BCTHW)),
+        "reference": half(encoders.video(reference)),
+        "tokens": half(encoders.image(clips_BCTHW[:, :, 0])),
+        "speech": half(encode_speech(encoders, windows_BS, spec)),
+    }
+
+
+def encode_speech(encoders: Encoders, windows_BS: Tensor, spec: StreamSpec) -> Tensor:
+    """Features of the last 35 frames of speech windows, [B, A, L, D]."""
+    speech = encoders.speech(windows_BS, spec.window_s * spec.fps)
+    return speech[:, -(spec.chunk_frames + CONTEXT_FRAMES) :]

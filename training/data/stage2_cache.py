@@ -19,24 +19,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
-from training.core.progress import track
+from training.data.array_store import Array, Shape, fill_store, half
 from training.data.clips import video_from_frames
-from training.data.speech import window_ending_at
-from training.data.stage1_cache import CONTEXT_FRAMES, Encoders
+from training.data.stage1_cache import Encoders, encode_speech, speech_windows
 from training.data.stage2_sequences import SequencePlan, chunk_start, sequence_starts
 from training.data.synthtalk import SynthTalk
 
 FORMAT_VERSION = 1
-_NAMES = ("speech", "motion", "start")
+STAGE2_NAMES = ("speech", "motion", "start")
 
 
 @dataclass(frozen=True)
 class Stage2Cache:
     """A finished cache: memory-mapped arrays by name and the plan that made it."""
 
-    arrays: dict[str, npt.NDArray[np.generic]]
+    arrays: dict[str, Array]
     plan: SequencePlan
 
     def __len__(self) -> int:
@@ -55,58 +53,47 @@ def build_stage2_cache(
     """Encodes all stretches of a split that are not encoded yet; a killed build goes on later."""
     key = json.dumps([FORMAT_VERSION, asdict(source.config), asdict(plan), encoders.digest])
     name = hashlib.sha256(key.encode()).hexdigest()[:12]
-    folder = cache_dir / f"stage2-{source.config.split}-{name}"
-    size = plan.per_utterance
-    if not (folder / "done.npy").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for array, values in _encode(source, encoders, plan, 0, spec).items():
-            np.lib.format.open_memmap(
-                folder / f"{array}.npy", mode="w+", dtype=values.dtype,
-                shape=(len(source) * size, *values.shape[1:]),
-            )  # fmt: skip
-        # Comes last: its presence says that the other files are there.
-        np.save(folder / "done.npy", np.zeros(len(source), dtype=bool))
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _NAMES}
-    done = np.load(folder / "done.npy", mmap_mode="r+")
-    missing = np.flatnonzero(~np.asarray(done))
-    title = f"encode stretches of {source.config.split}"
-    for utterance in track(title, missing, len(missing)):
-        rows = slice(int(utterance) * size, (int(utterance) + 1) * size)
-        for array, values in _encode(source, encoders, plan, int(utterance), spec).items():
-            arrays[array][rows] = values
-        done[utterance] = True
-    for mapped in (*arrays.values(), done):
-        mapped.flush()
-    return Stage2Cache({n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in _NAMES}, plan)
+    arrays = fill_store(
+        cache_dir / f"stage2-{source.config.split}-{name}",
+        Shape(STAGE2_NAMES, len(source), plan.per_utterance),
+        lambda utterance: _encode(source, encoders, plan, utterance, spec),
+        f"encode stretches of {source.config.split}",
+    )
+    return Stage2Cache(arrays, plan)
 
 
 def _encode(
     source: SynthTalk, encoders: Encoders, plan: SequencePlan, utterance: int, spec: StreamSpec
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, Array]:
     """All stretches of one utterance."""
     whole = source.clip(utterance, 0, source.config.frames)
     starts = sequence_starts(plan, utterance, source.config.frames, spec)
-    firsts = [
-        chunk_start(int(start), chunk, spec) for start in starts for chunk in range(plan.chunks)
-    ]
-    windows = np.stack(
-        [
-            prepare_pcm(window_ending_at(whole.pcm_16k, first + spec.chunk_frames, spec))
-            for first in firsts
-        ]
-    )
-    features = encoders.speech(torch.from_numpy(windows), spec.window_s * spec.fps)
-    speech = features[:, -(spec.chunk_frames + CONTEXT_FRAMES) :]
-    held = np.maximum(np.asarray(firsts)[:, None] + np.arange(spec.motion_frames), 0)
+    firsts = chunk_starts(plan, starts, spec)
+    held = np.maximum(firsts[:, None] + np.arange(spec.motion_frames), 0)
     frames = torch.cat([video_from_frames(whole.frames[rows]) for rows in held])
+    speech = encode_speech(encoders, speech_windows(whole.pcm_16k, firsts, spec), spec)
+    return stretch_rows(plan, starts, speech, encoders.video(frames))
+
+
+def chunk_starts(
+    plan: SequencePlan, starts: npt.NDArray[np.int64], spec: StreamSpec
+) -> npt.NDArray[np.int64]:
+    """First frames of all chunks of the stretches that begin at ``starts``, one after another."""
+    return np.asarray(
+        [chunk_start(int(start), chunk, spec) for start in starts for chunk in range(plan.chunks)]
+    )
+
+
+def stretch_rows(
+    plan: SequencePlan,
+    starts: npt.NDArray[np.int64],
+    speech_BALD: Tensor,
+    motion_BCMHW: Tensor,
+) -> dict[str, Array]:
+    """Rows of the cache from what was encoded of all chunks in the order of ``chunk_starts``."""
     shape = (len(starts), plan.chunks)
     return {
-        "speech": _half(speech.unflatten(0, shape)),
-        "motion": _half(encoders.video(frames).unflatten(0, shape)),
+        "speech": half(speech_BALD.unflatten(0, shape)),
+        "motion": half(motion_BCMHW.unflatten(0, shape)),
         "start": starts,
     }
-
-
-def _half(tensor: Tensor) -> npt.NDArray[np.float16]:
-    values: npt.NDArray[np.float16] = tensor.detach().to("cpu", torch.float16).numpy()
-    return values

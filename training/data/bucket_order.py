@@ -1,0 +1,168 @@
+"""Which samples of which bucket make the global batch of a step: a function of seed and step.
+
+All samples are seen once before any is seen again, within a bucket, and the buckets get steps in
+proportion to their samples. A bucket whose samples do not fill their last batch carries the rest
+over: that batch goes on with the bucket's next round. Nothing is padded or left out.
+
+Legend: B global batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.errors import InputError
+
+BucketT = TypeVar("BucketT")
+Rows = npt.NDArray[np.int64]
+
+_STEPS, _SAMPLES = 0, 1  # two streams of random numbers from one seed
+
+
+@dataclass(frozen=True)
+class Draw(Generic[BucketT]):
+    """One global batch: samples ``row_B``, int64, of one bucket."""
+
+    bucket: BucketT
+    row_B: Rows
+
+    def of_rank(self, rank: int, ranks: int) -> Draw[BucketT]:
+        """This rank's part; the parts of all ranks are disjoint and make the whole.
+
+        Raises:
+            InputError: the batch does not divide, or there is no such rank.
+        """
+        if ranks < 1 or len(self.row_B) % ranks:
+            raise InputError("batch", len(self.row_B), f"a multiple of the {ranks} ranks")
+        if not 0 <= rank < ranks:
+            raise InputError("rank", rank, f"0 .. {ranks - 1}")
+        each = len(self.row_B) // ranks
+        return Draw(self.bucket, self.row_B[rank * each : (rank + 1) * each])
+
+
+@dataclass
+class _Round:
+    """The order of one bucket's samples in one round; later rounds follow from it."""
+
+    number: int
+    order: Rows
+
+
+@dataclass
+class BucketOrder(Generic[BucketT]):
+    """Global batches by step.
+
+    Whatever is remembered between calls only saves time: the same step gives the same batch in any
+    process, after any other step.
+
+    Args:
+        counts: samples of each bucket; empty buckets are left out.
+        batch: B; a bucket with fewer samples repeats some of them within a batch.
+        seed: of all choices.
+
+    Raises:
+        InputError: no samples, or no batch.
+    """
+
+    counts: Mapping[BucketT, int]
+    batch: int
+    seed: int = 0
+    _rounds: dict[int, _Round] = field(default_factory=dict, init=False, repr=False)
+    _turns: tuple[int, Rows] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._buckets = [bucket for bucket, count in self.counts.items() if count]
+        self._counts = [int(self.counts[bucket]) for bucket in self._buckets]
+        if not self._buckets:
+            raise InputError("samples", 0, "at least 1")
+        if self.batch < 1:
+            raise InputError("batch", self.batch, "at least 1")
+
+    def at(self, step: int) -> Draw[BucketT]:
+        """The global batch of a step, from 0.
+
+        Raises:
+            InputError: a negative step.
+        """
+        if step < 0:
+            raise InputError("step", step, "at least 0")
+        cycle = self._cycle_of(step)
+        turns = self._turns_of(cycle)
+        place = step - self._steps_before(cycle)
+        which = int(turns[place])
+        earlier = self._visits(which, cycle) + int((turns[:place] == which).sum())
+        return Draw(self._buckets[which], self._samples(which, earlier))
+
+    def _visits(self, which: int, cycle: int) -> int:
+        """Batches of a bucket in all cycles before ``cycle``; a cycle is one look at all samples.
+
+        Rounded down: what is left over waits for the next cycle.
+        """
+        return cycle * self._counts[which] // self.batch
+
+    def _steps_before(self, cycle: int) -> int:
+        return sum(self._visits(which, cycle) for which in range(len(self._counts)))
+
+    def _cycle_of(self, step: int) -> int:
+        low, high = 0, 1
+        while self._steps_before(high) <= step:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._steps_before(middle) <= step else (low, middle)
+        return low
+
+    def _turns_of(self, cycle: int) -> Rows:
+        """The bucket of each step of a cycle, in random order."""
+        if self._turns is None or self._turns[0] != cycle:
+            visits = [
+                self._visits(which, cycle + 1) - self._visits(which, cycle)
+                for which in range(len(self._counts))
+            ]
+            turns = np.repeat(np.arange(len(visits)), visits)
+            np.random.default_rng([self.seed, _STEPS, cycle]).shuffle(turns)
+            self._turns = (cycle, turns.astype(np.int64))
+        return self._turns[1]
+
+    def _samples(self, which: int, visit: int) -> Rows:
+        """The batch of a bucket's visit: the next B of its rounds, laid end to end."""
+        count = self._counts[which]
+        first = visit * self.batch
+        end = first + self.batch
+        parts: list[Rows] = []
+        while first < end:
+            number, place = divmod(first, count)
+            taken = self._round(which, number)[place : place + end - first]
+            parts.append(taken)
+            first += len(taken)
+        return np.concatenate(parts)
+
+    def _round(self, which: int, number: int) -> Rows:
+        """The bucket's samples in the order of one round."""
+        known = self._rounds.get(which)
+        if known is None or known.number > number:
+            known = _Round(0, self._shuffled(which, 0))
+        while known.number < number:
+            known = self._next_round(which, known)
+        self._rounds[which] = known
+        return known.order
+
+    def _next_round(self, which: int, known: _Round) -> _Round:
+        """The next round: what ended the last one inside a shared batch is not at once repeated."""
+        order = self._shuffled(which, known.number + 1)
+        count = len(order)
+        carried = ((known.number + 1) * count) % self.batch
+        if carried and count >= self.batch:
+            fresh = ~np.isin(order, known.order[count - carried :])
+            head = np.flatnonzero(fresh)[: self.batch - carried]
+            order = np.concatenate([order[head], np.delete(order, head)])
+        return _Round(known.number + 1, order)
+
+    def _shuffled(self, which: int, number: int) -> Rows:
+        rng = np.random.default_rng([self.seed, _SAMPLES, which, number])
+        return rng.permutation(self._counts[which]).astype(np.int64)

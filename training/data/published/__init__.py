@@ -1,0 +1,1 @@
+"""Published collections of talking people: their metadata as manifests."""

@@ -1,0 +1,161 @@
+"""``python -m training.data.scan``: checks every video of a manifest once and writes its index.
+
+Training opens the index. What cannot be used is counted here and listed in MANIFEST.skipped.tsv.
+A scan that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from flashtalk.errors import FlashTalkError, InputError
+from training.data.videos.check import FPS, check_entry
+from training.data.videos.index import (
+    LeftOut,
+    Result,
+    ScanConfig,
+    Scanned,
+    header,
+    index_path,
+    read_results,
+    result_line,
+)
+from training.data.videos.manifest import Entry, manifest_digest, read_manifest
+
+
+def scan(
+    manifest: Path, config: ScanConfig, *, workers: int = 1, console: Console | None = None
+) -> list[Result]:
+    """Checks the entries of a manifest that an earlier scan has not; writes the index.
+
+    Args:
+        manifest: the file; its index and list of what is left out go beside it.
+        config: what a video must have.
+        workers: videos that are decoded at the same time.
+        console: where a progress bar is drawn; none by default.
+
+    Returns:
+        One result per entry, in order.
+
+    Raises:
+        InputError: a manifest that cannot be read; never for a bad video.
+    """
+    if workers < 1:
+        raise InputError("workers", workers, "at least 1")
+    entries = read_manifest(manifest)
+    first_line = header(manifest_digest(entries), config)
+    path = index_path(manifest)
+    partial_path = path.with_name(f"{path.name}.partial")
+    results = _earlier(path, first_line)
+    if len(results) < len(entries):
+        results = _earlier(partial_path, first_line)
+        with partial_path.open("w", encoding="utf-8") as lines:
+            # Written anew: the last line of a scan that was killed may be cut short.
+            lines.write(json.dumps(first_line) + "\n")
+            for entry, result in zip(entries, results, strict=False):
+                lines.write(result_line(entry, result) + "\n")
+            for entry, result in _checked(
+                entries[len(results) :], manifest, config, workers, console
+            ):
+                lines.write(result_line(entry, result) + "\n")
+                lines.flush()
+                results.append(result)
+        partial_path.replace(path)
+    _write_left_out(manifest, entries, results)
+    return results
+
+
+def _earlier(path: Path, first_line: dict[str, object]) -> list[Result]:
+    """What an earlier scan of the same manifest with the same limits has found."""
+    try:
+        return read_results(path, first_line)
+    except InputError:
+        return []
+
+
+def _checked(
+    entries: Sequence[Entry],
+    manifest: Path,
+    config: ScanConfig,
+    workers: int,
+    console: Console | None,
+) -> Iterator[tuple[Entry, Result]]:
+    check = partial(check_entry, folder=manifest.parent, config=config)
+    columns = (TextColumn("[bold]scan"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        Progress(*columns, console=console, disable=console is None) as progress,
+    ):
+        task = progress.add_task("scan", total=len(entries))
+        # In parts: all of millions of entries would wait in the pool's queue at once.
+        for first in range(0, len(entries), 8 * workers):
+            part = entries[first : first + 8 * workers]
+            for entry, result in zip(part, pool.map(check, part), strict=True):
+                yield entry, result
+                progress.advance(task)
+
+
+def left_out_path(manifest: Path) -> Path:
+    """Where the entries that a scan left out are listed: key, reason, detail."""
+    return manifest.with_name(f"{manifest.name}.skipped.tsv")
+
+
+def _write_left_out(manifest: Path, entries: Sequence[Entry], results: Sequence[Result]) -> None:
+    lines = ["key\treason\tdetail"]
+    for entry, result in zip(entries, results, strict=True):
+        if isinstance(result, LeftOut):
+            cells = (entry.key, result.reason, result.detail)
+            lines.append("\t".join(" ".join(cell.split()) for cell in cells))
+    left_out_path(manifest).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _report(manifest: Path, results: Sequence[Result]) -> None:
+    usable = [result for result in results if isinstance(result, Scanned)]
+    hours = sum(result.frames for result in usable) / FPS / 3600
+    print(f"{len(usable)} of {len(results)} usable, {hours:.2f} hours; {index_path(manifest)}")
+    if len(usable) == len(results):
+        return
+    table = Table()
+    table.add_column("left out")
+    table.add_column("videos", justify="right")
+    counts = Counter(result.reason for result in results if isinstance(result, LeftOut))
+    for reason, count in counts.most_common():
+        table.add_row(reason, str(count))
+    Console().print(table)
+    print(f"listed in {left_out_path(manifest)}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 0 where at least one video can be used, else 1, and 2 for bad arguments."""
+    limits = ScanConfig()
+    parser = argparse.ArgumentParser(prog="python -m training.data.scan", description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--quick", action="store_true", help="do not decode every picture")
+    parser.add_argument("--workers", type=int, default=1, help="videos decoded at the same time")
+    parser.add_argument("--fewest-frames", type=int, default=limits.fewest_frames)
+    parser.add_argument("--smallest-px", type=int, default=limits.smallest_px)
+    given = parser.parse_args(arguments)
+    try:
+        config = ScanConfig(given.fewest_frames, given.smallest_px, quick=given.quick)
+        console = Console(stderr=True)
+        results = scan(given.manifest, config, workers=given.workers, console=console)
+    except FlashTalkError as error:
+        print(error, file=sys.stderr)
+        return 2
+    _report(given.manifest, results)
+    return 0 if any(isinstance(result, Scanned) for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

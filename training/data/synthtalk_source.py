@@ -1,0 +1,58 @@
+"""SynthTalk through the interface of all videos.
+
+Legend: T frames, H W pixels, S samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashtalk.media.image import cover
+from training.data.buckets import SizeHW
+from training.data.source import Frames, Pcm, VideoFacts, check_range
+from training.data.synthtalk.cache import SynthTalk
+from training.data.synthtalk.cache_files import config_digest
+
+
+class SynthTalkSource:
+    """A rendered split as a ``VideoSource``; its ground truth stays with ``data``."""
+
+    def __init__(self, data: SynthTalk) -> None:
+        self.data = data
+
+    @property
+    def name(self) -> str:
+        """The split."""
+        return self.data.config.split
+
+    @property
+    def digest(self) -> str:
+        """Of the config and the renderer."""
+        return config_digest(self.data.config)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def facts(self, index: int) -> VideoFacts:
+        """One shot per utterance."""
+        frames = self.data.config.frames
+        return VideoFacts(
+            key=f"utterance {index}",
+            frames=frames,
+            size_hw=self.data.config.size_hw,
+            caption=self.data.captions[index],
+            shots=((0, frames),),
+        )
+
+    def frames(self, index: int, first: int, count: int, size_hw: SizeHW) -> Frames:
+        """See ``VideoSource.frames``."""
+        check_range(self.facts(index), first, count)
+        frames_THWC = self.data.clip(index, first, count).frames
+        if size_hw == self.data.config.size_hw:
+            return frames_THWC
+        return np.stack([cover(frame_HWC, size_hw) for frame_HWC in frames_THWC])
+
+    def pcm(self, index: int, first: int, count: int) -> Pcm:
+        """See ``VideoSource.pcm``."""
+        check_range(self.facts(index), first, count)
+        return self.data.clip(index, first, count).pcm_16k

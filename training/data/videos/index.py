@@ -1,0 +1,153 @@
+"""The index of a scanned manifest: what training opens instead of decoding every file.
+
+A file of JSON lines beside the manifest. The first line says what was scanned and how; each other
+line is the result of one entry, in order: what the video holds, or why it is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flashtalk.errors import InputError
+from training.data.videos.manifest import Entry
+from training.data.videos.problems import REASONS, Reason
+
+INDEX_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """What a video must have to be used.
+
+    Args:
+        fewest_frames: of its longest shot, at 25 fps. 66 are two clips side by side, so that each
+            clip of a shot finds a reference outside itself.
+        smallest_px: shorter side, after cropping.
+        silent_peak: sound that never gets louder, of full scale 1, is none.
+        least_heard: share of the video that the sound track must cover.
+        quick: trust the file where it is not needed to decode it: damage inside is then found
+            when a clip is read.
+    """
+
+    fewest_frames: int = 66
+    smallest_px: int = 256
+    silent_peak: float = 1e-3
+    least_heard: float = 0.9
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fewest_frames < 34:
+            raise InputError("fewest_frames", self.fewest_frames, "at least 34: a clip and a frame")
+        if self.smallest_px < 1:
+            raise InputError("smallest_px", self.smallest_px, "at least 1")
+        if not 0 <= self.least_heard <= 1:
+            raise InputError("least_heard", self.least_heard, "between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan found in a video that can be used.
+
+    Args:
+        offset, size: where its bytes lie in the file or shard.
+        digest: of these bytes.
+        zero_s: when its first picture is shown on the file's clock.
+        fps: of the file.
+        frames: at 25 fps, from the entry's start to its end.
+        size_hw: in pixels, upright and cropped.
+        shots: first frame and end of each stretch without a cut, at 25 fps.
+    """
+
+    offset: int
+    size: int
+    digest: str
+    zero_s: float
+    fps: float
+    frames: int
+    size_hw: tuple[int, int]
+    shots: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, record: Mapping[str, Any]) -> Scanned:
+        """The counterpart of ``dataclasses.asdict`` after JSON."""
+        given = dict(record)
+        given["size_hw"] = tuple(given["size_hw"])
+        given["shots"] = tuple((first, end) for first, end in given["shots"])
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Why a video is not used."""
+
+    reason: Reason
+    detail: str
+
+
+Result = Scanned | LeftOut
+
+
+def index_path(manifest: Path) -> Path:
+    """Where the index of a manifest lies."""
+    return manifest.with_name(f"{manifest.name}.index")
+
+
+def header(digest: str, config: ScanConfig) -> dict[str, Any]:
+    """The first line of an index; one with another header is of another scan."""
+    return {"version": INDEX_VERSION, "manifest": digest, "config": asdict(config)}
+
+
+def result_line(entry: Entry, result: Result) -> str:
+    """The line of one entry."""
+    return json.dumps({"key": entry.key, **asdict(result)}, ensure_ascii=False)
+
+
+def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]:
+    """The results in an index, finished or not.
+
+    A line that a kill cut short, and whatever follows it, does not count.
+
+    Args:
+        path: of the index, or of its unfinished form.
+        expected: the header; ``None`` takes any of this version.
+
+    Raises:
+        InputError: no index, of another version, or of another manifest or scan.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        limit = "an index; make it with python -m training.data.scan"
+        raise InputError("index", path, limit) from error
+    found = _decoded(lines[0])
+    if found is None or found.get("version") != INDEX_VERSION:
+        raise InputError("index", path, f"version {INDEX_VERSION}; scan the manifest again")
+    if expected is not None and found != dict(expected):
+        raise InputError("index", path, "of this manifest and these limits; scan it again")
+    results: list[Result] = []
+    for line in lines[1:]:
+        record = _decoded(line)
+        if record is None:
+            break
+        record.pop("key", None)
+        is_bad = record.get("reason") in REASONS
+        results.append(LeftOut(**record) if is_bad else Scanned.parse(record))
+    return results
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The first line of an index that ``read_results`` accepts."""
+    with path.open(encoding="utf-8") as lines:
+        return _decoded(lines.readline()) or {}
+
+
+def _decoded(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None

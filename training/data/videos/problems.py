@@ -1,0 +1,92 @@
+"""Why a video is left out; such videos are counted and listed, never fatal."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Literal, get_args
+
+from flashtalk.errors import InputError
+
+Reason = Literal[
+    "missing",  # no such file, or no such member of the shard
+    "corrupt",  # not a video, cut off, or pictures that cannot be decoded
+    "no pictures",
+    "no sound",
+    "silent",
+    "outside",  # start, end or shots that the file does not have
+    "too short",  # no shot leaves a reference outside a clip
+    "too small",
+    "changed",  # not the file that was scanned
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+class BadVideoError(InputError):
+    """A video that cannot be used.
+
+    Args:
+        reason: one of ``REASONS``.
+        key: which video.
+        detail: what was found, in words.
+    """
+
+    def __init__(self, reason: Reason, key: object, detail: str) -> None:
+        super().__init__("video", key, f"{reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+class SkipList:
+    """Counts videos that are left out, and appends each to a file, once.
+
+    Args:
+        path: JSON lines with ``key``, ``reason`` and ``detail``; read if it exists.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._reasons: dict[str, str] = {}
+        self._lock = threading.Lock()
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                record = _whole(line)
+                if record is not None:
+                    self._reasons[record["key"]] = record["reason"]
+
+    def add(self, key: str, error: InputError) -> bool:
+        """Notes a video; False where it was known already."""
+        reason = error.reason if isinstance(error, BadVideoError) else error.field
+        detail = error.detail if isinstance(error, BadVideoError) else str(error)
+        with self._lock:
+            if key in self._reasons:
+                return False
+            self._reasons[key] = reason
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                record = {"key": key, "reason": reason, "detail": detail}
+                with self.path.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+        return True
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._reasons
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many videos by reason, the most frequent first."""
+        return dict(Counter(self._reasons.values()).most_common())
+
+
+def _whole(line: str) -> dict[str, str] | None:
+    """The record of a line; None for one that a kill cut short."""
+    try:
+        record: dict[str, str] = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if "key" in record and "reason" in record else None
