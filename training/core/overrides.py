@@ -1,7 +1,7 @@
 """``key=value`` overrides of a frozen config dataclass, checked against the field types.
 
-A key is a dotted path (``trainer.lr``) or the end of one (``guidance.audio``, ``lr``): of a field at
-the top, else of one in the trainer section, else of the only field of the tree that ends so.
+A key is a dotted path (``trainer.lr``) or the end of one (``guidance.audio``, ``lr``): of a field
+at the top, else of one in the trainer section, else of the only field of the tree that ends so.
 """
 
 import dataclasses

@@ -19,7 +19,6 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     CheckpointImpl,
     checkpoint_wrapper,
 )
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     MixedPrecisionPolicy,
@@ -29,6 +28,7 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from flashtalk.errors import InputError
+from flashtalk.models.checkpoint.build import check_state
 
 ResultT = TypeVar("ResultT")
 
@@ -180,9 +180,20 @@ def shard(
     if state is not None:
         if any(p.is_meta for p in network.parameters()):
             network.to_empty(device=world.device)
-        options = StateDictOptions(full_state_dict=True, strict=True)
-        set_model_state_dict(network, dict(state), options=options)
+        fill(network, state)
     return network
+
+
+@torch.no_grad()
+def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copies full weights, one after the other, each rank its shard; types are the network's.
+
+    Raises:
+        WeightsError: tensors are missing, unknown or of another shape.
+    """
+    check_state(network, state, source="weights")
+    for name, tensor in network.state_dict().items():
+        tensor.copy_(like(state[name].to(device=tensor.device, dtype=tensor.dtype), tensor))
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -194,4 +205,5 @@ def like(tensor: Tensor, pattern: Tensor) -> Tensor:
     """A tensor that every rank has, laid out like another one."""
     if not isinstance(pattern, DTensor):
         return tensor
-    return distribute_tensor(tensor, pattern.device_mesh, pattern.placements)
+    # Every rank cuts its own part out: nothing is sent.
+    return distribute_tensor(tensor, pattern.device_mesh, pattern.placements, src_data_rank=None)

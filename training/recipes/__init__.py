@@ -1,6 +1,12 @@
 """The recipes by name, in the order in which they build on each other."""
 
 from training.recipes.ablations import ablation_recipes
+from training.recipes.flashtalk_14b import (
+    flashtalk_14b_distill,
+    flashtalk_14b_sft,
+    smoke_14b_distill,
+    smoke_14b_sft,
+)
 from training.recipes.registry import Recipe
 from training.recipes.tiny_audio import smoke_audio, tiny_audio
 from training.recipes.tiny_distill import smoke_distill, tiny_distill
@@ -21,4 +27,18 @@ RECIPES: tuple[Recipe, ...] = (
         sharded=True,
     ),
     *ablation_recipes(),
+    Recipe(
+        "flashtalk_14b_sft",
+        "Stage 1 of the published model, on many devices",
+        flashtalk_14b_sft,
+        smoke_14b_sft,
+        sharded=True,
+    ),
+    Recipe(
+        "flashtalk_14b_distill",
+        "Stage 2 of the published model, on many devices",
+        flashtalk_14b_distill,
+        smoke_14b_distill,
+        sharded=True,
+    ),
 )

@@ -44,8 +44,9 @@ class FrozenModels:
     @torch.no_grad()
     def video(self, video_BCTHW: Tensor) -> Tensor:
         """[B, 3, T, H, W] in [-1, 1] -> normalised latents [B, C, F, h, w]."""
+        kind = next(self.vae.parameters()).dtype
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.vae.encode(video_BCTHW.to(self.device)).float()
+            return self.vae.encode(video_BCTHW.to(self.device, kind)).float()
 
     @torch.no_grad()
     def motion_after(self, z_BCFHW: Tensor, spec: StreamSpec) -> Tensor:
@@ -54,16 +55,23 @@ class FrozenModels:
         All nine are decoded, the last five frames are clamped and encoded again (training
         specification 2.7): no shortcut gives the same latents.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            video_BCTHW = self.vae.decode(z_BCFHW)
-        last = video_BCTHW[:, :, -spec.motion_frames :].float().clamp(-1, 1).contiguous()
+        last = self.decode(z_BCFHW)[:, :, -spec.motion_frames :].clamp(-1, 1).contiguous()
         return self.video(last)
+
+    @torch.no_grad()
+    def decode(self, z_BCFHW: Tensor) -> Tensor:
+        """Normalised latents [B, C, F, h, w] -> [B, 3, T, H, W], about [-1, 1]."""
+        kind = next(self.vae.parameters()).dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.vae.decode(z_BCFHW.to(self.device, kind)).float()
 
     @torch.no_grad()
     def image(self, image_BCHW: Tensor) -> Tensor:
         """[B, 3, H, W] in [-1, 1] -> tokens [B, M, D]."""
-        tokens_BMD: Tensor = self.clip(image_BCHW.to(self.device))
-        return tokens_BMD
+        tokens_BMD: Tensor = self.clip(
+            image_BCHW.to(self.device, next(self.clip.parameters()).dtype)
+        )
+        return tokens_BMD.float()
 
     @torch.no_grad()
     def speech(self, pcm_BS: Tensor, frames: int) -> Tensor:

@@ -163,7 +163,7 @@ def talk_offline(
         velocity = _velocity(dit, y, context, win, guidance)
         draws = partial(noise, config.seed, chunk)
         z = sample(velocity, state.motion_z, state.shape, sigmas(config.steps), draws)
-        video = frozen.vae.decode(z)
+        video = frozen.decode(z)
         made.append(video[:, :, spec.motion_frames :])
         state = state.advance(frozen.video(video[:, :, -spec.motion_frames :].contiguous()))
     return torch.cat(made, dim=2)

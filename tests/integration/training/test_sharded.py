@@ -75,8 +75,13 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], atol: fl
         assert difference <= atol + 1e-4 * float(tensor.abs().max()), (name, difference)
 
 
-@pytest.mark.parametrize("recipe", ["tiny_sft", "tiny_distill"])
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(
+    ("recipe", "optimizer"),
+    [
+        ("tiny_sft", "adamw"), ("tiny_sft", "muon"), ("tiny_distill", "adamw"),
+        ("flashtalk_14b_sft", "adamw"), ("flashtalk_14b_distill", "adamw"),
+    ],
+)  # fmt: skip
 def test_two_ranks_do_what_one_does(
     recipe: str, optimizer: str, weights: Path, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from training.core.memory_plan import (
     NetworkSize,
     plan_memory,
 )
+from training.memory import main
 
 DEVICE = 96 * 10**9
 
@@ -84,3 +85,22 @@ def test_the_table_shows_every_row_and_the_sum() -> None:
     for name, _ in made.rows:
         assert name in text.getvalue()
     assert f"{made.total / GIB:.2f}" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 0, "student: master weights, Adam, gradients, 1/32"),
+        (["--stage", "1", "--ranks", "8"], 0, "transformer: master weights"),
+        (["--ranks", "8"], 1, "does not fit: memory: 97.2 GiB"),
+        (["--no-checkpointing"], 1, "activations of one chunk"),
+        (["--ranks", "0"], 2, "--ranks: 0: at least 1"),
+        (["--size", "large"], 2, "--size: large"),
+    ],
+)
+def test_the_command_says_whether_it_fits(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert said in captured.out.replace("\n", " ") + captured.err
