@@ -1,0 +1,149 @@
+"""The scores of one video that need no other video: sync, consistency, smoothness, quality.
+
+Keys name the measure and never hide a stand-in: ``sync_c`` is the published SyncNet's and
+``sync_c_own`` ours, ``subject_c`` is DINO's and ``id_c`` the identity probe's
+(docs/evaluation.md).
+
+Legend: T frames, H W pixels, N samples at 16 kHz, D feature numbers.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.extractors import (
+    open_background_features,
+    open_interpolator,
+    open_subject_features,
+)
+from training.evaluate.fidelity import Mask, Video
+from training.evaluate.probes import Measurement, Probes
+from training.evaluate.qalign import MISSING, QAlign, open_qalign
+from training.evaluate.syncnet.judge import SHORTEST_FRAMES, SyncJudge, open_sync_judge
+from training.evaluate.vbench import (
+    Features,
+    Interpolate,
+    background_pixels,
+    consistency,
+    linear,
+    motion_smoothness,
+    temporal_flickering,
+)
+
+_PER_CENT = 100.0
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What is there to judge with; ``None`` leaves a column out.  Stand-ins need nothing.
+
+    Args:
+        sync: SyncNets, ours and perhaps the published one.
+        subject, background: the feature networks of VBench, video [T, H, W, 3] -> [T, D].
+        between: VBench's frame interpolation.
+        rater: Q-Align.
+    """
+
+    sync: tuple[SyncJudge, ...] = ()
+    subject: Callable[[Video], Features] | None = None
+    background: Callable[[Video], Features] | None = None
+    between: Interpolate | None = None
+    rater: QAlign | None = None
+
+    def scores(
+        self, video_THWC: Video, pcm_N: NDArray[np.float32], measured: Measurement,
+        background_HW: Mask,
+    ) -> dict[str, float]:  # fmt: skip
+        """Every score of one video; NaN where the video is too short for it.
+
+        Args:
+            video_THWC: uint8, at 25 fps.
+            pcm_N: the speech that it is meant to show, from frame 0 on.
+            measured: what the probes read from it.
+            background_HW: pixels where no body ever is.
+        """
+        found = self._sync(video_THWC, pcm_N)
+        if len(video_THWC) < 3:
+            return found
+        found["id_c"] = _PER_CENT * consistency(measured.identity_TD)
+        found["bg_pixel_c"] = _NAN
+        if background_HW.any():
+            pixels_TD = background_pixels(video_THWC, background_HW)
+            found["bg_pixel_c"] = _PER_CENT * consistency(pixels_TD)
+        found["motion_linear"] = _PER_CENT * motion_smoothness(video_THWC, linear)
+        found["temporal_f"] = _PER_CENT * temporal_flickering(video_THWC)
+        if self.subject is not None:
+            found["subject_c"] = _PER_CENT * consistency(self.subject(video_THWC))
+        if self.background is not None:
+            found["bg_c"] = _PER_CENT * consistency(self.background(video_THWC))
+        if self.between is not None:
+            found["motion_s"] = _PER_CENT * motion_smoothness(video_THWC, self.between)
+        if self.rater is not None:
+            found |= self.rater.rate(video_THWC)
+        return found
+
+    def _sync(self, video_THWC: Video, pcm_N: NDArray[np.float32]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        is_long_enough = min(len(video_THWC), len(pcm_N) // 640) >= SHORTEST_FRAMES
+        for judge in self.sync:
+            ending = "" if judge.is_published else "_own"
+            values = (_NAN, _NAN, _NAN)
+            if is_long_enough:
+                score = judge.score(video_THWC, pcm_N)
+                values = (score.confidence, score.distance, float(score.offset_frames))
+            names = ("sync_c", "sync_d", "sync_offset")
+            found |= {f"{n}{ending}": v for n, v in zip(names, values, strict=True)}
+        return found
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """For the report's settings: what was not measured, or measured by a stand-in, and why."""
+        found: dict[str, str] = {}
+        if not any(judge.is_published for judge in self.sync):
+            found["Sync-C, Sync-D"] = (
+                "of our small SyncNet, on its own scale (--syncnet: published)"
+            )
+        if self.subject is None:
+            found["Subject-C"] = "not measured (--dino); ID-C is the identity probe's"
+        if self.background is None:
+            found["BG-C"] = "not measured (--clip); BG-pixel is the background's own pixels'"
+        if self.between is None:
+            found["Motion-S"] = "not measured (--amt); Motion-lin interpolates linearly"
+        if self.rater is None:
+            found["ASE, IQA"] = MISSING
+        return found
+
+
+def add_judge_options(parser: argparse.ArgumentParser) -> None:
+    """The options that ``open_judges`` reads."""
+    group = parser.add_argument_group("full-scale judges", "each adds its columns")
+    group.add_argument("--syncnet", type=Path, metavar="FILE", help="published syncnet_v2.model")
+    group.add_argument("--dino", type=Path, metavar="DIR", help="DINO ViT-B/16 for Subject-C")
+    group.add_argument("--clip", type=Path, metavar="DIR", help="CLIP ViT-B/32 for BG-C")
+    group.add_argument("--amt", type=Path, metavar="FILE", help="AMT-S (.pt2) for Motion-S")
+    group.add_argument("--qalign", type=Path, metavar="DIR",
+                       help="Q-Align for ASE and IQA; runs the code in the folder")  # fmt: skip
+
+
+def open_judges(arguments: argparse.Namespace, probes: Probes) -> Judges:
+    """The judges that the command line asks for; ours are always there.
+
+    Raises:
+        WeightsError: a file or folder that was given is missing or does not fit.
+    """
+    device = arguments.device
+    sync = [open_sync_judge(probes, None)]
+    if arguments.syncnet is not None:
+        sync.append(open_sync_judge(probes, arguments.syncnet, device=device))
+    return Judges(
+        sync=tuple(sync),
+        subject=arguments.dino and open_subject_features(arguments.dino, device=device),
+        background=arguments.clip and open_background_features(arguments.clip, device=device),
+        between=arguments.amt and open_interpolator(arguments.amt, device=device),
+        rater=arguments.qalign and open_qalign(arguments.qalign, device=device),
+    )

@@ -1,0 +1,70 @@
+"""ASE and IQA: what the Q-Align visual language model says of single frames.
+
+Wu et al., "Q-Align" (2023): the model rates a picture in words, and the score is the mean of
+5 (excellent) to 1 (bad) under its probabilities of the five words.  The report's numbers lie on
+this scale.  The published weights (q-future/one-align, 8 billion numbers) bring their own code,
+with one method that is used here: ``score(pictures, task_=..., input_="image")``.
+
+Legend: T frames, H W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from flashtalk.errors import WeightsError
+from training.evaluate.fidelity import Video
+
+AESTHETICS, QUALITY = "aesthetics", "quality"
+MISSING = "ASE and IQA are not measured: no Q-Align weights were given (--qalign)"
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class QAlign:
+    """A loaded rater; one frame a second is shown to it, ``fps`` frames apart."""
+
+    net: Any
+    fps: int = 25
+
+    def rate(self, video_THWC: Video) -> dict[str, float]:
+        """``ase`` and ``iqa`` of one video uint8 [T, H, W, 3]: means over its frames, 1..5."""
+        pictures = [Image.fromarray(frame) for frame in video_THWC[:: self.fps]]
+        return {"ase": self._mean(pictures, AESTHETICS), "iqa": self._mean(pictures, QUALITY)}
+
+    @torch.inference_mode()
+    def _mean(self, pictures: Sequence[Image.Image], task: str) -> float:
+        ratings: list[float] = []
+        for start in range(0, len(pictures), _BATCH):
+            batch = list(pictures[start : start + _BATCH])
+            rated = self.net.score(batch, task_=task, input_="image")
+            ratings += [float(value) for value in torch.as_tensor(rated).flatten()]
+        return float(np.mean(ratings))
+
+
+def open_qalign(folder: Path, *, device: str = "cpu", fps: int = 25) -> QAlign:
+    """The rater out of its folder.  This runs the Python code that lies in the folder.
+
+    Raises:
+        WeightsError: the folder holds no model, or one that cannot rate.
+    """
+    if not (folder / "config.json").is_file():
+        raise WeightsError(f"no Q-Align at {folder}: config.json is missing")
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    try:
+        net = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=True, local_files_only=True, dtype=dtype
+        )
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        raise WeightsError(f"{folder}: {error}") from error
+    if not callable(getattr(net, "score", None)):
+        raise WeightsError(f"{folder}: {type(net).__name__} has no score(); not a Q-Align")
+    placed: Any = net
+    return QAlign(placed.to(torch.device(device)).eval(), fps)

@@ -1,0 +1,74 @@
+"""Sync-C and Sync-D: what they are, given the embeddings of pictures and of speech.
+
+Chung and Zisserman, "Out of time: automated lip sync in the wild" (2016), section 4, and the code
+published with it (joonson/syncnet_python, ``SyncNetInstance.evaluate``).
+
+Legend: T windows (one starts at every video frame), D embedding numbers, O offsets -15..15.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flashtalk.errors import InputError
+
+MAX_OFFSET_FRAMES = 15
+
+
+@dataclass(frozen=True)
+class SyncScore:
+    """``confidence`` is Sync-C, ``distance`` Sync-D, ``offset_frames`` > 0 a picture that is late.
+
+    ``mean_distance`` holds the mean distance at every offset, -15 first.
+    """
+
+    confidence: float
+    distance: float
+    offset_frames: int
+    mean_distance: tuple[float, ...]
+
+
+def sync_score(
+    video_TD: Tensor, audio_TD: Tensor, *, zero_padded: bool, max_offset: int = MAX_OFFSET_FRAMES
+) -> SyncScore:
+    """Judge one video.
+
+    The distance of the pictures to the speech is averaged over time for every offset; Sync-D is
+    the smallest of these means, Sync-C the median of them less the smallest, and the offset is
+    where the smallest stands.
+
+    Args:
+        video_TD, audio_TD: embeddings, one per window, of equal shape.
+        zero_padded: where an offset asks for speech beyond either end, compare with a zero vector,
+            as the published code does.  False drops the first and last ``max_offset`` windows of
+            the pictures instead, so that all offsets are judged on the same pictures.
+
+    Raises:
+        InputError: shapes differ, or no window would be left.
+    """
+    if video_TD.shape != audio_TD.shape or video_TD.ndim != 2:
+        raise InputError("embeddings", tuple(video_TD.shape), f"{tuple(audio_TD.shape)}, [T, D]")
+    count = len(video_TD)
+    if count < 1 or (not zero_padded and count <= 2 * max_offset):
+        raise InputError("windows", count, f"more than {0 if zero_padded else 2 * max_offset}")
+    padded_TD = F.pad(audio_TD, (0, 0, max_offset, max_offset))
+    kept = slice(0, count) if zero_padded else slice(max_offset, count - max_offset)
+    means = []
+    # Speech from ``shift`` frames later; the sign turns because speech that matches from earlier
+    # (a negative shift) means that the picture is late.
+    for place in range(2 * max_offset + 1):
+        shifted_TD = padded_TD[place : place + count]
+        means.append(float(F.pairwise_distance(video_TD[kept], shifted_TD[kept]).mean()))
+    best = int(np.argmin(means))
+    # torch.median is the lower middle of an even count; 31 offsets have a true middle.
+    confidence = float(np.median(means)) - means[best]
+    return SyncScore(confidence, means[best], max_offset - best, tuple(reversed(means)))
+
+
+def later_speech(audio_TD: Tensor, frames: int) -> Tensor:
+    """The embeddings as if the speech came ``frames`` later; the ends repeat (for tests)."""
+    index_T = torch.arange(len(audio_TD)).sub(frames).clamp(0, len(audio_TD) - 1)
+    return audio_TD[index_T]
