@@ -8,9 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from flashtalk.engine.sampling import SAMPLERS
-from flashtalk.errors import FlashTalkError
+from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.streaming import parse_size_hw
+from training.evaluate.continuous import MARKS_S, Streamer, talk_on
+from training.evaluate.course import write_course
 from training.evaluate.held_out import ClipSet, open_clips
+from training.evaluate.judges import Judges, add_judge_options, open_judges
 from training.evaluate.performer import open_vae
 from training.evaluate.probes import DEFAULT_PROBES, Probes
 from training.evaluate.run import Clips, Plan, RoundTrip, evaluate
@@ -61,7 +64,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--audio-guidance", type=float, help="else the weights' own")
     parser.add_argument("--color-strength", type=float, help="else the weights' own")
     parser.add_argument("--probes", type=Path, default=DEFAULT_PROBES)
+    parser.add_argument(
+        "--continuous",
+        type=float,
+        metavar="SECONDS",
+        help="instead of the tables: one stream of this length, measured while it "
+        "runs; colour correction is off unless --color-strength says otherwise",
+    )
+    parser.add_argument("--marks", type=float, nargs="+", default=MARKS_S, metavar="SECOND",
+                        help="seconds that the contact sheet of --continuous shows")  # fmt: skip
+    add_judge_options(parser)
     parsed = parser.parse_args(arguments)
+    if parsed.continuous is not None and parsed.color_strength is None:
+        parsed.color_strength = 0.0
     for name, count in vars(QUICK if parsed.quick else FULL).items():
         if getattr(parsed, name) is None:
             setattr(parsed, name, count)
@@ -75,6 +90,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluate and print."""
     probes = Probes.load(arguments.probes)
     performer = _performer(arguments)
+    judges = open_judges(arguments, probes)
+    if arguments.continuous is not None:
+        _run_continuous(arguments, performer, judges, probes, console)
+        return
     short = _clips(arguments, arguments.short, arguments.short_seconds)
     long: Clips = ()
     if arguments.long > 0:
@@ -87,8 +106,24 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         "seed": arguments.seed, **_changes(arguments),
     }  # fmt: skip
     plan = Plan(short, long, wrong_audio=arguments.wrong_audio, pictures=arguments.pictures,
-                seed=arguments.seed, settings=settings)  # fmt: skip
+                seed=arguments.seed, settings=settings, judges=judges)  # fmt: skip
     evaluate(performer, plan, probes, arguments.out).print(console)
+    console.print(f"written to {arguments.out}")
+
+
+def _run_continuous(
+    arguments: argparse.Namespace, performer: RoundTrip, judges: Judges, probes: Probes,
+    console: Console,
+) -> None:  # fmt: skip
+    if not isinstance(performer, Streamer):
+        raise InputError("--continuous", arguments.continuous, "a whole pipeline, not --vae-only")
+    clips = _clips(arguments, max(arguments.long, 1), arguments.long_seconds)
+    course = talk_on(performer, clips, probes, seconds=arguments.continuous, judges=judges,
+                     marks_s=arguments.marks, seed=arguments.seed)  # fmt: skip
+    settings = {"weights": arguments.weights, "seconds": arguments.continuous,
+                "seed": arguments.seed, **_changes(arguments)}  # fmt: skip
+    write_course(course, arguments.out, settings)
+    console.print((arguments.out / "continuous.md").read_text(), markup=False)
     console.print(f"written to {arguments.out}")
 
 

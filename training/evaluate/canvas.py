@@ -31,7 +31,11 @@ def to_canvas(video_THWC: NDArray[np.uint8]) -> Tensor:
         raise InputError("video", f"{video_THWC.dtype} {video_THWC.shape}", "uint8 [T, H, W, 3]")
     height, width = video_THWC.shape[1:3]
     layout = Layout(height, width)
-    video_TCHW = torch.from_numpy(np.ascontiguousarray(video_THWC)).permute(0, 3, 1, 2).float()
+    video_TCHW = (
+        torch.from_numpy(np.require(video_THWC, requirements=["C", "W"]))
+        .permute(0, 3, 1, 2)
+        .float()
+    )
     side = round(layout.unit_px)
     left, top = round((width - side) / 2), round(layout.top_px)
     edges = (-left, side - width + left, -top, side - height + top)

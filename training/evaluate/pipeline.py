@@ -3,7 +3,7 @@
 Legend: T frames, H W pixels, N audio samples at 16 kHz.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +31,17 @@ class TalkPerformer:
         self, portrait_HWC: Image, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
     ) -> Video:
         """One frame per 640 samples, uint8 [T, H, W, 3]."""
-        chunks = talk(self.pipeline, np.ascontiguousarray(portrait_HWC), packets(pcm_N),
-                      prompt=prompt, seed=seed, size_hw=size_of(portrait_HWC),
-                      sampling=self.sampling)  # fmt: skip
-        return np.concatenate([chunk.frames_THWC for chunk in chunks])
+        chunks = self.stream(portrait_HWC, packets(pcm_N), prompt=prompt, seed=seed)
+        return np.concatenate(list(chunks))
+
+    def stream(
+        self, portrait_HWC: Image, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
+    ) -> Iterator[Video]:
+        """Chunks [T, H, W, 3] as they are made; ``speech`` is read when it is needed."""
+        chunks = talk(self.pipeline, np.ascontiguousarray(portrait_HWC), speech, prompt=prompt,
+                      seed=seed, size_hw=size_of(portrait_HWC), sampling=self.sampling)  # fmt: skip
+        for chunk in chunks:
+            yield chunk.frames_THWC
 
     def through_codec(self, video_THWC: Video) -> Video:
         """See ``round_trip.through_vae``."""

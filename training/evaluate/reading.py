@@ -4,7 +4,8 @@ Legend: T frames, D identity numbers.  A video shorter or longer than its truth 
 the frames that both have.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from training.evaluate.fidelity import (
     psnr_per_frame_db,
     sharpness,
 )
+from training.evaluate.judges import Judges
 from training.evaluate.probes import HANDS, HEAD, MOUTH_OUTPUTS, Measurement, Probes
 
 Curve = NDArray[np.float64]
@@ -25,7 +27,10 @@ Curve = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Reading:
-    """One measured video beside its truth.  Curves are [T]; ``change_T`` is [T-1]."""
+    """One measured video beside its truth.  Curves are [T]; ``change_T`` is [T-1].
+
+    ``scores`` are the judges' (``judges.Judges.scores``).
+    """
 
     clip: str
     measured: Measurement
@@ -40,6 +45,7 @@ class Reading:
     whole_db: float
     mouth_db: float
     wall_s: float
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -48,9 +54,13 @@ class Reading:
 
 
 def read_video(
-    video_THWC: Video, clip: Clip, probes: Probes, *, wall_s: float = float("nan")
-) -> Reading:
-    """Measure one video of ``clip``; ``wall_s`` is how long it took to make."""
+    video_THWC: Video, clip: Clip, probes: Probes, *, wall_s: float = float("nan"),
+    judges: Judges | None = None,
+) -> Reading:  # fmt: skip
+    """Measure one video of ``clip``; ``wall_s`` is how long it took to make.
+
+    The judges compare it with the clip's own speech, also where it was made from other speech.
+    """
     frames = min(len(video_THWC), len(clip.frames_THWC))
     video_THWC, truth_THWC = video_THWC[:frames], clip.frames_THWC[:frames]
     measured = probes.measure(video_THWC)
@@ -70,6 +80,7 @@ def read_video(
         whole_db=psnr_db(video_THWC, truth_THWC),
         mouth_db=psnr_db(video_THWC, truth_THWC, clip.mouth_THW[:frames]),
         wall_s=wall_s,
+        scores=(judges or Judges()).scores(video_THWC, clip.pcm_N, measured, background_HW),
     )
 
 

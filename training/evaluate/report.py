@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from flashtalk.errors import InputError
+
 
 @dataclass(frozen=True)
 class Column:
@@ -26,11 +28,25 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     rows: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
-    def cells(self, row: str) -> list[str]:
-        """The row's values as text, in column order."""
+    def cells(self, row: str, *, with_intervals: bool = False) -> list[str]:
+        """The row's values as text, in column order, perhaps with their 95 % intervals."""
         values = self.rows[row]
-        return [_number(values.get(column.key), column.digits) for column in self.columns]
+        bounds = self.intervals.get(row, {}) if with_intervals else {}
+        return [
+            _number(values.get(column.key), column.digits)
+            + _bounds(bounds.get(column.key), column.digits)
+            for column in self.columns
+        ]
+
+
+@dataclass(frozen=True)
+class VideoValues:
+    """What each video of a row contributes to each measure (``bootstrap.pseudo_values``)."""
+
+    clips: tuple[str, ...]
+    shares: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,18 @@ class Report:
     targets: tuple[Target, ...]
     settings: Mapping[str, object]
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    videos: Mapping[str, VideoValues] = field(default_factory=dict)
+
+    def table(self, title: str) -> Table:
+        """The table of that title.
+
+        Raises:
+            InputError: there is none.
+        """
+        for table in self.tables:
+            if table.title == title:
+                return table
+        raise InputError("title", title, f"one of {[table.title for table in self.tables]}")
 
     def to_json(self) -> str:
         """JSON with NaN written as null, so that every parser reads it."""
@@ -70,6 +98,11 @@ class Report:
             "settings": dict(self.settings),
             "tables": {t.title: {name: dict(row) for name, row in t.rows.items()}
                        for t in self.tables},
+            "intervals": {t.title: {name: {k: list(v) for k, v in row.items()}
+                                    for name, row in t.intervals.items()}
+                          for t in self.tables if t.intervals},
+            "videos": {row: {"clips": list(v.clips), "shares": dict(v.shares)}
+                       for row, v in self.videos.items()},
             "targets": [{**asdict(t), "bound": t.bound, "met": t.met} for t in self.targets],
             "curves": {name: {k: list(v) for k, v in rows.items()}
                        for name, rows in self.curves.items()},
@@ -81,7 +114,7 @@ class Report:
         parts = []
         for table in self.tables:
             head = ["", *(column.heading for column in table.columns)]
-            body = [[name, *table.cells(name)] for name in table.rows]
+            body = [[name, *table.cells(name, with_intervals=True)] for name in table.rows]
             parts.append(f"### {table.title}\n\n{_markdown(head, body)}")
         body = [[t.name, _number(t.value, 2), t.bound, _verdict(t)] for t in self.targets]
         parts.append(f"### Targets\n\n{_markdown(['', 'measured', 'target', ''], body)}")
@@ -119,6 +152,12 @@ def _number(value: float | None, digits: int) -> str:
     if value is None:
         return ""
     return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _bounds(pair: tuple[float, float] | None, digits: int) -> str:
+    if pair is None or not all(math.isfinite(bound) for bound in pair):
+        return ""
+    return f" [{pair[0]:.{digits}f}, {pair[1]:.{digits}f}]"
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

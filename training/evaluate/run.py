@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flashtalk.streaming.spec import StreamSpec
 from training.evaluate.clip import Clip
 from training.evaluate.fidelity import Image, Video
+from training.evaluate.judges import Judges
+from training.evaluate.overlay import lip_overlay
 from training.evaluate.pictures import contact_sheet, drift_plot, gif, lip_plot, side_by_side
 from training.evaluate.probes import Probes
 from training.evaluate.reading import Reading, read_video
@@ -31,6 +33,7 @@ from training.evaluate.summary import (
     stranger_distance,
     targets,
 )
+from training.evaluate.talkbench import talkbench_table
 
 
 class RoundTrip(Protocol):
@@ -69,6 +72,7 @@ class Plan:
     seed: int = 0
     settings: Mapping[str, object] = field(default_factory=dict)
     spec: StreamSpec = field(default_factory=StreamSpec)
+    judges: Judges = field(default_factory=Judges)
 
 
 def evaluate(
@@ -86,19 +90,24 @@ def evaluate(
         short = _short_rows(performer, plan, probes, out, progress)
         long = _long_rows(performer, plan, probes, out, progress)
     table = short_table(short, chunk_frames=new_frames, fps=fps)
-    tables: list[Table] = [table]
+    bench, videos = talkbench_table(short, long, chunk_frames=new_frames)
+    tables: list[Table] = [bench, table]
     curves: Mapping[str, Mapping[str, list[float]]] = {}
     if long[TRUTH]:
         curves = drift_curves(long, chunk_frames=new_frames)
         tables.append(long_table(long, curves))
         drift_plot(out / "drift.png", curves, seconds_per_chunk=new_frames / fps)
-    settings = dict(plan.settings) | {
-        "short clips": len(short[TRUTH]),
-        "long streams": len(long[TRUTH]),
-        "ID distance between strangers": round(stranger_distance(short[TRUTH]), 3),
-    }
-    long_rows = tables[1] if len(tables) > 1 else None
-    report = Report(tuple(tables), targets(table, long_rows), settings, curves)
+    settings = (
+        dict(plan.settings)
+        | plan.judges.notes
+        | {
+            "short clips": len(short[TRUTH]),
+            "long streams": len(long[TRUTH]),
+            "ID distance between strangers": round(stranger_distance(short[TRUTH]), 3),
+        }
+    )
+    long_rows = tables[2] if len(tables) > 2 else None
+    report = Report(tuple(tables), targets(table, long_rows), settings, curves, videos)
     report.write(out)
     return report
 
@@ -119,7 +128,8 @@ def _short_rows(
                 videos[WRONG], _ = _timed(performer, clip, foreign_N, plan.seed + index)
         for name, video_THWC in videos.items():
             spent_s = wall_s if name == GENERATED else float("nan")
-            rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s))
+            rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s,
+                                         judges=plan.judges))  # fmt: skip
         if index < plan.pictures:
             _draw(out, index, clip, videos, {n: rows[n][-1] for n in videos}, plan.spec.fps)
     return rows
@@ -137,7 +147,8 @@ def _long_rows(
             videos[GENERATED], wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
         for name, video_THWC in videos.items():
             spent_s = wall_s if name == GENERATED else float("nan")
-            rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s))
+            rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s,
+                                         judges=plan.judges))  # fmt: skip
         if index < plan.pictures:
             shortest = min(len(video) for video in videos.values())
             contact_sheet(out / f"long-{index}.png", videos, step_frames=max(1, shortest // 12),
@@ -167,6 +178,11 @@ def _draw(
         out / f"lips-{index}.png", truth_T[:shortest],
         {name: track_T[:shortest] for name, track_T in openness.items()},
         title=f"{clip.name}: {clip.caption}", silent_T=clip.silent_T[:shortest], fps=fps,
+    )  # fmt: skip
+    best = GENERATED if GENERATED in videos else VAE
+    lip_overlay(
+        out / f"overlay-{index}.png", clip.frames_THWC[:shortest], videos[best][:shortest],
+        truth_T[:shortest], openness[best][:shortest], names=(TRUTH, best), fps=fps,
     )  # fmt: skip
     if GENERATED not in videos:
         return

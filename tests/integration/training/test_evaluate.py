@@ -102,7 +102,7 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
         Puppeteer(short, long), Plan(short, long, pictures=1, settings={"seed": 0}), probes,
         tmp_path / "new" / "out", show_progress=False,
     )  # fmt: skip
-    rows = report.tables[0].rows
+    rows = report.table("Short clips").rows
     assert list(rows) == [TRUTH, VAE, GENERATED, WRONG]
     assert rows[TRUTH]["lip_corr"] > 0.95
     assert rows[GENERATED]["lip_corr"] == pytest.approx(rows[TRUTH]["lip_corr"], abs=0.02)
@@ -112,16 +112,16 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
     # Few clips: one foreign clip may correlate by chance, everything else must be right.
     missed = {target.name for target in report.targets if not target.met}
     assert missed <= {"wrong audio, |LipCorr|"}
-    stream = report.tables[1].rows
+    stream = report.table("Long streams").rows
     assert stream[TRUTH]["identified_last"] == 1.0
     assert stream[TRUTH]["background_db_last"] == pytest.approx(PSNR_CAP_DB)
 
     out = tmp_path / "new" / "out"
     document = json.loads((out / "report.json").read_text())
-    assert set(document["tables"]) == {"Short clips", "Long streams"}
+    assert list(document["tables"]) == ["TalkBench", "Short clips", "Long streams"]
     assert len(document["curves"]["identity"][GENERATED]) == 27
     assert "| generated |" in (out / "report.md").read_text()
-    for name in ("sheet-0.png", "lips-0.png", "drift.png", "long-0.png"):
+    for name in ("sheet-0.png", "lips-0.png", "overlay-0.png", "drift.png", "long-0.png"):
         assert np.asarray(Image.open(out / name)).std() > 10
     for name in ("generated-0.gif", "truth-generated-0.gif"):
         assert sum(1 for _ in ImageSequence.Iterator(Image.open(out / name))) > 40
@@ -129,7 +129,7 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
 
 
 def test_late_video_has_its_lag(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
-    row = run(short, probes, tmp_path, late).tables[0].rows[GENERATED]
+    row = run(short, probes, tmp_path, late).table("Short clips").rows[GENERATED]
     assert row["lip_lag_frames"] == 3
     assert row["lip_corr"] < 0.75
 
@@ -138,7 +138,7 @@ def test_frozen_video_is_not_taken_for_a_good_one(
     short: ClipSet, probes: Probes, tmp_path: Path
 ) -> None:
     report = run(short, probes, tmp_path, frozen)
-    row = report.tables[0].rows[GENERATED]
+    row = report.table("Short clips").rows[GENERATED]
     assert abs(row["lip_corr"]) < 0.2
     assert max(row[f"{part}_dynamic"] for part in ("mouth", "head", "hands")) < 0.05
     assert {"LipCorr", "dynamic ratio, head"} <= {t.name for t in report.targets if not t.met}
@@ -146,7 +146,7 @@ def test_frozen_video_is_not_taken_for_a_good_one(
 
 def test_steps_between_chunks_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
     report = run(short, probes, tmp_path, stepping)
-    assert report.tables[0].rows[GENERATED]["border_vs_vae"] > 2
+    assert report.table("Short clips").rows[GENERATED]["border_vs_vae"] > 2
 
 
 @pytest.mark.slow
@@ -156,12 +156,12 @@ def test_drifting_stream_is_seen(
     performer = Puppeteer(short, long, spoil=darkening)
     plan = Plan(short, long, wrong_audio=0, pictures=0)
     report = evaluate(performer, plan, probes, tmp_path, show_progress=False)
-    truth, drifting = (report.tables[1].rows[name] for name in (TRUTH, GENERATED))
+    truth, drifting = (report.table("Long streams").rows[name] for name in (TRUTH, GENERATED))
     assert abs(truth["colour_slope"]) < 0.01
     assert drifting["colour_slope"] > 0.2
     assert drifting["background_db_slope"] < -0.2
     assert drifting["identity_last"] > truth["identity_last"] + 0.1
-    assert WRONG not in report.tables[0].rows
+    assert WRONG not in report.table("Short clips").rows
 
 
 def test_clips_know_their_silences_and_backgrounds(short: ClipSet) -> None:

@@ -1,0 +1,194 @@
+"""A very long stream (report, Figure 4: 1000 s): measured while it runs, never kept.
+
+Only one block of frames is in memory at a time, plus the frames that the contact sheet shows.
+
+Legend: T frames, H W pixels, N samples at 16 kHz, K track columns.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashtalk.errors import InputError
+from flashtalk.streaming.spec import StreamSpec
+from training.evaluate.clip import Clip
+from training.evaluate.course import Course
+from training.evaluate.dynamics import identity_distance
+from training.evaluate.fidelity import Image, Video
+from training.evaluate.judges import Judges
+from training.evaluate.lips import pearson
+from training.evaluate.probes import Probes
+from training.evaluate.reading import read_video
+
+MARKS_S = (10.0, 100.0, 300.0, 1000.0)
+BLOCK_CHUNKS = 10
+_PACKET_SAMPLES = 3_200
+_FRAME_SAMPLES = 640
+
+
+@runtime_checkable
+class Streamer(Protocol):
+    """What can talk without an end."""
+
+    def stream(
+        self, portrait_HWC: Image, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
+    ) -> Iterator[Video]:
+        """Chunks [T, H, W, 3], one frame per 640 samples, made as the speech is read."""
+
+
+class Speeches(Protocol):
+    """Clips by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Clip: ...
+
+
+def talk_on(
+    streamer: Streamer, clips: Speeches, probes: Probes, *, seconds: float,
+    judges: Judges | None = None, marks_s: Sequence[float] = MARKS_S, seed: int = 0,
+    spec: StreamSpec | None = None,
+) -> Course:  # fmt: skip
+    """The first clip's person talks for ``seconds``: all clips' speeches in turn, again and again.
+
+    Every block is measured against the first clip's portrait and the speech's own phonemes.
+
+    Raises:
+        InputError: less than three blocks, or no clips.
+    """
+    spec = spec or StreamSpec()
+    block_frames = BLOCK_CHUNKS * spec.new_frames
+    total = round(seconds * spec.fps)
+    if not len(clips):
+        raise InputError("clips", 0, "at least 1")
+    if total < 3 * block_frames:
+        raise InputError("seconds", seconds, f"at least {3 * block_frames / spec.fps:g}")
+    person = clips[0]
+    supply = _Supply(clips, total)
+    chunks = streamer.stream(
+        person.portrait_HWC, supply.packets(), prompt=person.caption, seed=seed
+    )
+    wanted = {max(0, round(mark * spec.fps) - 1): mark for mark in marks_s if mark <= seconds}
+    marks: dict[float, Image] = {0.0: person.portrait_HWC}
+    curves: dict[str, list[float]] = {}
+    done = 0
+    for block_THWC in _blocks(chunks, block_frames):
+        for frame, mark in wanted.items():
+            if done <= frame < done + len(block_THWC):
+                marks[mark] = block_THWC[frame - done].copy()
+        # A short rest would be a noisier point than the others.
+        if 2 * len(block_THWC) >= block_frames:
+            heard = supply.take(done, len(block_THWC))
+            for name, value in _measure(block_THWC, person, heard, probes, judges).items():
+                curves.setdefault(name, []).append(value)
+        done += len(block_THWC)
+    slopes = {name: _slope(values) for name, values in curves.items()}
+    return Course(block_frames / spec.fps, curves, slopes, marks, done)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Speech [N] and its phonemes' opening [T] of one block."""
+
+    pcm_N: NDArray[np.float32]
+    openness_T: NDArray[np.float32]
+
+
+class _Supply:
+    """The endless speech; what was handed out is kept until its frames are measured."""
+
+    def __init__(self, clips: Speeches, frames: int) -> None:
+        self._clips, self._frames, self._first = clips, frames, 0
+        self._pcm_N = np.zeros(0, np.float32)
+        self._openness_T = np.zeros(0, np.float32)
+
+    def packets(self) -> Iterator[NDArray[np.float32]]:
+        """Packets of 0.2 s, ``frames`` frames in all."""
+        left, turn = self._frames, 0
+        while left:
+            clip = self._clips[turn % len(self._clips)]
+            frames = min(left, len(clip.frames_THWC))
+            openness_T, pcm_N = clip.track("openness")[:frames], clip.pcm_N[: 640 * frames]
+            # The pixels of a minute must not stay while the speech is read out.
+            del clip
+            for start in range(0, len(pcm_N), _PACKET_SAMPLES):
+                packet_N = pcm_N[start : start + _PACKET_SAMPLES]
+                first = start // _FRAME_SAMPLES
+                part_T = openness_T[first : first + len(packet_N) // _FRAME_SAMPLES]
+                self._pcm_N = np.concatenate([self._pcm_N, packet_N])
+                self._openness_T = np.concatenate([self._openness_T, part_T])
+                yield packet_N
+            left, turn = left - frames, turn + 1
+
+    def take(self, first: int, frames: int) -> _Heard:
+        """The speech of ``frames`` frames from ``first`` on; everything before it is dropped."""
+        self._drop(first)
+        pcm_N = self._pcm_N[: frames * _FRAME_SAMPLES].copy()
+        return _Heard(pcm_N, self._openness_T[:frames].copy())
+
+    def _drop(self, first: int) -> None:
+        gone = first - self._first
+        self._pcm_N = self._pcm_N[gone * _FRAME_SAMPLES :]
+        self._openness_T = self._openness_T[gone:]
+        self._first = first
+
+
+def _blocks(chunks: Iterable[Video], block_frames: int) -> Iterator[Video]:
+    """The stream in pieces of ``block_frames``, the last one shorter."""
+    kept: list[Video] = []
+    frames = 0
+    for chunk_THWC in chunks:
+        kept.append(chunk_THWC)
+        frames += len(chunk_THWC)
+        while frames >= block_frames:
+            joined_THWC = np.concatenate(kept)
+            yield joined_THWC[:block_frames]
+            kept, frames = [joined_THWC[block_frames:].copy()], frames - block_frames
+    if frames:
+        yield np.concatenate(kept)
+
+
+def _measure(
+    block_THWC: Video, person: Clip, heard: _Heard, probes: Probes, judges: Judges | None
+) -> dict[str, float]:
+    clip = _beside(block_THWC, person, heard)
+    reading = read_video(block_THWC, clip, probes, judges=judges)
+    distance_T = identity_distance(reading.measured.identity_TD, reading.portrait_D)
+    return {
+        "lip_corr": pearson(reading.measured.tracks["openness"], heard.openness_T),
+        "identity": float(distance_T.mean()),
+        "background_db": float(reading.background_db_T.mean()),
+        "colour": float(reading.colour_T.mean()),
+        "sharpness": float(reading.sharpness_T.mean()),
+        **reading.scores,
+    }
+
+
+def _beside(block_THWC: Video, person: Clip, heard: _Heard) -> Clip:
+    """The block as a clip: the person's portrait and background, the speech that was heard.
+
+    Nobody drew this stream, so there are no true frames: the portrait stands for every one.
+    """
+    frames = len(block_THWC)
+    tracks_TK = np.repeat(person.tracks_TK[:1], frames, axis=0).copy()
+    tracks_TK[:, person.track_names.index("openness")] = heard.openness_T
+    still_THWC = np.broadcast_to(person.portrait_HWC, block_THWC.shape)
+    nothing_THW = np.zeros(block_THWC.shape[:3], np.bool_)
+    return Clip(
+        name=person.name, pcm_N=heard.pcm_N, frames_THWC=still_THWC, tracks_TK=tracks_TK,
+        track_names=person.track_names, silent_T=np.zeros(frames, np.bool_),
+        mouth_THW=nothing_THW, background_HW=person.background_HW, caption=person.caption,
+        background_under=person.background_under,
+    )  # fmt: skip
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Least-squares slope per 100 s; the first block, which leaves the portrait, does not count."""
+    later = np.asarray(values[1:], np.float64)
+    if len(later) < 2 or not np.isfinite(later).all():
+        return float("nan")
+    seconds = np.arange(len(later)) * BLOCK_CHUNKS * StreamSpec().new_frames / StreamSpec().fps
+    return float(100 * np.polyfit(seconds, later, 1)[0])
