@@ -324,11 +324,13 @@ class WorkerPool:
     async def _poll(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._look.wait(), self._waits.poll_s)
-                # A worker that has just failed is given a moment before it is asked again.
-                await asyncio.sleep(self._waits.poll_s / 10)
+                async with asyncio.timeout(self._waits.poll_s):
+                    await self._look.wait()
             except TimeoutError:
                 pass
+            else:
+                # A worker that has just failed is given a moment before it is asked again.
+                await asyncio.sleep(self._waits.poll_s / 10)
             self._look.clear()
             try:
                 await self._probe_all()

@@ -218,7 +218,8 @@ def test_a_gateway_that_drains_hands_its_streams_over() -> None:
                 seen = await watch(call, Watcher(), lambda w: w.next_frame == 35)
                 draining = asyncio.create_task(first.host.drain())
                 await watch(call, seen)
-                await asyncio.wait_for(draining, 5)
+                async with asyncio.timeout(5):
+                    await draining
                 assert seen.away
                 assert seen.closed is not None
                 assert seen.closed.reason == stream_pb2.StreamClosed.REASON_DRAINING

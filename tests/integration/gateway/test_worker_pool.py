@@ -82,6 +82,19 @@ def test_workers_take_turns_in_every_role() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_a_pool_closes_whatever_its_poller_is_about_to_do(turns: int) -> None:
+    """However many turns of the event loop lie between the wake-up of the poller and its end."""
+
+    async def scenario() -> None:
+        async with serving(StandIn()) as servers, pool_on(servers, poll_s=0.2) as pool:
+            pool.suspect(await pool.choose(DIT, timeout_s=5))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    run(scenario, limit_s=10)
+
+
 def test_a_suspect_is_left_out_until_it_is_found_serving() -> None:
     async def scenario() -> None:
         async with serving(StandIn(), StandIn()) as servers, pool_on(servers, poll_s=2) as pool:

@@ -299,7 +299,8 @@ def test_a_caller_that_goes_away_ends_the_stream_and_is_counted() -> None:
             await call.read()
             await here.double.going.wait()
             call.cancel()
-            await asyncio.wait_for(here.double.ended.wait(), 5)
+            async with asyncio.timeout(5):
+                await here.double.ended.wait()
             await until(
                 lambda: (
                     (REGISTRY.get_sample_value("flashtalk_rpc_handled_total", labels) or 0) > before

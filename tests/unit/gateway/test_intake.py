@@ -56,7 +56,8 @@ def test_a_full_buffer_makes_the_sender_wait() -> None:
         await asyncio.sleep(0.01)
         assert not second.done()
         await intake.take(intake.front(60), 60)
-        await asyncio.wait_for(second, 1)
+        async with asyncio.timeout(1):
+            await second
         assert intake.buffered == 100
 
     asyncio.run(scenario())
@@ -70,7 +71,8 @@ def test_a_packet_that_waited_at_the_door_is_dropped_with_the_rest() -> None:
         waiting = asyncio.create_task(intake.put(ramp(100, 40), 100))
         await asyncio.sleep(0.01)
         await intake.drop(intake.mark())
-        await asyncio.wait_for(waiting, 1)
+        async with asyncio.timeout(1):
+            await waiting
         assert intake.used == 140
         assert (intake.buffered, intake.received, intake.utterances) == (0, 140, 1)
         await intake.put(ramp(140, 5), 140)

@@ -116,7 +116,8 @@ def test_only_so_many_frames_wait() -> None:
         await asyncio.sleep(0.01)
         assert not third.done()
         await outbox.get(1)
-        await asyncio.wait_for(third, 1)
+        async with asyncio.timeout(1):
+            await third
 
     asyncio.run(scenario())
 
@@ -132,7 +133,8 @@ def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
         await asyncio.sleep(0.01)
         outbox.flush()
         await outbox.put(note())
-        response = await asyncio.wait_for(getting, 0.5)
+        async with asyncio.timeout(0.5):
+            response = await getting
         assert response is not None
         assert response.WhichOneof("message") == "heartbeat"
         assert outbox.waiting_frames == 0
