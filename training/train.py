@@ -11,7 +11,7 @@ from flashtalk.errors import FlashTalkError, InputError
 from training.core.errors import GateError
 from training.core.overrides import apply_overrides, field_paths
 from training.core.trainer import Trainer
-from training.core.world import World
+from training.core.world import World, end_process
 from training.places import Places
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
@@ -114,4 +114,4 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())
