@@ -105,9 +105,13 @@ def read_report(path: Path) -> Mapping[str, Any]:
 
 
 def compare(
-    entries: Sequence[Entry], *, kind: str = GENERATED, resamples: int = 2000
+    entries: Sequence[Entry],
+    *,
+    kind: str = GENERATED,
+    resamples: int = 2000,
+    without: Sequence[str] = (),
 ) -> Comparison:
-    """All entries' rows of one ``kind`` side by side.
+    """All entries' rows of one ``kind`` side by side, ``without`` some measures.
 
     Raises:
         InputError: nothing to compare, or reports of different clips, lengths, sizes or seeds.
@@ -123,8 +127,8 @@ def compare(
             continue
         first = entries[0]
         _check_clips(entries, row)
-        measures = [c.key for c in COLUMNS if any(math.isfinite(e.value(row, c.key))
-                                                  for e in entries)]  # fmt: skip
+        measures = [c.key for c in COLUMNS if c.key not in without
+                    and any(math.isfinite(e.value(row, c.key)) for e in entries)]  # fmt: skip
         values[subset] = {
             entry.name: {m: _own(entry, row, m, resamples) for m in measures} for entry in entries
         }

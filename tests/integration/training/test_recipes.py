@@ -13,7 +13,6 @@ import torch
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
-from tests.unit.training.tiny_split import render_split
 from training.core.checkpoint import find_checkpoint
 from training.core.config import Gate
 from training.data.clips import video_from_frames
@@ -25,28 +24,11 @@ from training.tasks.frozen import load_frozen
 from training.train import EXIT_GATE, EXIT_INPUT, main
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("synthtalk")
-    for split in ("train", "val"):
-        render_split(folder, split)
-    return folder
-
-
 def train(recipe: str, data_dir: Path, run_dir: Path, *overrides: str) -> int:
     return main(
         ["--recipe", recipe, "--smoke", "--run-dir", str(run_dir), "--data", str(data_dir),
          "--weights", str(run_dir.parent / "weights"), "trainer.threads=1", *overrides]
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def trained(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights folder after smoke runs of all recipes in order."""
-    runs = tmp_path_factory.mktemp("runs")
-    for recipe in RECIPES:
-        assert train(recipe.name, data_dir, runs / recipe.name) == 0
-    return runs / "weights"
 
 
 def test_the_recipes_together_make_a_pipeline_that_talks(trained: Path, data_dir: Path) -> None:

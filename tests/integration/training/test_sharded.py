@@ -14,9 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.training.tiny_split import render_split
 from training.core.checkpoint import find_checkpoint
-from training.recipes import RECIPES
 from training.train import main
 
 RUN = ("trainer.threads=1", "decay=constant", "warmup=0", "bf16=false")
@@ -24,24 +22,6 @@ LAUNCH = [
     sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
     "-m", "training.train",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("synthtalk")
-    for split in ("train", "val"):
-        render_split(folder, split)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def weights(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Finished models of all roles, and warm caches."""
-    runs = tmp_path_factory.mktemp("runs")
-    for recipe in RECIPES:
-        options = arguments(recipe.name, data_dir, runs / "weights", runs / recipe.name)
-        assert main([*options, "trainer.threads=1"]) == 0
-    return runs / "weights"
 
 
 def arguments(recipe: str, data_dir: Path, weights: Path, run_dir: Path) -> list[str]:
@@ -83,12 +63,12 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], atol: fl
     ],
 )  # fmt: skip
 def test_two_ranks_do_what_one_does(
-    recipe: str, optimizer: str, weights: Path, data_dir: Path, tmp_path: Path
+    recipe: str, optimizer: str, trained: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     runs = {}
     for name in ("one", "two"):
         here = tmp_path / name
-        shutil.copytree(weights, here / "weights")
+        shutil.copytree(trained, here / "weights")
         options = arguments(recipe, data_dir, here / "weights", here / "run")
         chosen = f"optimizer={optimizer}"
         if name == "one":
@@ -107,11 +87,11 @@ def test_two_ranks_do_what_one_does(
 
 
 def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
-    weights: Path, data_dir: Path, tmp_path: Path
+    trained: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for here in (whole, broken):
-        shutil.copytree(weights, here / "weights")
+        shutil.copytree(trained, here / "weights")
     steps = ("steps=8", "checkpoint_every_steps=2", "evaluate_every_s=0")
     options = arguments("tiny_distill", data_dir, whole / "weights", whole / "run")
     finished(launch(options, *RUN, *steps))
@@ -140,10 +120,10 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
     assert_close(tensors, expected[1], 1e-5)
 
 
-def test_what_cannot_be_shared_is_refused(weights: Path, data_dir: Path, tmp_path: Path) -> None:
-    options = arguments("tiny_audio", data_dir, weights, tmp_path / "run")
+def test_what_cannot_be_shared_is_refused(trained: Path, data_dir: Path, tmp_path: Path) -> None:
+    options = arguments("tiny_audio", data_dir, trained, tmp_path / "run")
     output = finished(launch(options), code=1)
     assert "tiny_audio: one process" in output
-    options = arguments("tiny_sft", data_dir, weights, tmp_path / "odd")
+    options = arguments("tiny_sft", data_dir, trained, tmp_path / "odd")
     output = finished(launch(options, *RUN, "batch=3"), code=1)
     assert "batch: 3: a multiple of the 2 ranks" in output

@@ -21,8 +21,9 @@ end_process(3)
 def test_only_a_rank_leaves_its_interpreter_standing(launched: bool, code: int) -> None:
     environment = dict(os.environ)  # noqa: TID251 - what a shell would hand on
     environment |= {"TORCHELASTIC_RUN_ID": "1"} if launched else {}
+    command = [sys.executable, "-c", PROGRAM]
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=120
+        command, env=environment, capture_output=True, text=True, timeout=120
     )  # fmt: skip
     assert ended.stdout == "done\n"
     assert ended.returncode == code, ended.stderr

@@ -1,0 +1,93 @@
+"""``python -m training.ablate table2 table3``: the report's ablations at small scale.
+
+Trains every row from the same teacher, judges the students on the same clips, writes the tables.
+Stopped half-way, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from flashtalk.errors import FlashTalkError, InputError
+from training.ablate.jobs import Commands, Jobs, progress_of_runs
+from training.ablate.place import AblationPlace
+from training.ablate.plan import TABLES, AblationPlan
+from training.ablate.tables import write_tables
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.ablate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("tables", nargs="+", metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
+                        help="rendered splits (default %(default)s)")  # fmt: skip
+    parser.add_argument("--weights", type=Path, default=Path("weights/tiny"),
+                        help="frozen models (default %(default)s)")  # fmt: skip
+    parser.add_argument("--teacher", type=Path,
+                        help="the Stage 1 transformer (default: in WEIGHTS)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="folder to fill")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of K = 1 and random")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
+    parser.add_argument("--judge", default="--short 16 --long 8 --wrong-audio 0",
+                        help="options of training.evaluate (default %(default)s)")  # fmt: skip
+    parser.add_argument("--set", nargs="*", default=[], metavar="key=value", dest="overrides",
+                        help="change a field of every row")  # fmt: skip
+    return parser
+
+
+def run(options: argparse.Namespace, console: Console) -> bool:
+    """Does it all; tells whether every row was finished.
+
+    Raises:
+        InputError: an option cannot be used.
+    """
+    if options.jobs < 1:
+        raise InputError("--jobs", options.jobs, "at least 1")
+    plan = AblationPlan(tuple(options.tables), options.seeds)
+    place = AblationPlace(options.out)
+    teacher = options.teacher or _teacher(options.weights)
+    judging = shlex.split(options.judge)
+    settings = {"teacher": teacher, "smoke": options.smoke, "fields": options.overrides,
+                "judging": judging}  # fmt: skip
+    place.prepare(options.weights, teacher, settings)
+    training = [*options.overrides, *(["--smoke"] if options.smoke else [])]
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    commands = Commands(options.data, training, judging, threads, environment)
+    jobs = Jobs(place, commands, options.jobs)
+    with progress_of_runs() as progress:
+        failed = jobs.work_off(plan.runs(), progress)
+    for table, text in write_tables(plan, place, failed).items():
+        console.print(f"{table}\n\n{text}", markup=False, soft_wrap=True)
+    console.print(f"written to {options.out}")
+    return not failed
+
+
+def _teacher(weights: Path) -> Path:
+    shipped = weights / "teacher"
+    return shipped if shipped.is_dir() else weights / "dit"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when all rows are there, 1 when some failed, 2 on input that cannot be used."""
+    try:
+        return 0 if run(build_parser().parse_args(arguments), Console()) else 1
+    except FlashTalkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Trains and judges the runs in processes of their own, a few at a time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from training.ablate.place import AblationPlace
+from training.ablate.plan import Run
+
+_POLL_S = 0.5
+_END_S = 120.0
+_FRACTION = re.compile(r"(\d+\.\d)%")
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What every run is trained and judged with.
+
+    Args:
+        data: rendered splits; ``train`` and ``val`` are learned on, ``test`` and ``long`` judged.
+        training: fields of the recipe, and ``--smoke``.
+        judging: options of ``training.evaluate``.
+        threads: of a process.
+        environment: of the processes; threads that spin while they wait take the others' time.
+    """
+
+    data: Path
+    training: Sequence[str] = ()
+    judging: Sequence[str] = ()
+    threads: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def train(self, run: Run, place: AblationPlace) -> list[str]:
+        """Goes on by itself where it was interrupted."""
+        return [
+            sys.executable, "-m", "training.train", "--recipe", run.recipe,
+            "--data", str(self.data), "--weights", str(place.weights),
+            "--run-dir", str(place.run_dir(run)), f"role={run.name}", f"trainer.seed={run.seed}",
+            f"trainer.threads={self.threads}", *self.training,
+        ]  # fmt: skip
+
+    def judge(self, run: Run, place: AblationPlace) -> list[str]:
+        """Without colour correction, which would hide drift."""
+        splits = [str(self.data / split) for split in ("test", "long")
+                  if (self.data / split).is_dir()]  # fmt: skip
+        return [
+            sys.executable, "-m", "training.evaluate", "--weights", str(place.student(run)),
+            *(part for split in splits for part in ("--data", split)),
+            "--cache", str(place.root / "clips"), "--out", str(place.report(run)),
+            "--color-strength", "0", *self.judging,
+        ]  # fmt: skip
+
+    def next(self, run: Run, place: AblationPlace) -> list[str] | None:
+        """The next thing to do for a run; ``None`` when it is finished."""
+        if not place.is_trained(run):
+            return self.train(run, place)
+        return None if place.is_judged(run) else self.judge(run, place)
+
+
+@dataclass
+class Jobs:
+    """A bounded number of processes; every one is waited for, also after Ctrl-C.
+
+    Args:
+        place, commands: see there.
+        at_once: processes.
+    """
+
+    place: AblationPlace
+    commands: Commands
+    at_once: int = 1
+    _going: dict[Run, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def work_off(self, runs: Sequence[Run], progress: Progress) -> dict[Run, str]:
+        """Finishes all runs; gives the last words of those that failed.
+
+        A failed run (a collapse, say) is a result like others: the rest goes on.
+        """
+        waiting = [run for run in runs if self.commands.next(run, self.place)]
+        total = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
+        bars = {}
+        failed: dict[Run, str] = {}
+        try:
+            while waiting or self._going:
+                while waiting and len(self._going) < self.at_once:
+                    run = waiting.pop(0)
+                    bars[run] = progress.add_task(run.name, total=100)
+                    self._start(run)
+                time.sleep(_POLL_S)
+                for run, process in list(self._going.items()):
+                    progress.update(bars[run], completed=_percent(self.place.log(run)))
+                    if process.poll() is None:
+                        continue
+                    del self._going[run]
+                    if process.returncode:
+                        failed[run] = _last_line(self.place.log(run))
+                    elif self.commands.next(run, self.place):
+                        self._start(run)
+                        continue
+                    progress.remove_task(bars.pop(run))
+                    progress.advance(total)
+        finally:
+            self._end()
+        return failed
+
+    def _start(self, run: Run) -> None:
+        command = self.commands.next(run, self.place)
+        assert command is not None
+        environment = {**self.commands.environment, "OMP_NUM_THREADS": str(self.commands.threads)}
+        with self.place.log(run).open("ab") as log:
+            self._going[run] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env=environment,
+            )  # fmt: skip
+
+    def _end(self) -> None:
+        """Trainings write a checkpoint when they are asked to end."""
+        for process in self._going.values():
+            process.terminate()
+        deadline = time.monotonic() + _END_S
+        for process in self._going.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self._going.clear()
+
+
+def progress_of_runs() -> Progress:
+    """One bar over all runs, one for each that is going."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )
+
+
+def _percent(log: Path) -> float:
+    found = _FRACTION.findall(_tail(log))
+    return float(found[-1]) if found else 0.0
+
+
+def _last_line(log: Path) -> str:
+    lines = _tail(log).split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _tail(log: Path) -> str:
+    if not log.is_file():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2048))
+        return file.read().decode(errors="replace").replace("\r", "\n")

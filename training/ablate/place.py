@@ -1,0 +1,75 @@
+"""The folder of an ablation: the teacher's weights, runs, students, reports, tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flashtalk.engine.sampling import SAMPLING_FILE
+from flashtalk.errors import InputError
+from training.ablate.plan import Run
+from training.evaluate.comparison import REPORT_FILE
+
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class AblationPlace:
+    """Paths below one folder; what is finished is not made again."""
+
+    root: Path
+
+    @property
+    def weights(self) -> Path:
+        """The teacher by role, and the student of every run in a folder of its name."""
+        return self.root / "weights"
+
+    def run_dir(self, run: Run) -> Path:
+        """Checkpoints and metrics."""
+        return self.root / "runs" / run.name
+
+    def student(self, run: Run) -> Path:
+        """Finished weights."""
+        return self.weights / run.name
+
+    def report(self, run: Run) -> Path:
+        """Its evaluation."""
+        return self.root / "reports" / run.name
+
+    def log(self, run: Run) -> Path:
+        """What training and evaluation printed."""
+        return self.root / "runs" / f"{run.name}.log"
+
+    def is_trained(self, run: Run) -> bool:
+        """Whether the student is finished."""
+        return (self.student(run) / SAMPLING_FILE).is_file()
+
+    def is_judged(self, run: Run) -> bool:
+        """Whether its report is."""
+        return (self.report(run) / REPORT_FILE).is_file()
+
+    def prepare(self, weights: Path, teacher: Path, settings: Mapping[str, object]) -> None:
+        """Copies the teacher, and notes the settings.
+
+        Raises:
+            InputError: no such weights, or the folder was begun with other settings: its rows could
+                not be compared.
+        """
+        for field, folder in (("--weights", weights), ("--teacher", teacher)):
+            if not folder.is_dir():
+                raise InputError(field, folder, "a folder of finished models")
+        note = self.root / _SETTINGS
+        text = json.dumps(settings, indent=2, default=str) + "\n"
+        if note.is_file():
+            if note.read_text() != text:
+                raise InputError("--out", self.root, f"a new folder: {note} has other settings")
+            return
+        shutil.copytree(weights, self.weights, dirs_exist_ok=True)
+        if teacher != weights / "dit":
+            shutil.rmtree(self.weights / "dit")
+            shutil.copytree(teacher, self.weights / "dit")
+        (self.root / "runs").mkdir(parents=True, exist_ok=True)
+        note.write_text(text)
