@@ -41,11 +41,12 @@ class Commands:
 
     def train(self, run: Run, place: AblationPlace) -> list[str]:
         """Goes on by itself where it was interrupted."""
+        turns = [f"steps={turns_of(run, place)}"] if run.needs else []
         return [
             sys.executable, "-m", "training.train", "--recipe", run.recipe,
             "--data", str(self.data), "--weights", str(place.weights),
             "--run-dir", str(place.run_dir(run)), f"role={run.name}", f"trainer.seed={run.seed}",
-            f"trainer.threads={self.threads}", *self.training,
+            f"trainer.threads={self.threads}", *self.training, *turns,
         ]  # fmt: skip
 
     def judge(self, run: Run, place: AblationPlace) -> list[str]:
@@ -59,11 +60,19 @@ class Commands:
             "--color-strength", "0", *self.judging,
         ]  # fmt: skip
 
-    def next(self, run: Run, place: AblationPlace) -> list[str] | None:
-        """The next thing to do for a run; ``None`` when it is finished."""
-        if not place.is_trained(run):
-            return self.train(run, place)
-        return None if place.is_judged(run) else self.judge(run, place)
+    def is_done(self, run: Run, place: AblationPlace) -> bool:
+        """Whether nothing is left to do for a run."""
+        return place.is_trained(run) and place.is_judged(run)
+
+    def next(self, run: Run, place: AblationPlace) -> list[str]:
+        """The next thing to do for a run that is not done."""
+        return self.judge(run, place) if place.is_trained(run) else self.train(run, place)
+
+
+def turns_of(run: Run, place: AblationPlace) -> int:
+    """Of a run that is as long as another: so many as one of its kind makes in that time."""
+    other, same = (place.cost(needed) for needed in run.needs)
+    return max(1, round(other.elapsed_s / same.turn_s))
 
 
 @dataclass
@@ -85,14 +94,18 @@ class Jobs:
 
         A failed run (a collapse, say) is a result like others: the rest goes on.
         """
-        waiting = [run for run in runs if self.commands.next(run, self.place)]
+        waiting = [run for run in runs if not self.commands.is_done(run, self.place)]
         total = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
         bars = {}
         failed: dict[Run, str] = {}
         try:
             while waiting or self._going:
-                while waiting and len(self._going) < self.at_once:
-                    run = waiting.pop(0)
+                for run in [run for run in waiting if failed.keys() & set(run.needs)]:
+                    waiting.remove(run)
+                    failed[run] = "what says how long it trains has failed"
+                    progress.advance(total)
+                for run in self._ready(waiting):
+                    waiting.remove(run)
                     bars[run] = progress.add_task(run.name, total=100)
                     self._start(run)
                 time.sleep(_POLL_S)
@@ -103,7 +116,7 @@ class Jobs:
                     del self._going[run]
                     if process.returncode:
                         failed[run] = _last_line(self.place.log(run))
-                    elif self.commands.next(run, self.place):
+                    elif not self.commands.is_done(run, self.place):
                         self._start(run)
                         continue
                     progress.remove_task(bars.pop(run))
@@ -112,14 +125,16 @@ class Jobs:
             self._end()
         return failed
 
+    def _ready(self, waiting: Sequence[Run]) -> Sequence[Run]:
+        ready = [run for run in waiting if all(map(self.place.is_trained, run.needs))]
+        return ready[: self.at_once - len(self._going)]
+
     def _start(self, run: Run) -> None:
-        command = self.commands.next(run, self.place)
-        assert command is not None
         environment = {**self.commands.environment, "OMP_NUM_THREADS": str(self.commands.threads)}
         with self.place.log(run).open("ab") as log:
             self._going[run] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment,
+                self.commands.next(run, self.place), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, env=environment,
             )  # fmt: skip
 
     def _end(self) -> None:

@@ -11,9 +11,23 @@ from pathlib import Path
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.errors import InputError
 from training.ablate.plan import Run
+from training.core.checkpoint import find_checkpoint
 from training.evaluate.comparison import REPORT_FILE
 
 _SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Turns of a training and what they took, without its evaluations at the end."""
+
+    turns: int
+    elapsed_s: float
+
+    @property
+    def turn_s(self) -> float:
+        """Of one turn, on average."""
+        return self.elapsed_s / self.turns
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,12 @@ class AblationPlace:
     def is_judged(self, run: Run) -> bool:
         """Whether its report is."""
         return (self.report(run) / REPORT_FILE).is_file()
+
+    def cost(self, run: Run) -> Cost:
+        """What a finished training took."""
+        state = find_checkpoint(self.run_dir(run), run.recipe)
+        assert state is not None, f"{run.name} was not trained"
+        return Cost(int(state.values["step"]), float(state.values["elapsed_s"]))
 
     def prepare(self, weights: Path, teacher: Path, settings: Mapping[str, object]) -> None:
         """Copies the teacher, and notes the settings.

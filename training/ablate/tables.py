@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean
 
-from training.ablate.place import AblationPlace
+from training.ablate.place import AblationPlace, Cost
 from training.ablate.plan import AblationPlan, Run
 from training.evaluate.comparison import Entry, compare, read_report
 from training.evaluate.interval_plot import interval_plot
@@ -32,7 +30,7 @@ def write_tables(
                      for run in runs if run not in done]  # fmt: skip
             if done:
                 entries.append(Entry(title, tuple(read_report(place.report(run)) for run in done)))
-                costs.append(_cost(title, done, place))
+                costs.append((title, [place.cost(run) for run in done]))
         parts = []
         if entries:
             found = compare(entries, without=_NOT_OF_TRAINING)
@@ -46,22 +44,10 @@ def write_tables(
     return texts
 
 
-def _cost(title: str, runs: Sequence[Run], place: AblationPlace) -> tuple[str, int, float]:
-    last = [_last_metrics(place.run_dir(run)) for run in runs]
-    steps = {int(values["step"]) for values in last}
-    return title, max(steps), mean(float(values["elapsed_s"]) for values in last)
-
-
-def _costs(rows: Sequence[tuple[str, int, float]]) -> str:
+def _costs(rows: Sequence[tuple[str, Sequence[Cost]]]) -> str:
     lines = ["| training | turns | minutes | s per turn |", "| --- | ---: | ---: | ---: |"]
-    lines += [
-        f"| {title} | {steps} | {elapsed_s / 60:.1f} | {elapsed_s / steps:.2f} |"
-        for title, steps, elapsed_s in rows
-    ]
+    for title, costs in rows:
+        turns, elapsed_s = (mean(getattr(cost, name) for cost in costs)
+                            for name in ("turns", "elapsed_s"))  # fmt: skip
+        lines.append(f"| {title} | {turns:.0f} | {elapsed_s / 60:.1f} | {elapsed_s / turns:.2f} |")
     return "\n".join(lines) + "\n"
-
-
-def _last_metrics(run_dir: Path) -> Mapping[str, float]:
-    lines = (run_dir / "metrics.jsonl").read_text().strip().split("\n")
-    values: Mapping[str, float] = json.loads(lines[-1])
-    return values

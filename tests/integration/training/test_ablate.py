@@ -20,7 +20,7 @@ def test_the_command_trains_judges_and_shows_the_table(
     assert shown.returncode == 0, shown.stderr + shown.stdout
     text = (tmp_path / "out" / "table2.md").read_text()
     assert text.strip() in shown.stdout
-    for title in ("K = 1", "K = 3", "K = 5", "random 1..5"):
+    for title in ("K = 1", "K = 1, equal time", "K = 3", "K = 5", "random 1..5"):
         assert text.count(f"| {title} |") >= 2, "measures and cost"
     assert (tmp_path / "out" / "table2.png").stat().st_size > 1000
     assert "FPS" not in text

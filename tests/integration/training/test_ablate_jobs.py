@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
+from flashtalk.engine.sampling import SAMPLING_FILE
 from training.ablate.jobs import Jobs
 from training.ablate.place import AblationPlace
 from training.ablate.plan import Run
@@ -50,9 +51,10 @@ class StandInCommands:
     def __init__(self, folder: Path, seconds: float, codes: Mapping[Run, int]) -> None:
         self.folder, self.seconds, self.codes = folder, seconds, codes
 
-    def next(self, run: Run, _place: AblationPlace) -> list[str] | None:
-        if (self.folder / f"done-{run.name}").exists():
-            return None
+    def is_done(self, run: Run, _place: AblationPlace) -> bool:
+        return (self.folder / f"done-{run.name}").exists()
+
+    def next(self, run: Run, _place: AblationPlace) -> list[str]:
         return [sys.executable, "-c", PROGRAM, str(self.folder), run.name, str(self.seconds),
                 str(self.codes.get(run, 0))]  # fmt: skip
 
@@ -84,6 +86,25 @@ def test_a_failed_run_is_named_with_its_last_words_and_the_others_go_on(tmp_path
         failed = jobs(tmp_path, codes={RUNS[1]: 3}).work_off(RUNS, progress)
     assert failed == {RUNS[1]: "why row-seed1 ended"}
     assert done(tmp_path) == {run.name for run in RUNS} - {"row-seed1"}
+
+
+def test_a_run_waits_for_those_that_say_how_long_it_is(tmp_path: Path) -> None:
+    waits = Run("row", 0, as_long_as="other")
+    other, same = waits.needs
+    place = AblationPlace(tmp_path)
+    for run in (same, waits):
+        place.student(run).mkdir(parents=True)
+    (place.student(same) / SAMPLING_FILE).touch()
+    with Progress(disable=True) as progress:
+        failed = jobs(tmp_path, codes={other: 3}).work_off((waits, other, same), progress)
+    assert set(failed) == {other, waits}
+    assert "how long" in failed[waits]
+    assert done(tmp_path) == {same.name}
+    (place.student(other)).mkdir(parents=True)
+    (place.student(other) / SAMPLING_FILE).touch()
+    with Progress(disable=True) as progress:
+        assert jobs(tmp_path).work_off((waits, other, same), progress) == {}
+    assert waits.name in done(tmp_path)
 
 
 def test_after_ctrl_c_no_process_is_left_and_the_rest_is_done_next_time(tmp_path: Path) -> None:

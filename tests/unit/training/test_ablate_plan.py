@@ -14,12 +14,14 @@ from training.recipes import RECIPES
 
 def test_every_row_is_a_recipe() -> None:
     names = {recipe.name for recipe in RECIPES}
-    assert {row for rows in TABLES.values() for row in rows} <= names
+    rows = [row for rows in TABLES.values() for row in rows]
+    assert {row.recipe for row in rows} <= names
+    assert {row.as_long_as for row in rows if row.as_long_as} <= names
 
 
 def test_a_row_that_both_tables_show_is_trained_once() -> None:
     runs = AblationPlan(("table2", "table3"), seeds=3).runs()
-    assert len(runs) == len(set(runs)) == 3 + 1 + 1 + 3 + 4
+    assert len(runs) == len(set(runs)) == 3 + 1 + 1 + 1 + 3 + 4
     rows = AblationPlan(("table3",), seeds=3).rows("table3")
     assert rows["predicted, noised"] == tuple(Run("table2_random", seed) for seed in range(3))
 
@@ -27,7 +29,15 @@ def test_a_row_that_both_tables_show_is_trained_once() -> None:
 def test_one_of_every_row_comes_before_the_second_of_any() -> None:
     seeds = [run.seed for run in AblationPlan(("table2", "table3"), seeds=2).runs()]
     assert seeds == sorted(seeds)
-    assert seeds.count(0) == 8
+    assert seeds.count(0) == 9
+
+
+def test_a_run_of_equal_time_comes_after_those_it_needs() -> None:
+    runs = AblationPlan(("table2",), seeds=1).runs()
+    (last,) = [run for run in runs if run.needs]
+    assert runs[-1] == last
+    assert set(last.needs) <= set(runs[:-1])
+    assert last.name != Run(last.recipe, last.seed).name
 
 
 @pytest.mark.parametrize(
