@@ -1,0 +1,192 @@
+"""``python -m training.times``: how long a training of the 14B model computes, from its arithmetic.
+
+The operations of one evaluation of the transformer are counted on the architecture, without weights
+or a device. Everything else is the schedule's arithmetic (training specification 2.6): what devices
+sustain and what the VAE takes are given. Communication and data are not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from flashtalk.errors import InputError
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.dit.model import DiT
+from flashtalk.streaming.size import parse_size_hw
+from flashtalk.streaming.spec import StreamSpec
+
+# In evaluations without a graph: the blocks once more, and two for the gradients.
+_BACKWARD, _BACKWARD_KEPT = 3.0, 2.0
+_STEPS, _MOST_CHUNKS, _FAKE_PER_STUDENT = 4, 5, 5
+
+
+# The counter does not know the attention that PyTorch takes on a CPU.
+_CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+def _attention_flops(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object
+) -> int:
+    batch, heads, queries, width = query
+    return 2 * batch * heads * queries * key[2] * (width + value[3])
+
+
+def evaluation_flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
+    """Floating-point operations of one evaluation for one sample; a multiplication and an addition
+    are two.
+
+    Args:
+        config: of the transformer.
+        size_hw: of the video, pixels.
+    """
+    spec = StreamSpec()
+    frames = spec.latent_frames
+    height, width = spec.latent_size(*size_hw)
+    counter = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
+    with FakeTensorMode(), torch.no_grad(), counter:
+        dit = DiT(config)
+        windows = (1, spec.chunk_frames, config.audio_window, config.audio_blocks,
+                   config.audio_channels)  # fmt: skip
+        dit(
+            torch.empty(1, config.out_dim, frames, height, width),
+            torch.empty(1),
+            torch.empty(1, config.in_dim - config.out_dim, frames, height, width),
+            dit.embed_context(
+                torch.empty(1, config.clip_tokens, config.clip_dim),
+                torch.empty(1, config.text_len, config.text_dim),
+            ),
+            dit.embed_audio(torch.empty(windows)),
+        )
+    return int(counter.get_total_flops())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is given.
+
+    Args:
+        ranks: devices.
+        tflops: 10^12 operations per second that each sustains.
+        vae_s: decoding a chunk and encoding its last frames again, seconds per sample.
+        checkpointing: blocks are computed again in the backward pass.
+    """
+
+    ranks: int
+    tflops: float
+    vae_s: float
+    checkpointing: bool = True
+
+    @property
+    def backward(self) -> float:
+        """In evaluations."""
+        return _BACKWARD if self.checkpointing else _BACKWARD_KEPT
+
+    def hours(self, flops: float, batch: int, vae: float = 0.0) -> float:
+        """Of operations and VAE passes per sample, for so many samples."""
+        return (flops / (self.tflops * 1e12) + vae * self.vae_s) * batch / self.ranks / 3600
+
+
+def stage1_hours(flops: int, machine: Machine, *, steps: int, batch: int) -> float:
+    """One evaluation and its gradient per step."""
+    return machine.hours(steps * (1 + machine.backward) * flops, batch)
+
+
+def stage2_hours(
+    flops: int, machine: Machine, *, turns: int, batch: int, chunks: Sequence[int],
+    previous: str = "full", guided: int = 3,
+) -> float:  # fmt: skip
+    """Turns of Stage 2: the fake score moves in each, the student in every fifth.
+
+    Args:
+        flops: of an evaluation.
+        machine: see there.
+        turns, batch: of the schedule; samples of all devices together.
+        chunks: values of k, equally likely.
+        previous: chunks before the last run all steps (``full``) or stop at t' too (``same``).
+        guided: evaluations of the real score, 1 to 3.
+    """
+    exit_step = (1 + _STEPS) / 2
+    before = mean(chunks) - 1
+    rollout = before * (_STEPS if previous == "full" else exit_step) + exit_step
+    student = rollout + machine.backward + guided + 1
+    fake = rollout + 1 + machine.backward
+    moves = turns / _FAKE_PER_STUDENT
+    evaluations = moves * student + turns * fake
+    return machine.hours(evaluations * flops, batch, (moves + turns) * before)
+
+
+def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> dict[str, float]:
+    """The report's two stages, the second for every row of its Table 2."""
+    found = {"Stage 1, 1000 steps": stage1_hours(flops, machine, steps=1000, batch=batch)}
+    every = range(1, _MOST_CHUNKS + 1)
+    kinds = (("K = 1", [1]), ("K = 3", [3]), ("K = 5", [5]), ("random 1..5", every))
+    for name, chunks in kinds:
+        found[f"Stage 2, 200 turns, {name}"] = stage2_hours(
+            flops, machine, turns=200, batch=batch, chunks=chunks, previous=previous
+        )
+    return found
+
+
+def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
+    """As a table."""
+    title = f"hours on {machine.ranks} devices that sustain {machine.tflops:g} TFLOP/s"
+    table = Table(title=title, title_justify="left")
+    table.add_column("computed, not measured")
+    table.add_column("hours", justify="right")
+    for row, value in hours.items():
+        table.add_row(row, f"{value:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(f"one evaluation: {flops / 1e12:.0f} TFLOP per sample")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the hours; 0, or 2 on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m training.times", description=__doc__)
+    parser.add_argument("--ranks", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32, help="of all devices (%(default)s)")
+    parser.add_argument("--size", default="416x720", metavar="WxH", help="(%(default)s)")
+    parser.add_argument("--tflops", type=float, default=80.0,
+                        help="each device sustains (%(default)s, assumed: H20)")  # fmt: skip
+    parser.add_argument("--vae-s", type=float, default=1.5,
+                        help="decode and encode between chunks (%(default)s, assumed)")  # fmt: skip
+    parser.add_argument("--previous", choices=("full", "same"), default="full",
+                        help="steps of the chunks before the last (%(default)s)")  # fmt: skip
+    parser.add_argument("--no-checkpointing", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON instead")
+    options = parser.parse_args(arguments)
+    try:
+        for field in ("ranks", "batch", "tflops"):
+            if not getattr(options, field) > 0:
+                raise InputError(f"--{field}", getattr(options, field), "above 0")
+        if not options.vae_s >= 0:
+            raise InputError("--vae-s", options.vae_s, "at least 0")
+        size_hw = parse_size_hw(options.size, "--size")
+    except InputError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 2
+    machine = Machine(
+        options.ranks, options.tflops, options.vae_s, checkpointing=not options.no_checkpointing
+    )
+    flops = evaluation_flops(DiTConfig.flashtalk_14b(), size_hw)
+    hours = hours_of_report(flops, machine, options.batch, options.previous)
+    if options.json:
+        print(json.dumps({"flops": flops, "hours": hours}, indent=2))
+    else:
+        show(hours, flops, machine)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
