@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def turns_of(run: Run, place: AblationPlace) -> int:
 
 @dataclass
 class Jobs:
-    """A bounded number of processes; every one is waited for, also after Ctrl-C.
+    """A bounded number of processes; every one is waited for, also after Ctrl-C or SIGTERM.
 
     Args:
         place, commands: see there.
@@ -98,6 +99,8 @@ class Jobs:
         total = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
         bars = {}
         failed: dict[Run, str] = {}
+        # Ended by a scheduler or by Ctrl-C: no training may stay behind.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while waiting or self._going:
                 for run in [run for run in waiting if failed.keys() & set(run.needs)]:
@@ -123,6 +126,7 @@ class Jobs:
                     progress.advance(total)
         finally:
             self._end()
+            signal.signal(signal.SIGTERM, before)
         return failed
 
     def _ready(self, waiting: Sequence[Run]) -> Sequence[Run]:

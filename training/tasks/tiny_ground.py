@@ -143,8 +143,8 @@ class TinyGround:
         )  # fmt: skip
 
     def export(self, student: DiT, directory: Path) -> None:
-        """A whole folder of weights: the student in the teacher's place, the rest copied."""
-        model_dir, first = directory / self.config.teacher, self.world.first
+        """A whole folder of weights: the student as its transformer, the rest copied."""
+        model_dir, first = directory / "dit", self.world.first
         save_model(student, self.config.model.to_dict(), model_dir, stem=WEIGHTS_STEM, write=first)
         if not first:
             return

@@ -107,14 +107,18 @@ def test_a_run_waits_for_those_that_say_how_long_it_is(tmp_path: Path) -> None:
     assert waits.name in done(tmp_path)
 
 
-def test_after_ctrl_c_no_process_is_left_and_the_rest_is_done_next_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_when_asked_to_end_no_process_is_left_and_the_rest_is_done_next_time(
+    asked: signal.Signals, tmp_path: Path
+) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
     first = jobs(tmp_path, seconds=60)
 
     def interrupt() -> None:
         until_s = time.monotonic() + 30
         while len(list(tmp_path.glob("going-*"))) < 2 and time.monotonic() < until_s:
             time.sleep(0.02)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(asked)
 
     presser = threading.Thread(target=interrupt)
     presser.start()
@@ -123,6 +127,7 @@ def test_after_ctrl_c_no_process_is_left_and_the_rest_is_done_next_time(tmp_path
     presser.join()
     assert len(list(tmp_path.glob("stopped-*"))) == 2
     assert not list(tmp_path.glob("going-*"))
+    assert signal.getsignal(signal.SIGTERM) == handler
     with Progress(disable=True) as progress:
         assert jobs(tmp_path).work_off(RUNS, progress) == {}
     assert done(tmp_path) == {run.name for run in RUNS}
