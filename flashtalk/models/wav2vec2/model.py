@@ -68,7 +68,7 @@ class Wav2Vec2Features(nn.Module):
         """Convolutional features [B, C, S] of waveforms [B, N], one per 20 ms."""
         hidden = pcm_BN[:, None]
         for layer in self.feature_extractor.conv_layers:
-            hidden = layer(hidden)
+            hidden = _exactly(layer, hidden)
         return hidden
 
     def transform(self, conv_BTC: Tensor) -> Tensor:
@@ -86,3 +86,17 @@ class Wav2Vec2Features(nn.Module):
         if pre_norm:
             states[-1] = self.encoder.layer_norm(hidden_BTD)
         return torch.stack(states, dim=2)
+
+
+def _exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """A convolutional layer, on a CPU always in float32; result in the type of ``x``.
+
+    With AMX, oneDNN 3.12 computes some strided bfloat16 convolutions wrongly, of one input channel
+    among them (pytorch/pytorch issues 163347, 169688): the features then were 0.2 off.
+    """
+    if x.device.type != "cpu" or x.dtype == torch.float32:
+        result: Tensor = layer(x)
+        return result
+    weights = {name: weight.float() for name, weight in layer.named_parameters()}
+    exact: Tensor = torch.func.functional_call(layer, weights, (x.float(),))
+    return exact.to(x.dtype)
