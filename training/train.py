@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flashtalk.errors import FlashTalkError, InputError
 from training.core.errors import GateError
+from training.core.native_bf16 import without_slow_bf16
 from training.core.overrides import apply_overrides, field_paths
 from training.core.trainer import Trainer
 from training.core.world import World, end_process
@@ -102,9 +103,12 @@ def _run(options: argparse.Namespace) -> int:
     try:
         if world.size > 1 and not recipe.sharded:
             raise InputError("--recipe", recipe.name, "one process; only DiT recipes are sharded")
+        asked, config = config, without_slow_bf16(config, world.device)
         task = config.task(places, world)
         trainer = Trainer(recipe.name, config.trainer, task, run_dir, world)
         if world.first:
+            if config is not asked:
+                print("training: float32, since this CPU has no bfloat16 arithmetic")
             text = json.dumps(dataclasses.asdict(config), indent=2, default=str)  # type: ignore[call-overload]
             (run_dir / "config.json").write_text(text + "\n")
         trainer.run(export_dir=places.model_dir(config.role))

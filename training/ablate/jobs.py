@@ -95,6 +95,8 @@ class Jobs:
 
         A failed run (a collapse, say) is a result like others: the rest goes on.
         """
+        for run in runs:
+            self.place.note_cost(run)
         waiting = [run for run in runs if not self.commands.is_done(run, self.place)]
         total = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
         bars = {}
@@ -117,6 +119,7 @@ class Jobs:
                     if process.poll() is None:
                         continue
                     del self._going[run]
+                    self.place.note_cost(run)
                     if process.returncode:
                         failed[run] = _last_line(self.place.log(run))
                     elif not self.commands.is_done(run, self.place):

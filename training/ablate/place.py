@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.errors import InputError
 from training.ablate.plan import Run
-from training.core.checkpoint import find_checkpoint
+from training.core.checkpoint import Checkpoint, find_checkpoint
 from training.evaluate.comparison import REPORT_FILE
 
-_SETTINGS = "settings.json"
+_SETTINGS, _COST = "settings.json", "cost.json"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class AblationPlace:
         return self.root / "runs" / f"{run.name}.log"
 
     def is_trained(self, run: Run) -> bool:
-        """Whether the student is finished."""
-        return (self.student(run) / SAMPLING_FILE).is_file()
+        """Whether the student is finished; where only its report was kept, it was."""
+        if (self.student(run) / SAMPLING_FILE).is_file():
+            return True
+        return self.is_judged(run) and (self.report(run) / _COST).is_file()
 
     def is_judged(self, run: Run) -> bool:
         """Whether its report is."""
@@ -67,9 +69,23 @@ class AblationPlace:
 
     def cost(self, run: Run) -> Cost:
         """What a finished training took."""
-        state = find_checkpoint(self.run_dir(run), run.recipe)
+        note = self.report(run) / _COST
+        if note.is_file():
+            return Cost(**json.loads(note.read_text()))
+        state = self._state(run)
         assert state is not None, f"{run.name} was not trained"
         return Cost(int(state.values["step"]), float(state.values["elapsed_s"]))
+
+    def _state(self, run: Run) -> Checkpoint | None:
+        return find_checkpoint(self.run_dir(run), run.recipe)
+
+    def note_cost(self, run: Run) -> None:
+        """Writes it beside the report, which then says everything that a table needs."""
+        note = self.report(run) / _COST
+        if self.is_trained(run) and not note.is_file() and self._state(run) is not None:
+            cost = self.cost(run)
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(json.dumps(asdict(cost)) + "\n")
 
     def prepare(self, weights: Path, teacher: Path, settings: Mapping[str, object]) -> None:
         """Copies the teacher, and notes the settings.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from training.core.config import TrainerConfig
+from training.core.native_bf16 import has_native_bf16
 from training.core.world import like, whole
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -19,8 +20,10 @@ _NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalised(update_RC: Tensor) -> Tensor:
-    """U V^T of the singular value decomposition, to about 20%; same shape, bfloat16."""
-    x = (update_RC / (update_RC.norm() + 1e-7)).bfloat16()
+    """U V^T of the singular value decomposition, to about 20%; same shape, in bfloat16 or, where
+    that is slower, in float32."""
+    kind = torch.bfloat16 if has_native_bf16(update_RC.device) else torch.float32
+    x = (update_RC / (update_RC.norm() + 1e-7)).to(kind)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T

@@ -1,15 +1,18 @@
 """Arrays on disk that are filled group by group, once: what frozen models say about a data set.
 
 Each array is a ``.npy`` file that is memory-mapped; ``done.npy`` says which groups are in them. A
-build that was killed goes on with the groups that are missing. Where groups may fail,
-``failed.npy`` says which did; their rows stay zero.
+build that was killed goes on with the groups that are missing, and processes that fill the same
+store share them. Where groups may fail, ``failed.npy`` says which did; their rows stay zero.
 
 Legend: G groups, N rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,12 +60,16 @@ def fill_store(
     Raises:
         InputError: every group failed.
     """
-    if not (folder / "done.npy").exists():
-        _create(folder, shape, _first(shape, encode, failed), may_fail=failed is not None)
+    with _alone(folder):
+        if not (folder / "done.npy").exists():
+            _create(folder, shape, _first(shape, encode, failed), may_fail=failed is not None)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in shape.names}
     done_G = np.load(folder / "done.npy", mmap_mode="r+")
-    missing = np.flatnonzero(~np.asarray(done_G))
+    # In an order of its own, so that two processes rarely meet at the same group.
+    missing = np.random.default_rng(os.getpid()).permutation(np.flatnonzero(~np.asarray(done_G)))
     for group in track(title, missing, len(missing)):
+        if done_G[group]:
+            continue
         rows = slice(int(group) * shape.rows, (int(group) + 1) * shape.rows)
         try:
             encoded = encode(int(group))
@@ -100,8 +107,16 @@ def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, 
     raise InputError("groups", shape.groups, "at least one that can be encoded")
 
 
-def _create(folder: Path, shape: Shape, sample: Mapping[str, Array], *, may_fail: bool) -> None:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time; ends with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "creation.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _create(folder: Path, shape: Shape, sample: Mapping[str, Array], *, may_fail: bool) -> None:
     for name, values in sample.items():
         np.lib.format.open_memmap(
             folder / f"{name}.npy",

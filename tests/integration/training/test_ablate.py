@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,13 @@ def test_the_command_trains_judges_and_shows_the_table(
     assert (tmp_path / "out" / "table2.png").stat().st_size > 1000
     assert "FPS" not in text
 
+    # Reports are enough to show the tables again, long after the students are gone.
+    shutil.rmtree(tmp_path / "out" / "runs")
+    for student in (tmp_path / "out" / "weights").glob("table2*"):
+        shutil.rmtree(student)
+    (tmp_path / "out" / "runs").mkdir()
     assert main(command) == 0, "all is there"
     assert text.strip() in capsys.readouterr().out
+    assert not list((tmp_path / "out" / "runs").iterdir())
     assert main([*command, "--set", "steps=2"]) == 2
     assert "other settings" in capsys.readouterr().err

@@ -29,6 +29,10 @@ def arguments(recipe: str, data_dir: Path, weights: Path, run_dir: Path) -> list
             "--weights", str(weights)]  # fmt: skip
 
 
+# Each starts torchrun a few times, which takes half a minute of a slow machine's two cores.
+pytestmark = pytest.mark.timeout(240)
+
+
 def launch(arguments: list[str], *overrides: str) -> subprocess.Popen[str]:
     given = dict(os.environ) | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # noqa: TID251 - what a shell would hand on
     return subprocess.Popen(
