@@ -41,6 +41,7 @@ from training.losses.dmd import (
     predicted_x0,
     scorer_input,
 )
+from training.losses.motion_jitter import MotionJitter
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class MatchingConfig:
     Args:
         exits: how far it is rolled out.
         previous: how the chunks before the last are made (``rollout.Previous``).
+        jitter: errors in the motion latents that the student is handed.
         policy: what scorers see of the motion latents.
         guidance: of the real score.
         shift: of the noise levels, the sampler's and the scorers'.
@@ -57,6 +59,7 @@ class MatchingConfig:
 
     exits: ExitOdds = field(default_factory=ExitOdds)
     previous: Previous = "full"
+    jitter: MotionJitter = field(default_factory=MotionJitter)
     policy: MotionPolicy = field(default_factory=MotionPolicy)
     guidance: Guidance = field(default_factory=Guidance)
     shift: float = 5.0
@@ -162,7 +165,8 @@ class Matching:
 
         return roll_out(
             velocity_of, batch.motion_BCMHW, tuple(batch.reference_BCFHW.shape), self._sigmas,
-            at, self._handover, draws, previous=self.config.previous, graph=graph,
+            at, self._handover, draws, previous=self.config.previous, jitter=self.config.jitter,
+            graph=graph,
         )  # fmt: skip
 
     @torch.no_grad()

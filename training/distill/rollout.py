@@ -27,6 +27,7 @@ from flashtalk.diffusion.sample import (
 )
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
+from training.losses.motion_jitter import NO_JITTER, MotionJitter
 
 Previous = Literal["full", "same"]
 ChunkVelocity = Callable[[int], VelocityFn]
@@ -75,7 +76,7 @@ class Rolled:
 
     Args:
         raw_BCFHW: prediction of the clean latents at the exit, as the network gave it.
-        motion_BCMHW: the latents that it continues, without a graph.
+        motion_BCMHW: the latents that it continues, without a graph and without a jitter.
         chunk: its place, from 0.
     """
 
@@ -99,6 +100,7 @@ def roll_out(
     draws: SharedDraws,
     *,
     previous: Previous = "full",
+    jitter: MotionJitter = NO_JITTER,
     graph: bool = True,
 ) -> Rolled:
     """Makes chunks up to the exit.
@@ -114,6 +116,7 @@ def roll_out(
         draws: of all noise.
         previous: the chunks before the last run all steps (``full``, as inference does), or stop
             at the same step as the last (``same``, as the paradigm's own code does).
+        jitter: of what the last chunk continues.
         graph: keep the graph of the very last evaluation; nothing else has one.
     """
     if not 1 <= at.step < len(sigmas):
@@ -134,7 +137,8 @@ def roll_out(
                 z = impose_motion(z, motion)
             motion = handover(z).detach()
         velocity = velocity_of(at.chunk - 1)
-        x, sigma = noisy_until(velocity, motion, shape, sigmas, noise, at.step)
+        handed = jitter.disturb(motion, draws)
+        x, sigma = noisy_until(velocity, handed, shape, sigmas, noise, at.step)
     with torch.set_grad_enabled(graph):
         raw = predict_x0(x, velocity(x, timestep(x, sigma)), sigma)
     return Rolled(raw, motion, at.chunk - 1)

@@ -41,6 +41,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="folder of the model")
     parser.add_argument("--vae-only", action="store_true",
                         help="the folder holds a VAE; fill the truth rows only")  # fmt: skip
+    parser.add_argument("--transformer", type=Path,
+                        help="folder of another transformer in the place of the weights' own, "
+                        "such as WEIGHTS/teacher")  # fmt: skip
     parser.add_argument("--preset", default="tiny", help="architecture of the weights")
     parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder to write")
     parser.add_argument("--data", type=Path, action="append", default=[],
@@ -103,7 +106,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         "weights": arguments.weights, "preset": arguments.preset, "device": arguments.device,
         "dtype": arguments.dtype, "split": short.data.config.split, "size": f"{width}x{height}",
         "seconds, short": short.seconds, "seconds, long": arguments.long_seconds,
-        "seed": arguments.seed, **_changes(arguments),
+        "seed": arguments.seed, **_changes(arguments), **_transformer(arguments),
     }  # fmt: skip
     plan = Plan(short, long, wrong_audio=arguments.wrong_audio, pictures=arguments.pictures,
                 seed=arguments.seed, settings=settings, judges=judges)  # fmt: skip
@@ -121,7 +124,8 @@ def _run_continuous(
     course = talk_on(performer, clips, probes, seconds=arguments.continuous, judges=judges,
                      marks_s=arguments.marks, seed=arguments.seed)  # fmt: skip
     settings = {"weights": arguments.weights, "seconds": arguments.continuous,
-                "seed": arguments.seed, **_changes(arguments)}  # fmt: skip
+                "seed": arguments.seed, **_changes(arguments),
+                **_transformer(arguments)}  # fmt: skip
     write_course(course, arguments.out, settings)
     console.print((arguments.out / "continuous.md").read_text(), markup=False)
     console.print(f"written to {arguments.out}")
@@ -134,7 +138,8 @@ def _performer(arguments: argparse.Namespace) -> RoundTrip:
     from training.evaluate.pipeline import open_pipeline
 
     return open_pipeline(arguments.preset, arguments.weights, device=arguments.device,
-                         dtype=arguments.dtype, changes=_changes(arguments))  # fmt: skip
+                         dtype=arguments.dtype, changes=_changes(arguments),
+                         transformer=arguments.transformer)  # fmt: skip
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, object]:
@@ -142,6 +147,10 @@ def _changes(arguments: argparse.Namespace) -> dict[str, object]:
     names = ("steps", "sampler", "audio_guidance", "color_strength")
     given = {name: getattr(arguments, name) for name in names}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _transformer(arguments: argparse.Namespace) -> dict[str, object]:
+    return {"transformer": arguments.transformer} if arguments.transformer else {}
 
 
 def _size_hw(arguments: argparse.Namespace) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 Legend: T frames, H W pixels, N audio samples at 16 kHz.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flashtalk.engine import Pipeline, Sampling, load_pipeline, talk
+from flashtalk.engine import Pipeline, Sampling, talk
+from flashtalk.engine.load import open_checkpoint
+from flashtalk.errors import InputError
+from flashtalk.models.checkpoint import CONFIG
+from flashtalk.models.dit.weights import load_config
 from training.evaluate.fidelity import Image, Video
 from training.evaluate.round_trip import through_vae
 
@@ -63,19 +68,37 @@ def size_of(portrait_HWC: Image) -> tuple[int, int]:
 
 
 def open_pipeline(
-    preset: str, folder: Path, *, device: str, dtype: str, changes: Mapping[str, object]
+    preset: str,
+    folder: Path,
+    *,
+    device: str,
+    dtype: str,
+    changes: Mapping[str, object],
+    transformer: Path | None = None,
 ) -> TalkPerformer:
     """Load a preset's weights.
 
     Args:
         preset, folder, device: as ``load_pipeline`` takes them.
+        transformer: folder of another transformer of the same layout in the place of ``folder``'s
+            own, such as the teacher beside a student.
         dtype: ``float32`` or ``bfloat16``.
         changes: fields of ``Sampling`` that differ from what the weights ask for.
 
     Raises:
+        InputError: ``transformer`` is not a folder with a config.
         WeightsError: as ``load_pipeline``.
     """
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    pipeline = load_pipeline(preset, folder, device=device, dtype=dtype)
+    checkpoint = open_checkpoint(preset, folder, device=device, dtype=dtype)
+    if transformer is not None:
+        if not (transformer / CONFIG).is_file():
+            raise InputError("--transformer", transformer, f"a folder with {CONFIG}")
+        checkpoint = dataclasses.replace(
+            checkpoint,
+            layout=dataclasses.replace(checkpoint.layout, dit=transformer),
+            sizes=dataclasses.replace(checkpoint.sizes, dit=load_config(transformer)),
+        )
+    pipeline = checkpoint.load()
     sampling = Sampling.from_dict({**pipeline.sampling.to_dict(), **changes})
     return TalkPerformer(pipeline, sampling, torch.device(device), kind)

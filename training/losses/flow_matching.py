@@ -84,13 +84,23 @@ def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
     return (positions_F[None] < clean_B[:, None])[:, None, :, None, None]
 
 
-def noised_input(z_BCFHW: Tensor, noise_BCFHW: Tensor, draws: Draws) -> Tensor:
-    """x_s with the motion positions overwritten by their clean latents (not in noisy mode)."""
+def noised_input(
+    z_BCFHW: Tensor, noise_BCFHW: Tensor, draws: Draws, held_BCFHW: Tensor | None = None
+) -> Tensor:
+    """x_s with the motion positions overwritten by their clean latents (not in noisy mode).
+
+    Args:
+        z_BCFHW, noise_BCFHW: clean latents and the noise that is mixed in.
+        draws: noise levels and modes.
+        held_BCFHW: what is written there instead, e.g. with a jitter; only the leading positions
+            count.
+    """
     sigma = draws.sigma_B.to(z_BCFHW)[:, None, None, None, None]
     x_BCFHW = (1.0 - sigma) * z_BCFHW + sigma * noise_BCFHW
     keep = motion_mask(draws.clean_B, z_BCFHW.shape[2])
     keep = keep & ~draws.noisy_motion_B[:, None, None, None, None]
-    return torch.where(keep.to(z_BCFHW.device), z_BCFHW, x_BCFHW)
+    held_BCFHW = z_BCFHW if held_BCFHW is None else held_BCFHW
+    return torch.where(keep.to(z_BCFHW.device), held_BCFHW, x_BCFHW)
 
 
 def velocity_loss(

@@ -6,6 +6,7 @@ from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
 from training.core.config import Gate, Target, TrainerConfig
 from training.data.stage1_clips import ClipPlan
+from training.losses.motion_jitter import MotionJitter
 from training.tasks.samples import SampleConfig
 from training.tasks.sft import SftRecipe
 
@@ -28,6 +29,8 @@ def tiny_sft() -> SftRecipe:
         plan=ClipPlan(spread=4),
         samples=SampleConfig(lips=True),
         mouth_weight=4.0,
+        # Without it the background of a stream drifts (docs/distillation.md).
+        jitter=MotionJitter(cell=0.3, channel=0.1),
         bf16=True,
     )
 
@@ -53,6 +56,7 @@ def smoke_sft() -> SftRecipe:
         plan=ClipPlan(spread=3),
         samples=SampleConfig(videos=1, chunks=2, steps=2),
         batch=2,
+        jitter=MotionJitter(cell=0.3, channel=0.1),
         bf16=True,
         eval_clips=2,
     )

@@ -29,6 +29,7 @@ from training.data.video_cache import VideoPlan, build_video_caches
 from training.data.videos.problems import SkipList
 from training.distill.scores import Conditions, velocity
 from training.losses.flow_matching import DrawRates, Draws, draw, noised_input, velocity_loss
+from training.losses.motion_jitter import NO_JITTER, MotionJitter
 from training.places import Places
 from training.tasks.export import save_model
 from training.tasks.published import Prompter, PublishedModels
@@ -47,6 +48,7 @@ class FullSftRecipe:
         preset: of the checkpoint folder (``--weights``).
         videos: what is cached of them.
         rates: noise levels and dropped conditions.
+        jitter: errors in the motion latents that are handed over (``losses.motion_jitter``).
         negative_prompt: the null of text.
         role: folder of the finished transformer.
         batch: of all ranks together.
@@ -60,6 +62,7 @@ class FullSftRecipe:
     preset: str = "flashtalk-14b"
     videos: VideoPlan = field(default_factory=VideoPlan)
     rates: DrawRates = field(default_factory=lambda: DrawRates(unshifted=0.0))
+    jitter: MotionJitter = NO_JITTER
     negative_prompt: str = ""
     role: str = "stage1"
     batch: int = 32
@@ -112,8 +115,10 @@ class FullSftTask(OneLoss):
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         """Velocity loss of one batch of one bucket."""
-        rates = self.recipe.rates
-        loss = self._loss("train", context.step, rates, context.numpy, context.draws)
+        recipe = self.recipe
+        loss = self._loss(
+            "train", context.step, recipe.rates, context.numpy, context.draws, recipe.jitter
+        )
         return {"loss": loss}
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
@@ -148,6 +153,7 @@ class FullSftTask(OneLoss):
         rates: DrawRates,
         rng: np.random.Generator,
         shared: SharedDraws,
+        jitter: MotionJitter = NO_JITTER,
     ) -> Tensor:
         picks = self.samplers[split].pick(number)
         draws = draw(rates, picks.picks.cold_B, rng)
@@ -156,7 +162,7 @@ class FullSftTask(OneLoss):
         device = self.world.device
         z = batch.z_BCFHW.to(device)
         noise = shared.normal(z.shape).to(device)
-        x = noised_input(z, noise, draws)
+        x = noised_input(z, noise, draws, jitter.disturb(z, shared))
         given = self._conditions(split, batch, draws)
         # Sharded weights come in bfloat16 themselves.
         cast = self.recipe.bf16 and self.world.size == 1

@@ -41,6 +41,7 @@ from training.losses.flow_matching import (
     noised_input,
     velocity_loss,
 )
+from training.losses.motion_jitter import NO_JITTER, MotionJitter
 from training.places import Places
 from training.tasks.captions import Captions, embed
 from training.tasks.export import save_model
@@ -57,7 +58,8 @@ class SftRecipe:
     """Fields of the ``tiny_sft`` recipe (training.md 1 and 6.4).
 
     ``mouth_weight`` is what latent cells that show the mouth count in the loss; the report's loss
-    has 1. Small frames have few such cells. ``bf16`` computes in bfloat16 with float32 weights; on
+    has 1. Small frames have few such cells. ``jitter`` are errors in the motion latents that are
+    handed over (``losses.motion_jitter``). ``bf16`` computes in bfloat16 with float32 weights; on
     a CPU attention stays float32, whose backward is 8 times as fast there.
     """
 
@@ -74,6 +76,7 @@ class SftRecipe:
     val_split: str = "val"
     batch: int = 8
     mouth_weight: float = 1.0
+    jitter: MotionJitter = NO_JITTER
     bf16: bool = False
     checkpointing: bool = False
     eval_clips: int = 64
@@ -141,7 +144,8 @@ class SftTask(OneLoss):
         draws = draw(self.recipe.rates, picks.cold_B, context.numpy)
         mine = self.world.rows(self.recipe.batch)
         batch = self.sampler.batch(picks.rows(mine))
-        errors = self._errors(batch, draws.rows(mine), self.train_ids, context.draws)
+        jitter = self.recipe.jitter
+        errors = self._errors(batch, draws.rows(mine), self.train_ids, context.draws, jitter)
         cells = self._mouth(self.train, self.sampler, batch)
         with torch.no_grad():
             mouth = errors.loss(cells, self.world.mean)
@@ -156,11 +160,16 @@ class SftTask(OneLoss):
         return cells.to(self.device)
 
     def _errors(
-        self, batch: Stage1Batch, draws: Draws, ids_UN: Tensor, shared: SharedDraws
+        self,
+        batch: Stage1Batch,
+        draws: Draws,
+        ids_UN: Tensor,
+        shared: SharedDraws,
+        jitter: MotionJitter = NO_JITTER,
     ) -> "Errors":
         z = batch.z_BCFHW
         noise = shared.normal(z.shape)
-        x = noised_input(z, noise, draws)
+        x = noised_input(z, noise, draws, jitter.disturb(z, shared))
         ids = ids_UN[torch.from_numpy(batch.utterance_B)]
         ids = torch.where(draws.drop_text_B[:, None], self.captions.empty_N, ids)
         # The null of speech is a tensor of zero embeddings, not the embedding of silence.

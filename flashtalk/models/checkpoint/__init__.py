@@ -1,7 +1,20 @@
 """Weight files: read them (read.py), find them (layout.py), make models of them (build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state
-from flashtalk.models.checkpoint.layout import CheckpointLayout, find_checkpoint
+from flashtalk.models.checkpoint.layout import (
+    CONFIG,
+    OWN_FOLDERS,
+    CheckpointLayout,
+    find_checkpoint,
+)
 from flashtalk.models.checkpoint.read import load_state
 
-__all__ = ["CheckpointLayout", "build", "check_state", "find_checkpoint", "load_state"]
+__all__ = [
+    "CONFIG",
+    "OWN_FOLDERS",
+    "CheckpointLayout",
+    "build",
+    "check_state",
+    "find_checkpoint",
+    "load_state",
+]

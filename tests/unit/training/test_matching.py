@@ -21,6 +21,7 @@ from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.rollout import Exit, ExitOdds
 from training.distill.scores import Guidance
 from training.losses.dmd import MotionPolicy
+from training.losses.motion_jitter import MotionJitter
 
 CONFIG = dataclasses.replace(
     DiTConfig.tiny(), dim=24, ffn_dim=24, num_heads=2, num_layers=1, text_dim=8, text_len=4,
@@ -129,6 +130,18 @@ def test_true_motion_latents_are_for_the_real_score_only() -> None:
     assert torch.equal(real[:, :, :2], batch().true_motion_BKCMHW[:, 2])
     assert not torch.equal(fake[:, :, :2], real[:, :, :2])
     assert torch.equal(fake[:, :, 2:], real[:, :, 2:])
+
+
+def test_scorers_judge_a_jittered_chunk_by_the_latents_without_it() -> None:
+    policy = MotionPolicy(add_noise=False)
+    nets = Nets(guidance=Guidance(1, 1), policy=policy, jitter=MotionJitter(cell=0.5))
+    asked: list[Tensor] = []
+    nets.student.register_forward_pre_hook(lambda _, given: asked.append(given[0].detach()))
+    nets.losses("student", Exit(1, 1))
+    motion = batch().motion_BCMHW
+    for scorer in ("fake", "real"):
+        assert torch.equal(nets.seen[scorer][0][:, :, :2], motion)
+    assert float((asked[0][:, :, :2] - motion).abs().min()) > 0
 
 
 def test_five_rows_of_table_3_are_five_different_updates() -> None:

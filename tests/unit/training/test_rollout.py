@@ -15,6 +15,7 @@ from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
 from training.distill.rollout import Exit, ExitOdds, Rolled, noisy_until, roll_out
+from training.losses.motion_jitter import NO_JITTER, MotionJitter
 
 SHAPE = (2, 3, 9, 2, 2)
 SIGMAS = sigmas(4)
@@ -42,10 +43,16 @@ class Student:
         self.handed.append(z)
         return z[:, :, -2:] * 0.5
 
-    def roll(self, at: Exit, previous: str = "full", graph: bool = True) -> Rolled:
+    def roll(
+        self,
+        at: Exit,
+        previous: str = "full",
+        graph: bool = True,
+        jitter: MotionJitter = NO_JITTER,
+    ) -> Rolled:
         return roll_out(
             self.velocity_of, MOTION, SHAPE, SIGMAS, at, self.handover, seeded(),
-            previous=previous, graph=graph,  # type: ignore[arg-type]
+            previous=previous, jitter=jitter, graph=graph,  # type: ignore[arg-type]
         )  # fmt: skip
 
 
@@ -95,6 +102,20 @@ def test_motion_latents_stand_clean_before_every_evaluation_and_in_the_result(
     assert torch.equal(rolled.motion_BCMHW, held[2])
     assert torch.equal(rolled.x0_BCFHW[:, :, :2], held[2])
     assert torch.equal(rolled.x0_BCFHW[:, :, 2:], rolled.raw_BCFHW[:, :, 2:])
+
+
+def test_only_the_corrected_chunk_is_handed_a_jitter_and_the_result_has_none() -> None:
+    student, calm = Student(), Student()
+    rolled = student.roll(Exit(3, 2), jitter=MotionJitter(cell=0.3, channel=0.2))
+    expected = calm.roll(Exit(3, 2))
+    for jittered, clean in zip(student.inputs[:8], calm.inputs[:8], strict=True):
+        assert torch.equal(jittered, clean)
+    for jittered, clean in zip(student.inputs[8:], calm.inputs[8:], strict=True):
+        error = jittered[:, :, :2] - clean[:, :, :2]
+        assert float(error.abs().min()) > 0
+        torch.testing.assert_close(error[:, :, 0], error[:, :, 1])
+    assert torch.equal(rolled.motion_BCMHW, expected.motion_BCMHW)
+    assert torch.equal(rolled.x0_BCFHW[:, :, :2], expected.motion_BCMHW)
 
 
 def test_the_way_to_the_exit_is_that_of_the_sampler() -> None:

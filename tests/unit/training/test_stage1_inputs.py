@@ -54,6 +54,17 @@ def test_motion_positions_are_clean_and_the_rest_is_the_forward_process(clean: i
     assert torch.allclose(x[:, :, clean:], (0.25 * z + 0.75 * noise)[:, :, clean:])
 
 
+@pytest.mark.parametrize("clean", [1, 2])
+def test_held_latents_stand_at_the_motion_positions_and_nowhere_else(clean: int) -> None:
+    z, noise, held = latents(1), latents(2), latents(3)
+    x = noised_input(z, noise, draws(0.75, clean=clean), held)
+    assert torch.equal(x[:, :, :clean], held[:, :, :clean])
+    plain = noised_input(z, noise, draws(0.75, clean=clean))
+    assert torch.equal(x[:, :, clean:], plain[:, :, clean:])
+    noisy = draws(0.75, clean=clean, noisy=True)
+    assert torch.equal(noised_input(z, noise, noisy, held), noised_input(z, noise, noisy))
+
+
 def test_noisy_motion_mode_noises_every_position() -> None:
     z, noise = latents(1), latents(2)
     x = noised_input(z, noise, draws(0.75, noisy=True))
