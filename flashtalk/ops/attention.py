@@ -20,9 +20,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashtalk.errors import InputError
+from flashtalk.ops.token_slice import TokenSlice
 
 Backend = Literal["flash3", "flash2", "cudnn", "sdpa"]
 AttentionCore = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries, keys and values to the attention of these queries."""
+SharedAttentionCore = Callable[[Tensor, Tensor, Tensor, TokenSlice], Tensor]
+"""The same of a sequence that processes may share, and which of its tokens these are."""
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 _PACKAGES = {"flash3": "flash_attn_interface", "flash2": "flash_attn"}
@@ -66,6 +70,28 @@ def attention(
         with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
             return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def frame_attention(q_BNHD: Tensor, k_BFMHD: Tensor, v_BFMHD: Tensor, tokens: TokenSlice) -> Tensor:
+    """Attention of every token to the keys of its own frame.
+
+    Args:
+        q_BNHD: [B, N, H, D] queries of a whole sequence, frame after frame.
+        k_BFMHD, v_BFMHD: [B, F, M, H, D] keys and values of F frames.
+        tokens: all N of them.
+
+    Returns:
+        [B, N, H, D].
+    """
+    frames = k_BFMHD.shape[1]
+    q_FNHD = q_BNHD.unflatten(1, (frames, -1)).flatten(0, 1)
+    out_FNHD = attention(q_FNHD, k_BFMHD.flatten(0, 1), v_BFMHD.flatten(0, 1))
+    return torch.unflatten(out_FNHD, 0, (-1, frames)).flatten(1, 2)
+
+
+def whole_attention(q_BNHD: Tensor, k_BNHD: Tensor, v_BNHD: Tensor, tokens: TokenSlice) -> Tensor:
+    """``attention`` among all tokens of a sequence that one process holds."""
+    return attention(q_BNHD, k_BNHD, v_BNHD)
 
 
 def available_backends(device: torch.device | str) -> tuple[Backend, ...]:

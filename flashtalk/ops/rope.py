@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flashtalk.ops.token_slice import TokenSlice
+
 THETA = 10_000.0
 
 
@@ -19,6 +21,12 @@ class RopeTable(NamedTuple):
 
     cos_NP: Tensor
     sin_NP: Tensor
+
+    def rows(self, tokens: TokenSlice) -> RopeTable:
+        """The angles of some of the tokens."""
+        return RopeTable(
+            self.cos_NP[tokens.start : tokens.stop], self.sin_NP[tokens.start : tokens.stop]
+        )
 
 
 def axis_widths(head_dim: int) -> tuple[int, int, int]:

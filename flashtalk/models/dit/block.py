@@ -6,14 +6,23 @@ F latent frames, S tokens per latent frame, A audio tokens per latent frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from flashtalk.models.dit.conditions import AudioTokens, ContextLayer, ContextTokens, KeyValue
 from flashtalk.models.dit.config import DiTConfig
-from flashtalk.ops.attention import AttentionCore, attention
+from flashtalk.ops.attention import (
+    AttentionCore,
+    SharedAttentionCore,
+    attention,
+    frame_attention,
+    whole_attention,
+)
 from flashtalk.ops.norms import gated_add, layer_norm, modulate, rms_norm
 from flashtalk.ops.rope import RopeTable, apply_rope
+from flashtalk.ops.token_slice import TokenSlice
 
 
 class Gain(nn.Module):
@@ -53,19 +62,28 @@ class SelfAttention(nn.Module):
         self.o = nn.Linear(dim, dim)
         self.norm_q = Gain(dim, config.eps)
         self.norm_k = Gain(dim, config.eps)
-        self.core: AttentionCore = attention
+        self.core: SharedAttentionCore = whole_attention
 
-    def forward(self, x_BND: Tensor, rope: RopeTable) -> Tensor:
-        """[B, N, D] to [B, N, D]; ``rope`` holds the angles of the same N tokens."""
+    def forward(self, x_BND: Tensor, rope: RopeTable, tokens: TokenSlice) -> Tensor:
+        """[B, N, D] to [B, N, D]; ``rope`` holds the angles of the same N ``tokens``."""
         heads = (self.heads, -1)
         q = apply_rope(self.norm_q(self.q(x_BND)).unflatten(-1, heads), rope)
         k = apply_rope(self.norm_k(self.k(x_BND)).unflatten(-1, heads), rope)
         v = self.v(x_BND).unflatten(-1, heads)
-        return self.o(self.core(q, k, v).flatten(2))
+        return self.o(self.core(q, k, v, tokens).flatten(2))
+
+
+def all_heads(kv: KeyValue) -> KeyValue:
+    """What one process keeps of keys and values: everything."""
+    return kv
 
 
 class ContextAttention(nn.Module):
-    """Attention to text and to image tokens, summed before one output projection."""
+    """Attention to text and to image tokens, summed before one output projection.
+
+    ``keep`` is a seam too: which heads of projected keys and values this process keeps. Then
+    ``core`` has to know where the others are.
+    """
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -81,20 +99,20 @@ class ContextAttention(nn.Module):
         self.norm_k = Gain(dim, config.eps)
         self.norm_k_img = Gain(dim, config.eps)
         self.core: AttentionCore = attention
+        self.keep: Callable[[KeyValue], KeyValue] = all_heads
 
     def project(self, context: ContextTokens) -> ContextLayer:
         """Keys and values of the context tokens [B, M, D] in this layer."""
         heads = (self.heads, -1)
         text, image = context.text_BND, context.image_BND
-        return ContextLayer(
-            KeyValue(
-                self.norm_k(self.k(text)).unflatten(-1, heads), self.v(text).unflatten(-1, heads)
-            ),
-            KeyValue(
-                self.norm_k_img(self.k_img(image)).unflatten(-1, heads),
-                self.v_img(image).unflatten(-1, heads),
-            ),
+        of_text = KeyValue(
+            self.norm_k(self.k(text)).unflatten(-1, heads), self.v(text).unflatten(-1, heads)
         )
+        of_image = KeyValue(
+            self.norm_k_img(self.k_img(image)).unflatten(-1, heads),
+            self.v_img(image).unflatten(-1, heads),
+        )
+        return ContextLayer(self.keep(of_text), self.keep(of_image))
 
     def forward(self, x_BND: Tensor, context: ContextTokens | ContextLayer) -> Tensor:
         """[B, N, D] to [B, N, D]."""
@@ -105,7 +123,7 @@ class ContextAttention(nn.Module):
 
 
 class AudioAttention(nn.Module):
-    """Attention of every token to the speech of its own latent frame."""
+    """Attention of every token to the speech of its own latent frame; ``core`` is a seam."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -113,20 +131,18 @@ class AudioAttention(nn.Module):
         self.q_linear = nn.Linear(config.dim, config.dim)
         self.kv_linear = nn.Linear(config.output_dim, 2 * config.dim)
         self.proj = nn.Linear(config.dim, config.dim)
-        self.core: AttentionCore = attention
+        self.core: SharedAttentionCore = frame_attention
 
     def project(self, audio: AudioTokens) -> KeyValue:
         """Keys and values [B, F, A, H, K] of the audio tokens in this layer."""
         kv = self.kv_linear(audio.tokens_BFAD).unflatten(-1, (2, self.heads, -1))
         return KeyValue(kv[:, :, :, 0], kv[:, :, :, 1])
 
-    def forward(self, x_BND: Tensor, audio: AudioTokens | KeyValue) -> Tensor:
-        """[B, F * S, D] to [B, F * S, D], tokens in frame-major order."""
+    def forward(self, x_BND: Tensor, audio: AudioTokens | KeyValue, tokens: TokenSlice) -> Tensor:
+        """[B, N, D] to [B, N, D], ``tokens`` of F * S in frame-major order."""
         layer = self.project(audio) if isinstance(audio, AudioTokens) else audio
-        frames = layer.k.shape[1]
-        q_BFSHK = self.q_linear(x_BND).unflatten(1, (frames, -1)).unflatten(-1, (self.heads, -1))
-        out = self.core(q_BFSHK.flatten(0, 1), layer.k.flatten(0, 1), layer.v.flatten(0, 1))
-        return self.proj(torch.unflatten(out, 0, (-1, frames)).flatten(1, 2).flatten(2))
+        q_BNHK = self.q_linear(x_BND).unflatten(-1, (self.heads, -1))
+        return self.proj(self.core(q_BNHK, layer.k, layer.v, tokens).flatten(2))
 
 
 class Block(nn.Module):
@@ -158,6 +174,7 @@ class Block(nn.Module):
         rope: RopeTable,
         context: ContextTokens | ContextLayer,
         audio: AudioTokens | KeyValue,
+        tokens: TokenSlice,
     ) -> Tensor:
         """One block.
 
@@ -167,6 +184,7 @@ class Block(nn.Module):
             rope: angles of the N tokens.
             context: embedded tokens, or their keys and values in this layer.
             audio: embedded tokens, or their keys and values in this layer.
+            tokens: which of the chunk's tokens the N are.
 
         Returns:
             [B, N, D] in the dtype of ``x_BND``.
@@ -176,8 +194,8 @@ class Block(nn.Module):
             self.modulation.float() + time_B6D
         ).chunk(6, dim=1)
         normed = modulate(layer_norm(x_BND, self.eps), shift, scale).to(dtype)
-        x_BND = gated_add(x_BND, self.self_attn(normed, rope), gate)
+        x_BND = gated_add(x_BND, self.self_attn(normed, rope, tokens), gate)
         x_BND = x_BND + self.cross_attn(self.norm3(x_BND), context)
-        x_BND = x_BND + self.audio_cross_attn(self.norm_x(x_BND), audio)
+        x_BND = x_BND + self.audio_cross_attn(self.norm_x(x_BND), audio, tokens)
         normed = modulate(layer_norm(x_BND, self.eps), ffn_shift, ffn_scale).to(dtype)
         return gated_add(x_BND, self.ffn(normed), ffn_gate)

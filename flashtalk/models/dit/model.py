@@ -7,6 +7,9 @@ L speech-feature layers.
 
 from __future__ import annotations
 
+import math
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +32,7 @@ from flashtalk.models.dit.embeddings import (
 )
 from flashtalk.ops.norms import layer_norm, modulate
 from flashtalk.ops.rope import rope_table
+from flashtalk.ops.token_slice import TokenSlice
 
 
 class PatchEmbedding(nn.Conv3d):
@@ -64,11 +68,35 @@ class Head(nn.Module):
         return self.head(normed.to(x_BND.dtype))
 
 
+class WholeSequence:
+    """One process holds all tokens of a chunk (a ``TokenShare``)."""
+
+    def mine(self, total: int) -> TokenSlice:
+        """See ``TokenShare``."""
+        return TokenSlice.whole(total)
+
+    def join(self, x_BND: Tensor, tokens: TokenSlice) -> Tensor:
+        """See ``TokenShare``."""
+        return x_BND
+
+
+class TokenShare(Protocol):
+    """How the tokens of a chunk are dealt out to processes."""
+
+    def mine(self, total: int) -> TokenSlice:
+        """Which of ``total`` tokens this process computes."""
+
+    def join(self, x_BND: Tensor, tokens: TokenSlice) -> Tensor:
+        """[B, N, D] of every process to [B, total, D] on each."""
+
+
 class DiT(nn.Module):
     """Velocity ``eps - x0`` of noisy latents, given portrait, text and speech.
 
     Parameters carry the published names. Weights may be float32 or half precision; the residual
     stream has their dtype, norms, modulation, time and rotary embedding are float32 throughout.
+
+    ``share`` is the seam for several processes, together with the attentions' (``block.py``).
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -87,6 +115,7 @@ class DiT(nn.Module):
         self.head = Head(config)
         self.img_emb = ImageEmbedding(config)
         self.audio_proj = AudioProjection(config)
+        self.share: TokenShare = WholeSequence()
         self.reset_parameters()
 
     @torch.no_grad()
@@ -202,14 +231,16 @@ class DiT(nn.Module):
         """
         self._check(x_BCFHW, y_BCFHW, audio)
         grid = (x_BCFHW.shape[2], x_BCFHW.shape[3] // PATCH_HW, x_BCFHW.shape[4] // PATCH_HW)
-        rope = rope_table(grid, self.config.head_dim, x_BCFHW.device)
+        tokens = self.share.mine(math.prod(grid))
+        rope = rope_table(grid, self.config.head_dim, x_BCFHW.device).rows(tokens)
         time_BD, time_B6D = self.embed_time(t_B)
         inputs = torch.cat((x_BCFHW.to(self.dtype), y_BCFHW.to(self.dtype)), dim=1)
         # Under autocast the embedding is rounded; the residual stream keeps the weights' dtype.
-        x_BND = self.patch_embedding(inputs).to(self.dtype)
+        x_BND = self.patch_embedding(inputs)[:, tokens.start : tokens.stop].to(self.dtype)
         for index, block in enumerate(self.blocks):
-            x_BND = block(x_BND, time_B6D, rope, context.layer(index), audio.layer(index))
-        return self._unpatchify(self.head(x_BND, time_BD).float(), grid)
+            x_BND = block(x_BND, time_B6D, rope, context.layer(index), audio.layer(index), tokens)
+        patches_BNP = self.share.join(self.head(x_BND, time_BD).float(), tokens)
+        return self._unpatchify(patches_BNP, grid)
 
     def _unpatchify(self, patches_BNP: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """[B, N, 2 * 2 * C] patches, channel last, to [B, C, F, H, W]."""

@@ -10,7 +10,7 @@ h w = H/8 W/8.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,37 @@ class Moments(NamedTuple):
     logvar: Tensor
 
 
+class WholePicture:
+    """One process has the whole picture (a ``PictureShare``)."""
+
+    def mine(self, x: Tensor, cell_px: int) -> Tensor:
+        """See ``PictureShare``."""
+        return x
+
+    def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
+        """See ``PictureShare``."""
+        return x
+
+
+class PictureShare(Protocol):
+    """How pictures are dealt out to processes, in whole latent cells.
+
+    ``cell_px`` is how many rows and columns of a tensor one latent cell has: 1 in latents, 8 in
+    pixels. ``cells_hw`` is the size of the whole picture in cells.
+    """
+
+    def mine(self, x: Tensor, cell_px: int) -> Tensor:
+        """[..., H, W] to the part that this process computes."""
+
+    def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
+        """The part that this process computed to [..., H, W], on every process."""
+
+
 class VideoVAE(nn.Module):
     """Encoder and decoder with the published parameter names.
+
+    ``share`` is the seam for several processes, together with ``margins`` and ``whole_frame`` in
+    the layers.
 
     Args:
         config: the architecture; ``VAEConfig.flashtalk_14b()`` is the published one.
@@ -50,6 +79,7 @@ class VideoVAE(nn.Module):
         self.conv1 = Pointwise(2 * z, 2 * z)
         self.conv2 = Pointwise(z, z)
         self.decoder = TubeDecoder(config) if in_tubes else Decoder(config)
+        self.share: PictureShare = WholePicture()
         if config.linear_bypass:
             self.bypass_encoder = LinearEncoder(z)
             self.bypass_decoder = LinearDecoder(z)
@@ -66,12 +96,15 @@ class VideoVAE(nn.Module):
         Raises:
             InputError: T is not 1 + 4n, or H or W is not a multiple of 8.
         """
-        return self.normalise(self.encode_moments(video_BCTHW).mu)
+        _check_video(video_BCTHW, first=True)
+        return self._latents(video_BCTHW, None)
 
     def encode_moments(self, video_BCTHW: Tensor) -> Moments:
         """Mean and log-variance of the raw latents, for training. Errors as ``encode``."""
         _check_video(video_BCTHW, first=True)
-        return self._moments(video_BCTHW, None)
+        moments = self._moments(video_BCTHW, None)
+        cells = _cells(video_BCTHW)
+        return Moments(*(self.share.join(part, cells, 1) for part in moments))
 
     def decode(self, z_BCFHW: Tensor) -> Tensor:
         """Pixels of a whole chunk.
@@ -113,8 +146,7 @@ class VideoVAE(nn.Module):
         """
         _check_video(video_BCTHW, first=not state.started)
         history = History(state)
-        mu = self._moments(video_BCTHW, history).mu
-        return self.normalise(mu), history.state()
+        return self._latents(video_BCTHW, history), history.state()
 
     def decode_step(self, z_BCFHW: Tensor, state: VAEState) -> tuple[Tensor, VAEState]:
         """The next latents of a stream (one or more) -> their frames, and the next state.
@@ -146,7 +178,14 @@ class VideoVAE(nn.Module):
 
         return column(self.config.latent_mean), column(self.config.latent_std)
 
+    def _latents(self, video_BCTHW: Tensor, history: History | None) -> Tensor:
+        """Normalised, of the whole picture."""
+        mu = self._moments(video_BCTHW, history).mu
+        return self.normalise(self.share.join(mu, _cells(video_BCTHW), 1))
+
     def _moments(self, video_BCTHW: Tensor, history: History | None) -> Moments:
+        """Of this process's part of the picture."""
+        video_BCTHW = self.share.mine(video_BCTHW, SPATIAL_STRIDE)
         video_BCTHW = video_BCTHW.contiguous(memory_format=torch.channels_last_3d)
         mu, logvar = self.conv1(self.encoder(video_BCTHW, history)).chunk(2, dim=1)
         if self.config.linear_bypass:
@@ -155,17 +194,24 @@ class VideoVAE(nn.Module):
         return Moments(mu, logvar)
 
     def _pixels(self, raw_BCFHW: Tensor, history: History | None) -> Tensor:
+        height, width = raw_BCFHW.shape[3:]
+        raw_BCFHW = self.share.mine(raw_BCFHW, 1)
         raw_BCFHW = raw_BCFHW.contiguous(memory_format=torch.channels_last_3d)
         video_BCTHW: Tensor = self.decoder(self.conv2(raw_BCFHW), history)
         if self.config.linear_bypass:
             first = history is None or not history.started
             video_BCTHW = video_BCTHW + self.bypass_decoder(raw_BCFHW, first=first)
-        return video_BCTHW
+        return self.share.join(video_BCTHW, (height, width), SPATIAL_STRIDE)
 
     def _check_latents(self, z_BCFHW: Tensor) -> None:
         if z_BCFHW.ndim != 5 or z_BCFHW.shape[1] != self.config.z_channels or 0 in z_BCFHW.shape:
             limit = f"[B, {self.config.z_channels}, F, h, w]"
             raise InputError("latents", tuple(z_BCFHW.shape), limit)
+
+
+def _cells(video_BCTHW: Tensor) -> tuple[int, int]:
+    height, width = video_BCTHW.shape[3:]
+    return height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
 
 
 def _check_video(video_BCTHW: Tensor, *, first: bool) -> None:

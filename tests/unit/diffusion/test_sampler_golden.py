@@ -19,7 +19,8 @@ from flashtalk.diffusion.sample import sample
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.models.dit import AudioKV, DiT, DiTConfig
-from flashtalk.models.vae import VAEConfig, VideoVAE
+from flashtalk.models.vae import VideoVAE
+from tests.fakes.golden_models import golden_vae
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 TOLERANCE = 1e-4
@@ -50,17 +51,7 @@ def dit() -> DiT:
 
 @pytest.fixture(scope="module")
 def vae() -> VideoVAE:
-    values = json.loads((GOLDENS / "vae_tiny.json").read_text())["config"]
-    config = VAEConfig(
-        dim=values["dim"],
-        z_channels=values["z_dim"],
-        dim_mult=tuple(values["dim_mult"]),
-        num_res_blocks=values["num_res_blocks"],
-        temporal_down=tuple(values["temperal_downsample"]),
-    )
-    model = VideoVAE(config).eval().requires_grad_(False)
-    model.load_state_dict(published_state("vae_tiny"), strict=True)
-    return model
+    return golden_vae()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Properties of the transformer that no recorded number can show."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from flashtalk.models.dit import AudioKV, ContextKV, DiT, DiTConfig
 from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
 from flashtalk.models.dit.conditions import KeyValue
 from flashtalk.models.dit.embeddings import regroup_windows
-from flashtalk.ops.attention import attention
+from flashtalk.ops.token_slice import TokenSlice
 
 SMALL = dataclasses.replace(DiTConfig.tiny(), dim=48, ffn_dim=64, num_heads=2, num_layers=2)
 FRAMES, LATENTS, HEIGHT, WIDTH = 33, 9, 4, 6
@@ -100,12 +102,13 @@ def test_a_token_hears_only_its_own_latent_frame() -> None:
     x = torch.randn(1, LATENTS * per_frame, SMALL.dim)
     shape = (1, LATENTS, tokens, SMALL.num_heads, SMALL.head_dim)
     audio = KeyValue(torch.randn(shape), torch.randn(shape))
-    before = layer(x, audio).unflatten(1, (LATENTS, per_frame))
+    whole = TokenSlice.whole(x.shape[1])
+    before = layer(x, audio, whole).unflatten(1, (LATENTS, per_frame))
     for frame in range(LATENTS):
         k, v = audio.k.clone(), audio.v.clone()
         k[:, frame] += 1.0
         v[:, frame] -= 1.0
-        after = layer(x, KeyValue(k, v)).unflatten(1, (LATENTS, per_frame))
+        after = layer(x, KeyValue(k, v), whole).unflatten(1, (LATENTS, per_frame))
         changed = (after != before).flatten(2).any(dim=2)[0]
         assert changed.nonzero().flatten().tolist() == [frame]
 
@@ -183,13 +186,16 @@ def test_the_attention_seam_is_used_by_every_attention(dit: DiT) -> None:
     before = run(dit, given)
     calls: list[torch.Size] = []
 
-    def counted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        calls.append(q.shape)
-        return attention(q, k, v)
+    def counted(core: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def core_and_note(*given: Any) -> Tensor:
+            calls.append(given[0].shape)
+            return core(*given)
+
+        return core_and_note
 
     for module in dit.modules():
         if isinstance(module, SelfAttention | ContextAttention | AudioAttention):
-            module.core = counted
+            module.core = counted(module.core)
     torch.testing.assert_close(run(dit, given), before, atol=0, rtol=0)
     assert len(calls) == SMALL.num_layers * 4  # self, text, image, audio
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flashtalk.models.vae import VAEConfig, VAEState, VideoVAE
+from tests.fakes.golden_models import golden_vae
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 TOLERANCE = 1e-4
@@ -22,20 +23,8 @@ def golden() -> Golden:
 
 
 @pytest.fixture(scope="module")
-def vae(golden: Golden) -> VideoVAE:
-    values = json.loads((GOLDENS / "vae_tiny.json").read_text())["config"]
-    config = VAEConfig(
-        dim=values["dim"],
-        z_channels=values["z_dim"],
-        dim_mult=tuple(values["dim_mult"]),
-        num_res_blocks=values["num_res_blocks"],
-        temporal_down=tuple(values["temperal_downsample"]),
-    )
-    model = VideoVAE(config).eval().requires_grad_(False)
-    prefix = "state."
-    state = {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
-    model.load_state_dict(state, strict=True)
-    return model
+def vae() -> VideoVAE:
+    return golden_vae()
 
 
 def video_of(golden: Golden, case: str) -> Tensor:

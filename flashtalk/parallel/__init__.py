@@ -1,0 +1,23 @@
+"""Models over several ranks, from outside: the only room that knows how many there are."""
+
+from flashtalk.parallel.apply import Backend, apply
+from flashtalk.parallel.grid import Grid, check_grid, choose_grid
+from flashtalk.parallel.layout import Layout, check_layout, choose_layout, shard_tokens
+from flashtalk.parallel.mesh import Mesh, join_mesh
+from flashtalk.parallel.picture import PictureMesh, join_grid
+
+__all__ = [
+    "Backend",
+    "Grid",
+    "Layout",
+    "Mesh",
+    "PictureMesh",
+    "apply",
+    "check_grid",
+    "check_layout",
+    "choose_grid",
+    "choose_layout",
+    "join_grid",
+    "join_mesh",
+    "shard_tokens",
+]

@@ -1,0 +1,115 @@
+"""A model for all ranks of a mesh: its seams are filled, its forward stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from flashtalk.errors import InputError
+from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.vae.layers import AttentionBlock, CausalConv3d
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.vae.resample import Downsample, Upsample
+from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.parallel.conditions import KeptHeads, shared_frame_attention
+from flashtalk.parallel.layout import check_layout, shard_tokens
+from flashtalk.parallel.mesh import Mesh
+from flashtalk.parallel.picture import FrameTokens, NeighbourMargins, Overlap, PictureMesh, Slices
+from flashtalk.parallel.sequence import SequenceAttention
+from flashtalk.parallel.xdit import xdit_attention
+
+JOIN = "join"
+Backend = Literal["torch", "xfuser"]
+
+
+@dataclass(frozen=True)
+class RankTokens:
+    """A ``TokenShare``: every rank computes its slice of the tokens and gets all results.
+
+    Args:
+        mesh: the ranks.
+        heads: of the network.
+    """
+
+    mesh: Mesh
+    heads: int
+
+    def mine(self, total: int) -> TokenSlice:
+        """See ``TokenShare``. Raises InputError for fewer tokens than ranks."""
+        check_layout(self.mesh.layout, self.heads, total)
+        return shard_tokens(total, self.mesh.layout.ranks)[self.mesh.rank]
+
+    def join(self, x_BnD: Tensor, tokens: TokenSlice) -> Tensor:
+        """See ``TokenShare``."""
+        batch, _, width = x_BnD.shape
+        shards = shard_tokens(tokens.total, self.mesh.layout.ranks)
+        shapes = [(batch, shard.count, width) for shard in shards]
+        return torch.cat(self.mesh.everyone.all_gather(x_BnD, shapes, JOIN), dim=1)
+
+
+def apply(
+    model: DiT | VideoVAE,
+    mesh: Mesh | PictureMesh,
+    *,
+    exact: bool = True,
+    backend: Backend = "torch",
+) -> None:
+    """Lays a model over the ranks of its mesh, in place.
+
+    Args:
+        model: a transformer with a ``Mesh``, a VAE with a ``PictureMesh``; the same weights on
+            every rank. All ranks then call it together with the same inputs and get whole results.
+        mesh: the ranks.
+        backend: of a transformer's self-attention: torch collectives, or xDiT's kernels on CUDA.
+        exact: False gives the VAE the published windows instead, with seams (``picture.Overlap``).
+
+    Raises:
+        InputError: the network does not fit the mesh, or the backend cannot run here.
+    """
+    if isinstance(model, DiT) and isinstance(mesh, Mesh):
+        _share_tokens(model, mesh, backend)
+    elif isinstance(model, VideoVAE) and isinstance(mesh, PictureMesh):
+        _share_pictures(model, mesh, exact=exact)
+    else:
+        raise InputError("mesh", type(mesh).__name__, f"the kind of a {type(model).__name__}")
+
+
+def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
+    """Every rank computes its slice of the pictures."""
+    if mesh.grid.ranks == 1:
+        return
+    if not exact:
+        vae.share = Overlap(mesh)
+        return
+    vae.share = Slices(mesh)
+    margins, tokens = NeighbourMargins(mesh), FrameTokens(mesh)
+    for module in vae.modules():
+        if isinstance(module, CausalConv3d | Downsample | Upsample):
+            module.margins = margins
+        elif isinstance(module, AttentionBlock):
+            module.whole_frame = tokens
+
+
+def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend) -> None:
+    """Every rank computes its share of the tokens.
+
+    Keys and values of a session (``encode_context``) made after this are this rank's heads only.
+    """
+    if mesh.layout.ranks == 1:
+        return
+    heads = dit.config.num_heads
+    check_layout(mesh.layout, heads, tokens=mesh.layout.ranks)
+    sequence = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh)
+    kept = KeptHeads(mesh.ulysses)
+    dit.share = RankTokens(mesh, heads)
+    for module in dit.modules():
+        if isinstance(module, SelfAttention):
+            module.core = sequence
+        elif isinstance(module, ContextAttention) and mesh.ulysses.size > 1:
+            module.keep, module.core = kept.keep, kept.core
+        elif isinstance(module, AudioAttention):
+            module.core = shared_frame_attention

@@ -1,0 +1,112 @@
+"""How long the stages of a chunk take on several devices, from what they take on one.
+
+A model, not a measurement: work divides by the ranks, matrix products get a little less efficient
+as they get shorter, what is sent (``traffic.py``) takes its time on the links. The constants below
+and those of ``Link`` are fitted to the report's Table 4 (H800, 720x416) and reproduce its rows of
+2, 4 and 8 GPUs within 15 % from its row of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flashtalk.parallel.grid import choose_grid, window
+from flashtalk.parallel.layout import Layout, choose_layout, spans
+from flashtalk.parallel.picture import DECODE_PAD_CELLS, ENCODE_PAD_CELLS
+from flashtalk.parallel.traffic import Evaluation, sent_bytes
+
+# Of the 14B transformer at 10,530 tokens: share of self-attention in the operations.
+_ATTENTION_SHARE, _AT_TOKENS = 0.23, 10_530
+_HALF_SPEED_TOKENS = 192
+"""Tokens on a device at which matrix products would run at half their speed."""
+_SLICED_SLOWER = 1.15
+"""Sliced convolutions against whole ones, for the same number of pixels."""
+_SLICED_CALL_MS = 5.0
+"""Of every call of a sliced VAE."""
+_STRIDE, _PATCH, _LATENT_FRAMES = 8, 2, 9
+_CONTEXT_TOKENS, _LAYERS, _HEADS, _HEAD_DIM = 769, 40, 40, 128
+
+
+@dataclass(frozen=True)
+class OneDevice:
+    """Milliseconds on one device, at one size.
+
+    Args:
+        step_ms: one evaluation of the transformer.
+        encode_ms, decode_ms: the VAE: 5 motion frames, 33 frames.
+        audio_ms, other_ms: per chunk, on any number of devices.
+        size_hw: pixels.
+    """
+
+    step_ms: float
+    encode_ms: float
+    decode_ms: float
+    audio_ms: float = 33.0
+    other_ms: float = 26.0
+    size_hw: tuple[int, int] = (416, 720)
+
+
+REPORT_EAGER = OneDevice(step_ms=1070.0, encode_ms=97.0, decode_ms=988.0)
+"""Table 4 of the report, one H800; audio and the rest from its Figure 6."""
+REPORT_COMPILED = OneDevice(step_ms=800.0, encode_ms=97.0, decode_ms=988.0)
+
+
+@dataclass(frozen=True)
+class Link:
+    """Between two devices: what one sends per second, and what every exchange costs at least."""
+
+    gigabytes_per_s: float = 160.0
+    exchange_us: float = 50.0
+
+
+def tokens_of(size_hw: tuple[int, int]) -> int:
+    """Of a chunk: 10,530 at 720x416."""
+    cell = _STRIDE * _PATCH
+    return _LATENT_FRAMES * (size_hw[0] // cell) * (size_hw[1] // cell)
+
+
+def step_ms(
+    one: OneDevice, ranks: int, size_hw: tuple[int, int], link: Link, layout: Layout | None = None
+) -> float:
+    """One evaluation of the 14B transformer on so many ranks."""
+    chosen = layout or choose_layout(ranks, _HEADS)
+    tokens = tokens_of(size_hw)
+    alone_ms = one.step_ms * _work(tokens) / _work(tokens_of(one.size_hw))
+    if ranks == 1:
+        return alone_ms
+    each = -(-tokens // ranks)
+    slower = (1 + _HALF_SPEED_TOKENS / each) / (1 + _HALF_SPEED_TOKENS / tokens)
+    compute_ms = alone_ms * each / tokens * slower
+    sizes = Evaluation(tokens, _HEADS, _HEAD_DIM, _LAYERS, _CONTEXT_TOKENS)
+    sent_ms = {kind: count / link.gigabytes_per_s / 1e6
+               for kind, count in sent_bytes(chosen, 0, sizes).items()}  # fmt: skip
+    # A ring's blocks travel behind its attention.
+    attention_ms = compute_ms * _ATTENTION_SHARE
+    ring_ms = max(0.0, sent_ms.pop("ring", 0.0) - attention_ms)
+    exchanges = _LAYERS * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
+    return compute_ms + sum(sent_ms.values()) + ring_ms + exchanges * link.exchange_us / 1e3
+
+
+def vae_ms(
+    one: OneDevice, ranks: int, size_hw: tuple[int, int], *, decode: bool, exact: bool = True
+) -> float:
+    """Decoding 33 frames or encoding 5 on so many ranks; ``exact=False`` has the published
+    windows, which overlap, and is what the report measured."""
+    alone_ms = one.decode_ms if decode else one.encode_ms
+    cells = size_hw[0] // _STRIDE, size_hw[1] // _STRIDE
+    alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * _STRIDE**2
+    if ranks == 1:
+        return alone_ms
+    grid = choose_grid(ranks, cells)
+    pad = 0 if exact else DECODE_PAD_CELLS if decode else ENCODE_PAD_CELLS
+    share = 1.0
+    for parts, total in ((grid.rows, cells[0]), (grid.columns, cells[1])):
+        windows = [window(span, total, pad) for span in spans(total, parts)]
+        share *= max(end - begin for begin, end in windows) / total
+    return alone_ms * share * _SLICED_SLOWER + _SLICED_CALL_MS
+
+
+def _work(tokens: int) -> float:
+    """Of one evaluation, in those of ``_AT_TOKENS``."""
+    ratio = tokens / _AT_TOKENS
+    return (1 - _ATTENTION_SHARE) * ratio + _ATTENTION_SHARE * ratio**2

@@ -1,0 +1,70 @@
+"""Self-attention through xDiT's kernels (``xfuser``), which the report used; CUDA only.
+
+Nothing of it is imported before it is asked for: its releases and those of ``yunchang`` below it do
+not always fit each other (0.7.0 with 0.6.4 fails to import), and torch collectives need neither.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashtalk.errors import InputError
+from flashtalk.ops.attention import SharedAttentionCore
+from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.parallel.mesh import Mesh
+
+_INSTEAD = "backend torch needs nothing more"
+
+
+def xdit_attention(mesh: Mesh) -> SharedAttentionCore:
+    """The core for all self-attentions of a mesh; it makes xDiT's own groups of the same ranks.
+
+    Raises:
+        InputError: no CUDA device, or packages that are missing or do not fit each other.
+    """
+    if not torch.cuda.is_available():
+        raise InputError("backend", "xfuser", f"a CUDA device; {_INSTEAD}")
+    attention, distributed = _load()
+    layout = mesh.layout
+    distributed.init_distributed_environment(rank=mesh.rank, world_size=layout.ranks)
+    distributed.initialize_model_parallel(
+        sequence_parallel_degree=layout.ranks,
+        ring_degree=layout.ring,
+        ulysses_degree=layout.ulysses,
+    )
+    kernel = attention.xFuserLongContextAttention()
+
+    def core(q_BnHK: Tensor, k_BnHK: Tensor, v_BnHK: Tensor, tokens: TokenSlice) -> Tensor:
+        if tokens.total % layout.ranks:
+            limit = f"a multiple of the {layout.ranks} ranks, as xfuser cannot mask padding"
+            raise InputError("tokens", tokens.total, f"{limit}; backend torch takes any number")
+        out: Tensor = kernel(None, query=q_BnHK, key=k_BnHK, value=v_BnHK)
+        return out
+
+    return core
+
+
+def _load() -> tuple[Any, Any]:
+    try:
+        return (
+            importlib.import_module("xfuser.core.long_ctx_attention"),
+            importlib.import_module("xfuser.core.distributed"),
+        )
+    except Exception as error:
+        # Whatever it is: half of what goes wrong there is no ImportError.
+        packages = " and ".join(f"{name} {_version(name)}" for name in ("xfuser", "yunchang"))
+        reason = f"{type(error).__name__}: {error}"
+        limit = f"packages that import together, not {packages} ({reason}); {_INSTEAD}"
+        raise InputError("backend", "xfuser", limit) from error
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
