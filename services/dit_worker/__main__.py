@@ -1,4 +1,4 @@
-"""``python -m services.dit_worker``."""
+"""``python -m services.dit_worker``, or the same module under torchrun: a pod of ranks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import sys
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
 from services.compute_worker import ComputeWorker
+from services.dit_worker.pod import run_pod
 from services.dit_worker.rank import DenoiseRank, Leader, Solo
 from services.dit_worker.servicer import registering
 from services.dit_worker.settings import DitWorkerSettings
 from services.dit_worker.stage import DenoiseStage
+from services.pod import end_rank, started_as_pod
 
 
 def main() -> int:
     """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
     settings = load_settings(DitWorkerSettings)
+    if started_as_pod():
+        end_rank(run_pod(settings))
     group = Solo()
     leader = Leader(DenoiseRank(group, settings.conditioning_bytes), group)
     stage = DenoiseStage(leader)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -16,9 +18,10 @@ from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.errors import InputError
+from flashtalk.models.dit.model import DiT
 from flashtalk.serving.lane import Stopped, Wanted
 from flashtalk.streaming import StreamSpec
-from services.dit_worker.commands import Command, Floats, Keep, Run
+from services.dit_worker.commands import Command, Floats, Keep, Run, Shutdown, Warm
 from services.dit_worker.conditionings import ConditioningCache
 
 
@@ -33,6 +36,12 @@ class Group(Protocol):
 
     def agree(self, wanted: bool) -> bool:
         """All ranks, at the same place: whether the leader still wants the chunk."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Around all that a leader does with its followers: what must not fail on one rank only."""
+
+    def warm(self) -> None:
+        """The warm-up is over."""
 
 
 class Solo:
@@ -49,6 +58,17 @@ class Solo:
         """See ``Group``."""
         return wanted
 
+    def together(self) -> AbstractContextManager[None]:
+        """See ``Group``."""
+        return contextlib.nullcontext()
+
+    def warm(self) -> None:
+        """See ``Group``."""
+
+
+def whole(_dit: DiT) -> None:
+    """A rank by itself has the network by itself."""
+
 
 class DenoiseRank:
     """Carries out commands; the same ones in the same order on every rank.
@@ -56,10 +76,13 @@ class DenoiseRank:
     Args:
         group: the ranks.
         conditioning_bytes: memory for conditionings.
+        spread: lays a loaded network over the ranks.
     """
 
-    def __init__(self, group: Group, conditioning_bytes: int) -> None:
-        self._group = group
+    def __init__(
+        self, group: Group, conditioning_bytes: int, spread: Callable[[DiT], None] = whole
+    ) -> None:
+        self._group, self._spread = group, spread
         self.conditionings = ConditioningCache(conditioning_bytes)
         self._denoiser: Denoiser | None = None
         self._sampling = Sampling()
@@ -67,6 +90,7 @@ class DenoiseRank:
     def load(self, checkpoint: Checkpoint) -> None:
         """Loads the transformer and the conditioning encoders."""
         self._denoiser, self._sampling = checkpoint.load_denoiser(), checkpoint.sampling
+        self._spread(self._denoiser.dit)
 
     @property
     def denoiser(self) -> Denoiser:
@@ -121,15 +145,22 @@ class Leader:
 
     def keep(self, command: Keep) -> None:
         """See ``DenoiseRank.keep``."""
-        self._group.send(command)
-        self.rank.keep(command)
+        with self._group.together():
+            self._group.send(command)
+            self.rank.keep(command)
 
     def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
         """See ``DenoiseRank.run``; nothing is told to anybody if the conditioning is not kept."""
         if command.digest not in self.rank.conditionings:
             raise KeyError(command.digest)
-        self._group.send(command)
-        return self.rank.run(command, wanted)
+        with self._group.together():
+            self._group.send(command)
+            return self.rank.run(command, wanted)
+
+    def tell(self, command: Command) -> None:
+        """A command that needs no work of this rank."""
+        with self._group.together():
+            self._group.send(command)
 
 
 def follow(rank: DenoiseRank, group: Group) -> None:
@@ -144,5 +175,7 @@ def follow(rank: DenoiseRank, group: Group) -> None:
                 rank.keep(command)
             elif isinstance(command, Run):
                 rank.run(command, Wanted())
-            else:
+            elif isinstance(command, Warm):
+                group.warm()
+            elif isinstance(command, Shutdown):
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from flashtalk.serving.settings import settings_config
@@ -17,4 +19,16 @@ class DitWorkerSettings(WorkerSettings):
     metrics_port: int = Field(default=9102, ge=0, le=65_535, description="0 opens none")
     conditioning_bytes: int = Field(
         default=2 * 2**30, ge=2**20, description="memory for portraits and prompts that are kept"
+    )
+    layout: str = Field(
+        default="", description="of a pod's ranks, ULYSSESxRING; empty: the least to send"
+    )
+    backend: Literal["torch", "xfuser"] = Field(
+        default="torch", description="of a pod's attention: torch collectives or xDiT's kernels"
+    )
+    silence_s: float = Field(
+        default=3.0, gt=0.5, le=600, description="a rank without a sign of life ends the pod"
+    )
+    hang_s: float = Field(
+        default=4.0, gt=0.5, le=600, description="no progress in a chunk ends the pod"
     )

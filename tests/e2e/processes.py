@@ -73,6 +73,7 @@ async def suite(
     *,
     store: str = "memory://",
     gateways: int = 1,
+    dit_ranks: int = 1,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[LocalSuite]:
     """The suite while the block runs; fails if anything of it is left afterwards."""
@@ -81,6 +82,7 @@ async def suite(
         folder=folder,
         store=store,
         gateways=gateways,
+        dit_ranks=dit_ranks,
     )
     async with local_suite(config) as running:
         pids = [service.process.pid for service in running.services.values()]

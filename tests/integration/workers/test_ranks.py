@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from flashtalk.engine import Pipeline, open_checkpoint
 from flashtalk.serving.lane import Stopped, Wanted
-from services.dit_worker.commands import Command, Floats, Keep, Run, Shutdown
+from services.dit_worker.commands import Command, Floats, Keep, Run, Shutdown, Warm
 from services.dit_worker.rank import DenoiseRank, Leader, follow
 from services.dit_worker.stage import DenoiseStage
 
@@ -25,6 +26,7 @@ class Threads:
         self.commands: queue.Queue[Command] = queue.Queue()
         self.barrier = threading.Barrier(2, timeout=10)
         self.word = True
+        self.warmed = False
 
     def send(self, command: Command) -> None:
         self.commands.put(command)
@@ -39,6 +41,12 @@ class Threads:
         agreed = self.word
         self.barrier.wait()
         return agreed
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def warm(self) -> None:
+        self.warmed = True
 
 
 class Recorded(DenoiseRank):
@@ -88,9 +96,11 @@ def test_followers_do_what_the_leader_does(weights: Path, pipeline: Pipeline) ->
             stage.run(Run("0" * 64, 5, 0, rows.numpy(), z[:, :, :1]), Wanted())
         latents.append(stage.run(chunks[1], Wanted())[0])
     finally:
+        group.send(Warm())
         group.send(Shutdown())
         thread.join(10)
     assert not thread.is_alive()
+    assert group.warmed
     assert following.stopped == 1
     assert len(following.latents) == 4
     for ours, theirs in zip(latents, following.latents, strict=True):

@@ -1,0 +1,174 @@
+"""What a rank of a pod has: commands from its leader, agreement with the others, the watch.
+
+Commands travel over gloo between the hosts' processors, also where the model's own exchanges are
+NCCL's: a command is small, and waiting for one must not keep a GPU busy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from flashtalk.errors import FlashTalkError
+from flashtalk.serving.lane import Stopped
+from services.pod.watch import Limits, Progress, Watch, give_up
+
+COMMAND_DEADLINE = timedelta(seconds=60)
+"""A follower of a warm pod hears of its leader at least so often; see ``PING_S``."""
+START_DEADLINE = timedelta(minutes=30)
+"""Of everything before: ranks load large weights, their leader names them by their contents."""
+PING_S = 15.0
+_LEADER = 0
+
+
+class PodError(FlashTalkError):
+    """The ranks cannot work together."""
+
+
+def end_rank(code: int) -> NoReturn:
+    """Ends this process after all of its work.
+
+    The interpreter is not taken down: gloo's threads may still hold tensors of the last exchange,
+    and one that finds the interpreter gone aborts the process.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def started_as_pod() -> bool:
+    """Whether torchrun started this process."""
+    return dist.is_torchelastic_launched()
+
+
+@dataclass
+class Pod:
+    """A rank's side of its group (``services.dit_worker.rank.Group``).
+
+    Args:
+        rank, size: of the pod.
+        local_rank: number of the device on this host.
+        starting, commands: gloo groups of all ranks, until the pod is warm and from then on.
+        progress: how far this rank has come.
+        watch: of the others.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    starting: dist.ProcessGroup
+    commands: dist.ProcessGroup
+    progress: Progress
+    watch: Watch
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that speaks to the world."""
+        return self.rank == _LEADER
+
+    @property
+    def group(self) -> dist.ProcessGroup:
+        """What commands travel over; all ranks change it with the same command."""
+        return self.commands if self.progress.warm else self.starting
+
+    def meet(self) -> None:
+        """Waits until all ranks have come so far; only before the pod is warm."""
+        dist.barrier(group=self.starting)
+
+    def send(self, command: Any) -> None:
+        """Leader: tells every follower."""
+        self._begin()
+        payload = torch.frombuffer(bytearray(pickle.dumps(command)), dtype=torch.uint8)
+        dist.broadcast(torch.tensor([len(payload)]), group=self.group, group_src=_LEADER)
+        dist.broadcast(payload, group=self.group, group_src=_LEADER)
+
+    def receive(self) -> Any:
+        """Follower: waits for the next command, at most the deadline of ``group``."""
+        self.rest()
+        length = torch.zeros(1, dtype=torch.int64)
+        dist.broadcast(length, group=self.group, group_src=_LEADER)
+        self._begin()
+        payload = torch.empty(int(length), dtype=torch.uint8)
+        dist.broadcast(payload, group=self.group, group_src=_LEADER)
+        return pickle.loads(payload.numpy().tobytes())
+
+    def agree(self, wanted: bool) -> bool:
+        """All ranks, at the same place: the leader's word."""
+        word = torch.tensor([int(wanted)], dtype=torch.uint8)
+        dist.broadcast(word, group=self.group, group_src=_LEADER)
+        self.progress.steps += 1
+        return bool(word.item())
+
+    def rest(self) -> None:
+        """A command is done; standing still is no fault until the next one."""
+        self.progress.steps += 1
+        self.progress.busy = False
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Leader: around a command and its share of the work.
+
+        What every rank finds wrong at the same place may pass; anything else may have happened on
+        one rank only, and the ranks cannot go on together.
+        """
+        try:
+            yield
+        except (FlashTalkError, Stopped):
+            raise
+        except Exception as error:
+            give_up(f"rank {self.rank}: {type(error).__name__}: {error}")
+        finally:
+            self.rest()
+
+    def warm(self) -> None:
+        """From now on a command that stands still is a fault."""
+        self.progress.warm = True
+
+    def leave(self) -> None:
+        """An end in good order."""
+        self.watch.leave()
+        dist.destroy_process_group()
+
+    def _begin(self) -> None:
+        self.progress.steps += 1
+        self.progress.busy = True
+
+
+def join_pod(device_type: str, limits: Limits, more_steps: Callable[[], int] = lambda: 0) -> Pod:
+    """Meets the other ranks that torchrun started, and begins to watch them.
+
+    Args:
+        device_type: ``cuda`` or ``cpu``, of the model.
+        limits: of the watch.
+        more_steps: progress that is counted elsewhere, of the model's exchanges.
+    """
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+    store, rank, size = next(rendezvous("env://"))
+    dist.init_process_group(
+        backend, store=PrefixStore("pod", store), rank=rank, world_size=size,
+        timeout=COMMAND_DEADLINE,
+    )  # fmt: skip
+    starting = dist.new_group(backend="gloo", timeout=START_DEADLINE)
+    commands = dist.new_group(backend="gloo", timeout=COMMAND_DEADLINE)
+    # A connection of its own: the watch must not wait behind the model's use of the store.
+    beats, _, _ = next(rendezvous("env://"))
+    progress = Progress()
+    watch = Watch(beats, rank, size, limits, progress, more_steps)
+    watch.start()
+    # Nobody looks for beats of a rank that has not written one.
+    dist.barrier(group=commands)
+    local_rank = dist.get_node_local_rank(fallback_rank=rank)
+    return Pod(rank, size, local_rank, starting, commands, progress, watch)

@@ -1,0 +1,191 @@
+"""Each rank watches the others: one that dies, falls silent or stands still ends the whole pod.
+
+Every rank writes a beat and its progress into the store that torchrun keeps, from a thread of its
+own. A rank whose beat stops is dead or stopped; one that beats but has come less far than the
+others, while all of them stand still, holds them up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
+
+from flashtalk.serving.logs import get_logger
+
+_LOG = get_logger(__name__)
+
+_BEAT_S = 0.25
+EXIT_LOST = 70
+"""Exit code of a rank that gives the pod up."""
+
+
+class Store(Protocol):
+    """What is used of ``torch.distributed.Store``."""
+
+    def set(self, key: str, value: str) -> None:
+        """Writes."""
+
+    def multi_get(self, keys: list[str]) -> list[bytes]:
+        """Reads keys that exist."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a pod puts up with a rank.
+
+    Args:
+        silence_s: without a beat.
+        hang_s: without progress while it computes; counted once the warm-up is over.
+    """
+
+    silence_s: float = 3.0
+    hang_s: float = 4.0
+
+
+@dataclass
+class Progress:
+    """How far this rank has come; written by the thread that computes, read by the watch.
+
+    Attributes:
+        busy: whether a command is being carried out.
+        warm: whether standing still counts.
+        steps: grows with everything that is done.
+    """
+
+    busy: bool = False
+    warm: bool = False
+    steps: int = 0
+
+
+@dataclass
+class _Seen:
+    """What is known of a rank, and since when."""
+
+    beat: int = -1
+    beat_s: float = 0.0
+    steps: int = -1
+    steps_s: float = 0.0
+    busy: bool = False
+    left: bool = False
+    where: dict[str, Any] = field(default_factory=dict)
+
+
+class Watch:
+    """The watch of one rank.
+
+    Args:
+        store: shared by all ranks, used by nobody else in this process.
+        rank, size: of the pod.
+        limits: see there.
+        progress: of this rank; ``steps`` may be added to by ``more_steps``.
+        more_steps: progress that is counted elsewhere.
+        lose: called with what is the matter; does not return.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rank: int,
+        size: int,
+        limits: Limits,
+        progress: Progress,
+        more_steps: Callable[[], int] = lambda: 0,
+        lose: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store, self._rank, self._size = store, rank, size
+        self._limits, self._progress, self._more_steps = limits, progress, more_steps
+        self._lose = lose or give_up
+        self._beats = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pod-watch", daemon=True)
+        self._ranks = {other: _Seen() for other in range(size)}
+
+    def start(self) -> None:
+        """The first beat is written when this returns."""
+        self._beat()
+        self._thread.start()
+
+    def leave(self) -> None:
+        """An end in good order: the others do not miss this rank."""
+        self._ended.set()
+        self._thread.join()
+        with suppress(Exception):  # the store may have gone before
+            self._write(left=True)
+
+    def _run(self) -> None:
+        while not self._ended.wait(_BEAT_S):
+            try:
+                self._beat()
+                self._look(time.monotonic())
+            except Exception as error:
+                if not self._ended.is_set():
+                    self._lose(f"the store of the pod is lost: {type(error).__name__}")
+                return
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._write(left=False)
+
+    def _write(self, *, left: bool) -> None:
+        progress = self._progress
+        word = {
+            "beat": self._beats, "busy": progress.busy and progress.warm, "left": left,
+            "steps": progress.steps + self._more_steps(),
+            "pid": os.getpid(), "host": socket.gethostname(),
+        }  # fmt: skip
+        self._store.set(_key(self._rank), json.dumps(word))
+
+    def _look(self, now_s: float) -> None:
+        words = self._store.multi_get([_key(rank) for rank in range(self._size)])
+        for rank, packed in enumerate(words):
+            word, seen = json.loads(packed), self._ranks[rank]
+            if word["beat"] != seen.beat:
+                seen.beat, seen.beat_s = word["beat"], now_s
+            if word["steps"] != seen.steps or not word["busy"]:
+                seen.steps, seen.steps_s = word["steps"], now_s
+            seen.busy, seen.left, seen.where = word["busy"], word["left"], word
+        present = {rank: seen for rank, seen in self._ranks.items() if not seen.left}
+        for rank, seen in present.items():
+            silent_s = now_s - seen.beat_s
+            if rank != self._rank and silent_s > self._limits.silence_s:
+                _kill_here(seen.where)
+                self._lose(f"rank {rank} has been silent for {silent_s:.1f} s")
+                return
+        self._look_for_hang(now_s, present)
+
+    def _look_for_hang(self, now_s: float, present: dict[int, _Seen]) -> None:
+        still_s = min((now_s - seen.steps_s for seen in present.values()), default=0.0)
+        busy = [rank for rank, seen in present.items() if seen.busy]
+        if not busy or still_s <= self._limits.hang_s:
+            return
+        least = min(seen.steps for seen in present.values())
+        behind = [str(rank) for rank, seen in present.items() if seen.steps == least]
+        self._lose(f"no progress for {still_s:.1f} s; rank {', '.join(behind)} has come least far")
+
+
+def give_up(reason: str) -> NoReturn:
+    """Ends this process at once: calls that run are answered by their connection's end, which the
+    gateway takes for what it is."""
+    _LOG.error("the pod is lost", extra={"error": reason})
+    logging.shutdown()
+    os._exit(EXIT_LOST)
+
+
+def _kill_here(where: dict[str, Any]) -> None:
+    """A stopped process would outlive its pod and keep its memory."""
+    if where.get("host") == socket.gethostname():
+        with suppress(OSError):
+            os.kill(where["pid"], signal.SIGKILL)
+
+
+def _key(rank: int) -> str:
+    return f"pod/{rank}"
