@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from flashtalk.cli import capacity
 from flashtalk.cli.bench_inputs import portrait, sound
 from flashtalk.cli.bench_report import Findings, Setting, as_json, load_average, save, show
 from flashtalk.cli.bench_soak import Soak, peak_rss_bytes, soak
@@ -67,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.set_defaults(run=run)
+    capacity.add_parser(parser.add_subparsers(metavar="TABLE", help="instead of measuring:"))
 
 
 def run(args: argparse.Namespace) -> int:
