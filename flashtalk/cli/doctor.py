@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flashtalk.cli.footprint import PRESETS, Footprint, footprint
+from flashtalk.cli.kernels import Checked, check_kernels
 from flashtalk.cli.machine import Machine, inspect_machine
 
 GIB = 1 << 30
@@ -22,25 +23,33 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add ``doctor`` to the commands."""
     parser = subparsers.add_parser(
         "doctor",
-        help="versions, devices, memory, codecs, and whether each preset fits",
-        description="Look at this machine and say what FlashTalk can do on it.",
+        help="versions, devices, memory, codecs, kernels, and whether each preset fits",
+        description="Look at this machine and say what FlashTalk can do on it. "
+        "Exits with 1 if a kernel that is used computes wrongly here.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; always 0, for a small machine is no error."""
+    """Print the report.
+
+    Returns:
+        1 if a kernel that the engine uses is wrong here; else 0, for a small machine is no error.
+    """
     machine = inspect_machine()
     footprints = [footprint(preset) for preset in PRESETS]
+    kernels = [found for device in machine.devices for found in check_kernels(device.name)]
     if args.json:
-        print(json.dumps(as_json(machine, footprints), indent=2))
+        print(json.dumps(as_json(machine, footprints, kernels), indent=2))
     else:
-        show(machine, footprints, Console())
-    return 0
+        show(machine, footprints, kernels, Console())
+    return int(any(found.harmful for found in kernels))
 
 
-def as_json(machine: Machine, footprints: Sequence[Footprint]) -> dict[str, Any]:
+def as_json(
+    machine: Machine, footprints: Sequence[Footprint], kernels: Sequence[Checked]
+) -> dict[str, Any]:
     """The report as plain values; sizes are in bytes."""
     presets = {
         found.preset: {
@@ -51,7 +60,8 @@ def as_json(machine: Machine, footprints: Sequence[Footprint]) -> dict[str, Any]
         }
         for found in footprints
     }
-    return {**dataclasses.asdict(machine), "presets": presets}
+    checked = [{**dataclasses.asdict(found), "right": found.right} for found in kernels]
+    return {**dataclasses.asdict(machine), "presets": presets, "kernels": checked}
 
 
 def size_text(size_bytes: int) -> str:
@@ -114,9 +124,39 @@ def _preset_table(machine: Machine, footprints: Sequence[Footprint]) -> Table:
     return table
 
 
-def show(machine: Machine, footprints: Sequence[Footprint], console: Console) -> None:
+def _kernel_table(wrong: Sequence[Checked]) -> Table:
+    table = Table(title="Wrong kernels", title_justify="left")
+    for heading in ("kernel", "models", "device", "precision", "error", "what follows"):
+        table.add_column(heading)
+    for found in wrong:
+        follows = "[red]results are wrong[/red]" if found.used else "float32 is used instead"
+        error = found.refusal or f"{found.error:.3f}"
+        table.add_row(found.form, found.where, found.device, found.dtype, error, follows)
+    return table
+
+
+def _show_kernels(kernels: Sequence[Checked], console: Console) -> None:
+    wrong = [found for found in kernels if not found.right]
+    if wrong:
+        console.print(_kernel_table(wrong))
+    if any(found.harmful for found in wrong):
+        console.print(
+            "[red]A kernel that is used computes wrongly here.[/red] Another precision (--dtype), "
+            "another version of torch, or on Intel ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 may help."
+        )
+    kept = sum(found.right for found in kernels)
+    console.print(f"kernels: {kept} of {len(kernels)} compared ones give what they should.")
+
+
+def show(
+    machine: Machine,
+    footprints: Sequence[Footprint],
+    kernels: Sequence[Checked],
+    console: Console,
+) -> None:
     """Print the report as tables."""
     console.print(_machine_table(machine))
     console.print(_device_table(machine))
+    _show_kernels(kernels, console)
     console.print(_preset_table(machine, footprints))
     console.print("needed = weights + a tenth + 1 GiB: a rule of thumb, for one device.")

@@ -16,6 +16,7 @@ from flashtalk.models.clip.config import ClipConfig
 # Colour statistics that CLIP was trained with, for values in [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+RGB = 3
 
 
 class ClipVision(nn.Module):
@@ -34,6 +35,7 @@ class ClipVision(nn.Module):
         self.config = config
         tower = CLIPVisionModel(config.to_transformers())
         self.embeddings = tower.embeddings
+        self.embeddings.patch_embedding = PatchEmbedding(config)
         self.pre_layrnorm = tower.pre_layrnorm
         self.encoder = tower.encoder
 
@@ -65,6 +67,25 @@ class ClipVision(nn.Module):
         table = self.embeddings.position_embedding.weight
         ids_1N = torch.arange(len(table), device=table.device)[None]
         self.embeddings.register_buffer("position_ids", ids_1N, persistent=False)
+
+
+class PatchEmbedding(nn.Conv2d):
+    """Pixels to tokens: a convolution whose stride is its kernel, run as one matrix product.
+
+    The same on every device and in every precision, which strided half-precision convolutions of
+    few columns are not (``ops.convolution``).
+    """
+
+    def __init__(self, config: ClipConfig) -> None:
+        patch = config.patch_size
+        super().__init__(RGB, config.width, kernel_size=patch, stride=patch, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, 3, H, W] to [B, D, H / patch, W / patch]."""
+        patch = self.kernel_size[0]
+        tiled = torch.unflatten(torch.unflatten(input, 3, (-1, patch)), 2, (-1, patch))
+        patches_BHWP = tiled.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return F.linear(patches_BHWP, self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
 def preprocess(image_BCHW: Tensor, size: int) -> Tensor:

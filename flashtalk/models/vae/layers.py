@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.models.vae.history import History
+from flashtalk.ops.convolution import convolve_columns
 
 Margins = tuple[int, int, int, int]
 """Pixels wanted beyond the (left, right, top, bottom) border."""
@@ -125,7 +126,10 @@ def convolve(
     exact = x_BCTHW.dtype == torch.float32 and x_BCTHW.device.type == "cpu"
     if not exact or (x_BCTHW.shape[0] > 1 and torch.is_grad_enabled()):
         weight = weight.contiguous(memory_format=torch.channels_last_3d)
-        return F.conv3d(x_BCTHW, weight, bias, padding=(0, margin, margin), stride=(stride_t, 1, 1))
+        return convolve_columns(
+            F.conv3d, x_BCTHW, weight, bias, stride_w=1, margin_w=margin,
+            padding=(0, margin, margin), stride=(stride_t, 1, 1),
+        )  # fmt: skip
     taps = weight.shape[2]
     span = x_BCTHW.shape[2] - taps + 1
     out_FCHW: Tensor | None = None
@@ -152,7 +156,10 @@ def convolve_frames(
         x_FCHW = x_FCHW.expand(2, -1, -1, -1)
     x_FCHW = x_FCHW.contiguous(memory_format=torch.channels_last)
     weight = weight.contiguous(memory_format=torch.channels_last)
-    y_FCHW = F.conv2d(x_FCHW, weight, bias, padding=margin, stride=stride)
+    y_FCHW = convolve_columns(
+        F.conv2d, x_FCHW, weight, bias, stride_w=stride, margin_w=margin,
+        padding=margin, stride=stride,
+    )  # fmt: skip
     return y_FCHW[:1] if alone else y_FCHW
 
 

@@ -13,6 +13,7 @@ from transformers import Wav2Vec2Model
 
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.ops.convolution import in_float32
 
 
 class Wav2Vec2Features(nn.Module):
@@ -20,7 +21,8 @@ class Wav2Vec2Features(nn.Module):
 
     The waveform layers run at their own 50 Hz; their output is interpolated to the frames
     *before* the transformer, which is how the report's DiT was trained (section 3.1). Parameter
-    names are those of transformers' ``Wav2Vec2Model``.
+    names are those of transformers' ``Wav2Vec2Model``. On a CPU all convolutions run in float32,
+    whatever the weights are (``ops.convolution``).
 
     Args:
         config: the architecture.
@@ -68,13 +70,13 @@ class Wav2Vec2Features(nn.Module):
         """Convolutional features [B, C, S] of waveforms [B, N], one per 20 ms."""
         hidden = pcm_BN[:, None]
         for layer in self.feature_extractor.conv_layers:
-            hidden = _exactly(layer, hidden)
+            hidden = in_float32(layer, hidden)
         return hidden
 
     def transform(self, conv_BTC: Tensor) -> Tensor:
         """Hidden states [B, T, L, D] of convolutional features [B, T, C] at the frame rate."""
         hidden_BTD, _ = self.feature_projection(conv_BTC)
-        hidden_BTD = hidden_BTD + self.encoder.pos_conv_embed(hidden_BTD)
+        hidden_BTD = hidden_BTD + in_float32(self.encoder.pos_conv_embed, hidden_BTD)
         pre_norm = self.config.do_stable_layer_norm
         if not pre_norm:
             hidden_BTD = self.encoder.layer_norm(hidden_BTD)
@@ -86,17 +88,3 @@ class Wav2Vec2Features(nn.Module):
         if pre_norm:
             states[-1] = self.encoder.layer_norm(hidden_BTD)
         return torch.stack(states, dim=2)
-
-
-def _exactly(layer: nn.Module, x: Tensor) -> Tensor:
-    """A convolutional layer, on a CPU always in float32; result in the type of ``x``.
-
-    With AMX, oneDNN 3.12 computes some strided bfloat16 convolutions wrongly, of one input channel
-    among them (pytorch/pytorch issues 163347, 169688): the features then were 0.2 off.
-    """
-    if x.device.type != "cpu" or x.dtype == torch.float32:
-        result: Tensor = layer(x)
-        return result
-    weights = {name: weight.float() for name, weight in layer.named_parameters()}
-    exact: Tensor = torch.func.functional_call(layer, weights, (x.float(),))
-    return exact.to(x.dtype)

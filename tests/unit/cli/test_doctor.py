@@ -83,7 +83,7 @@ def test_the_tables_show_every_preset_and_device() -> None:
     machine = inspect_machine()
     footprints = [Footprint("small", {"dit": 1}, 4), Footprint("huge", {"dit": 1}, 1 << 60)]
     console = Console(file=io.StringIO(), width=200)
-    doctor.show(machine, footprints, console)
+    doctor.show(machine, footprints, [], console)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     (small,) = (line for line in lines if "small" in line)

@@ -20,6 +20,7 @@ from flashtalk.models.wav2vec2.weights import (
     save_config,
     to_published,
 )
+from tests.fakes.called_convolutions import CalledConvolutions
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 TOLERANCE = 1e-4
@@ -163,17 +164,27 @@ def test_half_precision_weights_give_single_precision_features(tiny: Wav2Vec2Fea
     assert (exact - rough).abs().mean() < 0.05
 
 
-def test_waveform_layers_are_single_precision_on_a_cpu(tiny: Wav2Vec2Features) -> None:
+@pytest.mark.parametrize("how", ["half weights", "autocast"])
+def test_convolutions_are_single_precision_on_a_cpu(tiny: Wav2Vec2Features, how: str) -> None:
     """No half-precision convolution is asked for: some CPUs have wrong ones."""
-    seen = []
-    half = tiny.bfloat16()
-    convolutions = [m for m in half.feature_extractor.modules() if isinstance(m, nn.Conv1d)]
-    for convolution in convolutions:
-        convolution.register_forward_hook(lambda _, given, __: seen.append(given[0].dtype))
-    with torch.no_grad():
-        half(torch.randn(1, 16_000), 25)
-    assert seen == [torch.float32] * len(convolutions)
-    assert half.dtype == torch.bfloat16
+    pcm_BN = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(3))
+    expected = tiny(pcm_BN, 25)
+    model = tiny.bfloat16() if how == "half weights" else tiny
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast")
+    with CalledConvolutions() as called, torch.no_grad(), autocast:
+        features = model(pcm_BN, 25)
+    # The waveform's layers and the positional one.
+    assert [c.dtype for c in called.seen] == [torch.float32] * (len(tiny.config.conv_dim) + 1)
+    assert (features - expected).abs().mean() < 0.05 * expected.abs().mean().clamp(min=1.0)
+
+
+def test_the_positional_layer_learns_under_autocast(tiny: Wav2Vec2Features) -> None:
+    tiny.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        tiny(torch.randn(1, 8_000), 12).square().mean().backward()
+    parameters = list(tiny.encoder.pos_conv_embed.parameters())
+    assert parameters
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in parameters)
 
 
 @pytest.mark.parametrize(("shape", "frames"), [((1, 399), 1), ((400,), 1), ((1, 400), 0)])

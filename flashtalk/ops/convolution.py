@@ -1,0 +1,80 @@
+"""Convolutions on a CPU whose half-precision kernels cannot be relied on run in float32.
+
+With AMX, oneDNN 3.12 (torch 2.13) computes some bfloat16 convolutions wrongly and says nothing:
+grouped ones with a long kernel (measured on the positional convolution of Wav2Vec2: mean error
+0.128 of a mean magnitude 0.49), those of a single input channel (pytorch/pytorch issue 163347) and
+strided ones whose result is one column wide (issue 169688). Plain ones were right wherever they
+were compared; ``flashtalk doctor`` compares them on the machine at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_HALF = (torch.bfloat16, torch.float16)
+Convolution = Callable[..., Tensor]
+
+
+def is_half_on_cpu(x: Tensor) -> bool:
+    """Whether a convolution of ``x`` would run in half precision on a CPU, autocast included."""
+    if x.device.type != "cpu":
+        return False
+    return x.dtype in _HALF or torch.is_autocast_enabled("cpu")
+
+
+def is_reliable_in_half(
+    in_channels: int, out_columns: int, *, groups: int = 1, stride_w: int = 1
+) -> bool:
+    """Whether a half-precision convolution of this form is right on every CPU (see the module)."""
+    return groups == 1 and in_channels > 1 and (stride_w == 1 or out_columns > 1)
+
+
+def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer's output, on a CPU computed in float32 whatever its weights and autocast say.
+
+    Args:
+        layer: any module of one tensor; gradients reach its own parameters.
+        x: its input.
+
+    Returns:
+        What ``layer(x)`` would return, in the dtype of ``x``.
+    """
+    if not is_half_on_cpu(x):
+        result: Tensor = layer(x)
+        return result
+    weights = {name: weight.float() for name, weight in layer.named_parameters()}
+    with torch.autocast("cpu", enabled=False):
+        exact: Tensor = torch.func.functional_call(layer, weights, (x.float(),))
+    return exact.to(x.dtype)
+
+
+def convolve_columns(
+    function: Convolution,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride_w: int,
+    margin_w: int,
+    **shape: Any,
+) -> Tensor:
+    """``function(x, weight, bias, **shape)`` of torch.nn.functional, in float32 where it has to be.
+
+    Args:
+        function: ``F.conv2d`` or ``F.conv3d``, ungrouped.
+        x: [..., W].
+        weight, bias: as the function takes them.
+        stride_w, margin_w: stride and padding of the last axis, which ``shape`` holds too.
+        shape: padding and stride of all axes.
+    """
+    columns = (x.shape[-1] + 2 * margin_w - weight.shape[-1]) // stride_w + 1
+    reliable = is_reliable_in_half(x.shape[1], columns, stride_w=stride_w)
+    if reliable or not is_half_on_cpu(x):
+        return function(x, weight, bias, **shape)
+    with torch.autocast("cpu", enabled=False):
+        exact = function(x.float(), weight.float(), None if bias is None else bias.float(), **shape)
+    return exact.to(x.dtype)
