@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.serving.port_file import read_port
 
 WORKERS = ("audio_encoder", "dit_worker", "vae_decoder")
 GATEWAY = "gateway"
@@ -168,7 +169,7 @@ class LocalSuite:
     async def _ready(self, service: Service) -> None:
         # A service writes its port once it is ready, not before.
         until_s = time.monotonic() + self.config.start_s
-        while not service.port_file.exists():
+        while (port := read_port(service.port_file)) is None:
             if not service.alive:
                 code = service.process.returncode
                 raise LocalError(f"{service.name} ended with {code}:\n{service.tail()}")
@@ -176,7 +177,7 @@ class LocalSuite:
                 limit = f"not ready within {self.config.start_s:g} s"
                 raise LocalError(f"{service.name}: {limit}:\n{service.tail()}")
             await asyncio.sleep(_POLL_S)
-        service.target = f"127.0.0.1:{service.port_file.read_text().strip()}"
+        service.target = f"127.0.0.1:{port}"
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from flashtalk.wire.proxies import proxy_options
 
 ResponseT = TypeVar("ResponseT")
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
@@ -61,10 +62,11 @@ class FlashTalkClient:
 
     async def __aenter__(self) -> FlashTalkClient:
         for target in self._targets:
+            options = [*_OPTIONS, *proxy_options(target)]
             self._channels.append(
-                grpc.aio.insecure_channel(target, options=_OPTIONS)
+                grpc.aio.insecure_channel(target, options=options)
                 if self._credentials is None
-                else grpc.aio.secure_channel(target, self._credentials, options=_OPTIONS)
+                else grpc.aio.secure_channel(target, self._credentials, options=options)
             )
         return self
 

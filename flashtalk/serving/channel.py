@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from flashtalk.serving.tracing import outgoing_metadata
+from flashtalk.wire.proxies import NO_PROXY
 
 MIB = 2**20
 
@@ -28,8 +29,12 @@ class ChannelLimits:
     keepalive_timeout_s: float = 5.0
 
     def client_options(self) -> list[tuple[str, int]]:
-        """For a channel."""
+        """For a channel.
+
+        Services reach each other directly: a proxy in the environment is for the way out.
+        """
         return [
+            NO_PROXY,
             ("grpc.max_send_message_length", self.message_bytes),
             ("grpc.max_receive_message_length", self.message_bytes),
             ("grpc.keepalive_time_ms", int(self.keepalive_s * 1_000)),

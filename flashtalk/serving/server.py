@@ -22,6 +22,7 @@ from flashtalk.serving.channel import ChannelLimits
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.parent import end_with_parent
+from flashtalk.serving.port_file import write_port
 from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings
 from flashtalk.serving.tracing import end_tracing, set_up_tracing
 
@@ -80,7 +81,7 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
         for name in ("", *names):
             await checks.set(name, _SERVING)
         if settings.port_file is not None:
-            settings.port_file.write_text(f"{port}\n")
+            write_port(settings.port_file, port)
         _LOG.info("ready", extra={"address": f"{settings.host}:{port}"})
         await stopping.wait()
         _LOG.info("draining", extra={"grace_s": settings.drain_s})

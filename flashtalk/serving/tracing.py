@@ -12,6 +12,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
+from flashtalk.wire.proxies import proxy_options
+
 _NAME = "flashtalk"
 About = Mapping[str, str | int | float]
 
@@ -24,7 +26,11 @@ def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | No
         # Imported only where it is wanted: it brings a client of its own.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
+        exporter = OTLPSpanExporter(
+            endpoint=endpoint,
+            insecure=endpoint.startswith("http://"),
+            channel_options=tuple(proxy_options(endpoint)),  # type: ignore[arg-type]
+        )
     resource = Resource.create({"service.name": f"flashtalk-{service}"})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))

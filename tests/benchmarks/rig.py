@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from flashtalk.serving.port_file import read_port
 from services.local import LocalConfig, LocalSuite, gateway_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,11 +121,11 @@ async def rig(
     suite = LocalSuite(config)
     try:
         async with asyncio.timeout(_START_S):
-            while not port_file.exists():
+            while (port := read_port(port_file)) is None:
                 if workers.returncode is not None:
                     raise RuntimeError(f"the stand-in workers ended with {workers.returncode}")
                 await asyncio.sleep(0.05)
-        target = f"127.0.0.1:{port_file.read_text()}"
+        target = f"127.0.0.1:{port}"
         given = gateway_settings(store, dict.fromkeys(_ROLES, target))
         given["METRICS_PORT"] = "0"
         await suite.start("gateway", "gateway", 0, given | dict(settings or {}))

@@ -21,6 +21,7 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from flashtalk.serving.port_file import write_port
 from flashtalk.v1 import (
     audio_encoder_service_pb2 as audio_pb2,
 )
@@ -226,7 +227,7 @@ async def _serve(stand_in: StandIn, port_file: Path | None) -> None:
     await add_workers(server, stand_in, f"stand-in:{port}")
     await server.start()
     if port_file is not None:
-        await asyncio.to_thread(port_file.write_text, str(port))
+        await asyncio.to_thread(write_port, port_file, port)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
