@@ -7,21 +7,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import patience
+
 TESTS = Path(__file__).parent
 KINDS = ("unit", "integration", "e2e")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the folder it lives in, so that ``-m unit`` needs no decorators."""
+def pytest_configure(config: pytest.Config) -> None:
+    """One factor for all deadlines, measured before any worker of xdist starts."""
+    patience.settle()
+
+
+def pytest_report_header() -> str:
+    """What a log should say of the machine."""
+    return f"deadlines x {patience.factor():.2f} ({patience.VARIABLE})"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with the folder it lives in, so that ``-m unit`` needs no decorators.
+
+    Its time limit, which only a test that hangs reaches, is scaled as all deadlines are.
+    """
     for item in items:
         if not item.path.is_relative_to(TESTS):
             continue
         kind = item.path.relative_to(TESTS).parts[0]
         if kind in KINDS:
             item.add_marker(kind)
-        if kind == "e2e":
-            # Starting four programs again and again takes a busy machine a while.
-            item.add_marker(pytest.mark.timeout(300))
+        limit = item.get_closest_marker("timeout")
+        limit_s = float(limit.args[0] if limit else config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(patience.patient(limit_s)), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
