@@ -11,7 +11,11 @@ STAMP := $(VENV)/.setup-done
 # Example: make setup TORCH_INDEX_URL=<the CPU or CUDA index that pytorch.org names>
 TORCH_INDEX_URL ?=
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+# One worker a core, four at most: tests of the whole suite start processes of their own. A file
+# stays with one worker, so that its tests share what they start.
+TEST_WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder $(PYTEST_ARGS)
 
 # Threads that sleep while they wait: spinning ones lose most of their time to each other as soon
 # as more threads than cores want to run.

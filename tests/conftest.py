@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import patience
+from tests import patience, time_table
 
 TESTS = Path(__file__).parent
 KINDS = ("unit", "integration", "e2e")
+SLOWEST = ("e2e", "integration", "unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,10 +24,16 @@ def pytest_report_header() -> str:
     return f"deadlines x {patience.factor():.2f} ({patience.VARIABLE})"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time went."""
+    time_table.show(terminalreporter)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with the folder it lives in, so that ``-m unit`` needs no decorators.
 
-    Its time limit, which only a test that hangs reaches, is scaled as all deadlines are.
+    Its time limit, which only a test that hangs reaches, is scaled as all deadlines are. The
+    longest tests come first: with several workers the short ones then fill the end.
     """
     for item in items:
         if not item.path.is_relative_to(TESTS):
@@ -37,6 +44,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         limit = item.get_closest_marker("timeout")
         limit_s = float(limit.args[0] if limit else config.getini("timeout"))
         item.add_marker(pytest.mark.timeout(patience.patient(limit_s)), append=False)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    return next((rank for rank, kind in enumerate(SLOWEST) if kind in item.keywords), 0)
 
 
 @pytest.fixture(scope="session", autouse=True)
