@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.serving import metrics
-from flashtalk.serving.errors import DETAILS_KEY, to_service_error, to_status
+from flashtalk.serving.errors import DETAILS_KEY, ServiceError, to_service_error, to_status
 from flashtalk.serving.logs import get_logger, log_context
 from flashtalk.serving.tracing import remote_parent, span
 from flashtalk.v1 import worker_pb2
@@ -138,15 +138,22 @@ def _about(request: Any) -> dict[str, str | int]:
     return {"session_id": name[:_LONGEST_NAME]} if name else {}
 
 
+@dataclass
+class _Failure:
+    """What a call ends with: made once, so that log and caller have the same incident number."""
+
+    known: ServiceError | None = None
+
+
 @contextlib.contextmanager
-def _told(method: str) -> Iterator[None]:
+def _told(method: str, failure: _Failure) -> Iterator[None]:
     """Logs what a call fails with, while it is known which one it is."""
     try:
         yield
     except grpc.aio.AbortError:
         raise
     except Exception as error:
-        known = to_service_error(error)
+        failure.known = known = to_service_error(error)
         level = "error" if known.code is grpc.StatusCode.INTERNAL else "info"
         getattr(_LOG, level)(
             "call failed",
@@ -161,7 +168,7 @@ def _told(method: str) -> Iterator[None]:
 async def _around(
     method: str, metadata: dict[str, str], context: Any, about: dict[str, str | int]
 ) -> AsyncIterator[None]:
-    begun_s, code = time.perf_counter(), grpc.StatusCode.OK
+    begun_s, code, failure = time.perf_counter(), grpc.StatusCode.OK, _Failure()
     metrics.STARTED.labels(method).inc()
     metrics.RUNNING.labels(method).inc()
     try:
@@ -169,7 +176,7 @@ async def _around(
             remote_parent(metadata),
             span(method.removeprefix("/"), about, kind=SpanKind.SERVER),
             log_context(**about),
-            _told(method),
+            _told(method, failure),
         ):
             yield
     except asyncio.CancelledError:
@@ -179,7 +186,7 @@ async def _around(
         code = context.code() or grpc.StatusCode.UNKNOWN
         raise
     except Exception as error:
-        known = to_service_error(error)
+        known = failure.known or to_service_error(error)
         code = known.code
         details = to_status(known).SerializeToString()
         await context.abort(code, str(known), trailing_metadata=((DETAILS_KEY, details),))

@@ -22,7 +22,7 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.serving.lane import Stopped, Wanted
 from flashtalk.streaming import StreamSpec
 from services.dit_worker.commands import Command, Floats, Keep, Run, Shutdown, Warm
-from services.dit_worker.conditionings import ConditioningCache
+from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
 
 
 class Group(Protocol):
@@ -114,13 +114,13 @@ class DenoiseRank:
             [1, C, F, h, w] latents, and the seconds that they took.
 
         Raises:
-            KeyError: a conditioning that is not kept.
+            ConditioningMissing: it is not kept.
             Stopped: nobody wants the chunk any more.
         """
         begun_s = time.perf_counter()
         conditioning = self.conditionings.get(command.digest)
         if conditioning is None:
-            raise KeyError(command.digest)
+            raise ConditioningMissing(command.digest)
 
         def check() -> None:
             if not self._group.agree(bool(wanted)):
@@ -152,7 +152,7 @@ class Leader:
     def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
         """See ``DenoiseRank.run``; nothing is told to anybody if the conditioning is not kept."""
         if command.digest not in self.rank.conditionings:
-            raise KeyError(command.digest)
+            raise ConditioningMissing(command.digest)
         with self._group.together():
             self._group.send(command)
             return self.rank.run(command, wanted)

@@ -19,6 +19,7 @@ from flashtalk.v1 import tensor_pb2, worker_pb2
 from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
 from services.compute_worker import Register
 from services.dit_worker.commands import Floats, Keep, Run
+from services.dit_worker.conditionings import ConditioningMissing
 from services.dit_worker.stage import DenoiseStage
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DitWorkerService"].full_name
@@ -77,11 +78,9 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             latents, seconds = await self._lane.run(
                 partial(self._stage.run, command), deadline_s(context)
             )
-        except KeyError:
+        except ConditioningMissing as missing:
             raise ServiceError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                Reason.CONDITIONING_MISSING,
-                f"conditioning {command.digest[:12]} is not kept here; call Condition",
+                grpc.StatusCode.FAILED_PRECONDITION, Reason.CONDITIONING_MISSING, str(missing)
             ) from None
         return pb.DenoiseResponse(latents=tensor_to_proto(latents), compute_s=seconds)
 
