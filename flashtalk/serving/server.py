@@ -7,23 +7,27 @@ then the app gives back what it owns. A second signal ends it at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from flashtalk.errors import FlashTalkError
+from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.serving import metrics
 from flashtalk.serving.channel import ChannelLimits
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.parent import end_with_parent
 from flashtalk.serving.port_file import write_port
-from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings
+from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings, start_up_error
 from flashtalk.serving.tracing import end_tracing, set_up_tracing
 
 _LOG = get_logger(__name__)
@@ -68,20 +72,20 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
     reflection.enable_server_reflection(reflected, server)
     for name in ("", *names):
         await checks.set(name, _NOT_SERVING)
-    port = server.add_insecure_port(f"{settings.host}:{settings.port}")
+    port = _listen(server, settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     metrics.TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))
-    page = metrics.MetricsPage(settings.metrics_port, settings.host)
+    page = _page(settings)
     await server.start()
     try:
         await lifecycle.start()
         for name in ("", *names):
             await checks.set(name, _SERVING)
         if settings.port_file is not None:
-            write_port(settings.port_file, port)
+            _say_ready(settings.port_file, port)
         _LOG.info("ready", extra={"address": f"{settings.host}:{port}"})
         await stopping.wait()
         _LOG.info("draining", extra={"grace_s": settings.drain_s})
@@ -99,8 +103,62 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
         _LOG.info("stopped")
 
 
-def run(name: str, settings: ServiceSettings, app: App) -> int:
+def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+    """Opens the port. Raises InputError for one that is taken or a host that is not here."""
+    place = f"{settings.host}:{settings.port}"
+    # gRPC says only that it failed, and writes lines of its own; the operating system says why.
+    with contextlib.closing(_socket(settings.host, settings.port, "port")):
+        pass
+    try:
+        return server.add_insecure_port(place)
+    except RuntimeError:
+        raise InputError("port", settings.port, f"cannot listen at {place}") from None
+
+
+def _socket(host: str, port: int, field: str) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise InputError("host", host, f"no address of this machine: {error.strerror}") from None
+    family, kind, protocol, _, address = found[0]
+    probe = socket.socket(family, kind, protocol)
+    try:
+        # A port whose last connections are just ending is free, as it is for gRPC.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
+    except OSError as error:
+        probe.close()
+        # What is wrong with the host is wrong with any port.
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InputError("host", host, "no address of this machine") from None
+        raise InputError(field, port, f"cannot listen at {host}: {error.strerror}") from None
+    return probe
+
+
+def _page(settings: ServiceSettings) -> metrics.MetricsPage:
+    """The page of metrics. Raises InputError for a port that is taken."""
+    try:
+        return metrics.MetricsPage(settings.metrics_port, settings.host)
+    except OSError as error:
+        limit = f"cannot listen at {settings.host}: {error.strerror}"
+        raise InputError("metrics_port", settings.metrics_port, limit) from None
+
+
+def _say_ready(path: Path, port: int) -> None:
+    try:
+        write_port(path, port)
+    except OSError as error:
+        raise InputError("port_file", path, f"cannot be written: {error.strerror}") from None
+
+
+def run(name: str, settings: ServiceSettings, make: Callable[[], App]) -> int:
     """A service from start to end.
+
+    Args:
+        name: for logs and traces.
+        settings: of the service.
+        make: the service; its errors are those of the settings.
 
     Returns:
         The exit code: 0 after a clean stop, 2 for settings or weights that cannot be used, 1 after
@@ -110,11 +168,12 @@ def run(name: str, settings: ServiceSettings, app: App) -> int:
     if not end_with_parent(settings.parent_pid):
         _LOG.info("the process that wanted this service has ended")
         return 0
-    set_up_tracing(name, settings.otlp_endpoint)
     try:
+        set_up_tracing(name, settings.otlp_endpoint)
+        app = make()
         asyncio.run(serve(settings, app.register, app))
     except FlashTalkError as error:
-        _LOG.error("cannot start", extra={"error": str(error)})
+        _LOG.error("cannot start", extra={"error": start_up_error(settings, error)})
         return EXIT_SETTINGS
     except Exception:
         _LOG.exception("ended by an error")

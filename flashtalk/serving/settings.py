@@ -9,6 +9,8 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flashtalk.errors import FlashTalkError, InputError, WeightsError
+
 EXIT_SETTINGS = 2
 
 
@@ -33,6 +35,27 @@ class ServiceSettings(BaseSettings):
     )
     parent_pid: int = Field(default=0, ge=0, description="ends with this process; 0 with none")
     otlp_endpoint: str = Field(default="", description="traces go there; empty sends none")
+
+
+def variable_of(settings: BaseSettings, field: str) -> str:
+    """The environment variable of a setting; ``field`` itself if it is none of them."""
+    if field not in type(settings).model_fields:
+        return field
+    return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def start_up_error(settings: BaseSettings, error: FlashTalkError) -> str:
+    """One line that says why a service cannot start and, if a setting is to blame, which one."""
+    if isinstance(error, InputError):
+        return one_line(f"{variable_of(settings, error.field)}: {error.value}: {error.limit}")
+    if isinstance(error, WeightsError):
+        return one_line(f"{variable_of(settings, 'weights')}: {error}")
+    return one_line(str(error))
+
+
+def one_line(text: str) -> str:
+    """A text without line ends, for logs."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -12,16 +13,24 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
+from flashtalk.errors import InputError
 from flashtalk.wire.proxies import proxy_options
 
 _NAME = "flashtalk"
+_ENDPOINT = re.compile(r"https?://([^/\s:]+|\[[0-9a-fA-F:.]+\])(:\d+)?/?")
 About = Mapping[str, str | int | float]
 
 
 def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | None = None) -> None:
-    """Sends spans to an OTLP endpoint (``http://host:4317``), to ``exporter``, or to nobody."""
+    """Sends spans to an OTLP endpoint (``http://host:4317``), to ``exporter``, or to nobody.
+
+    Raises:
+        InputError: an endpoint that is no such URL.
+    """
     if not endpoint and exporter is None:
         return
+    if endpoint and not _ENDPOINT.fullmatch(endpoint):
+        raise InputError("otlp_endpoint", endpoint, "http://HOST:PORT or https://HOST:PORT")
     if exporter is None:
         # Imported only where it is wanted: it brings a client of its own.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter

@@ -35,7 +35,14 @@ class WorkerSettings(ServiceSettings):
         """The sizes to serve as (height, width). Raises InputError for text that names none."""
         if not self.sizes.strip():
             return (own_hw,)
-        return tuple(parse_size_hw(part, "sizes") for part in self.sizes.split(","))
+        return tuple(map(_size_hw, self.sizes.split(",")))
+
+
+def _size_hw(text: str) -> tuple[int, int]:
+    try:
+        return parse_size_hw(text, "sizes")
+    except InputError as error:
+        raise InputError("sizes", text, error.limit) from None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
@@ -16,8 +17,8 @@ def main() -> int:
     """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
     settings = load_settings(AudioEncoderSettings)
     stage = AudioStage(settings.batch_windows)
-    worker = ComputeWorker(settings, stage, registering(stage, settings.max_pending))
-    return run("audio_encoder", settings, worker)
+    register = registering(stage, settings.max_pending)
+    return run("audio_encoder", settings, partial(ComputeWorker, settings, stage, register))
 
 
 if __name__ == "__main__":

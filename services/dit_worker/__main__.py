@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
@@ -23,7 +24,8 @@ def main() -> int:
     group = Solo()
     leader = Leader(DenoiseRank(group, settings.conditioning_bytes), group)
     stage = DenoiseStage(leader)
-    return run("dit_worker", settings, ComputeWorker(settings, stage, registering(stage)))
+    make = partial(ComputeWorker, settings, stage, registering(stage))
+    return run("dit_worker", settings, make)
 
 
 if __name__ == "__main__":

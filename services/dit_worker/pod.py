@@ -119,7 +119,7 @@ def run_pod(settings: DitWorkerSettings) -> int:
     rank = DenoiseRank(pod, settings.conditioning_bytes, partial(ranks.lay_out, pod))
     placed = settings.model_copy(update={"device": str(device)})
     if pod.leads:
-        return run("dit_worker", placed, PodWorker(placed, pod, Leader(rank, pod)))
+        return run("dit_worker", placed, partial(PodWorker, placed, pod, Leader(rank, pod)))
     return _follow(placed, pod, rank)
 
 

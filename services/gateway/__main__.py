@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
@@ -13,7 +14,7 @@ from services.gateway.settings import GatewaySettings
 def main() -> int:
     """0 after a clean stop, 2 for settings that cannot be used."""
     settings = load_settings(GatewaySettings)
-    return run("gateway", settings, GatewayApp(settings))
+    return run("gateway", settings, partial(GatewayApp, settings))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
@@ -16,7 +17,8 @@ def main() -> int:
     """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
     settings = load_settings(VaeDecoderSettings)
     stage = CodecStage()
-    return run("vae_decoder", settings, ComputeWorker(settings, stage, registering(stage)))
+    make = partial(ComputeWorker, settings, stage, registering(stage))
+    return run("vae_decoder", settings, make)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""A setting that cannot be used ends a service with code 2 and one line that names it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.patience import patient
+
+# Runs a service's main() once for each environment it is given, in one process.
+TRIES = """
+import contextlib, importlib, io, json, os, sys
+kept = dict(os.environ)
+for role, given in json.load(sys.stdin):
+    os.environ.clear()
+    os.environ.update(kept | given)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            code = importlib.import_module(f"services.{role}.__main__").main()
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, said.getvalue()]), flush=True)
+"""
+Tried = tuple[int, list[str]]
+
+
+@pytest.fixture(scope="module")
+def taken_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield int(taken.getsockname()[1])
+
+
+def tried(repo_root: Path, tries: list[tuple[str, dict[str, str]]]) -> list[Tried]:
+    """Exit code and lines of each start that was tried."""
+    defaults = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0"}
+    given = [
+        (role, {f"FLASHTALK_{role.upper()}_{k}": v for k, v in (defaults | settings).items()})
+        for role, settings in tries
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", TRIES], input=json.dumps(given), cwd=repo_root, text=True,
+        capture_output=True, timeout=patient(120), check=False, env=dict(os.environ),  # noqa: TID251
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(code, said.splitlines()) for code, said in answers]
+
+
+def expect_named(role: str, found: Tried, setting: str, value: str) -> None:
+    code, lines = found
+    assert code == 2, (setting, lines)
+    name = f"FLASHTALK_{role.upper()}_{setting}"
+    (line,) = [line for line in lines if name in line]
+    assert value in line
+    assert not any("Traceback" in line for line in lines)
+    others = [other for other in lines if other != line and "stopped" not in other]
+    assert others == []
+
+
+def test_the_gateway_names_what_it_cannot_use(repo_root: Path, taken_port: int) -> None:
+    cases = [
+        ("STORE", "http://x", "http"),
+        ("STORE", "memory", "memory"),
+        ("STORE", "redis://user:secret@h:notaport/0", "redis://"),
+        ("PORT", str(taken_port), str(taken_port)),
+        ("PORT", "70000", "70000"),
+        ("PORT", "many", "many"),
+        ("HOST", "no.such.host.invalid", "no.such.host.invalid"),
+        ("HOST", "203.0.113.7", "203.0.113.7"),
+        ("METRICS_PORT", str(taken_port), str(taken_port)),
+        ("OTLP_ENDPOINT", "collector", "collector"),
+        ("PORT_FILE", "/no/such/folder/port", "/no/such/folder/port"),
+        ("AUDIO_ENCODERS", "nobody", "nobody"),
+        ("DIT_WORKERS", "", "''"),
+        ("VAE_DECODERS", "host:99999", "host:99999"),
+        ("LOG_LEVEL", "loud", "loud"),
+        ("HEARTBEAT_S", "nan", "nan"),
+    ]
+    found = tried(repo_root, [("gateway", {setting: value}) for setting, value, _ in cases])
+    for (setting, _, shown), answer in zip(cases, found, strict=True):
+        expect_named("gateway", answer, setting, shown)
+        assert "secret" not in "".join(answer[1])
+
+
+def test_workers_name_what_they_cannot_use(
+    repo_root: Path, tmp_path: Path, taken_port: int
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    cases = [
+        ("WEIGHTS", "/no/such/weights", "/no/such/weights"),
+        ("WEIGHTS", str(empty), "empty"),
+        ("PRESET", "huge", "huge"),
+        ("DEVICE", "toaster", "toaster"),
+        ("DTYPE", "int3", "int3"),
+        ("SIZES", "wide", "wide"),
+        ("SIZES", "97x96", "97x96"),
+        ("PORT", str(taken_port), str(taken_port)),
+        ("THREADS", "-1", "-1"),
+    ]
+    roles = ("audio_encoder", "dit_worker", "vae_decoder")
+    tries = [(role, {setting: value}) for role in roles for setting, value, _ in cases]
+    found = tried(repo_root, tries)
+    for (role, given), answer in zip(tries, found, strict=True):
+        ((setting, value),) = given.items()
+        shown = next(shown for s, v, shown in cases if (s, v) == (setting, value))
+        expect_named(role, answer, setting, shown)
