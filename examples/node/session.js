@@ -98,6 +98,8 @@ export class SessionStream {
   #used = 0
   #wake = []
   #over = false
+  #opened = false
+  #moved = 0
   #answers = new Map()
   nextFrame = 0
   reconnects = 0
@@ -107,15 +109,23 @@ export class SessionStream {
     this.#session = session
   }
 
-  /** Appends speech; resolves once the server has room. @param pcm Int16Array, one channel. */
+  /**
+   * Appends speech; resolves once the server has room, rejects when nothing moved for patienceMs.
+   * @param pcm Int16Array, one channel.
+   */
   async pushAudio(pcm) {
     const { limits } = this.#session
     const packet = Math.min(PACKET_SAMPLES, Math.floor(limits.max_packet_bytes / 2))
     for (let begin = 0; begin < pcm.length; begin += packet) {
       // Below the server's own limit it goes on reading, and hears an interruption at once.
+      this.#moved = performance.now()
       while (this.#position - this.#used >= limits.max_buffered_samples - 2 * packet) {
         if (this.#over) throw new Error('the stream has ended')
+        const left = this.#moved + this.#flashtalk.patienceMs - performance.now()
+        if (left <= 0) throw new Error(this.#late('no speech was used'))
+        const alarm = setTimeout(() => this.#awaken(), left)
         await new Promise((resolve) => this.#wake.push(resolve))
+        clearTimeout(alarm)
       }
       const part = pcm.slice(begin, begin + packet)
       this.#add({ audio: { pcm: Buffer.from(part.buffer), first_sample: this.#position } })
@@ -129,11 +139,27 @@ export class SessionStream {
     this.#add({ end_of_audio: {} }, { utterance: this.#utterances })
   }
 
-  /** Stops what is being said; gives the Interrupted. Another part of the program must read on. */
+  /**
+   * Stops what is being said; gives the Interrupted, or rejects after patienceMs without an answer.
+   * Another part of the program must read on.
+   */
   interrupt(playedFrames) {
     const id = crypto.randomUUID()
-    const answer = new Promise((resolve, reject) => this.#answers.set(id, { resolve, reject }))
-    this.#add({ interrupt: { interrupt_id: id, played_frames: playedFrames } })
+    const message = { interrupt: { interrupt_id: id, played_frames: playedFrames } }
+    const answer = new Promise((resolve, reject) => {
+      const alarm = setTimeout(() => {
+        this.#answers.delete(id)
+        this.#withdraw(message)
+        reject(new Error(this.#late('no answer to an interruption')))
+      }, this.#flashtalk.patienceMs)
+      const done = (settle) => (value) => {
+        clearTimeout(alarm)
+        this.#answers.delete(id)
+        settle(value)
+      }
+      this.#answers.set(id, { resolve: done(resolve), reject: done(reject) })
+    })
+    this.#add(message)
     return answer
   }
 
@@ -153,7 +179,7 @@ export class SessionStream {
           await sleep(BACKOFF_MS[Math.min(attempt - 1, BACKOFF_MS.length - 1)])
         }
         try {
-          for await (const event of this.#connection(first)) {
+          for await (const event of this.#connection()) {
             until = Date.now() + this.#flashtalk.patienceMs
             const last = ['REASON_FINISHED', 'REASON_DELETED'].includes(event.closed?.reason)
             if (event.opened) attempt = 0
@@ -171,13 +197,13 @@ export class SessionStream {
       throw error
     } finally {
       this.#over = true
-      for (const answer of this.#answers.values()) answer.reject(failed)
+      for (const answer of [...this.#answers.values()]) answer.reject(failed)
       this.#awaken()
     }
   }
 
   /** One connection, from its StreamOpen to its end. */
-  async *#connection(first) {
+  async *#connection() {
     const call = this.#flashtalk.stub.Stream()
     // Without this an error after the last read would have no listener.
     call.on('error', () => {})
@@ -185,14 +211,18 @@ export class SessionStream {
     const { session_id, spec } = this.#session
     const open = { session_id, sample_rate_hz: spec.sample_rate_hz, channels: 1 }
     open.audio_encoding = 'AUDIO_ENCODING_PCM_S16LE'
-    if (!first) open.resume_frame = this.nextFrame
+    // Only a stream of our own is taken up again: another's must not be taken over unasked.
+    if (this.#opened) open.resume_frame = this.nextFrame
     const connection = new AbortController()
     let sending
     try {
       call.write({ open })
       for await (const event of call) {
         watchdog.refresh()
+        this.#moved = performance.now()
         if (event.opened) {
+          this.#opened = true
+          this.nextFrame = event.opened.next_frame
           this.#serverHas(event.opened)
           this.#next = 0
           sending = this.#send(call, connection.signal)
@@ -234,6 +264,18 @@ export class SessionStream {
     this.#awaken()
   }
 
+  #late(what) {
+    return `${what} within ${this.#flashtalk.patienceMs} ms; somebody has to read the events`
+  }
+
+  /** Nobody waits for it any more: a new connection does not ask for it. */
+  #withdraw(message) {
+    const index = this.#items.findIndex((item) => item.message === message)
+    if (index < 0) return
+    this.#items.splice(index, 1)
+    if (index < this.#next) this.#next -= 1
+  }
+
   #awaken() {
     for (const resolve of this.#wake.splice(0)) resolve()
   }
@@ -266,17 +308,18 @@ export class SessionStream {
     }
   }
 
-  /** What stood before the interruption is dropped, and so is it. */
+  /** What stood before the interruption is dropped, and so is it, whoever asked for it. */
   #interrupted(event) {
     this.nextFrame = event.played_frames
     const is = (item) => item.message.interrupt?.interrupt_id === event.interrupt_id
-    const index = this.#items.findIndex(is)
-    if (index < 0) return // somebody else's: only the server knows what that dropped
-    for (const { message } of this.#items.slice(0, index)) {
-      if (message.audio) this.#used = message.audio.first_sample + message.audio.pcm.length / 2
+    const gone = this.#items.slice(0, this.#items.findIndex(is) + 1)
+    for (const { message } of gone) {
+      const { audio, interrupt } = message
+      if (audio) this.#used = Math.max(this.#used, audio.first_sample + audio.pcm.length / 2)
+      // An earlier one's barrier has been passed too.
+      if (interrupt) this.#answers.get(interrupt.interrupt_id)?.resolve(event)
     }
-    this.#drop(index + 1)
-    this.#answers.get(event.interrupt_id)?.resolve(event)
-    this.#answers.delete(event.interrupt_id)
+    this.#drop(gone.length)
+    this.#serverHas(event)
   }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.wire.proxies import proxy_of
 from flashtalk.wire.status import Reason, field_of, reason_of, retry_after_s
 
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
@@ -43,12 +44,20 @@ class ClientError(FlashTalkError):
         self.retry_after_s = retry_after_s
 
     @classmethod
-    def of(cls, error: grpc.aio.AioRpcError) -> ClientError:
-        """What a failed call means."""
+    def of(cls, error: grpc.aio.AioRpcError, target: str = "") -> ClientError:
+        """What a failed call means; of a lost connection also which proxy it went through.
+
+        Args:
+            error: of the call.
+            target: HOST:PORT of the gateway, if it is known.
+        """
         code = error.code()
+        message = error.details() or code.name.lower().replace("_", " ")
+        if reason_of(error) is None and (proxy := proxy_of(target) if target else ""):
+            message += f" ({target} was tried through the proxy {proxy} of the environment)"
         return cls(
             code,
-            error.details() or code.name.lower().replace("_", " "),
+            message,
             reason=reason_of(error),
             field=field_of(error),
             retry_after_s=retry_after_s(error),

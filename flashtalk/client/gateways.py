@@ -19,6 +19,7 @@ from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.wire.proxies import proxy_options
+from flashtalk.wire.status import Reason, reason_of, retry_after_s
 
 ResponseT = TypeVar("ResponseT")
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
@@ -42,6 +43,9 @@ class FlashTalkClient:
         patience_s: all attempts at a call together; also how long a stream may be without a
             connection before it fails.
         credentials: for TLS; none speaks plain HTTP/2.
+
+    Raises:
+        InputError: no HOST:PORT.
     """
 
     def __init__(
@@ -52,9 +56,7 @@ class FlashTalkClient:
         patience_s: float = 60.0,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        self._targets = [target.strip() for target in gateways.split(",") if target.strip()]
-        if not self._targets:
-            raise InputError("gateway", gateways, "HOST:PORT")
+        self._targets = read_targets(gateways)
         self._call_s, self.patience_s = call_s, patience_s
         self._credentials = credentials
         self._channels: list[grpc.aio.Channel] = []
@@ -91,6 +93,7 @@ class FlashTalkClient:
         pacing: pb.Pacing = pb.PACING_REAL_TIME,
         ttl_s: float | None = None,
         request_id: str | None = None,
+        wait_for_slot: bool = False,
     ) -> pb.Session:
         """Makes a session; tried again under one request id, so that it is made once.
 
@@ -102,6 +105,7 @@ class FlashTalkClient:
             video_codec, idle_policy, pacing: see the protocol.
             ttl_s: life without a stream.
             request_id: of the caller, so that another process can repeat the request.
+            wait_for_slot: asks again for as long as ``patience_s`` while there is no capacity.
 
         Raises:
             ClientError: refused, or no gateway answered. RESOURCE_EXHAUSTED says when to try again.
@@ -120,7 +124,9 @@ class FlashTalkClient:
             request.size.width_px, request.size.height_px = size
         if ttl_s is not None:
             request.ttl.FromMilliseconds(round(1_000 * ttl_s))
-        response = await self._call(lambda stub: stub.CreateSession(request, timeout=self._call_s))
+        response = await self._call(
+            lambda stub: stub.CreateSession(request, timeout=self._call_s), wait_for_slot
+        )
         session: pb.Session = response.session
         return session
 
@@ -162,29 +168,57 @@ class FlashTalkClient:
         interrupted: stream_pb2.Interrupted = response.interrupted
         return interrupted
 
-    def stream(self, session: pb.Session) -> SessionStream:
-        """The stream of a session: an async context manager, and an iterator over events."""
-        return SessionStream(self, session)
+    def stream(self, session: pb.Session, *, resume: bool = False) -> SessionStream:
+        """The stream of a session: an async context manager, and an iterator over events.
+
+        Args:
+            session: as ``create_session`` or ``get_session`` gave it.
+            resume: takes over a stream that is open elsewhere, from its next frame on; without it
+                iterating over such a session raises ClientError (SESSION_BUSY).
+        """
+        return SessionStream(self, session, resume)
 
     def stub(self) -> Any:
         """Calls of the gateway that is used now."""
         return pb_grpc.SessionServiceStub(self._channels[self._turn % len(self._channels)])
 
+    def failed(self, error: grpc.aio.AioRpcError) -> ClientError:
+        """What a call to the gateway that is used now ended with."""
+        return ClientError.of(error, self._targets[self._turn % len(self._targets)])
+
     def turn(self) -> None:
         """From now on the next gateway is used."""
         self._turn += 1
 
-    async def _call(self, call: Callable[[Any], Awaitable[ResponseT]]) -> ResponseT:
+    async def _call(
+        self, call: Callable[[Any], Awaitable[ResponseT]], wait_for_slot: bool = False
+    ) -> ResponseT:
         until_s, backoff_s = time.monotonic() + self.patience_s, _BACKOFF_S
         while True:
+            pause_s = backoff_s
             try:
                 return await call(self.stub())
             except grpc.aio.AioRpcError as error:
-                if not passes(error) or time.monotonic() + backoff_s > until_s:
-                    raise ClientError.of(error) from error
+                full = wait_for_slot and reason_of(error) is Reason.NO_SLOT
+                if full:
+                    pause_s = retry_after_s(error) or _LONGEST_BACKOFF_S
+                if not (full or passes(error)) or time.monotonic() + pause_s > until_s:
+                    raise self.failed(error) from error
                 self.turn()
-            await asyncio.sleep(backoff_s)
+            await asyncio.sleep(pause_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+
+def read_targets(gateways: str) -> list[str]:
+    """``HOST:PORT,[IPV6]:PORT`` as a list. Raises InputError for anything else."""
+    targets = [target.strip() for target in gateways.split(",") if target.strip()]
+    for target in targets or [gateways]:
+        host, _, port = target.rpartition(":")
+        number = int(port) if port.isascii() and port.isdecimal() else 0
+        plain = host.startswith("[") and host.endswith("]") if ":" in host else bool(host)
+        if not (plain and 0 < number < 65_536) or "/" in target or any(map(str.isspace, target)):
+            raise InputError("gateway", target, "HOST:PORT, without a scheme")
+    return targets
 
 
 def read(path: Path) -> bytes:

@@ -99,23 +99,45 @@ class Outgoing:
         return self._items[self._sent - 1]
 
     def used(self, input_samples: int, utterances: int) -> None:
-        """The server has these for good."""
+        """The server has these for good, wherever they stand."""
         self.input_samples = max(self.input_samples, input_samples)
-        while self._items and _is_used(self._items[0], input_samples, utterances):
-            self._items.popleft()
-            self._sent = max(0, self._sent - 1)
+        gone = [_is_used(item, input_samples, utterances) for item in self._items]
+        self._sent -= sum(gone[: self._sent])
+        self._items = deque(i for i, g in zip(self._items, gone, strict=True) if not g)
 
-    def interrupted(self, interrupt_id: str) -> None:
-        """An interruption was carried out: what stood before it is gone, and so is it."""
-        names = [item.interrupt_id for item in self._items if isinstance(item, Cut)]
-        if interrupt_id not in names:
-            return  # asked for by somebody else: only the server knows what that dropped
-        while True:
-            item = self._items.popleft()
-            self._sent = max(0, self._sent - 1)
-            if isinstance(item, Audio):
-                self.input_samples = item.first_sample + len(item.pcm_S)
+    def interrupted(
+        self, interrupt_id: str, input_samples: int = 0, utterances: int = 0
+    ) -> list[str]:
+        """An interruption was carried out: what stood before it is gone, and so is it.
+
+        Args:
+            interrupt_id: of this client, or of somebody else.
+            input_samples, utterances: what the server has for good since then; 0 if it does not
+                say.
+
+        Returns:
+            The interruptions of this client that are answered by that: itself, and earlier ones,
+            whose barrier it has passed too.
+        """
+        answered: list[str] = []
+        if any(isinstance(i, Cut) and i.interrupt_id == interrupt_id for i in self._items):
+            while not answered or answered[-1] != interrupt_id:
+                item = self._items.popleft()
+                self._sent = max(0, self._sent - 1)
+                if isinstance(item, Audio):
+                    end = item.first_sample + len(item.pcm_S)
+                    self.input_samples = max(self.input_samples, end)
+                elif isinstance(item, Cut):
+                    answered.append(item.interrupt_id)
+        self.used(input_samples, utterances)
+        return answered
+
+    def withdraw(self, interrupt_id: str) -> None:
+        """Nobody waits for this interruption any more: a new connection does not ask for it."""
+        for index, item in enumerate(self._items):
             if isinstance(item, Cut) and item.interrupt_id == interrupt_id:
+                del self._items[index]
+                self._sent -= index < self._sent
                 return
 
     def again(self, input_samples: int, utterances: int) -> None:

@@ -52,11 +52,18 @@ class SessionStream:
     """Made by ``FlashTalkClient.stream``; use it with ``async with`` and ``async for``.
 
     One task may push while another reads. Whoever does not read is sent no more than a few seconds:
-    the server waits.
+    the server waits. No call waits for ever: after ``patience_s`` of the client without progress it
+    raises ClientError (DEADLINE_EXCEEDED).
+
+    Args:
+        client: connections.
+        session: whose stream it is.
+        resume: takes a stream over that is open elsewhere, from its next frame on; without it such
+            a session is refused (SESSION_BUSY).
     """
 
-    def __init__(self, client: FlashTalkClient, session: pb.Session) -> None:
-        self._client, self.session = client, session
+    def __init__(self, client: FlashTalkClient, session: pb.Session, resume: bool = False) -> None:
+        self._client, self.session, self._resume = client, session, resume
         spec, limits = session.spec, session.limits
         largest = limits.max_packet_bytes // 4
         packet = max(1, min(int(_PACKET_S * spec.sample_rate_hz), largest))
@@ -64,11 +71,13 @@ class SessionStream:
         # An interruption is heard at once as long as the server's buffer is not full.
         self._ahead = max(packet, limits.max_buffered_samples - 2 * packet)
         self._changed = asyncio.Condition()
-        self._events: asyncio.Queue[Event | ClientError] = asyncio.Queue(_EVENTS)
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue(_EVENTS)
+        self._failure: ClientError | None = None
+        self._moved_s = 0.0
         self._answers: dict[str, asyncio.Future[stream_pb2.Interrupted]] = {}
         self._task: asyncio.Task[None] | None = None
         self._over = False
-        self._opened = False
+        self._opened = self._once_opened = self._once_lost = False
         self.next_frame = 0
         self.epoch = 0
         self.reconnects = 0
@@ -109,9 +118,7 @@ class SessionStream:
         for begin in range(0, len(samples), self.session.spec.sample_rate_hz):
             part_S = samples[begin : begin + self.session.spec.sample_rate_hz]
             async with self._changed:
-                await self._changed.wait_for(
-                    lambda: self._over or self._out.waiting_samples < self._ahead
-                )
+                await self._room()
                 self._check_open("audio")
                 self._out.push(part_S)
                 self._changed.notify_all()
@@ -139,7 +146,7 @@ class SessionStream:
             played_frames: frames that were really shown, if the caller knows.
 
         Raises:
-            ClientError: the stream has failed.
+            ClientError: the stream has failed, or there was no answer within ``patience_s``.
         """
         name = uuid.uuid4().hex
         answer = asyncio.get_running_loop().create_future()
@@ -149,8 +156,12 @@ class SessionStream:
             self._out.cut(name, played_frames)
             self._changed.notify_all()
         try:
-            result: stream_pb2.Interrupted = await answer
-            return result
+            async with asyncio.timeout(self._client.patience_s):
+                result: stream_pb2.Interrupted = await answer
+                return result
+        except TimeoutError:
+            self._out.withdraw(name)
+            raise self._late("no answer to an interruption") from None
         finally:
             self._answers.pop(name, None)
 
@@ -159,12 +170,29 @@ class SessionStream:
 
     async def __anext__(self) -> Event:
         """The next event. Raises ClientError if the stream has failed."""
-        if self._over and self._events.empty():
-            raise StopAsyncIteration
-        event = await self._events.get()
-        if isinstance(event, ClientError):
-            raise event
-        return event
+        ended = self._over and self._events.empty()
+        event = None if ended else await self._events.get()
+        if event is not None:
+            return event
+        if self._failure is not None:
+            raise self._failure
+        raise StopAsyncIteration
+
+    async def _room(self) -> None:
+        """Waits, with the lock held, until there is room for more speech or the stream is over."""
+        loop, patience_s = asyncio.get_running_loop(), self._client.patience_s
+        begun_s = loop.time()
+        while not (self._over or self._out.waiting_samples < self._ahead):
+            try:
+                async with asyncio.timeout_at(max(begun_s, self._moved_s) + patience_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                if loop.time() >= max(begun_s, self._moved_s) + patience_s:
+                    raise self._late("no speech was used") from None
+
+    def _late(self, what: str) -> ClientError:
+        limit = f"within {self._client.patience_s:g} s; another task has to read the events"
+        return ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{what} {limit}")
 
     def _check_open(self, field: str) -> None:
         if self._out.finished:
@@ -177,38 +205,42 @@ class SessionStream:
         try:
             await self._connections()
         except ClientError as failed:
-            await self._fail(failed)
+            self._failure = failed
         except Exception as error:
             # Whoever waits for events must not wait for ever, whatever went wrong in here.
-            await self._fail(ClientError(grpc.StatusCode.INTERNAL, f"in the client: {error!r}"))
+            self._failure = ClientError(grpc.StatusCode.INTERNAL, f"in the client: {error!r}")
             raise
         finally:
             self._over = True
             gone = ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
             for answer in self._answers.values():
                 if not answer.done():
-                    answer.set_exception(gone)
+                    answer.set_exception(self._failure or gone)
+            if not self._events.full():  # a reader of a full one finds the end by itself
+                self._events.put_nowait(None)
             async with self._changed:
                 self._changed.notify_all()
 
     async def _connections(self) -> None:
         """One after the other until the stream is over; ClientError once patience is."""
-        lost_s, backoff_s, first = time.monotonic(), _BACKOFF_S, True
+        lost_s, backoff_s = time.monotonic(), _BACKOFF_S
+        if self._resume:
+            self.next_frame = (await self._client.get_session(self.session.session_id)).next_frame
         while True:
             self._opened = False
             error: grpc.aio.AioRpcError | None = None
             try:
-                if await self._connection(first=first):
+                if await self._connection():
                     return
             except grpc.aio.AioRpcError as lost:
                 error = lost
             if self._opened:
                 lost_s, backoff_s = time.monotonic(), _BACKOFF_S
             if error is not None and not await self._passes(error):
-                raise ClientError.of(error)
+                raise self._client.failed(error)
             if time.monotonic() - lost_s > self._client.patience_s:
-                raise _lost(error)
-            first = False
+                raise self._client.failed(error) if error is not None else _lost()
+            self._once_lost = True
             self.reconnects += 1
             self._client.turn()
             await asyncio.sleep(backoff_s)
@@ -222,15 +254,12 @@ class SessionStream:
             if session.epoch > self.epoch:
                 self.next_frame = min(self.next_frame, session.next_frame)
                 return True
-        return passes(error) or reason_of(error) is Reason.SESSION_BUSY
+        if reason_of(error) is Reason.SESSION_BUSY:
+            # Whose stream is open there? After a connection of ours it may be its ghost.
+            return self._resume or self._once_opened or self._once_lost
+        return passes(error)
 
-    async def _fail(self, error: ClientError) -> None:
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
-        await self._events.put(error)
-
-    async def _connection(self, *, first: bool) -> bool:
+    async def _connection(self) -> bool:
         """One connection from its first message to its last; True if the stream is over."""
         call = self._client.stub().Stream()
         sending: asyncio.Task[None] | None = None
@@ -240,7 +269,7 @@ class SessionStream:
                 sample_rate_hz=self.session.spec.sample_rate_hz,
                 channels=1,
                 audio_encoding=_ENCODING,
-                resume_frame=None if first else self.next_frame,
+                resume_frame=self.next_frame if self._once_opened or self._resume else None,
             )
             await call.write(stream_pb2.StreamRequest(open=opening))
             while True:
@@ -251,7 +280,9 @@ class SessionStream:
                     return False
                 if response.HasField("opened"):
                     opened = response.opened
-                    self.epoch, self._opened = opened.epoch, True
+                    self.epoch, self._opened, self._once_opened = opened.epoch, True, True
+                    self.next_frame = opened.next_frame
+                    self._moved_s = asyncio.get_running_loop().time()
                     self._out.again(opened.input_samples, opened.utterances)
                     sending = asyncio.create_task(self._send(call))
                 elif await self._take(response):
@@ -282,6 +313,7 @@ class SessionStream:
         if kind in (None, "heartbeat", "go_away", "opened"):
             return False
         event: Event = getattr(response, str(kind))
+        self._moved_s = asyncio.get_running_loop().time()
         if isinstance(event, stream_pb2.Frame):
             self.next_frame = event.frame_index + 1
         elif isinstance(event, stream_pb2.ChunkReport):
@@ -301,16 +333,17 @@ class SessionStream:
     async def _interrupted(self, event: stream_pb2.Interrupted) -> None:
         self.next_frame, self.epoch = event.played_frames, event.epoch
         async with self._changed:
-            self._out.interrupted(event.interrupt_id)
+            answered = self._out.interrupted(
+                event.interrupt_id, event.input_samples, event.utterances
+            )
             self._changed.notify_all()
-        answer = self._answers.get(event.interrupt_id)
-        if answer is not None and not answer.done():
-            answer.set_result(event)
+        for name in answered:
+            answer = self._answers.get(name)
+            if answer is not None and not answer.done():
+                answer.set_result(event)
 
 
-def _lost(error: grpc.aio.AioRpcError | None) -> ClientError:
-    if error is not None:
-        return ClientError.of(error)
+def _lost() -> ClientError:
     return ClientError(grpc.StatusCode.UNAVAILABLE, "no gateway takes the stream")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import urllib.parse
+import urllib.request
 
 ChannelOption = tuple[str, int]
 # gRPC takes http_proxy and the like from the environment unless it is told not to.
@@ -18,13 +20,7 @@ def is_loopback(target: str) -> bool:
     """
     if target.startswith("unix:"):
         return True
-    for prefix in ("http://", "https://", "dns:", "ipv4:", "ipv6:"):
-        target = target.removeprefix(prefix)
-    # dns:///HOST:PORT or dns://SERVER/HOST:PORT; a path follows the authority of a URL.
-    place = target.rpartition("/")[2] if target.startswith("//") else target.partition("/")[0]
-    bare_ipv6 = place.count(":") > 1 and not place.startswith("[")
-    host = place if bare_ipv6 else place.rpartition(":")[0] or place
-    host = host.strip("[]").lower()
+    host = _host_of(target)
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -33,6 +29,33 @@ def is_loopback(target: str) -> bool:
         return False
 
 
+def _host_of(target: str) -> str:
+    for prefix in ("http://", "https://", "dns:", "ipv4:", "ipv6:"):
+        target = target.removeprefix(prefix)
+    # dns:///HOST:PORT or dns://SERVER/HOST:PORT; a path follows the authority of a URL.
+    place = target.rpartition("/")[2] if target.startswith("//") else target.partition("/")[0]
+    bare_ipv6 = place.count(":") > 1 and not place.startswith("[")
+    host = place if bare_ipv6 else place.rpartition(":")[0] or place
+    return host.strip("[]").lower()
+
+
 def proxy_options(target: str) -> list[ChannelOption]:
     """Options of a channel: no proxy to this machine; elsewhere the environment decides."""
     return [NO_PROXY] if is_loopback(target) else []
+
+
+def proxy_of(target: str) -> str:
+    """The proxy through which gRPC reaches a target, for messages: without its password.
+
+    Returns:
+        Its URL; empty if the environment names none, or none for this target.
+    """
+    named = urllib.request.getproxies_environment()
+    host = _host_of(target)
+    bypassed = urllib.request.proxy_bypass_environment(host, named)  # type: ignore[attr-defined]
+    if is_loopback(target) or bypassed:
+        return ""
+    # In the order in which gRPC looks: grpc_proxy, https_proxy, http_proxy.
+    url = next((named[kind] for kind in ("grpc", "https", "http") if named.get(kind)), "")
+    parts = urllib.parse.urlsplit(url)
+    return url.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else url

@@ -3,7 +3,7 @@
 import pytest
 
 from flashtalk.serving.channel import ChannelLimits
-from flashtalk.wire.proxies import NO_PROXY, is_loopback, proxy_options
+from flashtalk.wire.proxies import NO_PROXY, is_loopback, proxy_of, proxy_options
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,22 @@ def test_elsewhere_the_environment_decides(target: str) -> None:
 
 def test_services_never_reach_each_other_through_a_proxy() -> None:
     assert NO_PROXY in ChannelLimits().client_options()
+
+
+@pytest.fixture
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("grpc", "https", "http", "no", "no_grpc"):
+        for name in (f"{kind}_proxy", f"{kind}_proxy".upper()):
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_environment")
+def test_the_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert proxy_of("gateway.example:443") == ""
+    monkeypatch.setenv("http_proxy", "http://one:1")
+    assert proxy_of("gateway.example:443") == "http://one:1"
+    assert proxy_of("127.0.0.1:443") == ""
+    monkeypatch.setenv("https_proxy", "http://user:secret@two:2")
+    assert proxy_of("gateway.example:443") == "http://two:2"
+    monkeypatch.setenv("no_proxy", "gateway.example,other")
+    assert proxy_of("gateway.example:443") == ""
