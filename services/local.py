@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -20,8 +19,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flashtalk.errors import FlashTalkError
+from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.serving.port_file import read_port
+from flashtalk.terminal import OneLineParser, guarded, say, stopping_signals
 
 WORKERS = ("audio_encoder", "dit_worker", "vae_decoder")
 GATEWAY = "gateway"
@@ -29,6 +29,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _POLL_S = 0.05
 _LOG_LINES = 20
 _INTERRUPTED = 130
+_RANGES = {"port": (0, 65_535), "gateways": (1, 64), "dit_ranks": (1, 64)}
 _TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 
 
@@ -211,7 +212,7 @@ async def _serve(config: LocalConfig, command: Sequence[str]) -> int:
     """Runs until a signal asks to stop (0), a service ends by itself (1), or with the command."""
     running = asyncio.create_task(_run(config, command))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stopping_signals():
         # Cancelled wherever it is, in the middle of starting too, it stops what it started.
         loop.add_signal_handler(number, running.cancel)
     try:
@@ -229,8 +230,8 @@ async def _run(config: LocalConfig, command: Sequence[str]) -> int:
             print(f"suite ready in {took_s:.1f} s at {suite.gateway}", file=sys.stderr)
             return await _command(suite, command)
         for service in suite.services.values():
-            print(f"{service.name:14} {service.target}  log {service.log}", flush=True)
-        print(f"ready in {took_s:.1f} s; gateway at {suite.gateway}; Ctrl-C stops it", flush=True)
+            say(f"{service.name:14} {service.target}  log {service.log}")
+        say(f"ready in {took_s:.1f} s; gateway at {suite.gateway}; Ctrl-C stops it")
         ended = await suite.ended()
         print(f"{ended.name} ended by itself:\n{ended.tail()}", file=sys.stderr)
     return 1
@@ -264,7 +265,7 @@ async def _command(suite: LocalSuite, command: Sequence[str]) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m services.local", description=__doc__)
+    parser = OneLineParser(prog="python -m services.local", description=__doc__)
     parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
     parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
     parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
@@ -281,6 +282,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 stopped as asked, 1 a service ended by itself, 2 bad input."""
     options = build_parser().parse_args(arguments)
+    for name, (least, most) in _RANGES.items():
+        if not least <= getattr(options, name) <= most:
+            raise InputError(name, getattr(options, name), f"{least} .. {most}")
     with contextlib.ExitStack() as stack:
         folder = options.logs or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="flashtalk-"))
@@ -311,4 +315,4 @@ def _flat(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("services.local", main))

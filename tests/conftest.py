@@ -1,13 +1,10 @@
 """What every test gets: a marker by folder, one seed, one thread per test process, goldens."""
 
-import random
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests import patience, time_table
+from tests import patience, seeds, time_table
 
 TESTS = Path(__file__).parent
 KINDS = ("unit", "integration", "e2e")
@@ -15,8 +12,9 @@ SLOWEST = ("e2e", "integration", "unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One factor for all deadlines, measured before any worker of xdist starts."""
+    """One factor for all deadlines, measured before any worker of xdist starts; all seeds."""
     patience.settle()
+    seeds.settle()
 
 
 def pytest_report_header() -> str:
@@ -67,10 +65,7 @@ def single_thread() -> None:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """The same random numbers for each test, whatever ran before it."""
-    random.seed(0)
-    np.random.seed(0)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.manual_seed(0)
+    seeds.seed_all()
 
 
 @pytest.fixture(scope="session")

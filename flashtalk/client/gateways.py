@@ -6,12 +6,12 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
 
+from flashtalk.client.arguments import Portrait, SessionName, portrait_bytes, session_name
 from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.stream import SessionStream
 from flashtalk.errors import InputError
@@ -29,7 +29,8 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # How long one attempt to connect may take, whatever its name says.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
 
@@ -83,7 +84,7 @@ class FlashTalkClient:
 
     async def create_session(
         self,
-        portrait: Path | bytes,
+        portrait: Portrait,
         *,
         prompt: str = "",
         seed: int = 0,
@@ -98,7 +99,7 @@ class FlashTalkClient:
         """Makes a session; tried again under one request id, so that it is made once.
 
         Args:
-            portrait: a PNG, JPEG or WebP file, or its bytes.
+            portrait: path of a PNG, JPEG or WebP file (str or Path), or its bytes.
             prompt: what the scene is; empty takes the model's own.
             seed: of the noise.
             size: width and height in pixels; none takes the model's own.
@@ -109,8 +110,10 @@ class FlashTalkClient:
 
         Raises:
             ClientError: refused, or no gateway answered. RESOURCE_EXHAUSTED says when to try again.
+            InputError: a file that cannot be read.
+            TypeError: a portrait of another type.
         """
-        data = portrait if isinstance(portrait, bytes) else await asyncio.to_thread(read, portrait)
+        data = await portrait_bytes(portrait)
         request = pb.CreateSessionRequest(
             request_id=request_id or str(uuid.uuid4()),
             portrait=data,
@@ -130,9 +133,9 @@ class FlashTalkClient:
         session: pb.Session = response.session
         return session
 
-    async def get_session(self, session_id: str) -> pb.Session:
+    async def get_session(self, session_id: SessionName) -> pb.Session:
         """A session as it is now. Raises ClientError."""
-        request = pb.GetSessionRequest(session_id=session_id)
+        request = pb.GetSessionRequest(session_id=session_name(session_id))
         response = await self._call(lambda stub: stub.GetSession(request, timeout=self._call_s))
         session: pb.Session = response.session
         return session
@@ -150,17 +153,19 @@ class FlashTalkClient:
                 return
             request.page_token = response.next_page_token
 
-    async def delete_session(self, session_id: str) -> None:
+    async def delete_session(self, session_id: SessionName) -> None:
         """Ends a session; one that is gone is no error. Raises ClientError."""
-        request = pb.DeleteSessionRequest(session_id=session_id)
+        request = pb.DeleteSessionRequest(session_id=session_name(session_id))
         await self._call(lambda stub: stub.DeleteSession(request, timeout=self._call_s))
 
     async def interrupt_session(
-        self, session_id: str, played_frames: int | None = None
+        self, session_id: SessionName, played_frames: int | None = None
     ) -> stream_pb2.Interrupted:
         """Stops what is being said, from wherever this is. Raises ClientError."""
         request = pb.InterruptSessionRequest(
-            session_id=session_id, interrupt_id=str(uuid.uuid4()), played_frames=played_frames
+            session_id=session_name(session_id),
+            interrupt_id=str(uuid.uuid4()),
+            played_frames=played_frames,
         )
         response = await self._call(
             lambda stub: stub.InterruptSession(request, timeout=self._call_s)
@@ -216,14 +221,10 @@ def read_targets(gateways: str) -> list[str]:
         host, _, port = target.rpartition(":")
         number = int(port) if port.isascii() and port.isdecimal() else 0
         plain = host.startswith("[") and host.endswith("]") if ":" in host else bool(host)
-        if not (plain and 0 < number < 65_536) or "/" in target or any(map(str.isspace, target)):
+        if not (plain and 0 < number < 65_536) or "/" in target or not _is_name(target):
             raise InputError("gateway", target, "HOST:PORT, without a scheme")
     return targets
 
 
-def read(path: Path) -> bytes:
-    """A file's bytes. Raises InputError for one that cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError("image", path, error.strerror or str(error)) from error
+def _is_name(target: str) -> bool:
+    return target.isprintable() and not any(map(str.isspace, target))

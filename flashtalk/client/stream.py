@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 
+from flashtalk.client.arguments import Sound, samples
 from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.outgoing import Outgoing, as_request
 from flashtalk.errors import InputError
@@ -97,26 +96,21 @@ class SessionStream:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def push_audio(self, pcm_S: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> None:
+    async def push_audio(self, sound: Sound) -> None:
         """Appends speech of any length; waits while the server has enough.
 
         Args:
-            pcm_S: one channel at the session's rate; float32 in [-1, 1], or int16.
+            sound: one channel at the session's rate: floats in [-1, 1] or 16-bit integers, as an
+                array or a list, or bytes of 16-bit little-endian samples (s16le).
 
         Raises:
-            InputError: another type or shape, NaN, or after the end.
+            TypeError: another type.
+            InputError: another shape, half a sample, NaN, or after the end.
             ClientError: the stream has failed.
         """
-        if pcm_S.ndim != 1 or pcm_S.dtype not in (np.float32, np.int16):
-            shape = f"{pcm_S.dtype} {list(pcm_S.shape)}"
-            raise InputError("audio", shape, "float32 or int16, [samples]")
-        samples = pcm_S.astype(np.float32)
-        if pcm_S.dtype == np.int16:
-            samples /= 32_768
-        if not np.isfinite(samples).all():
-            raise InputError("audio", "NaN or infinite samples", "finite samples")
-        for begin in range(0, len(samples), self.session.spec.sample_rate_hz):
-            part_S = samples[begin : begin + self.session.spec.sample_rate_hz]
+        pcm_S = samples(sound)
+        for begin in range(0, len(pcm_S), self.session.spec.sample_rate_hz):
+            part_S = pcm_S[begin : begin + self.session.spec.sample_rate_hz]
             async with self._changed:
                 await self._room()
                 self._check_open("audio")

@@ -41,7 +41,9 @@ class ChannelLimits:
             ("grpc.keepalive_timeout_ms", int(self.keepalive_timeout_s * 1_000)),
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # How long one attempt to connect may take, whatever its name says: a busy machine
+            # answers late. Where nobody listens, attempts fail at once all the same.
+            ("grpc.min_reconnect_backoff_ms", 5_000),
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
 

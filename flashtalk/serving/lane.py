@@ -13,7 +13,6 @@ import contextvars
 import heapq
 import itertools
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -134,7 +133,8 @@ class ComputeLane:
 
         Args:
             work: may ask whether it is still wanted.
-            deadline_s: on the monotonic clock; not begun after it.
+            deadline_s: on the clock of the event loop, which is the monotonic one; not begun after
+                it.
 
         Raises:
             ServiceError: the lane is full or closed, or the deadline passed.
@@ -155,7 +155,7 @@ class ComputeLane:
             result=asyncio.get_running_loop().create_future(),
             wanted=Wanted(),
             context=contextvars.copy_context(),
-            queued_s=time.monotonic(),
+            queued_s=asyncio.get_running_loop().time(),
         )
         self._count(+1)
         heapq.heappush(self._jobs, job)
@@ -227,7 +227,7 @@ class ComputeLane:
     ) -> None:
         if job.result.done():
             return
-        now_s = time.monotonic()
+        now_s = loop.time()
         metrics.WORKER_WAIT_SECONDS.observe(now_s - job.queued_s)
         if now_s >= job.deadline_s:
             job.result.set_exception(

@@ -1,7 +1,7 @@
 """One service as a process: port, health, reflection, and an end in good order.
 
-SIGTERM or SIGINT: health says NOT_SERVING, the app drains, running calls get the rest of the grace,
-then the app gives back what it owns. A second signal ends it at once.
+SIGTERM, SIGINT or SIGHUP: health says NOT_SERVING, the app drains, running calls get the rest of
+the grace, then the app gives back what it owns. A second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from flashtalk.serving.parent import end_with_parent
 from flashtalk.serving.port_file import write_port
 from flashtalk.serving.settings import EXIT_SETTINGS, ServiceSettings, start_up_error
 from flashtalk.serving.tracing import end_tracing, set_up_tracing
+from flashtalk.terminal import prepare_streams, stopping_signals
 
 _LOG = get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -75,7 +75,7 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
     port = _listen(server, settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stopping_signals():
         loop.add_signal_handler(number, stopping.set)
     metrics.TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))
     page = _page(settings)
@@ -95,7 +95,7 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
         await lifecycle.drain(settings.drain_s)
         await server.stop(max(0.0, until_s - time.monotonic()))
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stopping_signals():
             loop.remove_signal_handler(number)
         await server.stop(0)
         await lifecycle.stop()
@@ -164,6 +164,7 @@ def run(name: str, settings: ServiceSettings, make: Callable[[], App]) -> int:
         The exit code: 0 after a clean stop, 2 for settings or weights that cannot be used, 1 after
         any other error.
     """
+    prepare_streams()
     set_up_logs(name, settings.log_level)
     if not end_with_parent(settings.parent_pid):
         _LOG.info("the process that wanted this service has ended")

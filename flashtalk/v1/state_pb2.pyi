@@ -129,15 +129,19 @@ class StoredInterrupt(_message.Message):
     def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ...) -> None: ...
 
 class StoredOutcome(_message.Message):
-    __slots__ = ("interrupt_id", "played_frames", "played_samples", "dropped_samples", "epoch")
+    __slots__ = ("interrupt_id", "played_frames", "played_samples", "dropped_samples", "epoch", "input_samples", "utterances")
     INTERRUPT_ID_FIELD_NUMBER: _ClassVar[int]
     PLAYED_FRAMES_FIELD_NUMBER: _ClassVar[int]
     PLAYED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    UTTERANCES_FIELD_NUMBER: _ClassVar[int]
     interrupt_id: str
     played_frames: int
     played_samples: int
     dropped_samples: int
     epoch: int
-    def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ..., played_samples: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+    input_samples: int
+    utterances: int
+    def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ..., played_samples: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., epoch: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ...) -> None: ...

@@ -21,6 +21,7 @@ from flashtalk.serving.errors import ServiceError
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import EXIT_SETTINGS
+from flashtalk.terminal import stopping_signals
 from services.compute_worker import ComputeWorker
 from services.dit_worker.commands import Ping, Shutdown, Warm
 from services.dit_worker.rank import DenoiseRank, Leader, follow
@@ -125,7 +126,7 @@ def run_pod(settings: DitWorkerSettings) -> int:
 
 def _follow(settings: DitWorkerSettings, pod: Pod, rank: DenoiseRank) -> int:
     # Whoever ends the pod asks all of its processes; a follower ends when its leader has drained.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stopping_signals():
         signal.signal(number, signal.SIG_IGN)
     if settings.threads:
         torch.set_num_threads(settings.threads)

@@ -9,6 +9,7 @@ import socket
 
 import grpc
 
+from flashtalk.errors import InputError
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
@@ -18,7 +19,8 @@ from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
 from services.gateway.sessions import ControlWaits, SessionDesk
 from services.gateway.settings import GatewaySettings
-from services.gateway.store import open_store
+from services.gateway.store import open_store, shown_url
+from services.gateway.store.session_store import StoreError
 from services.gateway.streaming_session import StreamHost, StreamWaits
 from services.gateway.views import StreamLimits
 from services.gateway.workers import WorkerPool, WorkerTargets
@@ -32,7 +34,7 @@ class GatewayApp:
     """Everything behind the gateway's port (a ``flashtalk.serving`` app)."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        spec = StreamSpec()
+        spec, self._settings = StreamSpec(), settings
         owner = settings.owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._store = open_store(settings.store)
         targets = WorkerTargets(
@@ -60,7 +62,10 @@ class GatewayApp:
     async def start(self) -> None:
         """Connects; the gateway is ready once its store answers, whatever workers do."""
         self._resources.push_async_callback(self._store.close)
-        await self._store.page(1, "")
+        try:
+            await self._store.check()
+        except StoreError as error:
+            raise InputError("store", shown_url(self._settings.store), str(error)) from error
         await self._resources.enter_async_context(self._pool)
         counting = asyncio.create_task(self._count())
         self._resources.push_async_callback(_ended, counting)

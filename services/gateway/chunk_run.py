@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from contextlib import aclosing
 
 import numpy as np
@@ -19,6 +18,7 @@ from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
 from services.gateway.holding import held_frames
+from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
 from services.gateway.records import Array, ChunkPlan, ChunkRecord
@@ -33,7 +33,7 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     """
     clock = stream.outbox.clock
     due_s = clock.due_s(plan.first_frame) if clock.paced else math.inf
-    times, begun_s = ChunkTimes(due_s), time.perf_counter()
+    times, begun_s = ChunkTimes(due_s), now_s()
     name = stream.session_id
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
@@ -47,11 +47,11 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
             record,
             stream.state.motion_z if motion_z is None else motion_z,
         )
-        commit_s = time.perf_counter()
+        commit_s = now_s()
         await stream.store.commit(stream.session_id, stream.fence, state)
-        times.add("commit", time.perf_counter() - commit_s)
+        times.add("commit", now_s() - commit_s)
         stream.state, stream.current = state, None
-        wall_s = time.perf_counter() - begun_s
+        wall_s = now_s() - begun_s
         stream.lead.end()
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))

@@ -6,7 +6,6 @@ Legend: S samples.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable
 
 from flashtalk.serving.logs import log_context
@@ -14,6 +13,7 @@ from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
 from services.gateway.chunk_run import make_chunk, show
 from services.gateway.interruption import interrupt
+from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
 from services.gateway.pace import JITTER_FRAMES
@@ -36,7 +36,7 @@ class Conductor:
 
     def __init__(self, stream: OpenStream) -> None:
         self._stream = stream
-        self._opened_s = time.monotonic()
+        self._opened_s = now_s()
 
     async def run(self) -> int:
         """Works until the stream ends; gives the ``StreamClosed.Reason``."""
@@ -115,7 +115,7 @@ class Conductor:
                 await self._changed(stream.outbox.below(stream.spec.new_frames), None)
                 continue
             version = stream.intake.version
-            wait_s = self._latest_s() - time.monotonic()
+            wait_s = self._latest_s() - now_s()
             cut = next_cut(
                 stream.spec,
                 stream.setting.idle_policy,
@@ -134,7 +134,7 @@ class Conductor:
         return None
 
     def _latest_s(self) -> float:
-        """When the next chunk has to be begun to be in time, on the monotonic clock."""
+        """When the next chunk has to be begun to be in time, on the loop's clock."""
         stream = self._stream
         if not stream.outbox.clock.started:
             return self._opened_s + FIRST_IDLE_AFTER_S
@@ -159,7 +159,7 @@ class Conductor:
         if not clock.started:
             # So late that the next chunk need not be begun before its speech was spoken.
             lead_s = stream.lead.seconds + JITTER_FRAMES / stream.spec.fps
-            clock.expect(state.next_frame, time.monotonic() + lead_s)
+            clock.expect(state.next_frame, now_s() + lead_s)
         pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples, cut.lead_in)
         if cut.missing:
             metrics.UNDERRUNS.inc()

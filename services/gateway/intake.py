@@ -72,6 +72,11 @@ class SpeechIntake:
         """Samples that wait."""
         return max(0, self._received - self.used)
 
+    @property
+    def complete(self) -> bool:
+        """Whether an utterance waits whose end has arrived."""
+        return bool(self._ends) and self._ends[-1] > self.used
+
     async def put(self, pcm_S: Pcm, first_sample: int) -> None:
         """Append a packet; waits while the buffer is full.
 

@@ -8,12 +8,12 @@ so that the avatar moves on from there, and the epoch rises, so that workers dro
 from __future__ import annotations
 
 import dataclasses
-import time
 
 from flashtalk.serving.tracing import span
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
 from services.gateway.chunk_run import sample
+from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import Asked, OpenStream
 from services.gateway.records import InterruptOutcome, InterruptRequest, SessionState
@@ -26,7 +26,7 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
     ``played_frames`` beyond what was sent, or before what is kept, is brought into that
     range.
     """
-    begun_s = time.perf_counter()
+    begun_s = now_s()
     with span("interrupt", {"session_id": stream.session_id, "epoch": stream.state.epoch}):
         stream.outbox.flush()
         played = _played(stream, asked.request)
@@ -53,9 +53,11 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
             played_samples=played * stream.spec.samples_per_frame,
             dropped_samples=stream.intake.used - heard,
             epoch=state.epoch,
+            input_samples=state.input_samples,
+            utterances=state.utterances,
         )
         await stream.outbox.put(stream_pb2.StreamResponse(interrupted=as_message(outcome)))
-    metrics.INTERRUPT_SECONDS.observe(time.perf_counter() - begun_s)
+    metrics.INTERRUPT_SECONDS.observe(now_s() - begun_s)
     return outcome
 
 
@@ -98,5 +100,5 @@ async def _cut(stream: OpenStream, played: int) -> SessionState:
     # Of a held picture, the motion that led to it.
     frames = point.record.plan.held_frame or point.frames
     request = stream.decode_request(point.record, frames)
-    motion_z = await stream.maker.motion(request, ChunkTimes(due_s=time.monotonic()))
+    motion_z = await stream.maker.motion(request, ChunkTimes(due_s=now_s()))
     return after_cut(stream.spec, state, CutPoint(point.record, point.frames), motion_z)

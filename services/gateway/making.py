@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto, tensor_to_proto
+from services.gateway.loop_clock import now_s
 from services.gateway.records import Array, SessionAsset
 from services.gateway.workers import Role, Worker, WorkerPool
 
@@ -55,7 +55,7 @@ class ChunkTimes:
     """Where the time of one chunk went, and how often it was tried again.
 
     Args:
-        due_s: when its first frame is to be shown, on the monotonic clock; inf if at any time.
+        due_s: when its first frame is to be shown, on the loop's clock; inf if at any time.
         stages_s: wall time of each stage, calls included; compute_s: what workers computed.
         retries: attempts that failed.
     """
@@ -142,9 +142,9 @@ class ChunkMaker:
             )
             return response
 
-        start = time.perf_counter()
+        start = now_s()
         response = await self._retry(Role.AUDIO_ENCODER, encode, times)
-        times.add("audio", time.perf_counter() - start)
+        times.add("audio", now_s() - start)
         times.compute_s += response.compute_s
         return response.features
 
@@ -181,9 +181,9 @@ class ChunkMaker:
             response = await worker.dit.Denoise(request, timeout=timeout_s)
             return response
 
-        start = time.perf_counter()
+        start = now_s()
         response = await self._retry_slot(key.session_id, denoise, times)
-        times.add("denoise", time.perf_counter() - start)
+        times.add("denoise", now_s() - start)
         times.compute_s += response.compute_s
         return _latents(response.latents, "latents")
 
@@ -197,7 +197,7 @@ class ChunkMaker:
             times: where the time is counted.
             skip: frames at the head that are not wanted.
         """
-        begun = time.perf_counter()
+        begun = now_s()
         until_s = begun + self._limits.chunk_s
         sent = skip
         backoff_s = _BACKOFF_S
@@ -215,7 +215,7 @@ class ChunkMaker:
                             sent = frame.index + 1
                             yield frame
                 if result is not None:
-                    times.add("decode", time.perf_counter() - begun)
+                    times.add("decode", now_s() - begun)
                     times.compute_s += sum(result.compute_s.values())
                     yield _latents(result.motion_latents, "motion_latents")
                     return
@@ -261,7 +261,7 @@ class ChunkMaker:
     async def _attempts(
         self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
     ) -> ResultT:
-        until_s = time.perf_counter() + self._limits.chunk_s
+        until_s = now_s() + self._limits.chunk_s
         backoff_s, choose = _BACKOFF_S, first
         while True:
             worker = await choose(self._left(until_s))
@@ -274,7 +274,7 @@ class ChunkMaker:
 
     def _timeout_s(self, times: ChunkTimes) -> float:
         """Of a call. Workers take first what runs out first: so, what is due first."""
-        ahead_s = times.due_s - time.monotonic()
+        ahead_s = times.due_s - now_s()
         return self._limits.call_s + max(-self._limits.call_s / 2, min(ahead_s, _UNHURRIED_S))
 
     def _failed(
@@ -296,7 +296,7 @@ class ChunkMaker:
         self._left(until_s)
 
     def _left(self, until_s: float) -> float:
-        left_s = until_s - time.perf_counter()
+        left_s = until_s - now_s()
         if left_s <= 0:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,

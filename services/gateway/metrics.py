@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 
 _CHUNK_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.12, 1.5, 2, 3, 5, 10)
@@ -69,7 +68,7 @@ class FramesSeen:
 
     def __init__(self, *, paced: bool) -> None:
         self._paced = paced
-        self._opened_s = time.perf_counter()
+        self._opened_s = now_s()
         self._chunk: int | None = None
 
     def frame(self, chunk_index: int, late_s: float) -> None:
@@ -78,7 +77,7 @@ class FramesSeen:
         if chunk_index == self._chunk:
             return
         if self._chunk is None:
-            FIRST_FRAME_SECONDS.observe(time.perf_counter() - self._opened_s)
+            FIRST_FRAME_SECONDS.observe(now_s() - self._opened_s)
         if self._paced:
             LATE_SECONDS.observe(late_s)
         self._chunk = chunk_index

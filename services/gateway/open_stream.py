@@ -101,8 +101,8 @@ class OpenStream:
 
     @property
     def ending(self) -> bool:
-        """No new chunk is to be begun."""
-        return self.draining or self.half_closed or self.deleted
+        """No new chunk is to be begun. A client that only listens hears complete utterances out."""
+        return self.draining or self.deleted or (self.half_closed and not self.intake.complete)
 
     def key(self, chunk_index: int) -> worker_pb2.ChunkKey:
         """Names a chunk to the workers."""

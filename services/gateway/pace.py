@@ -7,7 +7,7 @@ enough: what counts is the frame that would be the latest. A player that shows a
 
 from __future__ import annotations
 
-import time
+from services.gateway.loop_clock import now_s
 
 JITTER_FRAMES = 3
 """Speech that comes so much later than its time is still in time."""
@@ -38,11 +38,11 @@ class Lead:
 
     def begin(self) -> None:
         """A chunk is begun now."""
-        self._begun_s, self._need_s = time.monotonic(), 0.0
+        self._begun_s, self._need_s = now_s(), 0.0
 
     def frame(self, index: int) -> None:
         """Its frame ``index`` could be shown now."""
-        self._need_s = max(self._need_s, time.monotonic() - self._begun_s - index / self._fps)
+        self._need_s = max(self._need_s, now_s() - self._begun_s - index / self._fps)
 
     def end(self) -> None:
         """All its frames were there."""

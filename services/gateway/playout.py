@@ -78,10 +78,18 @@ class PlayClock:
             self._zero_s = due_s - frame / self.fps
 
 
+_OF_FRAMES = frozenset({"frame", "chunk", "activity", "underrun"})
+"""Messages that mean nothing without the frames that they are about; all others are answers."""
+
+
 @dataclass(frozen=True)
 class _Item:
     response: stream_pb2.StreamResponse
     frame: int | None
+
+    @property
+    def of_frames(self) -> bool:
+        return self.response.WhichOneof("message") in _OF_FRAMES
 
 
 class Outbox:
@@ -134,8 +142,8 @@ class Outbox:
             await self._doze(min(wait_s, left_s))
 
     def flush(self) -> None:
-        """Forget the frames that wait and what was to be said between them."""
-        self._items.clear()
+        """Forget the frames that wait and what was to be said of them; answers stay."""
+        self._items = deque(item for item in self._items if not item.of_frames)
         self._frames = 0
         self._wake_sender()
         self._wake_waiting()

@@ -178,6 +178,8 @@ class InterruptOutcome:
     played_samples: int
     dropped_samples: int
     epoch: int
+    input_samples: int
+    utterances: int
 
 
 @dataclass(frozen=True)

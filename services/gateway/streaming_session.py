@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from services.gateway import metrics
 from services.gateway.conductor import Conductor
 from services.gateway.creation import checked_session_id
 from services.gateway.intake import SpeechIntake
+from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
 from services.gateway.pace import Lead
@@ -163,7 +163,7 @@ class StreamHost:
             self.spec.fps,
             self._limits.send_ahead_s,
             paced=setting.pacing == session_pb2.PACING_REAL_TIME,
-            now_s=time.monotonic,
+            now_s=now_s,
         )
         return OpenStream(
             spec=self.spec,
@@ -256,7 +256,6 @@ class StreamHost:
 
     async def _keep(self, stream: OpenStream) -> None:
         """Tells the store that this gateway lives, and learns what others want of the session."""
-        end_s = stream.setting.created_s + stream.setting.max_lifetime_s
         while True:
             await asyncio.sleep(self._waits.heartbeat_s)
             try:
@@ -269,7 +268,7 @@ class StreamHost:
             for request in signals.interrupts:
                 if not pass_interrupt(stream, request):
                     _LOG.warning("interruption given up", extra={"reason": "too many wait"})
-            if signals.deleted or time.time() > end_s:
+            if signals.deleted:
                 stream.deleted = True
                 stream.wake.set()
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -20,10 +20,13 @@ from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
 from flashtalk.v1 import worker_pb2
 from services.gateway.discovery import Targets
+from services.gateway.loop_clock import now_s
 from services.gateway.store.session_store import SessionStore, StoreError
 
 _LOG = get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
+
+Connect = Callable[[str], grpc.aio.Channel]
 
 
 class Role(enum.StrEnum):
@@ -69,9 +72,8 @@ class Worker:
         failures: calls of this gateway to it that failed.
     """
 
-    def __init__(self, role: Role, target: str) -> None:
-        self.role, self.target = role, target
-        self.channel = open_channel(target)
+    def __init__(self, role: Role, target: str, channel: grpc.aio.Channel) -> None:
+        self.role, self.target, self.channel = role, target, channel
         self.audio = audio_grpc.AudioEncoderServiceStub(self.channel)
         self.dit = dit_grpc.DitWorkerServiceStub(self.channel)
         self.vae = vae_grpc.VaeDecoderServiceStub(self.channel)
@@ -119,6 +121,7 @@ class _Retired:
 @dataclass
 class _Table:
     targets: Targets
+    connect: Connect
     workers: dict[str, Worker] = field(default_factory=dict)
     retired: dict[str, _Retired] = field(default_factory=dict)
 
@@ -130,15 +133,17 @@ class _Table:
         Returns:
             Workers that can be closed now.
         """
-        now_s = time.monotonic()
+        now = now_s()
         for target in found - self.workers.keys():
             known = self.retired.pop(target, None)
-            self.workers[target] = known.worker if known is not None else Worker(role, target)
+            self.workers[target] = (
+                known.worker if known is not None else Worker(role, target, self.connect(target))
+            )
         for target in self.workers.keys() - found:
             worker = self.workers.pop(target)
             worker.ready = False
-            self.retired[target] = _Retired(worker, now_s + linger_s)
-        over = [target for target, kept in self.retired.items() if kept.until_s <= now_s]
+            self.retired[target] = _Retired(worker, now + linger_s)
+        over = [target for target, kept in self.retired.items() if kept.until_s <= now]
         return [self.retired.pop(target).worker for target in over]
 
     def everybody(self) -> list[Worker]:
@@ -153,21 +158,27 @@ class WorkerPool:
         targets: where they are.
         store: keeps the slots of DiT workers, which all gateways share.
         waits: see there.
+        connect: opens a channel to HOST:PORT.
 
     Raises:
         InputError: a target that is none.
     """
 
     def __init__(
-        self, targets: WorkerTargets, store: SessionStore, waits: PoolWaits | None = None
+        self,
+        targets: WorkerTargets,
+        store: SessionStore,
+        waits: PoolWaits | None = None,
+        connect: Connect = open_channel,
     ) -> None:
         self._waits = waits or PoolWaits()
         self._store = store
-        self._tables = {
-            Role.AUDIO_ENCODER: _Table(Targets.parse("audio_encoders", targets.audio_encoders)),
-            Role.DIT_WORKER: _Table(Targets.parse("dit_workers", targets.dit_workers)),
-            Role.VAE_DECODER: _Table(Targets.parse("vae_decoders", targets.vae_decoders)),
+        where = {
+            Role.AUDIO_ENCODER: Targets.parse("audio_encoders", targets.audio_encoders),
+            Role.DIT_WORKER: Targets.parse("dit_workers", targets.dit_workers),
+            Role.VAE_DECODER: Targets.parse("vae_decoders", targets.vae_decoders),
         }
+        self._tables = {role: _Table(found, connect) for role, found in where.items()}
         self._slots: dict[str, _Slot] = {}
         self._changed = asyncio.Condition()
         self._look = asyncio.Event()
@@ -248,7 +259,7 @@ class WorkerPool:
             assert worker.info is not None
             slots = worker.info.session_slots
             if await self._store.take_slot(worker.worker_id, slots, session_id, lease_s):
-                until_s = time.monotonic() + lease_s
+                until_s = now_s() + lease_s
                 self._slots[session_id] = _Slot(worker, worker.worker_id, until_s)
                 return worker
         return None
@@ -266,7 +277,7 @@ class WorkerPool:
         Raises:
             ServiceError: UNAVAILABLE: no slot was free in time.
         """
-        until_s = time.monotonic() + timeout_s
+        until_s = now_s() + timeout_s
         while True:
             before = self._slots.get(session_id)
             worker = await self.reserve(session_id, lease_s=self._waits.lease_s)
@@ -274,7 +285,7 @@ class WorkerPool:
                 if before is not None and before.worker_id != worker.worker_id:
                     await self._store.give_slot(before.worker_id, session_id)
                 return worker
-            left_s = until_s - time.monotonic()
+            left_s = until_s - now_s()
             if left_s <= 0:
                 raise _nobody(Role.DIT_WORKER, timeout_s)
             await self._wait_for_change(min(left_s, self._waits.poll_s))
@@ -288,7 +299,7 @@ class WorkerPool:
                 return
             held = self._slots.get(session_id)
             if held is not None and held.worker_id == slot.worker_id:
-                held.until_s = time.monotonic() + lease_s
+                held.until_s = now_s() + lease_s
             else:
                 # It was given back, or moved, at the same time.
                 await self._store.give_slot(slot.worker_id, session_id)
@@ -346,8 +357,8 @@ class WorkerPool:
         workers = [w for table in self._tables.values() for w in table.workers.values()]
         await asyncio.gather(*(worker.probe(self._waits.probe_s) for worker in workers))
         # Of sessions that expired without a word, or that went on at another gateway.
-        now_s = time.monotonic()
-        self._slots = {name: slot for name, slot in self._slots.items() if slot.until_s > now_s}
+        now = now_s()
+        self._slots = {name: slot for name, slot in self._slots.items() if slot.until_s > now}
         async with self._changed:
             self._changed.notify_all()
 

@@ -23,7 +23,8 @@ from flashtalk.serving.logs import get_logger
 
 _LOG = get_logger(__name__)
 
-_BEAT_S = 0.25
+BEAT_S = 0.25
+"""Between two beats of a rank."""
 EXIT_LOST = 70
 """Exit code of a rank that gives the pod up."""
 
@@ -89,6 +90,7 @@ class Watch:
         progress: of this rank; ``steps`` may be added to by ``more_steps``.
         more_steps: progress that is counted elsewhere.
         lose: called with what is the matter; does not return.
+        now_s: seconds of a clock that only goes forwards.
     """
 
     def __init__(
@@ -100,10 +102,11 @@ class Watch:
         progress: Progress,
         more_steps: Callable[[], int] = lambda: 0,
         lose: Callable[[str], None] | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._rank, self._size = store, rank, size
         self._limits, self._progress, self._more_steps = limits, progress, more_steps
-        self._lose = lose or give_up
+        self._lose, self._now_s = lose or give_up, now_s
         self._beats = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pod-watch", daemon=True)
@@ -122,14 +125,19 @@ class Watch:
             self._write(left=True)
 
     def _run(self) -> None:
-        while not self._ended.wait(_BEAT_S):
-            try:
-                self._beat()
-                self._look(time.monotonic())
-            except Exception as error:
-                if not self._ended.is_set():
-                    self._lose(f"the store of the pod is lost: {type(error).__name__}")
-                return
+        while not self._ended.wait(BEAT_S) and self.step():
+            pass
+
+    def step(self) -> bool:
+        """One beat and one look at the others; False if the store is lost."""
+        try:
+            self._beat()
+            self._look(self._now_s())
+        except Exception as error:
+            if not self._ended.is_set():
+                self._lose(f"the store of the pod is lost: {type(error).__name__}")
+            return False
+        return True
 
     def _beat(self) -> None:
         self._beats += 1

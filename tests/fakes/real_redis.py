@@ -1,4 +1,8 @@
-"""A real redis-server of a test's own, on loopback, that can be killed and restarted."""
+"""A real redis-server of a test's own, on loopback, that can be killed and restarted, and aged.
+
+Ageing makes what is stored older instead of moving the server's clock: libfaketime, which could do
+that, clashes with the allocator of Debian's redis-server, which then never starts.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,57 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_START_S = 10.0
+from redis.asyncio import Redis
+
+from tests.patience import wait_until
+
+# To the store it is as if ARGV[2] ms had gone by since it wrote the keys that begin with ARGV[1].
+# What Redis times itself is moved, and so is every moment that is written in a hash, sorted set or
+# a list of the store: a number of ms that is less than three years away from now.
+_AGE = """
+local clock, ms = redis.call('TIME'), tonumber(ARGV[2])
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function earlier(value)
+  local number = tonumber(value)
+  if number and math.abs(number - now) < 1e11 then
+    return string.format('%.0f', number - ms)
+  end
+end
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local kind, left = redis.call('TYPE', key).ok, redis.call('PTTL', key)
+  if kind == 'hash' then
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      local moved = earlier(redis.call('HGET', key, field))
+      if moved then
+        redis.call('HSET', key, field, moved)
+      end
+    end
+  elseif kind == 'zset' then
+    local pairs_of = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for i = 1, #pairs_of, 2 do
+      local moved = earlier(pairs_of[i + 1])
+      if moved then
+        redis.call('ZADD', key, moved, pairs_of[i])
+      end
+    end
+  elseif kind == 'list' then
+    for i, packed in ipairs(redis.call('LRANGE', key, 0, -1)) do
+      local entry = cmsgpack.unpack(packed)
+      entry[1] = tonumber(earlier(entry[1]) or entry[1])
+      redis.call('LSET', key, i - 1, cmsgpack.pack(entry))
+    end
+  elseif kind ~= 'string' then
+    error('a kind of key that nobody has thought of: ' .. kind)
+  end
+  if left >= 0 then
+    redis.call('PEXPIRE', key, left - ms)
+  end
+end
+"""
 
 
 @dataclass
@@ -34,23 +83,11 @@ class RedisServer:
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until_s = time.monotonic() + _START_S
-        while time.monotonic() < until_s:
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port)) as s,
-            ):
-                s.sendall(b"PING\r\n")
-                if s.recv(16).startswith(b"+PONG"):
-                    return
-            time.sleep(0.02)
-        raise AssertionError((self.folder / "log").read_text())
-
-    @property
-    def _at(self) -> tuple[str, int]:
-        return ("127.0.0.1", self.port)
+        wait_until(self._answers, what=f"redis-server answers; its log is in {self.folder}")
 
     def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()
         with (
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", self.port)) as end,
@@ -58,6 +95,11 @@ class RedisServer:
             end.sendall(b"PING\r\n")
             return end.recv(16).startswith(b"+PONG")
         return False
+
+    async def age(self, prefix: str, seconds: float) -> None:
+        """What a store has under ``prefix`` becomes older by so much, and expires where it must."""
+        async with Redis.from_url(self.url) as redis:
+            await redis.eval(_AGE, 0, f"{prefix}:", str(round(seconds * 1_000)))
 
     def pause(self) -> None:
         """It keeps its connections and answers nothing."""
@@ -80,11 +122,13 @@ class RedisServer:
 def redis_server(folder: Path) -> Iterator[RedisServer]:
     """The server while the block runs."""
     assert shutil.which("redis-server"), "redis-server is missing: scripts/setup_system.sh"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        server = RedisServer(folder, free.getsockname()[1])
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+    with socket.socket() as keeper:
+        # Held, without listening, as long as the server may be restarted: nobody else is given it.
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        server = RedisServer(folder, keeper.getsockname()[1])
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()

@@ -3,7 +3,7 @@
 They take as long as they are told, without computing, and answer with bytes that are a function of
 everything that a real worker's answer depends on: speech, motion, seed, chunk, conditioning. So the
 gateway can be loaded and disturbed for hours at no cost, and a lost, doubled or mixed-up frame
-shows.
+shows. In a test they can be held at any stage of any chunk (``Gate``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import hashlib
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,41 @@ class StandIn:
         return (name * (size // len(name) + 1))[:size]
 
 
+STAGES = ("audio", "denoise", "decode", "half", "motion")
+"""Moments of a chunk: at the beginning of each stage, between the two parts of its frames
+(``half``), and when all frames have left and the rest has not (``motion``)."""
+
+
+class Gate:
+    """Nothing goes beyond one moment of one chunk before the gate is opened.
+
+    Attributes:
+        who: the workers that came to it first, once ``reached`` is set.
+    """
+
+    def __init__(self, stage: str, chunk_index: int, *watched: Workers) -> None:
+        self._place = (chunk_index, STAGES.index(stage))
+        self.reached, self._open = asyncio.Event(), asyncio.Event()
+        self.who: Workers | None = None
+        for workers in watched:
+            workers.at_stage = self._pass
+
+    async def _pass(self, workers: Workers, stage: str, chunk_index: int) -> None:
+        if (chunk_index, STAGES.index(stage)) < self._place or self._open.is_set():
+            return
+        self.who = self.who or workers
+        self.reached.set()
+        await self._open.wait()
+
+    def open(self) -> None:
+        """From now on nobody is held."""
+        self._open.set()
+
+
+async def _goes_on(workers: Workers, stage: str, chunk_index: int) -> None:
+    """Nobody is held."""
+
+
 class Workers(
     audio_grpc.AudioEncoderServiceServicer,
     dit_grpc.DitWorkerServiceServicer,
@@ -106,6 +141,8 @@ class Workers(
         self.stand_in = stand_in
         self.worker_id = worker_id
         self.half_left = stand_in.half_decodes
+        self.at_stage: Callable[[Workers, str, int], Awaitable[None]] = _goes_on
+        """Awaited at each moment of ``STAGES``, with the index of the chunk."""
         self.time_left_s: dict[str, float] = {}
         """Of the newest Denoise call of each session."""
 
@@ -127,6 +164,7 @@ class Workers(
         )
 
     async def Encode(self, request: audio_pb2.EncodeRequest, context: Any) -> Any:
+        await self.at_stage(self, "audio", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.audio_s)
         name = np.frombuffer(hashlib.sha256(request.pcm.data).digest(), np.uint8)
         features = np.resize(name.astype(np.float32), self.stand_in.features)
@@ -162,6 +200,7 @@ class Workers(
         self, request: dit_pb2.DenoiseRequest, context: Any
     ) -> dit_pb2.DenoiseResponse:
         self.time_left_s[request.key.session_id] = context.time_remaining()
+        await self.at_stage(self, "denoise", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.denoise_s)
         latents = self.stand_in.latent(
             LATENT_FRAMES,
@@ -183,6 +222,7 @@ class Workers(
             if first and self.half_left:
                 self.half_left -= 1
                 return
+            await self.at_stage(self, "half" if first else "decode", request.key.chunk_index)
             last = min(first + count, request.frames)
             await asyncio.sleep(stand_in.decode_s * (last - first) / CHUNK_FRAMES)
             if last > first and not request.motion_only:
@@ -196,6 +236,7 @@ class Workers(
                 ]
                 yield vae_pb2.DecodeResponse(decoded=vae_pb2.DecodedFrames(frames=frames))
             first = last
+        await self.at_stage(self, "motion", request.key.chunk_index)
         await asyncio.sleep(stand_in.motion_s)
         motion = stand_in.latent(MOTION_LATENTS, latents, request.frames.to_bytes(4, "little"))
         result = vae_pb2.DecodeResult(motion_latents=motion)

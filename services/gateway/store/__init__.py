@@ -11,6 +11,12 @@ MEMORY = "memory://"
 REDIS = ("redis://", "rediss://", "unix://")
 
 
+def shown_url(url: str) -> str:
+    """A store's URL for messages: without user, password and options."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
 def open_store(url: str) -> SessionStore:
     """The store that a URL means; connections are made at the first call.
 
@@ -21,4 +27,4 @@ def open_store(url: str) -> SessionStore:
         return MemoryStore()
     if url.startswith(REDIS):
         return RedisStore(url)
-    raise InputError("store", url.partition("://")[0], "redis://, rediss://, unix:// or memory://")
+    raise InputError("store", shown_url(url), "redis://, rediss://, unix:// or memory://")

@@ -9,7 +9,13 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ReadOnlyError,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -40,7 +46,9 @@ class RedisCalls:
                 url,
                 max_connections=limits.connections,
                 timeout=limits.attempt_s,
-                socket_timeout=limits.attempt_s,
+                # Attempts are limited below: the library sends within ``asyncio.wait_for``, which
+                # loses a cancellation, our deadline too, that comes with the result (Python 3.11).
+                socket_timeout=None,
                 socket_connect_timeout=limits.attempt_s,
                 retry=Retry(ExponentialWithJitterBackoff(_LONGEST_PAUSE_S, _FIRST_PAUSE_S), 0),
                 health_check_interval=10,
@@ -58,14 +66,33 @@ class RedisCalls:
         """The answer of a call, which must be harmless when it is made twice.
 
         Raises:
-            StoreError: none within the deadline, or one that no other attempt would better.
+            StoreError: none within the deadline, with what the last attempt ended with, or one that
+                no other attempt would better.
         """
-        limit_s = self._limits.deadline_s
+        limit_s, attempt_s = self._limits.deadline_s, self._limits.attempt_s
+        last: RedisError | None = None
+
+        async def attempt() -> Any:
+            nonlocal last
+            try:
+                async with asyncio.timeout(attempt_s):
+                    return await what()
+            except TimeoutError:
+                last = RedisTimeoutError(f"no answer within {attempt_s:g} s")
+                raise last from None
+            except (AuthenticationError, AuthorizationError) as error:
+                # A kind of lost connection to the library, which would try again and again.
+                raise StoreError(f"the store refused: {error}") from None
+            except RedisError as error:
+                last = error
+                raise
+
         try:
             async with asyncio.timeout(limit_s):
-                return await self._again.call_with_retry(what, _ignore)
+                return await self._again.call_with_retry(attempt, _ignore)
         except TimeoutError:
-            raise StoreError(f"the store did not answer within {limit_s:g} s") from None
+            why = f": {last}" if last is not None else ""
+            raise StoreError(f"the store did not answer within {limit_s:g} s{why}") from None
         except RedisError as error:
             raise StoreError(f"the store refused: {error}") from error
 

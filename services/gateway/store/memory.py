@@ -34,19 +34,20 @@ from services.gateway.store.session_store import (
 class _Entry:
     setting: SessionSetting
     state: SessionState
-    expires_s: float
+    last_s: float
+    expires_s: float = 0.0
+    expires_at_s: float = 0.0  # the same moment by the wall clock, as people are told
     fence: int = 0
     owner: str = ""
     seen_s: float = 0.0
     interrupts: list[tuple[InterruptRequest, float]] = field(default_factory=list)
-    outcomes: dict[str, tuple[InterruptOutcome, float]] = field(default_factory=dict)
 
     def record(self, *, light: bool = False) -> SessionRecord:
         state = self.state
         if light:
             empty = np.zeros((0,), np.float32)
             state = dataclasses.replace(state, motion_z=empty, tail_S=empty, history=(), plan=None)
-        return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_s)
+        return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 
 
 class MemoryStore:
@@ -54,18 +55,23 @@ class MemoryStore:
 
     Args:
         limits: waits and lives.
-        now_s: seconds since 1970.
+        now_s: monotonic seconds: nothing expires, or lives longer, since somebody set a clock.
+        wall_s: seconds since 1970, for moments that people are told.
     """
 
     def __init__(
-        self, limits: StoreLimits | None = None, now_s: Callable[[], float] = time.time
+        self,
+        limits: StoreLimits | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits or StoreLimits()
-        self._now_s = now_s
+        self._now_s, self._wall_s = now_s, wall_s
         self._entries: dict[str, _Entry] = {}
         self._requests: dict[str, str] = {}
         self._assets: dict[str, SessionAsset] = {}
         self._tombs: dict[str, float] = {}
+        self._outcomes: dict[tuple[str, str], tuple[InterruptOutcome, float]] = {}
         self._leases: dict[str, dict[str, float]] = {}
 
     async def create(
@@ -76,7 +82,7 @@ class MemoryStore:
         if known is not None:
             return known, False
         self._assets[asset.digest] = asset
-        entry = _Entry(setting, state, 0.0)
+        entry = _Entry(setting, state, self._now_s() + setting.max_lifetime_s)
         self._entries[setting.session_id] = entry
         self._requests[setting.request_id] = setting.session_id
         self._refresh(entry)
@@ -149,6 +155,9 @@ class MemoryStore:
         self._sweep()
         return self._remove(session_id)
 
+    async def check(self) -> None:
+        """See ``SessionStore``."""
+
     async def page(self, size: int, token: str) -> Page:
         """See ``SessionStore``."""
         self._sweep()
@@ -168,17 +177,19 @@ class MemoryStore:
 
     async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
         """See ``SessionStore``."""
+        self._entry(session_id)
         until_s = self._now_s() + self._limits.answer_s
-        self._entry(session_id).outcomes[outcome.interrupt_id] = (outcome, until_s)
+        self._outcomes[session_id, outcome.interrupt_id] = (outcome, until_s)
 
     async def interrupt_outcome(
         self, session_id: str, interrupt_id: str
     ) -> InterruptOutcome | None:
         """See ``SessionStore``."""
-        kept = self._entry(session_id).outcomes
-        for name in [name for name, (_, until_s) in kept.items() if until_s <= self._now_s()]:
-            del kept[name]
-        return kept[interrupt_id][0] if interrupt_id in kept else None
+        outcome, until_s = self._outcomes.get((session_id, interrupt_id), (None, 0.0))
+        if outcome is not None and until_s > self._now_s():
+            return outcome
+        self._entry(session_id)
+        return None
 
     async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
         """See ``SessionStore``."""
@@ -204,6 +215,7 @@ class MemoryStore:
         """See ``SessionStore``."""
         self._entries.clear()
         self._assets.clear()
+        self._outcomes.clear()
 
     def _entry(self, session_id: str) -> _Entry:
         # Only this one is looked at: it is asked for many times a second.
@@ -224,8 +236,8 @@ class MemoryStore:
     def _refresh(self, entry: _Entry) -> None:
         setting, now_s = entry.setting, self._now_s()
         entry.seen_s = now_s
-        last_s = setting.created_s + setting.max_lifetime_s
-        entry.expires_s = min(now_s + setting.ttl_s, last_s)
+        entry.expires_s = min(now_s + setting.ttl_s, entry.last_s)
+        entry.expires_at_s = self._wall_s() + entry.expires_s - now_s
 
     def _sweep(self) -> None:
         now_s = self._now_s()
@@ -233,6 +245,8 @@ class MemoryStore:
             self._remove(name)
         for name in [n for n, until_s in self._tombs.items() if until_s <= now_s]:
             del self._tombs[name]
+        for key in [k for k, (_, until_s) in self._outcomes.items() if until_s <= now_s]:
+            del self._outcomes[key]
 
     def _remove(self, session_id: str) -> bool:
         entry = self._entries.pop(session_id, None)

@@ -39,6 +39,8 @@ from services.gateway.store.session_store import (
 # More bytes than this are digested in a thread: the loop has streams to serve.
 _THREAD_BYTES = 1 << 20
 
+_CHECK_MS = 1_000
+
 
 class RedisStore:
     """See ``SessionStore``.
@@ -77,7 +79,7 @@ class RedisStore:
         ]
         verdict, *rest = await self._calls.script(
             "create", keys, codec.encode_setting(setting), form.head, _ms(setting.ttl_s),
-            _ms(setting.created_s + setting.max_lifetime_s), _ms(limits.tombstone_s),
+            _ms(setting.max_lifetime_s), _ms(limits.tombstone_s),
             _ms(limits.asset_margin_s), session_id, repr(setting.created_s), self._session(""),
             *_arrays(form.arrays, form.arrays),
         )  # fmt: skip
@@ -160,6 +162,11 @@ class RedisStore:
         tombstone_ms = _ms(self._limits.tombstone_s)
         token = secrets.token_hex(8)
         return bool(await self._calls.script("delete", keys, token, tombstone_ms, session_id))
+
+    async def check(self) -> None:
+        """See ``SessionStore``: a write, which a replica or a full server refuses."""
+        key = self._key("check")
+        await self._calls.call(lambda: self._calls.redis.set(key, "", px=_CHECK_MS))
 
     async def page(self, size: int, token: str) -> Page:
         """See ``SessionStore``."""

@@ -98,6 +98,9 @@ class SessionStore(Protocol):
     async def delete(self, session_id: str) -> bool:
         """Ends a session; its owner learns from its next heartbeat. False: there was none."""
 
+    async def check(self) -> None:
+        """Sees that sessions can be kept here. Raises StoreError, with the reason, if not."""
+
     async def page(self, size: int, token: str) -> Page:
         """Sessions, oldest first. Raises InputError for a token that is none."""
 

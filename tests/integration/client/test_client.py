@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,24 @@ from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.wire import pcm_from_bytes
 from flashtalk.wire.status import Reason
-from services.gateway.store.memory import MemoryStore
 from tests.fakes.stand_in_workers import StandIn
 from tests.integration.gateway.suite import (
     SPEC,
     Gateway,
     StandInServer,
     gateway,
+    held_after,
+    held_at,
+    memory_store,
     portrait,
+    run,
     speech,
 )
+from tests.patience import patient, until
 
 CHUNK = SPEC.new_samples
-SLOW = StandIn(audio_s=0.01, denoise_s=0.04, decode_s=0.04, motion_s=0.01)
 VOICE = speech(5 * CHUNK + 3_000)
+LAST_CHUNK = 5
 FILE: dict[str, Any] = {
     "video_codec": media_pb2.VIDEO_CODEC_RAW_RGB24,
     "idle_policy": pb.IDLE_POLICY_WAIT,
@@ -41,24 +46,28 @@ FILE: dict[str, Any] = {
 }
 
 
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(60):
-            await scenario()
+@dataclass
+class Deployment:
+    """Gateways on one store and one worker."""
 
-    asyncio.run(bounded())
+    gateways: list[Gateway]
+    worker: StandInServer
+
+    def client(self) -> FlashTalkClient:
+        """For all of its gateways."""
+        return FlashTalkClient(targets(self.gateways), patience_s=patient(60))
 
 
 @contextlib.asynccontextmanager
-async def suite(gateways: int = 1) -> AsyncIterator[list[Gateway]]:
-    """Gateways on one store and one worker."""
-    worker, store = await StandInServer.start(SLOW), MemoryStore()
+async def suite(gateways: int = 1) -> AsyncIterator[Deployment]:
+    worker, store = await StandInServer.start(StandIn()), memory_store()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(worker.kill)
-        yield [
+        running = [
             await stack.enter_async_context(gateway(worker.target, store, owner=f"g{number}"))
             for number in range(gateways)
         ]
+        yield Deployment(running, worker)
 
 
 def targets(running: list[Gateway]) -> str:
@@ -87,7 +96,7 @@ async def collect(
 
 def test_a_session_from_its_portrait_to_its_last_frame() -> None:
     async def scenario() -> None:
-        async with suite() as running, FlashTalkClient(targets(running)) as client:
+        async with suite() as running, running.client() as client:
             session = await client.create_session(portrait(), **FILE)
             assert [s.session_id async for s in client.sessions()] == [session.session_id]
             events: list[Event] = []
@@ -116,15 +125,17 @@ def test_a_session_from_its_portrait_to_its_last_frame() -> None:
 @pytest.mark.parametrize("frame", [0, 1, 29, 75, 140])
 def test_a_gateway_dies_and_the_caller_sees_nothing_of_it(frame: int) -> None:
     async def scenario() -> None:
-        async with suite(2) as running, FlashTalkClient(targets(running)) as client:
+        async with suite(2) as running, running.client() as client:
             expected = await said(client, VOICE)
             session = await client.create_session(portrait(), seed=7, **FILE)
             events: list[Event] = []
+            gate = held_at([running.worker], "audio", min(frame // 28 + 2, LAST_CHUNK))
             async with client.stream(session) as stream:
                 await stream.push_audio(VOICE)
                 await stream.finish()
                 await collect(stream, events, lambda e: len(frames_of(e)) >= frame)
-                await running[0].kill()
+                await running.gateways[0].kill()
+                gate.open()
                 events += [event async for event in stream]
             assert [f.video for f in frames_of(events)] == expected
             assert stream.reconnects >= 1
@@ -134,15 +145,18 @@ def test_a_gateway_dies_and_the_caller_sees_nothing_of_it(frame: int) -> None:
 
 def test_a_draining_gateway_hands_over_to_the_next() -> None:
     async def scenario() -> None:
-        async with suite(2) as running, FlashTalkClient(targets(running)) as client:
+        async with suite(2) as running, running.client() as client:
             expected = await said(client, VOICE)
             session = await client.create_session(portrait(), seed=7, **FILE)
             events: list[Event] = []
+            gate = held_at([running.worker], "half", 1)
             async with client.stream(session) as stream:
                 await stream.push_audio(VOICE)
                 await stream.finish()
-                await collect(stream, events, lambda e: len(frames_of(e)) >= 40)
-                draining = asyncio.create_task(running[0].host.drain())
+                await collect(stream, events, lambda e: len(frames_of(e)) >= 30)
+                draining = asyncio.create_task(running.gateways[0].host.drain())
+                await until(lambda: running.gateways[0].host.draining)
+                gate.open()
                 events += [event async for event in stream]
                 await draining
             assert [f.video for f in frames_of(events)] == expected
@@ -153,8 +167,9 @@ def test_a_draining_gateway_hands_over_to_the_next() -> None:
 
 def test_an_interruption_is_answered_while_events_go_on() -> None:
     async def scenario() -> None:
-        async with suite() as running, FlashTalkClient(targets(running)) as client:
+        async with suite() as running, running.client() as client:
             session = await client.create_session(portrait(), **FILE)
+            held_after([running.worker], 40)  # what follows the interruption does not come to this
             async with client.stream(session) as stream:
                 await stream.push_audio(VOICE)
                 events: list[Event] = []
@@ -179,13 +194,14 @@ def test_an_interruption_is_answered_while_events_go_on() -> None:
 
 def test_an_interruption_in_flight_when_the_gateway_dies_is_carried_out_once() -> None:
     async def scenario() -> None:
-        async with suite(2) as running, FlashTalkClient(targets(running)) as client:
+        async with suite(2) as running, running.client() as client:
             session = await client.create_session(portrait(), **FILE)
+            held_after([running.worker], 40)  # what follows the interruption does not come to this
             async with client.stream(session) as stream:
                 await stream.push_audio(VOICE)
                 events: list[Event] = []
                 await collect(stream, events, lambda e: len(frames_of(e)) == 40)
-                await running[0].kill()
+                await running.gateways[0].kill()
                 interrupting = asyncio.create_task(stream.interrupt(played_frames=35))
                 await asyncio.sleep(0)
 
@@ -206,7 +222,7 @@ def test_an_interruption_in_flight_when_the_gateway_dies_is_carried_out_once() -
 def test_what_cannot_work_is_said_at_once() -> None:
     async def scenario() -> None:
         async with suite() as running:
-            async with FlashTalkClient(targets(running)) as client:
+            async with running.client() as client:
                 with pytest.raises(ClientError) as refused:
                     await client.create_session(b"not a picture")
                 assert refused.value.field == "portrait"
@@ -214,9 +230,10 @@ def test_what_cannot_work_is_said_at_once() -> None:
                     await client.create_session(Path("no such file.png"))
                 session = await client.create_session(portrait(), **FILE)
                 async with client.stream(session) as stream:
-                    for wrong in (np.zeros(3), np.zeros((3, 2), np.float32)):
-                        with pytest.raises(InputError, match="float32 or int16"):
-                            await stream.push_audio(wrong)  # type: ignore[arg-type]
+                    with pytest.raises(InputError, match="one channel"):
+                        await stream.push_audio(np.zeros((3, 2), np.float32))
+                    with pytest.raises(TypeError, match="numpy array, list"):
+                        await stream.push_audio(None)  # type: ignore[arg-type]
                     with pytest.raises(InputError, match="NaN"):
                         await stream.push_audio(np.array([np.nan], np.float32))
                     await stream.push_audio(np.zeros(10, np.int16))
@@ -243,7 +260,7 @@ def test_a_failure_inside_the_client_reaches_whoever_waits(
         raise RuntimeError("a mistake of ours")
 
     async def scenario() -> None:
-        async with suite() as running, FlashTalkClient(targets(running)) as client:
+        async with suite() as running, running.client() as client:
             session = await client.create_session(portrait(), **FILE)
             monkeypatch.setattr(SessionStream, "_take", broken)
             async with client.stream(session) as stream:
@@ -256,7 +273,7 @@ def test_a_failure_inside_the_client_reaches_whoever_waits(
 
 def test_a_full_deployment_says_when_to_come_again() -> None:
     async def scenario() -> None:
-        worker, store = await StandInServer.start(StandIn(slots=1)), MemoryStore()
+        worker, store = await StandInServer.start(StandIn(slots=1)), memory_store()
         try:
             async with (
                 gateway(worker.target, store) as running,

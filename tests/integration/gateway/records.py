@@ -32,7 +32,7 @@ def setting(**changes: Any) -> SessionSetting:
     first = SessionSetting(
         session_id=f"session-{name}", request_id=f"request-{name}", request_digest="a" * 64,
         width_px=96, height_px=96, seed=7, video_codec=1, idle_policy=1, pacing=1,
-        asset="c" * 64, created_s=time.time(), ttl_s=60.0, max_lifetime_s=600.0,
+        asset="c" * 64, created_s=time.time(), ttl_s=6_000.0, max_lifetime_s=60_000.0,
     )  # fmt: skip
     return dataclasses.replace(first, **changes)
 

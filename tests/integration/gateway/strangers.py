@@ -45,7 +45,7 @@ class Room:
     names: list[str] = field(default_factory=list)
 
     async def session(self, **fields: Any) -> str:
-        made = await self.gateway.stub.CreateSession(creation(**fields), timeout=20)
+        made = await self.gateway.stub.CreateSession(creation(**fields))
         self.names.append(made.session.session_id)
         return self.names[-1]
 
@@ -53,11 +53,11 @@ class Room:
         """One call with any bytes at all; raises what it ends with."""
         data = request if isinstance(request, bytes) else request.SerializeToString()
         unary: Any = self.gateway.channel.unary_unary(SERVICE + method)
-        await unary(data, timeout=20)
+        await unary(data)
 
     async def talk(self, *requests: bytes | protobuf.Message) -> None:
         """A stream with any messages at all; raises what it ends with."""
-        call: Any = self.gateway.channel.stream_stream(SERVICE + "Stream")(timeout=20)
+        call: Any = self.gateway.channel.stream_stream(SERVICE + "Stream")()
         # The status is what counts, also where it comes before everything was written.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             for request in requests:

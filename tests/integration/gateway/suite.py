@@ -1,14 +1,20 @@
-"""A gateway and stand-in workers in this process, and a plain client that checks the contract."""
+"""A gateway and stand-in workers in this process, and a plain client that checks the contract.
+
+All of it runs over sockets, or without them in virtual time (``tests.fakes.in_process_grpc``). What
+only guards against hanging is long here; a test that wants something to run out shortens it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
+import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import numpy as np
@@ -24,15 +30,41 @@ from services.gateway.creation import CreationLimits
 from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
 from services.gateway.sessions import ControlWaits, SessionDesk
+from services.gateway.store.limits import StoreLimits
 from services.gateway.store.memory import MemoryStore
 from services.gateway.store.session_store import SessionStore
 from services.gateway.streaming_session import StreamHost, StreamWaits
 from services.gateway.views import StreamLimits
 from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
-from tests.fakes.stand_in_workers import StandIn, Workers, add_workers
+from tests.fakes.stand_in_workers import Gate, StandIn, Workers, add_workers
+from tests.fakes.virtual_time import VirtualTimeLoop
+from tests.patience import patient
 
 SPEC = StreamSpec()
 F32 = media_pb2.AUDIO_ENCODING_PCM_F32LE
+CALL_S = 60.0
+"""One call to a worker, beyond the time at which its chunk is due."""
+
+
+class Transport(Protocol):
+    """What calls go over."""
+
+    def server(self, *interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server: ...
+
+    def connect(self, target: str) -> grpc.aio.Channel: ...
+
+
+class Sockets:
+    """gRPC as it is."""
+
+    def server(self, *interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+        return grpc.aio.server(interceptors=interceptors, options=ChannelLimits().server_options())
+
+    def connect(self, target: str) -> grpc.aio.Channel:
+        return open_channel(target)
+
+
+SOCKETS = Sockets()
 
 
 @dataclass
@@ -42,23 +74,38 @@ class StandInServer:
     workers: Workers
     server: grpc.aio.Server
     port: int
+    transport: Transport
 
     @classmethod
-    async def start(cls, stand_in: StandIn, port: int = 0) -> StandInServer:
-        options = ChannelLimits().server_options()
-        server = grpc.aio.server(options=options)
+    async def start(
+        cls, stand_in: StandIn, port: int = 0, transport: Transport = SOCKETS
+    ) -> StandInServer:
+        server = transport.server()
         port = server.add_insecure_port(f"127.0.0.1:{port}")
         workers = await add_workers(server, stand_in, f"stand-in:{uuid.uuid4().hex[:6]}")
         await server.start()
-        return cls(workers, server, port)
+        return cls(workers, server, port, transport)
 
     async def kill(self) -> None:
         """Gone at once, calls and all."""
         await self.server.stop(0)
 
+    async def again(self) -> StandInServer:
+        """Another process, so to speak, at the place of this one, which was killed."""
+        return await StandInServer.start(self.workers.stand_in, self.port, self.transport)
+
     @property
     def target(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that nobody else is given, also while no server of ours listens there."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        yield int(keeper.getsockname()[1])
 
 
 @dataclass
@@ -78,25 +125,52 @@ class Gateway:
         await self.server.stop(0)
 
 
+def memory_store(now_s: Callable[[], float] | None = None) -> MemoryStore:
+    """A store whose owners may be silent for long; in virtual time it goes by that."""
+    loop = asyncio.get_running_loop()
+    if now_s is None and isinstance(loop, VirtualTimeLoop):
+        now_s = loop.time
+    return MemoryStore(
+        StoreLimits(owner_timeout_s=patient(60)), **({"now_s": now_s} if now_s else {})
+    )
+
+
 @contextlib.asynccontextmanager
 async def gateway(
-    targets: str, store: SessionStore, *, owner: str = "one", **limits: Any
+    targets: str,
+    store: SessionStore,
+    *,
+    owner: str = "one",
+    transport: Transport = SOCKETS,
+    chunk_s: float | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Gateway]:
+    """One gateway and a channel to it.
+
+    Args:
+        targets: of workers of all kinds.
+        store: where it keeps sessions.
+        owner: its name.
+        transport: what its calls go over, and those to it.
+        chunk_s: all attempts at one stage of a chunk; long unless it is to run out.
+        limits: of its streams.
+    """
     every = WorkerTargets(targets, targets, targets)
-    pool = WorkerPool(every, store, PoolWaits(poll_s=0.1, probe_s=1.0))
-    maker = ChunkMaker(pool, MakingLimits(call_s=5.0, chunk_s=15.0))
-    stream_limits = StreamLimits(**limits)
-    desk = SessionDesk(SPEC, store, pool, maker, CreationLimits(), ControlWaits())
-    waits = StreamWaits(heartbeat_s=0.1, grace_s=2.0, open_s=1.0)
-    host = StreamHost(owner, SPEC, store, pool, maker, stream_limits, waits)
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor()], options=ChannelLimits().server_options()
+    pool = WorkerPool(
+        every, store, PoolWaits(poll_s=0.1, probe_s=patient(20)), connect=transport.connect
     )
+    maker = ChunkMaker(pool, MakingLimits(call_s=CALL_S, chunk_s=chunk_s or patient(60)))
+    stream_limits = StreamLimits(**limits)
+    control = ControlWaits(interrupt_s=patient(30))
+    desk = SessionDesk(SPEC, store, pool, maker, CreationLimits(), control)
+    waits = StreamWaits(heartbeat_s=0.1, open_s=patient(30), release_s=patient(30))
+    host = StreamHost(owner, SPEC, store, pool, maker, stream_limits, waits)
+    server = transport.server(CallInterceptor())
     pb_grpc.add_SessionServiceServicer_to_server(SessionServicer(desk, host, stream_limits), server)
     port = server.add_insecure_port("127.0.0.1:0")
     async with pool:
         await server.start()
-        channel = open_channel(f"127.0.0.1:{port}")
+        channel = transport.connect(f"127.0.0.1:{port}")
         try:
             stub = pb_grpc.SessionServiceStub(channel)
             yield Gateway(host, pool, store, server, channel, stub, port)
@@ -105,6 +179,7 @@ async def gateway(
             await server.stop(0)
 
 
+@functools.cache
 def portrait(seed: int = 0, size: tuple[int, int] = (64, 64)) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -188,7 +263,7 @@ async def opened(
     stub: Any, session_id: str, resume: int | None = None
 ) -> tuple[Any, stream_pb2.StreamOpened]:
     """A stream that is open, and what its first response said."""
-    call = stub.Stream(timeout=60)
+    call = stub.Stream()
     opening = stream_pb2.StreamOpen(
         session_id=session_id, sample_rate_hz=16_000, channels=1, audio_encoding=F32
     )
@@ -197,7 +272,6 @@ async def opened(
     await call.write(stream_pb2.StreamRequest(open=opening))
     response = await call.read()
     if response is grpc.aio.EOF:
-        await call  # raises the status
         raise AssertionError("the stream ended before it was open")
     assert response.WhichOneof("message") == "opened"
     return call, response.opened
@@ -221,14 +295,16 @@ async def finish(call: Any) -> None:
 
 
 async def watch(
-    call: Any, watcher: Watcher, until: Callable[[Watcher], bool] = lambda w: w.closed is not None
+    call: Any,
+    watcher: Watcher,
+    until: Callable[[Watcher], bool] = lambda w: w.closed is not None,
+    limit_s: float = 60.0,
 ) -> Watcher:
     """Reads until a condition holds, or raises what the stream ends with."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(limit_s)):
         while not until(watcher):
             response = await call.read()
             if response is grpc.aio.EOF:
-                await call
                 raise AssertionError("the stream ended without a word")
             watcher.take(response)
     return watcher
@@ -236,7 +312,7 @@ async def watch(
 
 async def whole(stub: Any, request: pb.CreateSessionRequest, pcm_S: np.ndarray) -> Watcher:
     """A session from end to end."""
-    session = (await stub.CreateSession(request, timeout=20)).session
+    session = (await stub.CreateSession(request)).session
     call, _ = await opened(stub, session.session_id)
     await send(call, pcm_S, 0)
     await finish(call)
@@ -245,14 +321,20 @@ async def whole(stub: Any, request: pb.CreateSessionRequest, pcm_S: np.ndarray) 
 
 @contextlib.asynccontextmanager
 async def small_suite(
-    stand_in: StandIn | None = None, workers: int = 1, **limits: Any
+    stand_in: StandIn | None = None,
+    workers: int = 1,
+    transport: Transport = SOCKETS,
+    **limits: Any,
 ) -> AsyncIterator[tuple[Gateway, list[StandInServer]]]:
     """One gateway on a store in memory, and stand-in workers."""
-    servers = [await StandInServer.start(stand_in or StandIn()) for _ in range(workers)]
-    store = MemoryStore()
+    servers = [
+        await StandInServer.start(stand_in or StandIn(), transport=transport)
+        for _ in range(workers)
+    ]
+    store = memory_store()
     try:
         targets = ",".join(server.target for server in servers)
-        async with gateway(targets, store, **limits) as running:
+        async with gateway(targets, store, transport=transport, **limits) as running:
             yield running, servers
     finally:
         for server in servers:
@@ -260,19 +342,42 @@ async def small_suite(
         await store.close()
 
 
-def run(scenario: Callable[[], Awaitable[None]], limit_s: float = 60.0) -> None:
+def held_at(servers: Sequence[StandInServer], stage: str, chunk: int) -> Gate:
+    """Holds all workers at one moment of one chunk."""
+    return Gate(stage, chunk, *(server.workers for server in servers))
+
+
+def held_after(servers: Sequence[StandInServer], frame: int) -> Gate:
+    """Holds them two chunks after that of ``frame``: everything around it is still kept then."""
+    return held_at(servers, "audio", frame // SPEC.new_frames + 2)
+
+
+def undisturbed(pcm_S: np.ndarray) -> list[bytes]:
+    """The frames of a session that nothing happens to."""
+    frames: list[bytes] = []
+
+    async def scenario() -> None:
+        async with small_suite() as (running, _):
+            frames.extend((await whole(running.stub, creation(), pcm_S)).video)
+
+    run(scenario)
+    return frames
+
+
+def run(scenario: Callable[[], Awaitable[None]], limit_s: float = 120.0) -> None:
     """Runs a scenario and sees that no task of ours outlives it."""
+    asyncio.run(bounded(scenario, limit_s))
 
-    async def bounded() -> None:
-        async with asyncio.timeout(limit_s):
-            await scenario()
-        # What a server's stop cancelled takes a moment to end, more on a busy machine.
-        left = [t for t in asyncio.all_tasks() - {asyncio.current_task()} if _ours(t)]
-        if left:
-            _, running = await asyncio.wait(left, timeout=5)
-            assert not running, running
 
-    asyncio.run(bounded())
+async def bounded(scenario: Callable[[], Awaitable[None]], limit_s: float = 120.0) -> None:
+    """A scenario within its time, and no task of ours outlives it."""
+    async with asyncio.timeout(patient(limit_s)):
+        await scenario()
+    # What a server's stop cancelled takes a moment to end, more on a busy machine.
+    left = [t for t in asyncio.all_tasks() - {asyncio.current_task()} if _ours(t)]
+    if left:
+        _, running = await asyncio.wait(left, timeout=patient(30))
+        assert not running, running
 
 
 def _ours(task: asyncio.Task[Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable
 
@@ -38,22 +37,22 @@ from tests.integration.gateway.suite import (
     SPEC,
     StandInServer,
     Watcher,
-    creation,
     finish,
     gateway,
+    memory_store,
     opened,
     portrait,
     run,
     send,
-    small_suite,
     speech,
+    undisturbed,
     watch,
-    whole,
 )
+from tests.patience import until
 
 CHUNK = SPEC.new_samples
-VOICE = speech(6 * CHUNK + 3_000)
-BUSY = StandIn(denoise_s=0.01, decode_s=0.01)
+VOICE = speech(3 * CHUNK + 3_000)
+BUSY = StandIn()
 GONE = (grpc.StatusCode.NOT_FOUND, Reason.SESSION_GONE)
 REPLAY = (grpc.StatusCode.OUT_OF_RANGE, Reason.REPLAY_GONE)
 FINISH, END = Request(finish=stream_pb2.Finish()), Request(end_of_audio=stream_pb2.EndOfAudio())
@@ -137,14 +136,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def expected() -> list[bytes]:
     """What a session gives that nobody disturbs."""
-    frames: list[bytes] = []
-
-    async def scenario() -> None:
-        async with small_suite() as (running, _):
-            frames.extend((await whole(running.stub, creation(), VOICE)).video)
-
-    run(scenario)
-    return frames
+    return undisturbed(VOICE)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
@@ -154,15 +146,15 @@ def test_wrong_input_is_refused_by_name_and_nobody_else_notices(
     async def scenario() -> None:
         clock = [0.0]
         worker = await StandInServer.start(BUSY)
-        store = MemoryStore(now_s=lambda: time.time() + clock[0])
+        store = memory_store(lambda: time.time() + clock[0])
         try:
             async with gateway(worker.target, store) as running:
                 room = Room(running, clock)
                 call, _ = await opened(running.stub, await room.session(ttl=Duration(seconds=600)))
-                await send(call, VOICE[: 5 * CHUNK], 0)
+                await send(call, VOICE[: 2 * CHUNK], 0)
                 seen = await watch(call, Watcher(), lambda w: w.next_frame > 0)
                 check(case, await refusal(case.act(room)))
-                await send(call, VOICE[5 * CHUNK :], 5 * CHUNK)
+                await send(call, VOICE[2 * CHUNK :], 2 * CHUNK)
                 await finish(call)
                 await watch(call, seen)
                 assert seen.video == expected
@@ -191,12 +183,10 @@ def check(case: Case, error: grpc.aio.AioRpcError) -> None:
 
 async def nothing_left(room: Room, store: MemoryStore) -> None:
     """No stream, no owner; and once the sessions are deleted, no place that is taken."""
-    async with asyncio.timeout(10):
-        while room.gateway.host.open_streams:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: not room.gateway.host.open_streams)
     assert not any(record.owner for record in (await store.page(100, "")).records)
     for name in room.names:
         request = pb.DeleteSessionRequest(session_id=name)
-        await room.gateway.stub.DeleteSession(request, timeout=10)
+        await room.gateway.stub.DeleteSession(request)
     assert not (await store.page(100, "")).records
     assert await room.gateway.pool.free_slots() == (1_000, 1_000)

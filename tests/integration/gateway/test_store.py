@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,36 +25,59 @@ from services.gateway.store.session_store import (
 )
 from tests.fakes.real_redis import RedisServer
 from tests.integration.gateway.records import asset, plan, same, setting, state
+from tests.patience import patient
 
-SHORT = StoreLimits(
-    owner_timeout_s=0.3, tombstone_s=0.6, interrupt_s=0.3, answer_s=0.4, asset_margin_s=0.3
-)
+# Lives so long that nothing ends by itself while a test runs: it moves the time (``Age``).
+LIMITS = StoreLimits(
+    deadline_s=patient(60), attempt_s=patient(20), owner_timeout_s=1_000, tombstone_s=2_000,
+    interrupt_s=1_000, answer_s=1_500, asset_margin_s=1_000,
+)  # fmt: skip
+Age = Callable[[float], Awaitable[None]]
+"""As if so many seconds had gone by."""
 Test = Callable[[SessionStore], Awaitable[None]]
+TimedTest = Callable[[SessionStore, Age], Awaitable[None]]
 
 
 @asynccontextmanager
-async def opened(kind: str, redis: RedisServer, limits: StoreLimits) -> AsyncIterator[SessionStore]:
+async def opened(kind: str, redis: RedisServer) -> AsyncIterator[tuple[SessionStore, Age]]:
     """A store of its own: in a shared server it has its own prefix."""
     store: SessionStore
+    clock_s = 1_000.0
+    prefix = f"test-{uuid.uuid4().hex[:8]}"
+
+    async def age(seconds: float) -> None:
+        nonlocal clock_s
+        if kind == "memory":
+            clock_s += seconds
+        else:
+            await redis.age(prefix, seconds)
+
     if kind == "memory":
-        store = MemoryStore(limits)
+        store = MemoryStore(LIMITS, now_s=lambda: clock_s, wall_s=lambda: time.time())
     else:
-        prefix = f"test-{uuid.uuid4().hex[:8]}"
-        store = RedisStore(redis.url, dataclasses.replace(limits, prefix=prefix))
+        store = RedisStore(redis.url, dataclasses.replace(LIMITS, prefix=prefix))
     try:
-        yield store
+        yield store, age
     finally:
         await store.close()
 
 
 @pytest.fixture(params=["memory", "redis"])
-def run(request: pytest.FixtureRequest, redis: RedisServer) -> Callable[[Test], None]:
-    def with_store(test: Test, limits: StoreLimits = SHORT) -> None:
+def run_timed(request: pytest.FixtureRequest, redis: RedisServer) -> Callable[[TimedTest], None]:
+    def with_store(test: TimedTest) -> None:
         async def body() -> None:
-            async with asyncio.timeout(20), opened(request.param, redis, limits) as store:
-                await test(store)
+            async with asyncio.timeout(patient(120)), opened(request.param, redis) as (store, age):
+                await test(store, age)
 
         asyncio.run(body())
+
+    return with_store
+
+
+@pytest.fixture
+def run(run_timed: Callable[[TimedTest], None]) -> Callable[[Test], None]:
+    def with_store(test: Test) -> None:
+        run_timed(lambda store, _: test(store))
 
     return with_store
 
@@ -156,39 +180,40 @@ def test_who_lost_the_fence_writes_nothing(run: Callable[[Test], None]) -> None:
     run(body)
 
 
-def test_a_silent_owner_loses_its_session(run: Callable[[Test], None]) -> None:
-    async def body(store: SessionStore) -> None:
+def test_a_silent_owner_loses_its_session(run_timed: Callable[[TimedTest], None]) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
         given = setting()
         await store.create(given, state(), asset())
         first = await store.claim(given.session_id, "a", replace=False)
         for _ in range(4):
-            await asyncio.sleep(SHORT.owner_timeout_s / 2)
+            await age(0.6 * LIMITS.owner_timeout_s)
             await store.heartbeat(given.session_id, first.fence)
-        with pytest.raises(SessionBusy):
-            await store.claim(given.session_id, "b", replace=False)
-        await asyncio.sleep(SHORT.owner_timeout_s * 1.2)
+        for _ in range(2):
+            with pytest.raises(SessionBusy):
+                await store.claim(given.session_id, "b", replace=False)
+            await age(0.6 * LIMITS.owner_timeout_s)
         assert (await store.claim(given.session_id, "b", replace=False)).owner == "b"
 
-    run(body)
+    run_timed(body)
 
 
-def test_sessions_end_by_themselves_and_by_order(run: Callable[[Test], None]) -> None:
-    async def body(store: SessionStore) -> None:
-        short, kept = setting(ttl_s=0.3), setting(asset="d" * 64)
+def test_sessions_end_by_themselves_and_by_order(run_timed: Callable[[TimedTest], None]) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
+        short, kept = setting(ttl_s=1_000.0), setting(asset="d" * 64)
         await store.create(short, state(), asset())
         await store.create(kept, state(), asset("d" * 64))
         fence = (await store.claim(short.session_id, "a", replace=False)).fence
         for _ in range(4):  # each word from the owner moves the end
-            await asyncio.sleep(0.15)
-            await store.heartbeat(short.session_id, fence)
-        await asyncio.sleep(0.4)
+            await age(0.6 * short.ttl_s)
+            assert not (await store.heartbeat(short.session_id, fence)).deleted
+        await age(1.2 * short.ttl_s)
         with pytest.raises(SessionGone):
             await store.load(short.session_id)
         with pytest.raises(SessionGone):
             await store.commit(short.session_id, fence, state(1))
         # The owner may still learn what happened.
         assert (await store.heartbeat(short.session_id, fence)).deleted
-        await asyncio.sleep(SHORT.asset_margin_s)
+        await age(LIMITS.asset_margin_s)
         with pytest.raises(SessionGone):
             await store.asset(short.asset)
         fence = (await store.claim(kept.session_id, "a", replace=False)).fence
@@ -200,42 +225,58 @@ def test_sessions_end_by_themselves_and_by_order(run: Callable[[Test], None]) ->
                 await call
         assert (await store.page(10, "")).records == ()
 
-    run(body)
+    run_timed(body)
 
 
-def test_no_session_outlives_its_longest_life(run: Callable[[Test], None]) -> None:
-    async def body(store: SessionStore) -> None:
-        given = setting(ttl_s=60.0, max_lifetime_s=0.4)
+def test_a_tombstone_is_no_more_after_its_time(run_timed: Callable[[TimedTest], None]) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
+        given = setting()
         await store.create(given, state(), asset())
         fence = (await store.claim(given.session_id, "a", replace=False)).fence
-        for _ in range(3):
+        await store.delete(given.session_id)
+        await age(0.8 * LIMITS.tombstone_s)
+        assert (await store.heartbeat(given.session_id, fence)).deleted
+        await age(0.4 * LIMITS.tombstone_s)
+        with pytest.raises(SessionGone):
+            await store.heartbeat(given.session_id, fence)
+
+    run_timed(body)
+
+
+def test_no_session_outlives_its_longest_life(run_timed: Callable[[TimedTest], None]) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
+        given = setting(ttl_s=6_000.0, max_lifetime_s=4_000.0)
+        await store.create(given, state(), asset())
+        fence = (await store.claim(given.session_id, "a", replace=False)).fence
+        for _ in range(4):
             assert not (await store.heartbeat(given.session_id, fence)).deleted
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(0.2)
+            await age(0.3 * given.max_lifetime_s)
         assert (await store.heartbeat(given.session_id, fence)).deleted
         with pytest.raises(SessionGone):
             await store.load(given.session_id)
 
-    run(body)
+    run_timed(body)
 
 
-def test_an_asset_lives_as_long_as_any_of_its_sessions(run: Callable[[Test], None]) -> None:
-    async def body(store: SessionStore) -> None:
-        short, long = setting(ttl_s=0.2), setting(ttl_s=30.0)
+def test_an_asset_lives_as_long_as_any_of_its_sessions(
+    run_timed: Callable[[TimedTest], None],
+) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
+        short, long = setting(ttl_s=1_000.0), setting(ttl_s=10_000.0)
         await store.create(long, state(), asset())
         await store.create(short, state(), asset())
-        await asyncio.sleep(0.7)
+        await age(2 * (short.ttl_s + LIMITS.asset_margin_s))
         assert same(await store.asset(long.asset), asset())
         with pytest.raises(SessionGone):
             await store.load(short.session_id)
 
-    run(body)
+    run_timed(body)
 
 
 def test_an_interruption_from_elsewhere_is_heard_once_and_answered(
-    run: Callable[[Test], None],
+    run_timed: Callable[[TimedTest], None],
 ) -> None:
-    async def body(store: SessionStore) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
         given = setting()
         await store.create(given, state(), asset())
         name = given.session_id
@@ -248,14 +289,21 @@ def test_an_interruption_from_elsewhere_is_heard_once_and_answered(
         )
         assert (await store.heartbeat(name, fence)).interrupts == ()
         assert await store.interrupt_outcome(name, "i-1") is None
-        outcome = InterruptOutcome("i-1", 40, 25_600, 7, 1)
+        outcome = InterruptOutcome("i-1", 40, 25_600, 7, 1, 30_000, 2)
         await store.answer_interrupt(name, outcome)
         assert await store.interrupt_outcome(name, "i-1") == outcome
-        await asyncio.sleep(SHORT.answer_s * 1.2)
+        await age(0.6 * LIMITS.answer_s)
+        assert await store.interrupt_outcome(name, "i-1") == outcome
+        await age(0.6 * LIMITS.answer_s)
         assert await store.interrupt_outcome(name, "i-1") is None
         # Nobody listens: it is not carried out later, when it means nothing any more.
         await store.ask_interrupt(name, InterruptRequest("i-3", 1))
-        await asyncio.sleep(SHORT.interrupt_s * 1.2)
+        await age(0.6 * LIMITS.interrupt_s)
+        await store.ask_interrupt(name, InterruptRequest("i-4", 2))
+        await age(0.6 * LIMITS.interrupt_s)
+        assert (await store.heartbeat(name, fence)).interrupts == (InterruptRequest("i-4", 2),)
+        await store.ask_interrupt(name, InterruptRequest("i-5", 3))
+        await age(1.2 * LIMITS.interrupt_s)
         assert (await store.heartbeat(name, fence)).interrupts == ()
         for number in range(3 * WAITING_INTERRUPTS):
             await store.ask_interrupt(name, InterruptRequest(f"j-{number}", None))
@@ -267,7 +315,7 @@ def test_an_interruption_from_elsewhere_is_heard_once_and_answered(
         with pytest.raises(SessionGone):
             await store.interrupt_outcome("never", "i")
 
-    run(body)
+    run_timed(body)
 
 
 def test_pages_show_every_session_once_oldest_first(run: Callable[[Test], None]) -> None:
@@ -294,22 +342,52 @@ def test_pages_show_every_session_once_oldest_first(run: Callable[[Test], None])
     run(body)
 
 
-def test_slots_are_leased_to_as_many_sessions_as_there_are(run: Callable[[Test], None]) -> None:
-    async def body(store: SessionStore) -> None:
+def test_slots_are_leased_to_as_many_sessions_as_there_are(
+    run_timed: Callable[[TimedTest], None],
+) -> None:
+    async def body(store: SessionStore, age: Age) -> None:
         names = [f"s-{number}" for number in range(10)]
-        taken = await asyncio.gather(*(store.take_slot("w", 3, name, 5.0) for name in names))
+        taken = await asyncio.gather(*(store.take_slot("w", 3, name, 5_000) for name in names))
         assert sum(taken) == 3
         holders = [name for name, has in zip(names, taken, strict=True) if has]
-        assert await store.take_slot("w", 3, holders[0], 5.0)  # a lease is renewed, not doubled
+        assert await store.take_slot("w", 3, holders[0], 5_000)  # a lease is renewed, not doubled
         assert await store.taken_slots(["w", "v"]) == {"w": 3, "v": 0}
         assert await store.find_slot(["v", "w"], holders[1]) == "w"
         assert await store.find_slot(["v", "w"], "nobody") is None
         await store.give_slot("w", holders[0])
         await store.give_slot("w", "nobody")
-        assert await store.take_slot("w", 3, "late", 0.2)
-        assert not await store.take_slot("w", 3, "later", 0.2)
-        await asyncio.sleep(0.3)
-        assert await store.take_slot("w", 3, "later", 0.2)
+        assert await store.take_slot("w", 3, "late", 1_000)
+        assert not await store.take_slot("w", 3, "later", 1_000)
+        await age(1_200)
+        assert await store.take_slot("w", 3, "later", 1_000)
         assert await store.find_slot(["w"], "late") is None
 
-    run(body)
+    run_timed(body)
+
+
+@pytest.mark.parametrize("jump_s", [70.0, -3_600.0, 86_400.0 * 365])
+def test_a_clock_that_somebody_sets_ends_nothing_and_keeps_nothing(
+    run_timed: Callable[[TimedTest], None], monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """That of a gateway: what a store keeps goes by a clock that only goes forwards."""
+
+    async def body(store: SessionStore, age: Age) -> None:
+        given = setting(ttl_s=1_000.0)
+        await store.create(given, state(), asset())
+        fence = (await store.claim(given.session_id, "a", replace=False)).fence
+        assert await store.take_slot("w", 1, given.session_id, 1_000)
+        real_s = time.time
+        monkeypatch.setattr(time, "time", lambda: real_s() + jump_s)
+        assert not (await store.heartbeat(given.session_id, fence)).deleted
+        assert (await store.load(given.session_id)).owner == "a"
+        assert await store.find_slot(["w"], given.session_id) == "w"
+        await age(1.2 * given.ttl_s)
+        with pytest.raises(SessionGone):
+            await store.load(given.session_id)
+        assert await store.find_slot(["w"], given.session_id) is None
+
+    run_timed(body)
+
+
+def test_the_store_in_memory_goes_by_the_monotonic_clock() -> None:
+    assert MemoryStore()._now_s is time.monotonic

@@ -14,34 +14,41 @@ from flashtalk.v1 import session_service_pb2 as pb
 from services.gateway.store.memory import MemoryStore
 from services.gateway.store.session_store import StoreError
 from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
+from tests.fakes.virtual_suite import in_virtual_time
 from tests.integration.gateway.suite import (
     SPEC,
     Watcher,
     creation,
     finish,
     gateway,
+    memory_store,
     opened,
     run,
     send,
-    small_suite,
     speech,
+    undisturbed,
     watch,
-    whole,
 )
-from tests.integration.gateway.test_worker_pool import DIT, knows, pool_on, serving, until
+from tests.integration.gateway.test_worker_pool import DIT, HOUR_S, knows, pool_on, serving
+from tests.patience import patient, until
 
 
 class SlowStore(MemoryStore):
-    """Takes its time to lease a slot, while ``slow``; and may be away."""
+    """May hold whoever has just leased a slot, until it is let go; and may be away."""
 
-    slow = away = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.go_on = asyncio.Event(), asyncio.Event()
+        self.go_on.set()
+        self.away = False
 
     async def take_slot(self, *slot: Any) -> bool:
         """See ``SessionStore``."""
         took = await super().take_slot(*slot)
-        if self.slow:
-            await asyncio.sleep(0.1)
+        self.held.set()
+        await self.go_on.wait()
         return took
 
     async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
@@ -53,33 +60,41 @@ class SlowStore(MemoryStore):
 
 def test_slots_whose_leases_ran_out_are_forgotten() -> None:
     async def scenario() -> None:
-        async with serving(StandIn(slots=3)) as servers, pool_on(servers) as pool:
-            for name, lease_s in (("short", 0.15), ("renewed", 0.15), ("long", 60.0)):
+        async with (
+            serving(StandIn(slots=3), transport=Network()) as servers,
+            pool_on(servers, poll_s=1.0) as pool,
+        ):
+            loop = asyncio.get_running_loop()
+            begun_s = loop.time()
+            for name, lease_s in (("short", 15.0), ("renewed", 15.0), ("long", HOUR_S)):
                 assert await pool.reserve(name, lease_s=lease_s)
-            await pool.renew("renewed", lease_s=60)
+            await pool.renew("renewed", lease_s=HOUR_S)
             assert set(pool._slots) == {"short", "renewed", "long"}
-            await until(lambda: set(pool._slots) == {"renewed", "long"}, 2)
+            await until(lambda: set(pool._slots) == {"renewed", "long"})
+            assert loop.time() - begun_s == pytest.approx(15.5, abs=0.6)
             assert await pool.free_slots() == (1, 3)
-            await pool.renew("short", lease_s=60)
+            await pool.renew("short", lease_s=HOUR_S)
             assert await pool.free_slots() == (1, 3), "it went to nobody"
 
-    run(scenario)
+    in_virtual_time(scenario)
 
 
 def test_a_slot_that_was_given_back_is_not_kept_by_a_late_renewal() -> None:
     async def scenario() -> None:
         store = SlowStore()
         async with serving(StandIn(slots=2)) as servers, pool_on(servers, store) as pool:
-            assert await pool.reserve("a", lease_s=60)
+            assert await pool.reserve("a", lease_s=HOUR_S)
             await pool.give_back("a")
-            await pool.renew("a", lease_s=60)
+            await pool.renew("a", lease_s=HOUR_S)
             assert await pool.free_slots() == (2, 2)
             # Both at the same time.
-            assert await pool.reserve("b", lease_s=60)
-            store.slow = True
-            renewing = asyncio.ensure_future(pool.renew("b", lease_s=60))
-            await asyncio.sleep(0.05)
+            assert await pool.reserve("b", lease_s=HOUR_S)
+            store.held.clear()
+            store.go_on.clear()
+            renewing = asyncio.ensure_future(pool.renew("b", lease_s=HOUR_S))
+            await store.held.wait()
             await pool.give_back("b")
+            store.go_on.set()
             await renewing
             assert await pool.free_slots() == (2, 2)
             assert pool._slots == {}
@@ -105,7 +120,7 @@ def test_a_pool_that_is_closed_leaves_no_task() -> None:
             for _ in range(3):
                 async with pool_on(servers) as pool:
                     assert len(poller()) == 1
-                    worker = await pool.choose(DIT, timeout_s=5)
+                    worker = await pool.choose(DIT, timeout_s=patient(60))
                 assert not poller()
                 assert worker.channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
             # In the middle of looking at somebody who does not answer.
@@ -152,17 +167,17 @@ def test_a_name_that_cannot_be_resolved_for_a_while_does_no_harm(
     async def scenario() -> None:
         async with serving(StandIn(), StandIn()) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=1.0)
-            pool = WorkerPool(WorkerTargets(target, target, target), MemoryStore(), waits)
+            waits = PoolWaits(poll_s=0.05, probe_s=patient(20))
+            pool = WorkerPool(WorkerTargets(target, target, target), memory_store(), waits)
             async with pool:
-                await until(knows(pool, servers[0]), 2)
+                await until(knows(pool, servers[0]))
                 asked = names.asked
-                await until(lambda: names.asked > asked + 12, 2)
+                await until(lambda: names.asked > asked + 12)
                 names.known["second"] = "127.0.0.1"
-                await until(knows(pool, *servers), 2)
+                await until(knows(pool, *servers))
                 names.known.clear()
                 asked = names.asked
-                await until(lambda: names.asked > asked + 12, 2)
+                await until(lambda: names.asked > asked + 12)
                 assert knows(pool, *servers)()
 
     run(scenario)
@@ -174,17 +189,17 @@ def test_a_worker_that_its_name_forgets_is_let_go_and_its_sessions_move(
     names = Names(monkeypatch, first="127.0.0.1", second="127.0.0.1")
 
     async def scenario() -> None:
-        store = MemoryStore()
+        store = memory_store()
         async with serving(StandIn(slots=2), StandIn(slots=2)) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=1.0)
+            waits = PoolWaits(poll_s=0.05, probe_s=patient(20))
             async with WorkerPool(WorkerTargets(target, target, target), store, waits) as pool:
-                held = await pool.reserve("a", lease_s=60)
+                held = await pool.reserve("a", lease_s=HOUR_S)
                 assert held is not None
                 assert held.target == servers[0].target
                 names.known["first"] = ""
-                await until(knows(pool, servers[1]), 2)
-                assert (await pool.holder("a", timeout_s=1)).target == servers[1].target
+                await until(knows(pool, servers[1]))
+                assert (await pool.holder("a", timeout_s=patient(60))).target == servers[1].target
                 assert (await store.taken_slots([held.worker_id]))[held.worker_id] == 0
 
     run(scenario)
@@ -196,16 +211,15 @@ def test_a_worker_that_its_name_forgets_costs_no_stream_a_frame(
 ) -> None:
     slow = StandIn(audio_s=0.02, denoise_s=0.05, decode_s=0.05, motion_s=0.02)
     voice = speech(5 * SPEC.new_samples)
+    expected = undisturbed(voice)
 
     async def scenario() -> None:
-        async with small_suite() as (running, _):
-            expected = (await whole(running.stub, creation(), voice)).video
         names = Names(monkeypatch, first="127.0.0.1", second="127.0.0.1")
         async with serving(slow, slow) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            async with gateway(target, MemoryStore()) as running:
+            async with gateway(target, memory_store()) as running:
                 request = creation(idle_policy=pb.IDLE_POLICY_WAIT)
-                made = await running.stub.CreateSession(request, timeout=10)
+                made = await running.stub.CreateSession(request)
                 call, _ = await opened(running.stub, made.session.session_id)
                 await send(call, voice, 0)
                 await finish(call)
@@ -223,14 +237,16 @@ def test_whatever_a_look_fails_with_the_next_one_is_taken(monkeypatch: pytest.Mo
     async def scenario() -> None:
         async with serving(StandIn(), StandIn()) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=1.0)
-            async with WorkerPool(WorkerTargets(target, target, target), MemoryStore(), waits) as p:
+            waits = PoolWaits(poll_s=0.05, probe_s=patient(20))
+            async with WorkerPool(
+                WorkerTargets(target, target, target), memory_store(), waits
+            ) as p:
                 names.fault = KeyError("nobody thought of this")
                 asked = names.asked
-                await until(lambda: names.asked > asked + 2, 2)
+                await until(lambda: names.asked > asked + 2)
                 names.known["second"] = "127.0.0.1"
                 names.fault = None
-                await until(knows(p, *servers), 2)
+                await until(knows(p, *servers))
 
     run(scenario)
 
@@ -244,19 +260,19 @@ def test_a_worker_that_was_let_go_is_closed_later_and_may_come_back(
     async def scenario() -> None:
         async with serving(StandIn()) as servers:
             target = f"dns:///only:{servers[0].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=1.0, linger_s=linger_s)
-            pool = WorkerPool(WorkerTargets(target, target, target), MemoryStore(), waits)
+            waits = PoolWaits(poll_s=0.05, probe_s=patient(20), linger_s=linger_s)
+            pool = WorkerPool(WorkerTargets(target, target, target), memory_store(), waits)
             async with pool:
-                worker = await pool.choose(DIT, timeout_s=5)
+                worker = await pool.choose(DIT, timeout_s=patient(60))
                 names.known["only"] = ""
-                await until(knows(pool), 2)
+                await until(knows(pool))
                 asked = names.asked
-                await until(lambda: names.asked > asked + 6, 2)
+                await until(lambda: names.asked > asked + 6)
                 shut = worker.channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
                 assert shut is (linger_s == 0)
                 names.known["only"] = "127.0.0.1"
-                await until(knows(pool, *servers), 2)
-                assert (await pool.choose(DIT, timeout_s=1) is worker) is not shut
+                await until(knows(pool, *servers))
+                assert (await pool.choose(DIT, timeout_s=patient(60)) is worker) is not shut
             assert worker.channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
     run(scenario)

@@ -30,9 +30,12 @@ from flashtalk.v1 import stream_pb2, worker_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
 from flashtalk.wire import tensor_to_proto
+from tests.patience import patient, until, until_true
 
 Behaviour = Callable[..., Awaitable[Any]]
 SECRET = "the password is swordfish"
+CALL_S = patient(60)
+"""A guard against hanging."""
 
 
 class Doubtful(
@@ -105,12 +108,6 @@ async def to_the_end(call: Any) -> None:
         pass
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that nobody announces."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-
-
 class Served:
     """A server, its double and a channel to it."""
 
@@ -125,18 +122,18 @@ class Served:
     async def whole(self, kind: str) -> None:
         """One call of a kind, to its end."""
         if kind == "unary":
-            await self.audio.Encode(audio_pb2.EncodeRequest(), timeout=5)
+            await self.audio.Encode(audio_pb2.EncodeRequest(), timeout=CALL_S)
         elif kind == "generated":
-            async for _ in self.vae.Decode(vae_pb2.DecodeRequest(frames=9), timeout=5):
+            async for _ in self.vae.Decode(vae_pb2.DecodeRequest(frames=9), timeout=CALL_S):
                 pass
         else:
-            call = self.session.Stream(timeout=5)
+            call = self.session.Stream(timeout=CALL_S)
             await call.write(stream_pb2.StreamRequest())
             await to_the_end(call)
 
     async def status(self, service: str = "") -> str:
         request = health_pb2.HealthCheckRequest(service=service)
-        response = await self.health.Check(request, timeout=5, wait_for_ready=True)
+        response = await self.health.Check(request, timeout=CALL_S, wait_for_ready=True)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))
 
 
@@ -163,13 +160,13 @@ async def served(life: Life | None = None, **settings: Any) -> AsyncIterator[Ser
         await here.channel.close()
         if not task.done():
             task.cancel()
-        await asyncio.wait({task}, timeout=10)
+        await asyncio.wait({task}, timeout=CALL_S)
         assert task.done()
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(120)):
             await scenario()
         alive = asyncio.all_tasks() - {asyncio.current_task()}
         assert not [task for task in alive if "serve" in repr(task.get_coro())]
@@ -203,7 +200,7 @@ def test_errors_arrive_with_reason_and_field_and_never_with_secrets(
             assert "swordfish" not in str(found.details()) + repr(found.trailing_metadata())
             assert retry_after_s(found) == (1.5 if reason is Reason.QUEUE_FULL else None)
             here.double.error = None
-            response = await here.audio.Encode(audio_pb2.EncodeRequest(), timeout=5)
+            response = await here.audio.Encode(audio_pb2.EncodeRequest(), timeout=CALL_S)
             assert response.compute_s == 0
 
     run(scenario)
@@ -215,7 +212,7 @@ def test_errors_arrive_with_reason_and_field_and_never_with_secrets(
 def test_bytes_that_are_no_message_are_an_invalid_argument(method: str) -> None:
     async def scenario() -> None:
         async with served() as here:
-            call: Any = here.channel.stream_stream(f"/flashtalk.v1.{method}")(timeout=5)
+            call: Any = here.channel.stream_stream(f"/flashtalk.v1.{method}")(timeout=CALL_S)
             await call.write(b"\xff\xff\xff not protobuf")
             await call.done_writing()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -231,10 +228,10 @@ def test_a_message_over_the_limit_is_refused_and_the_next_one_is_not() -> None:
         async with served() as here:
             large = tensor_to_proto(np.zeros(2**19, np.float32))
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await here.audio.Encode(audio_pb2.EncodeRequest(pcm=large), timeout=5)
+                await here.audio.Encode(audio_pb2.EncodeRequest(pcm=large), timeout=CALL_S)
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             small = tensor_to_proto(np.zeros(2**10, np.float32))
-            response = await here.audio.Encode(audio_pb2.EncodeRequest(pcm=small), timeout=5)
+            response = await here.audio.Encode(audio_pb2.EncodeRequest(pcm=small), timeout=CALL_S)
             assert response.compute_s == 4096
 
     run(scenario)
@@ -247,8 +244,12 @@ def test_health_follows_the_life_of_the_service() -> None:
         async with served(life) as here:
             assert await here.status() == "NOT_SERVING"
             life.may_start.set()
-            await until(lambda: life.asked == ["start"])
-            assert await here.status("flashtalk.v1.AudioEncoderService") == "SERVING"
+
+            async def serves() -> bool:
+                return await here.status("flashtalk.v1.AudioEncoderService") == "SERVING"
+
+            await until_true(serves)
+            assert life.asked == ["start"]
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await here.status("nobody")
             assert caught.value.code() is grpc.StatusCode.NOT_FOUND
@@ -262,7 +263,7 @@ def test_reflection_lists_the_services() -> None:
         async with served() as here:
             stub: Any = reflection_pb2_grpc.ServerReflectionStub(here.channel)  # type: ignore[arg-type]
             request = reflection_pb2.ServerReflectionRequest(list_services="")
-            call = stub.ServerReflectionInfo(timeout=5, wait_for_ready=True)
+            call = stub.ServerReflectionInfo(timeout=CALL_S, wait_for_ready=True)
             await call.write(request)
             await call.done_writing()
             response = await call.read()
@@ -280,8 +281,10 @@ def test_a_call_goes_on_with_the_trace_of_its_caller() -> None:
         async with served() as here:
             with span("chunk"):
                 expected = trace_id()
-                await here.audio.Encode(audio_pb2.EncodeRequest(), timeout=5, wait_for_ready=True)
-                async for _ in here.vae.Decode(vae_pb2.DecodeRequest(frames=2), timeout=5):
+                await here.audio.Encode(
+                    audio_pb2.EncodeRequest(), timeout=CALL_S, wait_for_ready=True
+                )
+                async for _ in here.vae.Decode(vae_pb2.DecodeRequest(frames=2), timeout=CALL_S):
                     pass
             assert expected is not None
             assert here.double.seen == [expected, expected]
@@ -295,11 +298,11 @@ def test_a_caller_that_goes_away_ends_the_stream_and_is_counted() -> None:
             labels = {"method": "/flashtalk.v1.VaeDecoderService/Decode", "code": "CANCELLED"}
             before = REGISTRY.get_sample_value("flashtalk_rpc_handled_total", labels) or 0
             request = vae_pb2.DecodeRequest(frames=9, motion_only=True)
-            call = here.vae.Decode(request, timeout=20, wait_for_ready=True)
+            call = here.vae.Decode(request, timeout=CALL_S, wait_for_ready=True)
             await call.read()
             await here.double.going.wait()
             call.cancel()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(CALL_S):
                 await here.double.ended.wait()
             await until(
                 lambda: (

@@ -27,8 +27,11 @@ from services.dit_worker.stage import DenoiseStage
 from services.vae_decoder.servicer import registering as registering_vae
 from services.vae_decoder.settings import VaeDecoderSettings
 from services.vae_decoder.stage import CodecStage
+from tests.patience import patient
 
 SIZE = "48x32"
+CALL_S = patient(120)
+"""Any call: only one that hangs takes so long."""
 
 
 @dataclass

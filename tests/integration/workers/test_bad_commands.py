@@ -15,6 +15,7 @@ from services.dit_worker.commands import Keep, Run, Shutdown
 from services.dit_worker.rank import DenoiseRank, Leader, follow
 from services.dit_worker.stage import DenoiseStage
 from tests.integration.workers.test_ranks import PORTRAIT, Recorded, Threads
+from tests.patience import patient
 
 
 @pytest.mark.parametrize("wrong", ["image tokens", "text tokens", "conditioning latents"])
@@ -22,7 +23,7 @@ def test_what_does_not_fit_the_network_ends_no_rank(
     weights: Path, pipeline: Pipeline, wrong: str
 ) -> None:
     group = Threads()
-    group.barrier = threading.Barrier(2, timeout=3)
+    group.barrier = threading.Barrier(2, timeout=patient(30))
     checkpoint = open_checkpoint("tiny", weights, device="cpu")
     leading, following = DenoiseRank(group, 2**20), Recorded(group)
     stage = DenoiseStage(Leader(leading, group))
@@ -54,7 +55,7 @@ def test_what_does_not_fit_the_network_ends_no_rank(
         assert thread.is_alive(), "nobody follows any more"
     finally:
         group.send(Shutdown())
-        thread.join(10)
+        thread.join(patient(60))
     assert not thread.is_alive()
     assert "f" * 64 not in following.conditionings
     assert len(following.latents) == 2

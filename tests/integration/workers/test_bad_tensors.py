@@ -16,7 +16,7 @@ from flashtalk.v1 import media_pb2, tensor_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.wire import image_to_proto, tensor_to_proto
 from tests.integration.workers.lies import all_refused, lies, pictures
-from tests.integration.workers.running import audio_worker, dit_worker, vae_worker
+from tests.integration.workers.running import CALL_S, audio_worker, dit_worker, vae_worker
 from tests.integration.workers.test_workers import (
     PORTRAIT,
     RAW,
@@ -38,7 +38,7 @@ def test_windows_of_speech(weights: Path) -> None:
 
             async def encode(pcm: tensor_pb2.Tensor) -> Any:
                 return await here.stub.Encode(
-                    audio_pb2.EncodeRequest(key=key(), pcm=pcm), timeout=30
+                    audio_pb2.EncodeRequest(key=key(), pcm=pcm), timeout=CALL_S
                 )
 
             async def good() -> bytes:
@@ -55,7 +55,7 @@ def test_features_and_motion_of_a_chunk(weights: Path, pipeline: Pipeline) -> No
     async def scenario() -> None:
         async with dit_worker(weights) as here:
             made = await here.stub.Condition(
-                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=30
+                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=CALL_S
             )
             kept = denoising(pipeline, made.conditioning.digest)
             features = list(kept.features.shape)
@@ -65,7 +65,7 @@ def test_features_and_motion_of_a_chunk(weights: Path, pipeline: Pipeline) -> No
                 request.CopyFrom(kept)
                 for name, value in changed.items():
                     getattr(request, name).CopyFrom(value)
-                return await here.stub.Denoise(request, timeout=30)
+                return await here.stub.Denoise(request, timeout=CALL_S)
 
             async def good() -> bytes:
                 return bytes((await denoise()).latents.data)
@@ -87,7 +87,7 @@ def test_portraits_and_conditionings(weights: Path, pipeline: Pipeline) -> None:
         async with dit_worker(weights) as here:
             portrait = source(pipeline)
             made = await here.stub.Condition(
-                dit_pb2.ConditionRequest(portrait=portrait), timeout=30
+                dit_pb2.ConditionRequest(portrait=portrait), timeout=CALL_S
             )
             kept = made.conditioning
 
@@ -98,7 +98,7 @@ def test_portraits_and_conditionings(weights: Path, pipeline: Pipeline) -> None:
                 for name, value in changed.items():
                     getattr(given, name).CopyFrom(value)
                 return await here.stub.Condition(
-                    dit_pb2.ConditionRequest(conditioning=given), timeout=30
+                    dit_pb2.ConditionRequest(conditioning=given), timeout=CALL_S
                 )
 
             async def embed(**changed: Any) -> Any:
@@ -107,11 +107,11 @@ def test_portraits_and_conditionings(weights: Path, pipeline: Pipeline) -> None:
                 for name, value in changed.items():
                     getattr(given, name).CopyFrom(value)
                 return await here.stub.Condition(
-                    dit_pb2.ConditionRequest(portrait=given), timeout=30
+                    dit_pb2.ConditionRequest(portrait=given), timeout=CALL_S
                 )
 
             async def good() -> bytes:
-                answer = await here.stub.Denoise(denoising(pipeline, kept.digest), timeout=30)
+                answer = await here.stub.Denoise(denoising(pipeline, kept.digest), timeout=CALL_S)
                 return bytes(answer.latents.data)
 
             image, text = list(kept.image_tokens.shape), list(kept.text_tokens.shape)
@@ -150,7 +150,7 @@ def test_latents_and_colours(weights: Path) -> None:
 
             async def encode(portrait: media_pb2.RgbImage) -> Any:
                 request = vae_pb2.EncodeReferenceRequest(portrait=portrait)
-                return await here.stub.EncodeReference(request, timeout=30)
+                return await here.stub.EncodeReference(request, timeout=CALL_S)
 
             async def good() -> tuple[list[bytes], bytes, bytes]:
                 frames, result = await decode()
@@ -178,17 +178,17 @@ def test_a_stale_epoch_and_a_conditioning_that_is_not_there(
     async def scenario() -> None:
         async with dit_worker(weights) as here, vae_worker(weights) as decoder:
             made = await here.stub.Condition(
-                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=30
+                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=CALL_S
             )
             request = denoising(pipeline, made.conditioning.digest)
             request.key.epoch = 3
-            first = await here.stub.Denoise(request, timeout=30)
+            first = await here.stub.Denoise(request, timeout=CALL_S)
             z = {"latents": first.latents, "color": tensor_to_proto(np.ones((2, 3), np.float32)),
                  "frames": 1, "video_codec": RAW}  # fmt: skip
             await decoded(decoder.stub, key=key(epoch=3), **z)
             request.key.epoch = 2
             for call in (
-                here.stub.Denoise(request, timeout=30),
+                here.stub.Denoise(request, timeout=CALL_S),
                 decoded(decoder.stub, key=key(epoch=2), **z),
             ):
                 error = await refused(call)
@@ -201,12 +201,12 @@ def test_a_stale_epoch_and_a_conditioning_that_is_not_there(
             request.key.epoch = 3
             for digest in ("", "0" * 64, made.conditioning.digest.upper(), "x" * 100_000):
                 request.conditioning_digest = digest
-                error = await refused(here.stub.Denoise(request, timeout=30))
+                error = await refused(here.stub.Denoise(request, timeout=CALL_S))
                 assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
                 assert reason_of(error) is Reason.CONDITIONING_MISSING
                 assert digest[:12] in (error.details() or "")
             request.conditioning_digest = made.conditioning.digest
-            again = await here.stub.Denoise(request, timeout=30)
+            again = await here.stub.Denoise(request, timeout=CALL_S)
             assert again.latents == first.latents
             assert here.worker.lane.pending == decoder.worker.lane.pending == 0
 

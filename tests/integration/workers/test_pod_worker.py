@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from flashtalk.serving.errors import ServiceError
 from services.dit_worker import pod as pod_module
 from services.dit_worker.commands import Command, Ping
 from services.dit_worker.pod import PodWorker
 from services.dit_worker.rank import DenoiseRank, Leader, Solo
 from services.dit_worker.settings import DitWorkerSettings
+from tests.patience import patient, until
 
 
 class Heard(Solo):
@@ -29,23 +31,33 @@ class Heard(Solo):
 
 
 def test_pings_go_on_after_the_lane_was_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_module, "PING_S", 0.05)
+    monkeypatch.setattr(pod_module, "PING_S", 0.01)
 
     async def scenario() -> None:
         group: Any = Heard()
         settings = DitWorkerSettings(max_pending=1, device="cpu")
         worker = PodWorker(settings, group, Leader(DenoiseRank(group, 2**20), group))
         await worker.lane.start()
-        release = threading.Event()
+        release, refused = threading.Event(), list[ServiceError]()
+        running = worker.lane.run
+
+        async def noted(work: Any) -> Any:
+            try:
+                return await running(work)
+            except ServiceError as full:
+                refused.append(full)
+                raise
+
+        monkeypatch.setattr(worker.lane, "run", noted)
         pinging = asyncio.create_task(worker._ping())
         try:
-            busy = asyncio.create_task(worker.lane.run(lambda _: release.wait(20)))
-            await asyncio.sleep(0.3)  # several pings find the lane full
+            busy = asyncio.create_task(running(lambda _: release.wait(patient(60))))
+            await until(lambda: len(refused) >= 3)  # pings found the lane full
             assert not pinging.done()
             assert group.commands == []
             release.set()
             await busy
-            assert await asyncio.to_thread(group.often.wait, 10)
+            assert await asyncio.to_thread(group.often.wait, patient(60))
             assert all(isinstance(command, Ping) for command in group.commands)
         finally:
             release.set()

@@ -25,7 +25,8 @@ from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
 from flashtalk.v1 import media_pb2, tensor_pb2, worker_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.wire import image_to_proto, tensor_from_proto, tensor_to_proto
-from tests.integration.workers.running import audio_worker, dit_worker, vae_worker
+from tests.integration.workers.running import CALL_S, audio_worker, dit_worker, vae_worker
+from tests.patience import patient, until
 
 PORTRAIT = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 RAW, H264 = media_pb2.VIDEO_CODEC_RAW_RGB24, media_pb2.VIDEO_CODEC_H264
@@ -33,7 +34,7 @@ RAW, H264 = media_pb2.VIDEO_CODEC_RAW_RGB24, media_pb2.VIDEO_CODEC_H264
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(200)):
             await scenario()
 
     asyncio.run(bounded())
@@ -59,7 +60,7 @@ async def refused(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
 
 async def decoded(stub: Any, **fields: Any) -> tuple[list[vae_pb2.DecodedFrame], Any]:
     frames, result = [], None
-    async for response in stub.Decode(vae_pb2.DecodeRequest(**fields), timeout=30):
+    async for response in stub.Decode(vae_pb2.DecodeRequest(**fields), timeout=CALL_S):
         if response.HasField("decoded"):
             frames.extend(response.decoded.frames)
         else:
@@ -91,7 +92,7 @@ def test_speech_of_many_sessions_is_each_sessions_own(weights: Path, pipeline: P
                 *(
                     here.stub.Encode(
                         audio_pb2.EncodeRequest(key=key(f"s{n}"), pcm=tensor_to_proto(pcm_S)),
-                        timeout=30,
+                        timeout=CALL_S,
                     )
                     for n, pcm_S in enumerate(pcm)
                 )
@@ -100,7 +101,7 @@ def test_speech_of_many_sessions_is_each_sessions_own(weights: Path, pipeline: P
                 alone = pipeline.audio.chunk_rows(pipeline.audio.features(pcm_S))
                 np.testing.assert_array_equal(array(answer.features), alone.numpy())
                 assert answer.compute_s > 0
-            card = await here.stub.GetWorker(worker_pb2.GetWorkerRequest(), timeout=5)
+            card = await here.stub.GetWorker(worker_pb2.GetWorkerRequest(), timeout=CALL_S)
             assert (card.role, card.preset, card.pending) == ("audio_encoder", "tiny", 0)
             assert len(card.weights_digest) == 64
 
@@ -114,13 +115,13 @@ def test_speech_that_cannot_be_used_is_refused_by_name(weights: Path) -> None:
             nan[7] = np.nan
             for pcm in (np.zeros(127_999, np.float32), nan, np.zeros(128_000, np.uint8)):
                 request = audio_pb2.EncodeRequest(key=key(), pcm=tensor_to_proto(pcm))
-                error = await refused(here.stub.Encode(request, timeout=5))
+                error = await refused(here.stub.Encode(request, timeout=CALL_S))
                 assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
                 assert field_of(error) == "pcm"
             old = audio_pb2.EncodeRequest(key=key(epoch=1), pcm=tensor_to_proto(sound(0)))
             new = audio_pb2.EncodeRequest(key=key(epoch=2), pcm=tensor_to_proto(sound(0)))
-            await here.stub.Encode(new, timeout=30)
-            error = await refused(here.stub.Encode(old, timeout=30))
+            await here.stub.Encode(new, timeout=CALL_S)
+            error = await refused(here.stub.Encode(old, timeout=CALL_S))
             assert error.code() is grpc.StatusCode.ABORTED
             assert reason_of(error) is Reason.STALE_EPOCH
 
@@ -132,8 +133,8 @@ def test_nobody_is_served_before_the_warm_up(weights: Path) -> None:
         async with audio_worker(weights, start=False) as here:
             request = audio_pb2.EncodeRequest(key=key(), pcm=tensor_to_proto(sound(0)))
             for call in (
-                here.stub.Encode(request, timeout=5),
-                here.stub.GetWorker(worker_pb2.GetWorkerRequest(), timeout=5),
+                here.stub.Encode(request, timeout=CALL_S),
+                here.stub.GetWorker(worker_pb2.GetWorkerRequest(), timeout=CALL_S),
             ):
                 error = await refused(call)
                 assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -163,10 +164,10 @@ def test_latents_have_the_bits_of_the_engine(weights: Path, pipeline: Pipeline, 
     async def scenario() -> None:
         async with dit_worker(weights) as here, dit_worker(weights) as other:
             made = await here.stub.Condition(
-                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=30
+                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=CALL_S
             )
             request = denoising(pipeline, made.conditioning.digest, chunk=chunk)
-            answer = await here.stub.Denoise(request, timeout=30)
+            answer = await here.stub.Denoise(request, timeout=CALL_S)
             reference = pipeline.codec.encode_reference(PORTRAIT)
             expected = pipeline.denoiser.denoise(
                 pipeline.denoiser.condition(PORTRAIT, reference, "hello"),
@@ -176,13 +177,13 @@ def test_latents_have_the_bits_of_the_engine(weights: Path, pipeline: Pipeline, 
             )
             np.testing.assert_array_equal(array(answer.latents), expected.numpy())
             # Another worker, which was sent what the first one made.
-            error = await refused(other.stub.Denoise(request, timeout=30))
+            error = await refused(other.stub.Denoise(request, timeout=CALL_S))
             assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
             assert reason_of(error) is Reason.CONDITIONING_MISSING
             await other.stub.Condition(
-                dit_pb2.ConditionRequest(conditioning=made.conditioning), timeout=30
+                dit_pb2.ConditionRequest(conditioning=made.conditioning), timeout=CALL_S
             )
-            again = await other.stub.Denoise(request, timeout=30)
+            again = await other.stub.Denoise(request, timeout=CALL_S)
             assert again.latents == answer.latents
 
     run(scenario)
@@ -197,7 +198,7 @@ def test_conditionings_beyond_the_memory_are_forgotten_oldest_first(
             for seed in range(40):
                 portrait = np.random.default_rng(seed).integers(0, 256, (32, 48, 3), np.uint8)
                 request = dit_pb2.ConditionRequest(portrait=source(pipeline, portrait))
-                made = await here.stub.Condition(request, timeout=30)
+                made = await here.stub.Condition(request, timeout=CALL_S)
                 digests.append(made.conditioning.digest)
             assert len(set(digests)) == 40
             rank = here.worker._stage._leader.rank  # type: ignore[attr-defined]
@@ -215,7 +216,7 @@ def test_requests_that_do_not_fit_the_network_are_refused_by_name(
     async def scenario() -> None:
         async with dit_worker(weights) as here:
             made = await here.stub.Condition(
-                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=30
+                dit_pb2.ConditionRequest(portrait=source(pipeline)), timeout=CALL_S
             )
             large = np.zeros((64, 64, 3), np.uint8)
             long = source(pipeline)
@@ -227,15 +228,15 @@ def test_requests_that_do_not_fit_the_network_are_refused_by_name(
             name = dit_pb2.Conditioning(digest="../../etc/passwd")
             stub = here.stub
             for call, field in (
-                (stub.Condition(dit_pb2.ConditionRequest(), timeout=5), "source"),
+                (stub.Condition(dit_pb2.ConditionRequest(), timeout=CALL_S), "source"),
                 (stub.Condition(dit_pb2.ConditionRequest(portrait=source(pipeline, large)),
-                                timeout=5), "portrait.portrait.size"),
-                (stub.Condition(dit_pb2.ConditionRequest(portrait=long), timeout=5),
+                                timeout=CALL_S), "portrait.portrait.size"),
+                (stub.Condition(dit_pb2.ConditionRequest(portrait=long), timeout=CALL_S),
                  "portrait.prompt"),
-                (stub.Condition(dit_pb2.ConditionRequest(conditioning=name), timeout=5),
+                (stub.Condition(dit_pb2.ConditionRequest(conditioning=name), timeout=CALL_S),
                  "conditioning.digest"),
-                (stub.Denoise(two, timeout=5), "motion_latents"),
-                (stub.Denoise(speech, timeout=5), "features"),
+                (stub.Denoise(two, timeout=CALL_S), "motion_latents"),
+                (stub.Denoise(speech, timeout=CALL_S), "features"),
             ):  # fmt: skip
                 error = await refused(call)
                 assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
@@ -252,7 +253,7 @@ def test_frames_and_motion_have_the_bits_of_the_engine(
     async def scenario() -> None:
         async with vae_worker(weights) as here:
             answer = await here.stub.EncodeReference(
-                vae_pb2.EncodeReferenceRequest(portrait=image_to_proto(PORTRAIT)), timeout=30
+                vae_pb2.EncodeReferenceRequest(portrait=image_to_proto(PORTRAIT)), timeout=CALL_S
             )
             reference = pipeline.codec.encode_reference(PORTRAIT)
             np.testing.assert_array_equal(
@@ -321,12 +322,10 @@ def test_a_caller_that_leaves_frees_the_worker(weights: Path) -> None:
                 color=tensor_to_proto(np.ones((2, 3), np.float32)), frames=28, video_codec=RAW,
             )  # fmt: skip
             for _ in range(5):
-                call = here.stub.Decode(request, timeout=30)
+                call = here.stub.Decode(request, timeout=CALL_S)
                 assert (await call.read()).decoded.frames[0].index == 0
                 call.cancel()
-            async with asyncio.timeout(10):
-                while here.worker.lane.pending:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await until(lambda: not here.worker.lane.pending)
             frames, _ = await decoded(
                 here.stub, key=key(), latents=request.latents, color=request.color, frames=2,
                 video_codec=RAW,

@@ -6,6 +6,7 @@ import pytest
 
 from flashtalk.v1 import stream_pb2 as pb
 from services.gateway.playout import Outbox, PlayClock
+from tests.fakes.virtual_time import pass_time, run_virtual
 
 
 class Hand:
@@ -98,11 +99,13 @@ def test_messages_keep_their_order_and_frames_wait_for_their_time() -> None:
         assert [r.WhichOneof("message") for r in (first, second, third, fourth) if r] == [
             "frame", "frame", "heartbeat", "frame",
         ]  # fmt: skip
-        assert loop.time() - start >= 0.075
+        assert loop.time() - start == pytest.approx(0.08, abs=1e-6)
         assert outbox.sent_frames == 3
+        start = loop.time()
         assert await outbox.get(0.01) is None
+        assert loop.time() - start == pytest.approx(0.01, abs=1e-6)
 
-    asyncio.run(scenario())
+    run_virtual(scenario)
 
 
 def test_only_so_many_frames_wait() -> None:
@@ -113,13 +116,14 @@ def test_only_so_many_frames_wait() -> None:
         await outbox.put(frame(1))
         await outbox.put(note())
         third = asyncio.create_task(outbox.put(frame(2)))
-        await asyncio.sleep(0.01)
+        await pass_time(3_600)
         assert not third.done()
         await outbox.get(1)
-        async with asyncio.timeout(1):
-            await third
+        begun_s = loop.time()
+        await third
+        assert loop.time() == begun_s, "at once"
 
-    asyncio.run(scenario())
+    run_virtual(scenario)
 
 
 def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
@@ -130,13 +134,14 @@ def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
         await outbox.put(frame(1))  # due in a second
         await outbox.get(1)
         getting = asyncio.create_task(outbox.get(5))
-        await asyncio.sleep(0.01)
+        await pass_time(0.5)
+        begun_s = loop.time()
         outbox.flush()
         await outbox.put(note())
-        async with asyncio.timeout(0.5):
-            response = await getting
+        response = await getting
+        assert loop.time() == begun_s, "at once"
         assert response is not None
         assert response.WhichOneof("message") == "heartbeat"
         assert outbox.waiting_frames == 0
 
-    asyncio.run(scenario())
+    run_virtual(scenario)

@@ -14,6 +14,10 @@ import pytest
 
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.lane import ComputeLane, Last, Stopped, Wanted
+from tests.fakes.virtual_time import VirtualTimeLoop, run_virtual
+from tests.patience import patient
+
+HANG_S = 60.0
 
 
 @asynccontextmanager
@@ -29,11 +33,24 @@ async def opened(limit: int = 8) -> AsyncIterator[ComputeLane]:
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(HANG_S)):
             await scenario()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(bounded())
+
+
+def in_virtual_time(scenario: Callable[[VirtualTimeLoop], Awaitable[None]]) -> None:
+    """The same, by a clock that stands still but for ``jump``."""
+
+    async def whole() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        with loop.hold():
+            await scenario(loop)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(whole)
 
 
 class Gate:
@@ -45,28 +62,32 @@ class Gate:
 
     def __call__(self, wanted: Wanted) -> bool:
         self.begun.set()
-        assert self.open.wait(5)
+        assert self.open.wait(patient(HANG_S))
         return bool(wanted)
+
+    async def holds(self) -> None:
+        """Until the thread is here."""
+        assert await asyncio.to_thread(self.begun.wait, patient(HANG_S))
 
 
 def test_one_thread_soonest_deadline_first_and_the_callers_context() -> None:
     name = contextvars.ContextVar("name", default="nobody")
 
-    async def scenario() -> None:
+    async def scenario(loop: VirtualTimeLoop) -> None:
         async with opened() as lane:
             gate, order = Gate(), list[tuple[str, str]]()
             first = asyncio.create_task(lane.run(gate))
-            await asyncio.to_thread(gate.begun.wait, 5)
+            await gate.holds()
 
             async def call(who: str, deadline_s: float | None) -> None:
                 name.set(who)
                 work = lambda _: order.append((name.get(), threading.current_thread().name))  # noqa: E731
                 await lane.run(work, deadline_s)
 
-            now_s = time.monotonic()
+            now_s = loop.time()
             deadlines = {"late": now_s + 60, "never": None, "soon": now_s + 30, "later": now_s + 61}
             calls = [asyncio.create_task(call(*item)) for item in deadlines.items()]
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0)  # each of them begins
             assert lane.pending == 5
             gate.open.set()
             await asyncio.gather(first, *calls)
@@ -74,7 +95,7 @@ def test_one_thread_soonest_deadline_first_and_the_callers_context() -> None:
             assert len({thread for _, thread in order}) == 1
             assert lane.pending == 0
 
-    run(scenario)
+    in_virtual_time(scenario)
 
 
 def test_a_full_lane_refuses_and_says_when_to_come_again() -> None:
@@ -82,7 +103,7 @@ def test_a_full_lane_refuses_and_says_when_to_come_again() -> None:
         async with opened(limit=2) as lane:
             gate = Gate()
             calls = [asyncio.create_task(lane.run(gate)) for _ in range(2)]
-            await asyncio.to_thread(gate.begun.wait, 5)
+            await gate.holds()
             with pytest.raises(ServiceError) as full:
                 await lane.run(gate)
             assert full.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -96,19 +117,36 @@ def test_a_full_lane_refuses_and_says_when_to_come_again() -> None:
 
 
 def test_work_whose_time_is_up_is_never_begun() -> None:
-    async def scenario() -> None:
+    async def scenario(loop: VirtualTimeLoop) -> None:
         async with opened() as lane:
-            gate, begun = Gate(), list[int]()
+            gate, begun = Gate(), list[str]()
             first = asyncio.create_task(lane.run(gate))
-            await asyncio.to_thread(gate.begun.wait, 5)
-            late = asyncio.create_task(lane.run(begun.append, time.monotonic() + 0.05))  # type: ignore[arg-type]
-            await asyncio.sleep(0.1)
+            await gate.holds()
+            now_s = loop.time()
+            late = asyncio.create_task(lane.run(lambda _: begun.append("late"), now_s + 30))
+            timely = asyncio.create_task(lane.run(lambda _: begun.append("timely"), now_s + 31))
+            await asyncio.sleep(0)
+            loop.jump(30)
             gate.open.set()
             with pytest.raises(ServiceError) as passed:
                 await late
             assert passed.value.reason is Reason.DEADLINE_PASSED
-            assert begun == []
+            await timely
+            assert begun == ["timely"]
             assert await first
+
+    in_virtual_time(scenario)
+
+
+def test_the_clock_of_deadlines_is_the_monotonic_one() -> None:
+    """Callers count from ``time.monotonic``."""
+
+    async def scenario() -> None:
+        async with opened() as lane:
+            with pytest.raises(ServiceError) as passed:
+                await lane.run(lambda _: 1, time.monotonic())
+            assert passed.value.reason is Reason.DEADLINE_PASSED
+            assert await lane.run(lambda _: 1, time.monotonic() + patient(HANG_S)) == 1
 
     run(scenario)
 
@@ -119,7 +157,7 @@ def test_callers_that_go_away_take_their_work_with_them() -> None:
             gate, begun = Gate(), list[int]()
             running = asyncio.create_task(lane.run(gate))
             waiting = asyncio.create_task(lane.run(begun.append))  # type: ignore[arg-type]
-            await asyncio.to_thread(gate.begun.wait, 5)
+            await gate.holds()
             for call in (running, waiting):
                 call.cancel()
             await asyncio.wait({running, waiting})
@@ -136,24 +174,26 @@ def test_callers_that_go_away_take_their_work_with_them() -> None:
 def test_running_work_learns_that_nobody_waits() -> None:
     async def scenario() -> None:
         async with opened() as lane:
-            steps = list[int]()
-            ended = threading.Event()
+            gate, said = Gate(), list[str]()
 
             def work(wanted: Wanted) -> None:
+                wanted.check()
+                said.append("wanted")
+                gate(wanted)
                 try:
-                    for step in range(1_000):
-                        wanted.check()
-                        steps.append(step)
-                        time.sleep(0.005)
+                    wanted.check()
                 except Stopped:
-                    ended.set()
+                    said.append("stopped")
                     raise
+                said.append("wanted")
 
             call = asyncio.create_task(lane.run(work))
-            await asyncio.sleep(0.05)
+            await gate.holds()
             call.cancel()
-            assert await asyncio.to_thread(ended.wait, 5)
-            assert 0 < len(steps) < 100
+            await asyncio.wait({call})
+            gate.open.set()
+            assert await lane.run(lambda _: "free") == "free"
+            assert said == ["wanted", "stopped"]
 
     run(scenario)
 
@@ -222,21 +262,40 @@ def test_a_stream_that_breaks_gives_what_it_had_then_the_error() -> None:
 def test_a_reader_that_leaves_stops_the_work() -> None:
     async def scenario() -> None:
         async with opened() as lane:
-            made = list[int]()
+            gate, made = Gate(), list[int]()
 
-            def produce(_: Wanted) -> Generator[int, None, None]:
+            def produce(wanted: Wanted) -> Generator[int, None, None]:
                 for number in range(1_000):
                     made.append(number)
                     yield number
-                    time.sleep(0.005)
+                    gate(wanted)
 
             stream = lane.stream(produce)
             await anext(stream)
+            await gate.holds()
             await stream.aclose()
+            gate.open.set()
             assert await lane.run(lambda _: "free") == "free"
-            assert len(made) < 100
+            assert made == [0, 1], "the one in the making when the reader left is the last"
 
     run(scenario)
+
+
+def test_draining_ends_with_what_runs() -> None:
+    async def scenario(loop: VirtualTimeLoop) -> None:
+        async with opened() as lane:
+            gate = Gate()
+            running = asyncio.create_task(lane.run(gate))
+            await gate.holds()
+            draining = asyncio.create_task(lane.drain(3_600))
+            await asyncio.sleep(0)
+            assert not draining.done()
+            gate.open.set()
+            await draining
+            assert lane.pending == 0
+            assert await running
+
+    in_virtual_time(scenario)
 
 
 def test_draining_waits_for_what_runs_and_stopping_ends_what_waits() -> None:
@@ -246,15 +305,19 @@ def test_draining_waits_for_what_runs_and_stopping_ends_what_waits() -> None:
         gate = Gate()
         running = asyncio.create_task(lane.run(gate))
         waiting = asyncio.create_task(lane.run(lambda _: 1))
-        await asyncio.to_thread(gate.begun.wait, 5)
-        await lane.drain(0.05)
+        await gate.holds()
+        await lane.drain(0.01)  # to its end: nothing is done before the gate opens
         assert lane.pending == 2
-        threading.Timer(0.05, gate.open.set).start()
-        await lane.stop()
-        for call in (running, waiting):
-            with pytest.raises(ServiceError) as ended:
-                await call
-            assert ended.value.code is grpc.StatusCode.UNAVAILABLE
+        stopping = asyncio.create_task(lane.stop())
+        with pytest.raises(ServiceError) as cut:
+            await running
+        assert cut.value.code is grpc.StatusCode.UNAVAILABLE
+        assert not stopping.done(), "the thread still works"
+        gate.open.set()
+        await stopping
+        with pytest.raises(ServiceError) as ended:
+            await waiting
+        assert ended.value.code is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(ServiceError):
             await lane.run(lambda _: 1)
         assert lane.pending == 0

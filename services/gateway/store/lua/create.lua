@@ -1,5 +1,5 @@
 -- KEYS[2]: the request; KEYS[3]: all sessions by the time of their creation; KEYS[4]: the asset.
--- ARGV: setting, state, ttl, last, linger, margin, name, created, what keys of sessions begin with,
+-- ARGV: setting, state, ttl, life in all, linger, margin, name, created, what keys of sessions begin with,
 -- arrays. Names the session that the request made before, if it lives. The keys of other sessions are
 -- built here, which a Redis Cluster would not have.
 local other = redis.call('GET', KEYS[2])
@@ -16,10 +16,12 @@ end
 if redis.call('EXISTS', KEYS[4]) == 0 then
   return { 'asset' }
 end
+-- By this server's clock, like every other end: gateways may be wrong about the time.
+local last = text(now + tonumber(ARGV[4]))
 put_arrays(10)
 set('setting', ARGV[1], 'state', ARGV[2], 'fence', '0', 'owner', '', 'turn', '0')
-set('ttl', ARGV[3], 'last', ARGV[4], 'linger', ARGV[5], 'margin', ARGV[6], 'portrait', KEYS[4])
-redis.call('SET', KEYS[2], ARGV[7], 'PXAT', ARGV[4])
+set('ttl', ARGV[3], 'last', last, 'linger', ARGV[5], 'margin', ARGV[6], 'portrait', KEYS[4])
+redis.call('SET', KEYS[2], ARGV[7], 'PXAT', last)
 redis.call('ZADD', KEYS[3], ARGV[8], ARGV[7])
 -- Names of sessions that ended by themselves: two looked at for each one that comes, so that they
 -- cannot pile up.

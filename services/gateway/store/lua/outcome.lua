@@ -1,5 +1,6 @@
--- KEYS[2]: the answer, empty until there is one
-if not alive() then
+-- KEYS[2]: the answer, empty until there is one; it outlives the session for a while
+local answer = redis.call('GET', KEYS[2]) or ''
+if answer == '' and not alive() then
   return { 'gone' }
 end
-return { 'ok', redis.call('GET', KEYS[2]) or '' }
+return { 'ok', answer }
