@@ -135,8 +135,8 @@ class VideoCodec:
         """Decode in two parts, so that the first frames leave before the others are decoded.
 
         A little slower in all than ``decode``, much sooner at the first frame: four frames of
-        video are longer than the rest takes. In float32 on a CPU the frames and the motion
-        latents have the same bits.
+        video are longer than the rest takes. Frames and motion latents are those of ``decode``
+        to rounding: parts of another length may be summed in another order.
 
         Args:
             z_BCFHW: [1, 16, 9, h, w], one chunk.
@@ -178,7 +178,7 @@ class VideoCodec:
         frames: int | None = None,
         clock: StageClock | None = None,
     ) -> Tensor:
-        """What ``stream`` returns, bit for bit, but no frames; arguments and errors as there."""
+        """What ``stream`` returns, to rounding, but no frames; arguments and errors as there."""
         shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
         newest: list[Tensor] = []
         for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):

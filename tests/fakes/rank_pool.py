@@ -20,8 +20,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests import seeds
+from tests.patience import patient
+
 _START_S, _CALL_S, _END_S = 120.0, 110.0, 10.0
-PRELOADED = ["torch", "torch.distributed", "flashtalk.parallel", "flashtalk.models.vae"]
+# Imported once for all ranks, which are copies of one process.
+PRELOADED = ["torch", "torch.distributed", "flashtalk.parallel", "flashtalk.engine"]
 
 
 class RankError(Exception):
@@ -69,7 +73,7 @@ class RankPool:
         for end in self._ends:
             end.close()
         for process in self._processes:
-            process.join(_END_S)
+            process.join(patient(_END_S))
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -87,8 +91,8 @@ class RankPool:
     def _collect(self, limit_s: float) -> list[Any]:
         answers = []
         for rank, end in enumerate(self._ends):
-            if not end.poll(limit_s):
-                raise RankError(f"rank {rank} did not answer within {limit_s:.0f} s")
+            if not end.poll(patient(limit_s)):
+                raise RankError(f"rank {rank} did not answer within {patient(limit_s):.0f} s")
             answers.append(_unpack(end.recv_bytes()))
         for rank, (fine, value) in enumerate(answers):
             if not fine:
@@ -98,9 +102,11 @@ class RankPool:
 
 def _serve(end: Connection, rank: int, size: int, meeting: str) -> None:
     torch.set_num_threads(1)
+    seeds.shift()
     dist.init_process_group(
-        "gloo", f"file://{meeting}", rank=rank, world_size=size, timeout=timedelta(seconds=60)
-    )
+        "gloo", f"file://{meeting}", rank=rank, world_size=size,
+        timeout=timedelta(seconds=patient(_CALL_S)),
+    )  # fmt: skip
     end.send_bytes(_pack((True, None)))
     while True:
         try:

@@ -40,26 +40,31 @@ def perform(pipeline: Pipeline, index: int, speech: int) -> Video:
     return np.concatenate([chunk.frames_THWC for chunk in chunks])
 
 
+@pytest.fixture(scope="module")
+def own(pipeline: Pipeline) -> list[Video]:
+    """Every portrait with its own speech."""
+    return [perform(pipeline, i, i) for i in range(CONFIG.count)]
+
+
 def test_the_folder_is_small_and_has_a_card() -> None:
     folder = shipped_weights()
     assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < MAX_BYTES
     assert (folder / "README.md").is_file()
 
 
-def test_lips_follow_the_speech_and_no_other(pipeline: Pipeline) -> None:
+def test_lips_follow_the_speech_and_no_other(pipeline: Pipeline, own: list[Video]) -> None:
     tracks = np.concatenate([utterance(i).tracks for i in range(CONFIG.count)])
-    own = np.concatenate([perform(pipeline, i, i) for i in range(CONFIG.count)])
-    assert own.shape == (CONFIG.count * CONFIG.frames, *CONFIG.size_hw, 3)
-    assert quick_lip_corr(own, tracks) > 0.7
+    together = np.concatenate(own)
+    assert together.shape == (CONFIG.count * CONFIG.frames, *CONFIG.size_hw, 3)
+    assert quick_lip_corr(together, tracks) > 0.7
 
     foreign = [perform(pipeline, i, (i + 1) % CONFIG.count) for i in range(CONFIG.count)]
     assert abs(quick_lip_corr(np.concatenate(foreign), tracks)) < 0.35
 
 
-def test_it_stays_the_person_of_the_portrait(pipeline: Pipeline) -> None:
-    videos = [perform(pipeline, i, i) for i in range(CONFIG.count)]
+def test_it_stays_the_person_of_the_portrait(own: list[Video]) -> None:
     portraits = [utterance(i).render(0, 1, CONFIG.size_hw)[0] for i in range(CONFIG.count)]
-    for i, video in enumerate(videos):
+    for i, video in enumerate(own):
         last = video[-28:].astype(np.float32).mean(0)
         distance = [np.square(last - p.astype(np.float32)).mean() for p in portraits]
         assert int(np.argmin(distance)) == i

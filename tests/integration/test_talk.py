@@ -28,6 +28,7 @@ from flashtalk.engine import (
 from flashtalk.errors import InputError
 from flashtalk.streaming import ChunkClock, Pcm, StreamSpec
 from tests.fakes.weights import MICRO, MICRO_SAMPLING, micro_pipeline, write_published_layout
+from tests.tolerances import assert_frames
 
 SPEC = StreamSpec()
 PORTRAIT = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -241,8 +242,11 @@ def test_a_checkpoint_in_the_published_layout_talks(pipeline: Pipeline, tmp_path
     assert frames_of(results).shape == (32, 32, 32, 3)
     # Only the vocabulary differs from the pipeline that was written: an empty prompt, its end
     # token alone, is the same text in both.
-    expected = list(talk(pipeline, PORTRAIT, [pcm], seed=1, prompt=""))
-    assert same(list(talk(loaded, PORTRAIT, [pcm], seed=1, prompt="")), expected)
+    # Weights that were read lie elsewhere, and kernels may ask where.
+    found = list(talk(loaded, PORTRAIT, [pcm], seed=1, prompt=""))
+    assert_frames(
+        frames_of(found), frames_of(list(talk(pipeline, PORTRAIT, [pcm], seed=1, prompt="")))
+    )
 
 
 def test_memory_does_not_grow_with_the_length(pipeline: Pipeline) -> None:

@@ -118,9 +118,9 @@ def convolve(
     """3D convolution without temporal padding, in channels_last_3d memory.
 
     PyTorch sends a single float32 video on a CPU to a slow im2col kernel; one 2D convolution per
-    temporal tap, with the frames as the batch, is 3 to 40 times faster there (docs/vae.md). That
-    form also gives a frame the same bits however many frames follow it, so inference in float32
-    on a CPU always takes it.
+    temporal tap, with the frames as the batch, is 3 to 40 times faster there (docs/vae.md).
+    Inference in float32 on a CPU always takes that form: which one is taken then never depends on
+    how many frames follow, and streamed stays as close to whole as rounding lets it.
     """
     x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
     exact = x_BCTHW.dtype == torch.float32 and x_BCTHW.device.type == "cpu"

@@ -20,8 +20,8 @@ from tests.integration.parallel.pictures import (
     result,
     sliced_result,
 )
+from tests.tolerances import PUBLISHED, assert_rounded
 
-TOLERANCE = 1e-5
 Pools = dict[int, RankPool]
 GRIDS = [Grid(rows, ranks // rows) for ranks in (2, 3, 4) for rows in range(1, ranks + 1)
          if ranks % rows == 0]  # fmt: skip
@@ -51,9 +51,7 @@ def test_slices_are_the_whole(pools: Pools, grid: Grid) -> None:
     for picture, call in pictures(grid, 6):
         whole = result(network(picture.config, picture.seed), picture, call)
         for found, _ in pools[grid.ranks].run(sliced_result, grid, picture, call):
-            torch.testing.assert_close(
-                found, whole, atol=TOLERANCE, rtol=0, msg=f"{picture} {call}"
-            )
+            assert_rounded(found, whole, f"{picture} {call}")
 
 
 CASES = [("slice2x2", Grid(2, 2)), ("slice1x4", Grid(1, 4)), ("sliceenc2x2", Grid(2, 2))]
@@ -64,9 +62,9 @@ def test_the_recorded_pictures_are_exact(pools: Pools, case: str, grid: Grid) ->
     golden = load_file(VAE_GOLDEN)
     whole = golden_result(None, case, exact=True)
     for found in pools[grid.ranks].run(golden_result, grid, case, True):
-        torch.testing.assert_close(found, whole, atol=TOLERANCE, rtol=0)
+        assert_rounded(found, whole)
         if f"{case}.unsliced" in golden:
-            torch.testing.assert_close(found, golden[f"{case}.unsliced"], atol=1e-4, rtol=0)
+            torch.testing.assert_close(found, golden[f"{case}.unsliced"], atol=PUBLISHED, rtol=0)
 
 
 @pytest.mark.parametrize(("case", "grid"), CASES)
@@ -74,7 +72,7 @@ def test_overlap_is_what_the_published_code_does(pools: Pools, case: str, grid: 
     recorded = load_file(VAE_GOLDEN)[f"{case}.out"]
     whole = golden_result(None, case, exact=True)
     for found in pools[grid.ranks].run(golden_result, grid, case, False):
-        torch.testing.assert_close(found, recorded, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found, recorded, atol=PUBLISHED, rtol=0)
         assert (found - whole).abs().mean() > 0.02
 
 

@@ -17,8 +17,8 @@ from tests.integration.parallel.networks import (
     shared_velocity,
     velocity,
 )
+from tests.tolerances import PUBLISHED, assert_rounded
 
-TOLERANCE = 1e-5
 Pools = dict[int, RankPool]
 LAYOUTS = [Layout(u, ranks // u) for ranks in (2, 3, 4) for u in range(1, ranks + 1)
            if ranks % u == 0]  # fmt: skip
@@ -47,7 +47,7 @@ def test_every_rank_gives_what_one_rank_gives(pools: Pools, layout: Layout) -> N
         with torch.inference_mode():
             alone = velocity(network(shape), shape)
         for v, _ in pools[layout.ranks].run(shared_velocity, layout, shape):
-            torch.testing.assert_close(v, alone, atol=TOLERANCE, rtol=0, msg=str(shape))
+            assert_rounded(v, alone, str(shape))
 
 
 @pytest.mark.parametrize("layout", [Layout(2, 1), Layout(1, 2), Layout(1, 3), Layout(2, 2),
@@ -56,8 +56,8 @@ def test_the_published_numbers_on_every_layout(pools: Pools, layout: Layout) -> 
     recorded = load_file(GOLDEN)["out.t1"]
     alone = golden_velocity(None)
     for v in pools[layout.ranks].run(golden_velocity, layout):
-        torch.testing.assert_close(v, alone, atol=TOLERANCE, rtol=0)
-        torch.testing.assert_close(v, recorded, atol=1e-4, rtol=0)
+        assert_rounded(v, alone)
+        torch.testing.assert_close(v, recorded, atol=PUBLISHED, rtol=0)
 
 
 def test_all_ranks_hold_the_same_bits(pools: Pools) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from flashtalk.diffusion.color import ReferenceColor, lab_from_rgb, match_color, rgb_from_lab
 from flashtalk.errors import InputError
+from tests.tolerances import PUBLISHED
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
-TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def golden() -> dict[str, Tensor]:
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_transfer_matches_the_published_one(golden: dict[str, Tensor], strength: float) -> None:
     out = match_color(golden["in.source"], ReferenceColor.of(golden["in.reference"]), strength)
-    torch.testing.assert_close(out, golden[f"out.strength_{strength}"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(out, golden[f"out.strength_{strength}"], atol=PUBLISHED, rtol=0)
 
 
 def test_lab_matches_the_published_one_and_returns(golden: dict[str, Tensor]) -> None:
     lab = lab_from_rgb(golden["in.source"])
-    torch.testing.assert_close(lab.movedim(1, -1), golden["tap.source_lab"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(lab.movedim(1, -1), golden["tap.source_lab"], atol=PUBLISHED, rtol=0)
     torch.testing.assert_close(rgb_from_lab(lab), golden["in.source"], atol=1e-5, rtol=0)
 
 

@@ -21,9 +21,9 @@ from flashtalk.diffusion.state import SessionState
 from flashtalk.models.dit import AudioKV, DiT, DiTConfig
 from flashtalk.models.vae import VideoVAE
 from tests.fakes.golden_models import golden_vae
+from tests.tolerances import PUBLISHED, assert_frames
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
-TOLERANCE = 1e-4
 SECOND_CHUNK_TOLERANCE = 5e-4
 """The first chunk's rounding goes through decoder, encoder and network once more."""
 MOTION_FRAMES, CHUNK_FRAMES = 5, 33
@@ -101,9 +101,9 @@ def check(ours: Tensor, golden: Golden, name: str, tolerance: float) -> None:
 def test_conditioning_matches_the_published_loop(vae: VideoVAE, golden: Golden) -> None:
     portrait = golden["s4.cond_image"]
     z = vae.encode(reference_clip(portrait[:, :, 0], CHUNK_FRAMES))
-    torch.testing.assert_close(reference_condition(z), golden["s4.y"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(reference_condition(z), golden["s4.y"], atol=PUBLISHED, rtol=0)
     motion = SessionState.start(0, z).motion_z[0]
-    torch.testing.assert_close(motion, golden["s4.init_motion_latent"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(motion, golden["s4.init_motion_latent"], atol=PUBLISHED, rtol=0)
 
 
 def test_four_steps_two_chunks_with_colour_correction(
@@ -111,20 +111,18 @@ def test_four_steps_two_chunks_with_colour_correction(
 ) -> None:
     made = talk(dit, vae, golden, "s4", steps=4, chunks=2, strength=1.0)
     for index, (chunk, tolerance) in enumerate(
-        zip(made, (TOLERANCE, SECOND_CHUNK_TOLERANCE), strict=True)
+        zip(made, (PUBLISHED, SECOND_CHUNK_TOLERANCE), strict=True)
     ):
         name = f"s4.chunk{index}"
-        check(chunk.first_velocity, golden, f"{name}.model_out_step0", TOLERANCE)
-        check(chunk.z, golden, f"{name}.latent", TOLERANCE)
+        check(chunk.first_velocity, golden, f"{name}.model_out_step0", PUBLISHED)
+        check(chunk.z, golden, f"{name}.latent", PUBLISHED)
         check(chunk.new_frames, golden, f"{name}.frames", tolerance)
-        check(chunk.motion_z, golden, f"{name}.motion_latent_after", TOLERANCE)
+        check(chunk.motion_z, golden, f"{name}.motion_latent_after", PUBLISHED)
         ours_u8 = ((chunk.new_frames[0] + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
-        levels = (ours_u8.permute(1, 2, 3, 0).int() - golden[f"{name}.frames_u8"].int()).abs()
-        assert levels.max() <= 1
-        assert (levels > 0).float().mean() < 1e-3
+        assert_frames(ours_u8.permute(1, 2, 3, 0).numpy(), golden[f"{name}.frames_u8"].numpy())
 
 
 def test_two_steps_without_colour_correction(dit: DiT, vae: VideoVAE, golden: Golden) -> None:
     (chunk,) = talk(dit, vae, golden, "s2", steps=2, chunks=1, strength=0.0)
-    check(chunk.z, golden, "s2.chunk0.latent", TOLERANCE)
-    check(chunk.motion_z, golden, "s2.chunk0.motion_latent_after", TOLERANCE)
+    check(chunk.z, golden, "s2.chunk0.latent", PUBLISHED)
+    check(chunk.motion_z, golden, "s2.chunk0.motion_latent_after", PUBLISHED)

@@ -15,6 +15,7 @@ from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.umt5 import TextConfig, TextEncoder
 from flashtalk.models.vae import VAEConfig, VideoVAE
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
+from tests.tolerances import assert_rounded
 
 IDS = torch.arange(6)[None]
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]] = {
@@ -44,7 +45,8 @@ def test_a_built_model_computes_what_the_saved_one_does(name: str, tmp_path: Pat
     save_file(saved.state_dict(), tmp_path / "model.safetensors")
     built = build(factory, load_state(tmp_path))
     with torch.no_grad():
-        assert torch.equal(run(built), run(saved))
+        # Weights that are mapped from a file lie elsewhere, and kernels may ask where.
+        assert_rounded(run(built), run(saved))
     assert not built.training
     assert not any(p.requires_grad for p in built.parameters())
     assert not any(t.is_meta for t in [*built.parameters(), *built.buffers()])

@@ -19,9 +19,9 @@ from flashtalk.models.clip.weights import (
     save_config,
     to_published,
 )
+from tests.tolerances import PUBLISHED, assert_rounded
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
-TOLERANCE = 1e-4
 
 Golden = dict[str, Tensor]
 
@@ -60,12 +60,12 @@ def image_of(golden: Golden, case: str) -> Tensor:
 @pytest.mark.parametrize("case", ["case0", "case1", "case2"])
 def test_tokens_match_the_published_tower(tower: ClipVision, golden: Golden, case: str) -> None:
     tokens_BND = tower(image_of(golden, case))
-    torch.testing.assert_close(tokens_BND, golden[f"{case}.out"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(tokens_BND, golden[f"{case}.out"], atol=PUBLISHED, rtol=0)
 
 
 def test_preprocessing_matches(golden: Golden) -> None:
     rows = preprocess(image_of(golden, "case0"), 224)[:, :, ::16]
-    torch.testing.assert_close(rows, golden["case0.tap.preprocessed"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(rows, golden["case0.tap.preprocessed"], atol=PUBLISHED, rtol=0)
 
 
 def test_a_batch_equals_its_rows(tiny: ClipVision) -> None:
@@ -75,7 +75,7 @@ def test_a_batch_equals_its_rows(tiny: ClipVision) -> None:
         alone = torch.cat([tiny(image[None]) for image in image_BCHW])
     assert together.shape == (3, tiny.config.tokens, 128)
     assert tiny.config.tokens == 17
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    assert_rounded(together, alone)
 
 
 def test_every_parameter_learns(tiny: ClipVision) -> None:

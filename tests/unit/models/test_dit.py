@@ -15,6 +15,7 @@ from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAtt
 from flashtalk.models.dit.conditions import KeyValue
 from flashtalk.models.dit.embeddings import regroup_windows
 from flashtalk.ops.token_slice import TokenSlice
+from tests.tolerances import assert_rounded
 
 SMALL = dataclasses.replace(DiTConfig.tiny(), dim=48, ffn_dim=64, num_heads=2, num_layers=2)
 FRAMES, LATENTS, HEIGHT, WIDTH = 33, 9, 4, 6
@@ -65,13 +66,13 @@ def test_caches_equal_keys_and_values_recomputed_in_every_block(dit: DiT) -> Non
     given = inputs(2)
     tokens = dit.embed_context(given.clip, given.text), dit.embed_audio(given.win)
     recomputed = dit(given.x, given.t, given.y, *tokens)
-    torch.testing.assert_close(run(dit, given), recomputed, atol=0, rtol=0)
+    assert_rounded(run(dit, given), recomputed)
 
 
 def test_a_batch_of_two_equals_two_singles(dit: DiT) -> None:
     given = inputs(2)
     singles = torch.cat([run(dit, given.row(0)), run(dit, given.row(1))])
-    torch.testing.assert_close(run(dit, given), singles, atol=1e-5, rtol=0)
+    assert_rounded(run(dit, given), singles)
 
 
 def test_guidance_batch_from_cat_and_expand(dit: DiT) -> None:
@@ -82,10 +83,10 @@ def test_guidance_batch_from_cat_and_expand(dit: DiT) -> None:
     both = dit(x, t, y, context.expand(2), AudioKV.cat([speech, silence]))
     for row, audio in enumerate((speech, silence)):
         alone = dit(given.x, given.t, given.y, context, audio)
-        torch.testing.assert_close(both[row : row + 1], alone, atol=1e-5, rtol=0)
+        assert_rounded(both[row : row + 1], alone)
     twice = ContextKV.cat([context, context])
     for ours, theirs in zip(twice.text, context.expand(2).text, strict=True):
-        torch.testing.assert_close(ours.k, theirs.k, atol=0, rtol=0)
+        assert torch.equal(ours.k, theirs.k)
 
 
 def test_caches_change_dtype_and_reject_an_impossible_expansion(dit: DiT) -> None:
@@ -131,7 +132,7 @@ def test_text_padding_is_zeros_and_is_attended_to(dit: DiT) -> None:
     given = inputs(1)
     padded = torch.nn.functional.pad(given.text, (0, 0, 0, SMALL.text_len - given.text.shape[1]))
     same = dataclasses.replace(given, text=padded)
-    torch.testing.assert_close(run(dit, given), run(dit, same), atol=0, rtol=0)
+    assert_rounded(run(dit, given), run(dit, same))
     layer = dit.encode_context(given.clip, given.text).text[0]
     assert layer.k.shape[1] == SMALL.text_len
 
@@ -196,7 +197,7 @@ def test_the_attention_seam_is_used_by_every_attention(dit: DiT) -> None:
     for module in dit.modules():
         if isinstance(module, SelfAttention | ContextAttention | AudioAttention):
             module.core = counted(module.core)
-    torch.testing.assert_close(run(dit, given), before, atol=0, rtol=0)
+    assert torch.equal(run(dit, given), before)
     assert len(calls) == SMALL.num_layers * 4  # self, text, image, audio
 
 
@@ -213,7 +214,7 @@ def test_autocast_keeps_time_in_float32(dit: DiT) -> None:
     time_BD, six = dit.embed_time(t)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for ours, exact in zip(dit.embed_time(t), (time_BD, six), strict=True):
-            torch.testing.assert_close(ours, exact, atol=0, rtol=0)
+            assert torch.equal(ours, exact)
         given = inputs(1)
         v = run(dit, given)
     assert (v - run(dit, given)).abs().mean() < 0.05 * v.abs().mean()
@@ -244,4 +245,4 @@ def test_it_compiles_as_one_graph_and_needs_no_host_value(dit: DiT) -> None:
     compiled = torch.compile(dit, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         v = compiled(given.x, given.t, given.y, context, audio)
-    torch.testing.assert_close(v, run(dit, given), atol=1e-5, rtol=0)
+    assert_rounded(v, run(dit, given))

@@ -28,10 +28,10 @@ from flashtalk.models.umt5.weights import (
     save_config,
     to_published,
 )
+from tests.tolerances import PUBLISHED
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 NOTES = json.loads((GOLDENS / "umt5_tiny.json").read_text())
-TOLERANCE = 1e-4
 SENTENCES = [
     "A person is talking to the camera.",
     "A woman with red hair talks, smiling.",
@@ -81,16 +81,16 @@ def test_contexts_match_the_published_encoder(encoder: TextEncoder, golden: Gold
     context_BND = encoder(golden["in.ids"], mask_BN)
     inside = mask_BN[..., None].bool()
     expected = golden["out.full"].where(inside, torch.zeros(()))
-    torch.testing.assert_close(context_BND, expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(context_BND, expected, atol=PUBLISHED, rtol=0)
     for row, trimmed in enumerate(trim(context_BND, mask_BN)):
-        torch.testing.assert_close(trimmed, golden[f"out.context{row}"], atol=TOLERANCE, rtol=0)
+        torch.testing.assert_close(trimmed, golden[f"out.context{row}"], atol=PUBLISHED, rtol=0)
 
 
 def test_padding_does_not_change_a_context(encoder: TextEncoder, golden: Golden) -> None:
     ids, mask = golden["in.ids"][:1], golden["in.mask"][:1]
     length = int(mask.sum())
     alone = encoder(ids[:, :length], mask[:, :length])
-    torch.testing.assert_close(alone[0], golden["out.context0"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(alone[0], golden["out.context0"], atol=PUBLISHED, rtol=0)
 
 
 def test_every_parameter_learns() -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from flashtalk.models.vae import VAEConfig, VAEState, VideoVAE
 from tests.fakes.golden_models import golden_vae
+from tests.tolerances import PUBLISHED
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
-TOLERANCE = 1e-4
 
 Golden = dict[str, Tensor]
 
@@ -39,13 +39,13 @@ def expected(golden: Golden, case: str) -> Tensor:
 @pytest.mark.parametrize("case", ["enc1", "enc5", "enc33", "sliceenc2x2"])
 def test_encode_matches_the_published_vae(vae: VideoVAE, golden: Golden, case: str) -> None:
     z = vae.encode(video_of(golden, case))
-    torch.testing.assert_close(z[0], expected(golden, case), atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(z[0], expected(golden, case), atol=PUBLISHED, rtol=0)
 
 
 @pytest.mark.parametrize("case", ["dec1", "dec9", "slice2x2"])
 def test_decode_matches_the_published_vae(vae: VideoVAE, golden: Golden, case: str) -> None:
     video = vae.decode(golden[f"{case}.in"][None])
-    torch.testing.assert_close(video, expected(golden, case), atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(video, expected(golden, case), atol=PUBLISHED, rtol=0)
 
 
 def test_streamed_decode_matches_the_published_vae(vae: VideoVAE, golden: Golden) -> None:
@@ -53,7 +53,7 @@ def test_streamed_decode_matches_the_published_vae(vae: VideoVAE, golden: Golden
     for z in golden["dec9.in"][None].split(1, dim=2):
         video, state = vae.decode_step(z, state)
         parts.append(video)
-    torch.testing.assert_close(torch.cat(parts, 2), golden["dec9.out"], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(torch.cat(parts, 2), golden["dec9.out"], atol=PUBLISHED, rtol=0)
 
 
 def test_published_constants(golden: Golden) -> None:

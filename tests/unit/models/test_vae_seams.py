@@ -17,6 +17,8 @@ from torch import Tensor
 
 from flashtalk.models.vae import VAEConfig, VideoVAE
 from flashtalk.models.vae.layers import Margins
+from tests.patience import patient
+from tests.tolerances import assert_rounded
 
 CONFIGS = {
     "published": VAEConfig(dim=8, num_res_blocks=1),
@@ -29,7 +31,7 @@ class Meeting:
     """Hands each of two threads what the other one brought."""
 
     def __init__(self) -> None:
-        self.barrier = threading.Barrier(2, timeout=60)
+        self.barrier = threading.Barrier(2, timeout=patient(60))
         self.brought: list[Tensor | None] = [None, None]
 
     def swap(self, side: int, tensor: Tensor) -> Tensor:
@@ -90,9 +92,9 @@ def test_two_halves_that_exchange_borders_equal_the_whole(name: str) -> None:
     weights = model.state_dict()
     video = torch.rand(1, 3, 9, 32, 64) * 2 - 1
     z = model.encode(video)
-    torch.testing.assert_close(in_halves(config, weights, video, "encode"), z, atol=5e-5, rtol=0)
+    assert_rounded(in_halves(config, weights, video, "encode"), z)
     whole = model.decode(z)
-    torch.testing.assert_close(in_halves(config, weights, z, "decode"), whole, atol=5e-5, rtol=0)
+    assert_rounded(in_halves(config, weights, z, "decode"), whole)
 
 
 def test_half_a_picture_alone_is_not_the_whole() -> None:

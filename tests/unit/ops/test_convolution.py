@@ -11,6 +11,7 @@ from flashtalk.models.vae.config import VAEConfig
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.ops.convolution import convolve_columns, in_float32, is_reliable_in_half
 from tests.fakes.called_convolutions import CalledConvolutions
+from tests.tolerances import BFLOAT16_STEP
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -43,7 +44,7 @@ def test_a_layer_runs_in_float32_and_keeps_its_type(how: str) -> None:
     with torch.no_grad():
         expected = F.conv1d(x_BCN.float(), layer.weight.float(), layer.bias.float(), groups=4)  # type: ignore[union-attr]
     # Rounded once to the type of x, and no more.
-    torch.testing.assert_close(y_BCN, expected.to(x_BCN.dtype), rtol=2**-8, atol=1e-6)
+    torch.testing.assert_close(y_BCN, expected.to(x_BCN.dtype), rtol=BFLOAT16_STEP, atol=1e-6)
     y_BCN.sum().backward()
     assert layer.weight.grad is not None
 

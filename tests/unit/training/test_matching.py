@@ -73,7 +73,7 @@ class Nets:
 
     def losses(self, kind: str, at: Exit, *, beginning: bool = False) -> Any:
         call = getattr(self.matching, f"{kind}_losses")
-        draws = SharedDraws.seeded(4)
+        draws = SharedDraws(torch.Generator().manual_seed(4))
         return call(batch(beginning=beginning), PROMPTS, at, draws)
 
     @contextmanager
@@ -189,7 +189,7 @@ def test_scores_that_are_the_same_network_move_nothing() -> None:
 
 def test_the_lag_of_the_fake_score() -> None:
     nets = Nets()
-    draws = SharedDraws.seeded(1)
+    draws = SharedDraws(torch.Generator().manual_seed(1))
     fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), draws)
     assert fake != real
     nets.fake.load_state_dict(nets.real.state_dict())

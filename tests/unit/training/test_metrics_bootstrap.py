@@ -44,12 +44,14 @@ def test_a_pooled_correlation_has_shares_too() -> None:
 
 def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(200):
+    hits, trials = 0, 2_000
+    for _ in range(trials):
         values = rng.normal(3.0, 1.0, 30)
         found = interval(float(values.mean()), [list(values)], resamples=300)
         hits += found.low <= 3.0 <= found.high
-    assert 0.88 <= hits / 200 <= 0.99
+    # Of 30 values such an interval covers a little less than its 95 %: 93.0 % of 6,000 trials. The
+    # share of 2,000 trials has a deviation of 0.6 %, and five of them to each side are left to it.
+    assert 0.90 <= hits / trials <= 0.96
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:

@@ -1,12 +1,14 @@
 """Rows, targets and round trips, from readings and codecs whose answers are known."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from training.evaluate.dynamics import identity_distance
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 from training.evaluate.reading import Reading
 from training.evaluate.report import Target
@@ -144,7 +146,9 @@ def test_drift_is_seen_and_its_absence_too() -> None:
 def test_identity_is_lost_when_another_portrait_becomes_nearer() -> None:
     kept = [reading(clip) for clip in range(3)]
     assert all(found.mean() == 1.0 for found in identified(kept))
-    assert stranger_distance(kept) > 1.0
+    apart = [identity_distance(a.portrait_D[None], b.portrait_D)
+             for a, b in itertools.combinations(kept, 2)]  # fmt: skip
+    assert stranger_distance(kept) == pytest.approx(np.mean(apart))
     swapped = kept[0].measured.identity_TD * 0 + kept[1].portrait_D
     lost = dataclasses.replace(
         kept[0], measured=dataclasses.replace(kept[0].measured, identity_TD=swapped)

@@ -11,7 +11,7 @@ from training.losses.motion_jitter import NO_JITTER, MotionJitter
 
 
 def seeded() -> SharedDraws:
-    return SharedDraws.seeded(5)
+    return SharedDraws(torch.Generator().manual_seed(5))
 
 
 def test_no_jitter_draws_nothing_and_changes_nothing() -> None:

@@ -39,7 +39,10 @@ def step(net: nn.Module, optimizer: MuonAdamW, seed: int) -> None:
 @pytest.mark.parametrize("shape", [(24, 24), (16, 48), (48, 16)])
 def test_every_direction_of_an_update_has_about_the_same_size(shape: tuple[int, int]) -> None:
     torch.manual_seed(1)
-    skewed = torch.randn(shape) @ torch.diag(torch.logspace(0, -1, shape[1]))
+    # Singular values from 1 to 0.1; those of a random square matrix may be as small as they like.
+    rank = min(shape)
+    left, right = (torch.linalg.qr(torch.randn(size, rank)).Q for size in shape)
+    skewed = left @ torch.diag(torch.logspace(0, -1, rank)) @ right.T
     values = torch.linalg.svdvals(orthogonalised(skewed).float())
     assert values.min() > 0.4
     assert values.max() < 1.4
