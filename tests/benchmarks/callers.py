@@ -20,6 +20,7 @@ from PIL import Image
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
+from tests.patience import patient
 
 FPS, PCM_HZ, CHUNK_FRAMES = 25, 16_000, 28
 PACKET_S = 0.1
@@ -34,11 +35,13 @@ class Noticed:
         frames: (frame, when it came in monotonic seconds).
         chunks: (when the report came, wall seconds of the chunk, seconds its first frame was late).
         underruns: how often silence stood in for late speech.
+        misplaced: frames that were not the next one.
     """
 
     frames: list[tuple[int, float]] = field(default_factory=list)
     chunks: list[tuple[float, float, float]] = field(default_factory=list)
     underruns: int = 0
+    misplaced: int = 0
 
     def lags_s(self, since_s: float) -> list[float]:
         """How much later than the timeliest one each frame came: the buffer that a player needs."""
@@ -78,7 +81,7 @@ class Caller:
 
     async def run(self, until: asyncio.Event, **fields: Any) -> None:
         """A session from its making to its end; leaves when ``until`` is set."""
-        made = await self._stub.CreateSession(creation(**fields), timeout=60)
+        made = await self._stub.CreateSession(creation(**fields), timeout=patient(60))
         name = made.session.session_id
         call = self._stub.Stream()
         try:
@@ -108,7 +111,9 @@ class Caller:
         now_s = time.monotonic()
         kind = response.WhichOneof("message")
         if kind == "frame":
-            self.noticed.frames.append((response.frame.frame_index, now_s))
+            frames = self.noticed.frames
+            self.noticed.misplaced += response.frame.frame_index != len(frames)
+            frames.append((response.frame.frame_index, now_s))
         elif kind == "chunk":
             report = response.chunk
             wall_s = sum(

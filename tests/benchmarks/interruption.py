@@ -36,6 +36,7 @@ from flashtalk.streaming import Pcm, StreamSpec
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from services.local import LocalConfig, local_suite
+from tests.patience import patient
 from training.evaluate.fidelity import frame_change
 
 Picture = npt.NDArray[np.uint8]
@@ -120,7 +121,8 @@ async def watch(image: Path, audio: Path, cuts: int, tick: Any) -> Shown:
     """A session with so many interruptions."""
     spec, draw = StreamSpec(), random.Random(0)
     with tempfile.TemporaryDirectory(prefix="flashtalk-bench-") as folder:
-        config = LocalConfig(environment=dict(os.environ), folder=Path(folder))  # noqa: TID251 - what a shell would hand on
+        environment = dict(os.environ)  # noqa: TID251 - what a shell would hand on
+        config = LocalConfig(environment, Path(folder), start_s=patient(240))
         async with local_suite(config) as suite, FlashTalkClient(suite.gateway) as client:
             session = await client.create_session(
                 image,

@@ -39,12 +39,11 @@ from tests.benchmarks.callers import (
 )
 from tests.benchmarks.rig import TABLE_4_S, Rig, Usage, as_figures, rig
 from tests.fakes.real_redis import redis_server
+from tests.patience import patient
 
 CHUNK_S = CHUNK_FRAMES / FPS
 COMPUTE_S = sum(TABLE_4_S.values())
 _CALLERS_PER_CHANNEL = 25
-_RAMP_S = 4.0
-_SETTLE_S = 4.0
 _REFUSALS_PER_S = 20
 
 
@@ -96,6 +95,8 @@ class Watched:
             "wanted_chunks_per_s": count / CHUNK_S,
             "gateway_cpu_ms_per_chunk": 1e3 * self.used["gateway"].cpu_s / max(1, len(over_s)),
             **spread,
+            "frames": [len(caller.frames) for caller in self.noticed],
+            "misplaced_frames": sum(caller.misplaced for caller in self.noticed),
             "underruns": sum(caller.underruns for caller in self.noticed),
             "refused": len(self.refusals_s),
             "cores": {name: used.cpu_s / took_s for name, used in self.used.items()},
@@ -103,11 +104,23 @@ class Watched:
         }
 
 
-async def serve_callers(running: Rig, count: int, seconds: float) -> Watched:
-    """So many callers for so long, after all of them have begun.
+@dataclass(frozen=True)
+class Course:
+    """How the callers are watched.
 
-    In the second half more sessions are asked for than there is room for.
+    Args:
+        seconds: counted; in the second half more sessions are asked for than there is room for.
+        ramp_s: in which they begin, one after the other.
+        settle_s: from then on until it counts.
     """
+
+    seconds: float
+    ramp_s: float
+    settle_s: float
+
+
+async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
+    """So many callers for so long, after all of them have begun."""
     until, draw = asyncio.Event(), random.Random(count)
     callers: list[Caller] = []
     channels = [
@@ -120,12 +133,12 @@ async def serve_callers(running: Rig, count: int, seconds: float) -> Watched:
                 caller = Caller(channels[number // _CALLERS_PER_CHANNEL], number)
                 callers.append(caller)
                 group.create_task(caller.run(until))
-                await asyncio.sleep(_RAMP_S / count * draw.uniform(0.5, 1.5))
-            await asyncio.sleep(_SETTLE_S)
+                await asyncio.sleep(course.ramp_s / count * draw.uniform(0.5, 1.5))
+            await asyncio.sleep(course.settle_s)
             before, begun_s = running.usage(), time.monotonic()
-            await asyncio.sleep(seconds / 2)
+            await asyncio.sleep(course.seconds / 2)
             middle_s = time.monotonic()
-            refusals_s = await _ask_in_vain(running, seconds / 2)
+            refusals_s = await _ask_in_vain(running, course.seconds / 2)
             after, end_s = running.usage(), time.monotonic()
             until.set()
     finally:
@@ -151,7 +164,7 @@ async def _ask_in_vain(running: Rig, seconds: float) -> list[float]:
         while time.monotonic() < until_s:
             begun_s = time.monotonic()
             try:
-                await stub.CreateSession(creation(), timeout=10)
+                await stub.CreateSession(creation(), timeout=patient(30))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
@@ -173,7 +186,7 @@ async def _store(name: str, folder: Path) -> AsyncIterator[str]:
         yield redis.url
 
 
-async def measure(counts: list[int], seconds: float, store: str, console: Console) -> list[Any]:
+async def measure(counts: list[int], course: Course, store: str, console: Console) -> list[Any]:
     """Every number of callers on a gateway of its own; the last one also with refusals."""
     results = []
     with Progress(console=console, transient=True) as progress:
@@ -184,7 +197,7 @@ async def measure(counts: list[int], seconds: float, store: str, console: Consol
                     _store(store, Path(name)) as url,
                     rig(Path(name), TABLE_4_S, slots=count, store=url) as running,
                 ):
-                    watched = await serve_callers(running, count, seconds)
+                    watched = await serve_callers(running, count, course)
                     results.append(watched.figures())
             progress.advance(bar)
     return results
@@ -237,13 +250,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.load", description=__doc__)
     parser.add_argument("--callers", default="25,50,100,150,200", help="numbers, with commas")
     parser.add_argument("--seconds", type=float, default=20.0, help="counted (%(default)s)")
+    parser.add_argument("--ramp", type=float, default=4.0, help="seconds (%(default)s)")
+    parser.add_argument("--settle", type=float, default=4.0, help="seconds (%(default)s)")
     parser.add_argument("--store", default="memory", choices=("memory", "redis"))
     parser.add_argument("--out", type=Path, help="JSON file to write")
     given = parser.parse_args()
     console = Console()
     average = load_average()
     counts = [int(count) for count in given.callers.split(",")]
-    results = asyncio.run(measure(counts, given.seconds, given.store, console))
+    course = Course(given.seconds, given.ramp, given.settle)
+    results = asyncio.run(measure(counts, course, given.store, console))
     show(results, given.store, console)
     if given.out is not None:
         report = {

@@ -39,14 +39,22 @@ from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.streaming import AudioChunk, Pcm, StreamSpec, chunks
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import stream_pb2
-from services.local import LocalConfig, local_suite
+from services.local import WORKERS, LocalConfig, local_suite
 from tests.benchmarks.rig import FREE_S, as_figures, rig
+from tests.patience import patient
 
-WARMUP = 3
 LARGE_HW = (416, 720)
 LARGE_FEATURES = (35, 12, 768)
 LARGE_FRAME_BYTES = 7_000
 _STAGES = ("audio", "denoise", "decode", "commit")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of so many ``chunks`` those after the first ``warm_up`` count."""
+
+    warm_up: int
+    chunks: int
 
 
 @dataclass
@@ -120,30 +128,33 @@ class EngineChunks:
 
 
 async def measure_tiny(
-    image: Path, audio: Path, count: int, tick: Callable[[], None]
+    image: Path, audio: Path, weights: Path | None, counted: Counted, tick: Callable[[], None]
 ) -> tuple[Times, list[float]]:
     """The suite's times and the engine's."""
     keep_freed_memory()
-    pipeline = load_pipeline("tiny")
+    pipeline = load_pipeline("tiny", weights)
     spec = pipeline.spec
     engine = EngineChunks(pipeline, image)
-    total = (WARMUP + count) * spec.new_samples
+    total = counted.chunks * spec.new_samples
     parts = chunks(packets(sound(audio, spec), total, spec), spec)
     with tempfile.TemporaryDirectory(prefix="flashtalk-bench-") as folder:
-        config = LocalConfig(environment=dict(os.environ), folder=Path(folder))  # noqa: TID251 - what a shell would hand on
+        environment = dict(os.environ)  # noqa: TID251 - what a shell would hand on
+        if weights is not None:
+            environment |= {f"FLASHTALK_{name.upper()}_WEIGHTS": str(weights) for name in WORKERS}
+        config = LocalConfig(environment, Path(folder), start_s=patient(240))
         async with (
             local_suite(config) as suite,
             SuiteChunks.open(suite.gateway, image) as made,
         ):
             for number, chunk in enumerate(parts):
-                counts = number >= WARMUP
+                counts = number >= counted.warm_up
                 await made.make(chunk.pcm_S[-spec.new_samples :], counts=counts)
                 engine.make(chunk, counts=counts)
                 tick()
     return made.times, engine.chunk_s
 
 
-async def measure_large(image: Path, count: int, tick: Callable[[], None]) -> Times:
+async def measure_large(image: Path, counted: Counted, tick: Callable[[], None]) -> Times:
     """Chunks of 720x416 whose workers take no time."""
     spec = StreamSpec()
     noise = np.random.default_rng(0)
@@ -159,9 +170,9 @@ async def measure_large(image: Path, count: int, tick: Callable[[], None]) -> Ti
             ) as running,
             SuiteChunks.open(running.target, image) as made,
         ):
-            for number in range(WARMUP + count):
+            for number in range(counted.chunks):
                 pcm_S = noise.normal(0, 0.1, spec.new_samples).astype(np.float32)
-                await made.make(pcm_S, counts=number >= WARMUP)
+                await made.make(pcm_S, counts=number >= counted.warm_up)
                 tick()
     return made.times
 
@@ -218,19 +229,24 @@ def main() -> int:
         prog="python -m tests.benchmarks.overhead", description=__doc__
     )
     parser.add_argument("--chunks", type=int, default=20, help="counted (%(default)s)")
+    parser.add_argument("--warm-up", type=int, default=3, help="before those (%(default)s)")
+    parser.add_argument("--weights", type=Path, help="other ones than those that are shipped")
     parser.add_argument("--image", type=Path, default=Path("examples/portrait.png"))
     parser.add_argument("--audio", type=Path, default=Path("examples/speech.wav"))
     parser.add_argument("--out", type=Path, help="JSON file to write")
     given = parser.parse_args()
     console, average = Console(), load_average()
     with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("chunks", total=2 * (WARMUP + given.chunks))
+        counted = Counted(given.warm_up, given.warm_up + given.chunks)
+        bar = progress.add_task("chunks", total=2 * counted.chunks)
 
         def tick() -> None:
             progress.advance(bar)
 
-        large = asyncio.run(measure_large(given.image, given.chunks, tick))
-        tiny, engine_s = asyncio.run(measure_tiny(given.image, given.audio, given.chunks, tick))
+        large = asyncio.run(measure_large(given.image, counted, tick))
+        tiny, engine_s = asyncio.run(
+            measure_tiny(given.image, given.audio, given.weights, counted, tick)
+        )
     found = report(tiny, engine_s, large)
     show(found, console)
     if given.out is not None:

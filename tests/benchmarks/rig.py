@@ -15,6 +15,7 @@ import psutil
 
 from flashtalk.serving.port_file import read_port
 from services.local import LocalConfig, LocalSuite, gateway_settings
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE_4_S = {"audio": 0.033, "denoise": 0.616, "decode": 0.187, "motion": 0.014}
@@ -24,7 +25,7 @@ FREE_S = dict.fromkeys(TABLE_4_S, 0.0)
 """Workers that take no time."""
 
 _ROLES = ("audio_encoder", "dit_worker", "vae_decoder")
-_START_S = 30.0
+_START_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,19 @@ async def rig(
     workers = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.fakes.stand_in_workers", *arguments, cwd=ROOT
     )
-    config = LocalConfig(environment=dict(os.environ), folder=folder, store=store)  # noqa: TID251 - what a shell would hand on
-    suite = LocalSuite(config)
+    start_s = patient(_START_S)
+    given = dict(os.environ)  # noqa: TID251 - what a shell would hand on
+    suite = LocalSuite(LocalConfig(given, folder, store=store, start_s=start_s))
     try:
-        async with asyncio.timeout(_START_S):
+        async with asyncio.timeout(start_s):
             while (port := read_port(port_file)) is None:
                 if workers.returncode is not None:
                     raise RuntimeError(f"the stand-in workers ended with {workers.returncode}")
                 await asyncio.sleep(0.05)
         target = f"127.0.0.1:{port}"
-        given = gateway_settings(store, dict.fromkeys(_ROLES, target))
-        given["METRICS_PORT"] = "0"
-        await suite.start("gateway", "gateway", 0, given | dict(settings or {}))
+        leads = gateway_settings(store, dict.fromkeys(_ROLES, target))
+        leads["METRICS_PORT"] = "0"
+        await suite.start("gateway", "gateway", 0, leads | dict(settings or {}))
         yield Rig(suite, workers)
     finally:
         await suite.stop()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from flashtalk.cli.bench_soak import MIB
 from services.local import GATEWAY, WORKERS, LocalConfig, LocalSuite, gateway_settings
 from tests.benchmarks.rig import Usage, usage
-from tests.e2e.processes import environment
-from tests.fakes.free_ports import free_ports
+from tests.e2e.processes import environment, held_ports, metrics_page
 from tests.fakes.real_redis import RedisServer
+from tests.patience import patient
 
 SLOTS = 512
+_START_S = 240.0
 
 
 class WatchedSuite:
@@ -51,9 +52,7 @@ class WatchedSuite:
 
     @staticmethod
     def _metric(port: int, name: str) -> float:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
-            text = page.read().decode()
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(metrics_page(port)):
             for sample in family.samples:
                 if sample.name == name:
                     return sample.value
@@ -79,22 +78,26 @@ async def watched_suite(
 ) -> AsyncIterator[WatchedSuite]:
     """The suite on a Redis while the block runs."""
     given = environment(weights, FLASHTALK_DIT_WORKER_SESSION_SLOTS=str(SLOTS))
-    suite = LocalSuite(LocalConfig(environment=given, folder=folder))
+    suite = LocalSuite(LocalConfig(given, folder, start_s=patient(_START_S)))
     names = (*WORKERS, GATEWAY)
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    with held_ports(len(names)) as free:
+        ports = dict(zip(names, free, strict=True))
 
-    def settings(name: str) -> dict[str, str]:
-        return {"METRICS_PORT": str(ports[name])}
+        def settings(name: str) -> dict[str, str]:
+            return {"METRICS_PORT": str(ports[name])}
 
-    try:
-        targets = {}
-        for name in WORKERS:
-            targets[name] = (await suite.start(name, name, 0, settings(name))).target
-        leads = gateway_settings(redis.url, targets)
-        await suite.start(GATEWAY, GATEWAY, 0, {**leads, **settings(GATEWAY)})
-        yield WatchedSuite(suite, ports, redis)
-    finally:
-        await suite.stop()
+        try:
+            async with asyncio.TaskGroup() as group:
+                started = [
+                    group.create_task(suite.start(name, name, 0, settings(name)))
+                    for name in WORKERS
+                ]
+            targets = {task.result().name: task.result().target for task in started}
+            leads = gateway_settings(redis.url, targets)
+            await suite.start(GATEWAY, GATEWAY, 0, {**leads, **settings(GATEWAY)})
+            yield WatchedSuite(suite, ports, redis)
+        finally:
+            await suite.stop()
 
 
 class Watch:

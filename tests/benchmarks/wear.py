@@ -21,7 +21,9 @@ from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_from_bytes
 
-TTL_S = 5.0
+TTL_S = 600.0
+"""Of sessions that come and go: longer than any of them may take on a busy machine."""
+
 PCM_HZ, FRAME_SAMPLES = 16_000, 640
 _F32 = 2
 _AT_ONCE = 4

@@ -7,9 +7,11 @@ import contextlib
 import io
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import socket
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from flashtalk.streaming import Pcm
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from services.local import LocalConfig, LocalSuite, gateway_settings, local_suite
+from tests.patience import patient
 
 FILE: dict[str, Any] = {
     "video_codec": media_pb2.VIDEO_CODEC_RAW_RGB24,
@@ -29,6 +32,16 @@ FILE: dict[str, Any] = {
     "pacing": pb.PACING_UNLIMITED,
 }
 Frames = npt.NDArray[np.uint8]
+Made = TypeVar("Made")
+
+# Limits of the product that only what hangs reaches: under load a service may take minutes to
+# start again, and whoever waits for it must not give up before.
+_START_S, _STOP_S = 240.0, 60.0
+_CALL_S, _CHUNK_S, _DRAIN_S = 120.0, 240.0, 60.0
+_SCENARIO_S = 280.0
+_LONGEST_DRAIN_S = 600.0
+# The last piece of speech, less than a chunk: it is held back until a disturbance has begun.
+_HELD_S = 0.5
 
 
 def speech(seconds: float, seed: int = 0) -> Pcm:
@@ -63,6 +76,9 @@ def environment(weights: Path, **settings: str) -> dict[str, str]:
             f"FLASHTALK_{role}_DEVICE": "cpu",
             f"FLASHTALK_{role}_SESSION_SLOTS": "8",
         }
+    limits = {"CALL_TIMEOUT": _CALL_S, "CHUNK_TIMEOUT": _CHUNK_S}
+    given |= {f"FLASHTALK_GATEWAY_{name}_S": str(patient(s)) for name, s in limits.items()}
+    given["FLASHTALK_GATEWAY_DRAIN_S"] = str(min(_LONGEST_DRAIN_S, patient(_DRAIN_S)))
     return given | settings
 
 
@@ -83,6 +99,8 @@ async def suite(
         store=store,
         gateways=gateways,
         dit_ranks=dit_ranks,
+        start_s=patient(_START_S),
+        stop_s=patient(_STOP_S),
     )
     async with local_suite(config) as running:
         pids = [service.process.pid for service in running.services.values()]
@@ -92,22 +110,92 @@ async def suite(
     assert left == [], left
 
 
+class KeptSuite:
+    """A suite that several tests use; its processes belong to one event loop."""
+
+    def __init__(self, runner: asyncio.Runner, running: LocalSuite) -> None:
+        self._runner, self.running = runner, running
+
+    def run(self, scenario: Callable[[LocalSuite], Awaitable[Made]]) -> Made:
+        """What a scenario returns."""
+
+        async def bounded() -> Made:
+            async with asyncio.timeout(patient(_SCENARIO_S)):
+                return await scenario(self.running)
+
+        return self._runner.run(bounded())
+
+
+@contextlib.contextmanager
+def kept_suite(weights: Path, folder: Path, **options: Any) -> Iterator[KeptSuite]:
+    """``suite`` for a fixture of a module; options as there."""
+    with asyncio.Runner() as runner:
+        around = suite(weights, folder, **options)
+        running = runner.run(_entered(around))
+        try:
+            yield KeptSuite(runner, running)
+        finally:
+            runner.run(_left(around))
+
+
+async def _entered(around: contextlib.AbstractAsyncContextManager[LocalSuite]) -> LocalSuite:
+    return await around.__aenter__()
+
+
+async def _left(around: contextlib.AbstractAsyncContextManager[LocalSuite]) -> None:
+    await around.__aexit__(None, None, None)
+
+
 def targets(running: LocalSuite) -> str:
     return ",".join(s.target for s in running.services.values() if s.name.startswith("gateway"))
 
 
-async def kill_and_restart(running: LocalSuite, name: str, pause_s: float = 0.0) -> None:
-    """SIGKILL, and after a while the same service on the same port."""
-    service = running.services[name]
-    service.process.send_signal(signal.SIGKILL)
-    await service.process.wait()
-    await asyncio.sleep(pause_s)
+def patient_client(running: LocalSuite) -> FlashTalkClient:
+    """A client that begins with the first gateway and waits as long as a start may take."""
+    return FlashTalkClient(targets(running), call_s=patient(_CALL_S), patience_s=patient(_START_S))
+
+
+async def kill(running: LocalSuite, name: str) -> None:
+    """SIGKILL; returns when the process is no more."""
+    process = running.services[name].process
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+
+
+async def restart(running: LocalSuite, name: str) -> None:
+    """The same service on the same port."""
     role = name.removesuffix("_2")
     settings = {}
     if role == "gateway":
         found = {n: s.target for n, s in running.services.items() if not n.startswith("gateway")}
         settings = gateway_settings(running.config.store, found)
-    await running.start(role, name, int(service.target.rpartition(":")[2]), settings)
+    port = int(running.services[name].target.rpartition(":")[2])
+    await running.start(role, name, port, settings)
+
+
+async def kill_and_restart(running: LocalSuite, name: str) -> None:
+    """Both, one after the other."""
+    await kill(running, name)
+    await restart(running, name)
+
+
+@contextlib.contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Ports for servers that reuse addresses; nobody else is given them while the block runs."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in held:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", 0))
+        yield [int(one.getsockname()[1]) for one in held]
+
+
+def metrics_page(port: int) -> str:
+    """Of a service on this machine, whatever proxy the environment names."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=patient(60)) as page:
+        text: str = page.read().decode()
+    return text
 
 
 async def collect(
@@ -121,6 +209,10 @@ def frames_of(events: list[Event]) -> list[stream_pb2.Frame]:
     return [event for event in events if isinstance(event, stream_pb2.Frame)]
 
 
+async def nothing() -> None:
+    """Of a session that is not disturbed."""
+
+
 async def disturbed(
     client: FlashTalkClient,
     portrait: bytes,
@@ -129,18 +221,28 @@ async def disturbed(
     disturb: Callable[[], Awaitable[None]],
     *,
     seed: int = 7,
+    reconnects: int = 0,
 ) -> list[bytes]:
     """A session's frames, something having been done to the suite when ``frame`` of them were
-    there; insists that each came once and in order."""
+    there; insists that each came once and in order.
+
+    The end of the speech is held back until ``disturb`` has begun, so that it always meets a
+    session that still needs everybody. ``reconnects`` is how often the client must at least have
+    opened its stream again.
+    """
     session = await client.create_session(portrait, seed=seed, **FILE)
     events: list[Event] = []
+    held = int(_HELD_S * 16_000)
     async with client.stream(session) as stream:
-        await stream.push_audio(pcm_S)
-        await stream.finish()
+        await stream.push_audio(pcm_S[:-held])
         await collect(stream, events, lambda e: len(frames_of(e)) >= frame)
         doing = asyncio.ensure_future(disturb())
+        await asyncio.sleep(0)  # what it does first is done
+        await stream.push_audio(pcm_S[-held:])
+        await stream.finish()
         events += [event async for event in stream]
         await doing
+        assert stream.reconnects >= reconnects, "who was hurt served this session"
     frames = frames_of(events)
     assert [f.frame_index for f in frames] == list(range(len(frames)))
     sound = np.concatenate([np.frombuffer(f.pcm, "<f4") for f in frames])
@@ -149,9 +251,9 @@ async def disturbed(
     return [f.video for f in frames]
 
 
-def run(scenario: Callable[[], Awaitable[None]], limit_s: float = 280.0) -> None:
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(patient(_SCENARIO_S)):
             await scenario()
 
     asyncio.run(bounded())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,53 @@ import psutil
 import pytest
 
 from tests.e2e.processes import environment
+from tests.patience import patient, wait_until
 
 LOCAL = [sys.executable, "-m", "services.local", "--port", "0"]
+LIMIT_S = 270.0
+"""Of a command that hangs."""
 
 
-def talk_command(repo_root: Path, *, audio: str, out: str) -> list[str]:
+@dataclass(frozen=True)
+class Talked:
+    """Of two clients that one suite ran, one after the other.
+
+    Args:
+        code: of the whole command; told: on its standard error.
+        piped: the video on its standard output, from the speech on its standard input.
+        folder: where ``a.mp4`` was written, from a file; summary: what was printed of it.
+    """
+
+    code: int
+    told: str
+    piped: bytes
+    folder: Path
+    summary: str
+
+
+def talk_command(repo_root: Path, *, audio: str, out: str) -> str:
     flashtalk = str(Path(sys.executable).with_name("flashtalk"))
     image = str(repo_root / "examples/portrait.png")
-    return [flashtalk, "talk", "--gateway", "{gateway}", "--image", image,
-            "--audio", audio, "--out", out]  # fmt: skip
+    return shlex.join([flashtalk, "talk", "--gateway", "{gateway}", "--image", image,
+                       "--audio", audio, "--out", out])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def talked(weights: Path, repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Talked:
+    """``services.local --run``, with a shell as the command."""
+    summary, folder = tmp_path_factory.mktemp("printed") / "summary", tmp_path_factory.mktemp("out")
+    file = talk_command(
+        repo_root, audio=str(repo_root / "examples/speech.wav"), out=str(folder / "a.mp4")
+    )
+    both = f"{talk_command(repo_root, audio='-', out='-')} && {file} > {shlex.quote(str(summary))}"
+    pcm = np.random.default_rng(0).normal(0, 2_000, 3 * 16_000).astype("<i2").tobytes()
+    done = subprocess.run(
+        [*LOCAL, "--run", "sh", "-c", both], cwd=repo_root, env=environment(weights), input=pcm,
+        capture_output=True, timeout=patient(LIMIT_S), check=False,
+    )  # fmt: skip
+    told = done.stderr.decode()
+    assert summary.exists(), told
+    return Talked(done.returncode, told, done.stdout, folder, summary.read_text())
 
 
 def lengths(path: Path) -> tuple[int, float, float]:
@@ -38,42 +78,36 @@ def lengths(path: Path) -> tuple[int, float, float]:
     return frames, frames / 25, samples / 16_000
 
 
-def test_a_file_through_the_whole_suite(weights: Path, repo_root: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a.mp4"
-    speech = str(repo_root / "examples/speech.wav")
-    done = subprocess.run(
-        [*LOCAL, "--run", *talk_command(repo_root, audio=speech, out=str(out))],
-        cwd=repo_root, env=environment(weights), capture_output=True, text=True, timeout=100,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    summary = done.stdout.splitlines()[-1]
+def test_a_file_through_the_whole_suite(talked: Talked) -> None:
+    assert talked.code == 0, talked.told
+    summary = talked.summary.splitlines()[-1]
     for word in ("frames=300", "seconds=12.00", "fps=", "real_time_factor=", "first_frame_ms="):
         assert word in summary
-    frames, pictures_s, sound_s = lengths(out)
+    frames, pictures_s, sound_s = lengths(talked.folder / "a.mp4")
     assert (frames, pictures_s) == (300, 12.0)
     assert sound_s == pytest.approx(12.0, abs=0.07)  # what a decoder adds at the end
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert [path.name for path in talked.folder.iterdir()] == ["a.mp4"]
 
 
-def test_speech_from_a_pipe_video_into_a_pipe(
-    weights: Path, repo_root: Path, tmp_path: Path
-) -> None:
-    pcm = np.random.default_rng(0).normal(0, 2_000, 3 * 16_000).astype("<i2").tobytes()
-    done = subprocess.run(
-        [*LOCAL, "--run", *talk_command(repo_root, audio="-", out="-")],
-        cwd=repo_root, env=environment(weights), input=pcm, capture_output=True, timeout=100,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert b"frames=75" in done.stderr
+def test_speech_from_a_pipe_video_into_a_pipe(talked: Talked, tmp_path: Path) -> None:
+    assert talked.code == 0, talked.told
+    assert "frames=75" in talked.told
     path = tmp_path / "a.ts"
-    path.write_bytes(done.stdout)
+    path.write_bytes(talked.piped)
     frames, _, sound_s = lengths(path)
     assert frames == 75
     assert sound_s == pytest.approx(3.0, abs=0.15)
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also where whoever started the tests turned it off (a job behind ``&``)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_suite_leaves_no_process_whatever_way_it_ends(
     number: signal.Signals, weights: Path, repo_root: Path, tmp_path: Path
@@ -90,23 +124,26 @@ def test_the_suite_leaves_no_process_whatever_way_it_ends(
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 4
         os.kill(process.pid, number)
-        code = process.wait(30)
+        code = process.wait(patient(120))
         assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
-        until_s = time.monotonic() + 20
-        while any(child.is_running() for child in children) and time.monotonic() < until_s:
-            time.sleep(0.05)
-        left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
-        assert left == []
+        wait_until(lambda: not any(alive(child) for child in children), 120, str(children))
     finally:
         process.stdout.close()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_service_that_cannot_start_says_why(repo_root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [*LOCAL], cwd=repo_root, env=environment(tmp_path / "nowhere"), capture_output=True,
-        text=True, timeout=100, check=False,
+        text=True, timeout=patient(LIMIT_S), check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "nowhere" in done.stderr

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flashtalk.client import FlashTalkClient
 from flashtalk.engine import Pipeline
+from services.local import LocalSuite
 from tests.e2e.processes import (
+    KeptSuite,
     disturbed,
     expected_frames,
     face,
+    kept_suite,
+    kill,
     kill_and_restart,
+    nothing,
+    patient_client,
     png,
+    restart,
     run,
     speech,
     suite,
-    targets,
 )
-from tests.fakes.real_redis import redis_server
+from tests.fakes.real_redis import RedisServer, redis_server
+from tests.patience import patient
 
 PORTRAIT = face()
 VOICE = speech(7.3)
-
-
-async def nothing() -> None:
-    return
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +40,58 @@ def expected(pipeline: Pipeline) -> list[bytes]:
     return expected_frames(pipeline, PORTRAIT, VOICE, seed=7)
 
 
-def test_workers_are_killed_one_after_the_other(
-    weights: Path, expected: list[bytes], tmp_path: Path
+@pytest.fixture(scope="module")
+def kept(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptSuite]:
+    """One gateway, one worker of each kind."""
+    with kept_suite(weights, tmp_path_factory.mktemp("suite")) as made:
+        yield made
+
+
+def test_sessions_that_share_a_suite_are_each_as_if_alone(
+    kept: KeptSuite, pipeline: Pipeline
 ) -> None:
-    """Frame-identical to the engine, undisturbed and through the death of every worker."""
+    people = [face(seed) for seed in range(3)]
+    voices = [speech(5.0 + seed, seed) for seed in range(3)]
 
-    async def scenario() -> None:
-        async with (
-            suite(weights, tmp_path) as running,
-            FlashTalkClient(targets(running)) as client,
-        ):
-            assert await disturbed(client, png(PORTRAIT), VOICE, 0, nothing) == expected
-            for name in ("dit_worker", "vae_decoder", "audio_encoder"):
-                for frame in (1, 40):
-                    got = await disturbed(
-                        client,
-                        png(PORTRAIT),
-                        VOICE,
-                        frame,
-                        lambda name=name: kill_and_restart(running, name),  # type: ignore[misc]
-                    )
-                    assert got == expected, (name, frame)
-            assert running.services["gateway"].alive
+    async def scenario(running: LocalSuite) -> list[list[bytes]]:
+        async with patient_client(running) as client:
+            return await asyncio.gather(
+                *(
+                    disturbed(client, png(person), voice, 0, nothing, seed=seed)
+                    for seed, (person, voice) in enumerate(zip(people, voices, strict=True))
+                )
+            )
 
-    run(scenario)
+    for seed, got in enumerate(kept.run(scenario)):
+        assert got == expected_frames(pipeline, people[seed], voices[seed], seed)
+
+
+def test_nobody_is_killed(kept: KeptSuite, expected: list[bytes]) -> None:
+    """Frame-identical to the engine."""
+
+    async def scenario(running: LocalSuite) -> list[bytes]:
+        async with patient_client(running) as client:
+            return await disturbed(client, png(PORTRAIT), VOICE, 0, nothing)
+
+    assert kept.run(scenario) == expected
+
+
+@pytest.mark.parametrize("name", ["dit_worker", "vae_decoder", "audio_encoder"])
+def test_a_worker_is_killed(kept: KeptSuite, expected: list[bytes], name: str) -> None:
+    """Frame-identical to the engine, through its death in the first chunk and in a later one."""
+
+    async def scenario(running: LocalSuite) -> None:
+        gateway = running.services["gateway"].process
+        async with patient_client(running) as client:
+            for frame in (1, 40):
+                got = await disturbed(
+                    client, png(PORTRAIT), VOICE, frame, lambda: kill_and_restart(running, name)
+                )
+                assert got == expected, frame
+        assert running.services["gateway"].process is gateway
+        assert gateway.returncode is None
+
+    kept.run(scenario)
 
 
 def test_gateways_and_redis_are_killed(
@@ -69,57 +101,45 @@ def test_gateways_and_redis_are_killed(
         folder = tmp_path / "redis"
         folder.mkdir()
         with redis_server(folder) as redis:
-            async with (
-                suite(weights, tmp_path, store=redis.url, gateways=2) as running,
-                FlashTalkClient(targets(running)) as client,
-            ):
+            async with suite(weights, tmp_path, store=redis.url, gateways=2) as running:
                 for frame in (0, 40, 140):
-                    got = await disturbed(
-                        client,
-                        png(PORTRAIT),
-                        VOICE,
-                        frame,
-                        lambda: kill_and_restart(running, "gateway", 1.0),
-                    )
+                    # A new client begins with the first gateway, and ends with the second.
+                    async with patient_client(running) as client:
+                        got = await disturbed(
+                            client, png(PORTRAIT), VOICE, frame,
+                            lambda: kill(running, "gateway"), reconnects=1,
+                        )  # fmt: skip
                     assert got == expected, frame
+                    await restart(running, "gateway")
 
-                async def restart_redis() -> None:
-                    redis.kill()
-                    await asyncio.sleep(1.0)
-                    await asyncio.to_thread(redis.start)
-
-                for frame in (0, 40):
-                    got = await disturbed(client, png(PORTRAIT), VOICE, frame, restart_redis)
-                    assert got == expected, frame
+                async with patient_client(running) as client:
+                    for frame in (0, 40):
+                        got = await disturbed(
+                            client, png(PORTRAIT), VOICE, frame, lambda: missed_and_restarted(redis)
+                        )
+                        assert got == expected, frame
 
                 async def drain() -> None:
                     process = running.services["gateway"].process
                     process.send_signal(signal.SIGTERM)
                     assert await process.wait() == 0
 
-                got = await disturbed(client, png(PORTRAIT), VOICE, 40, drain)
+                async with patient_client(running) as client:
+                    got = await disturbed(client, png(PORTRAIT), VOICE, 40, drain, reconnects=1)
                 assert got == expected
 
     run(scenario)
 
 
-def test_sessions_that_share_a_suite_are_each_as_if_alone(
-    weights: Path, pipeline: Pipeline, tmp_path: Path
-) -> None:
-    async def scenario() -> None:
-        async with (
-            suite(weights, tmp_path) as running,
-            FlashTalkClient(targets(running)) as client,
-        ):
-            people = [face(seed) for seed in range(3)]
-            voices = [speech(5.0 + seed, seed) for seed in range(3)]
-            together = await asyncio.gather(
-                *(
-                    disturbed(client, png(person), voice, 0, nothing, seed=seed)
-                    for seed, (person, voice) in enumerate(zip(people, voices, strict=True))
-                )
-            )
-            for seed, got in enumerate(together):
-                assert got == expected_frames(pipeline, people[seed], voices[seed], seed)
+async def missed_and_restarted(redis: RedisServer) -> None:
+    """Redis is killed, and started again once a gateway has looked for it in vain."""
+    redis.kill()
+    await asyncio.to_thread(_turn_one_away, redis.port)
+    await asyncio.to_thread(redis.start)
 
-    run(scenario)
+
+def _turn_one_away(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)) as door:
+        door.settimeout(patient(120))
+        visitor, _ = door.accept()
+        visitor.close()

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 
-from flashtalk.client import FlashTalkClient
 from flashtalk.engine import Pipeline
 from services.local import LocalSuite
 from tests.e2e.processes import (
     disturbed,
     expected_frames,
     face,
+    nothing,
+    patient_client,
     png,
+    restart,
     run,
     speech,
     suite,
-    targets,
 )
+from tests.patience import patient, until
+from tests.tolerances import assert_frames
 
 PORTRAIT, VOICE = face(), speech(7.3)
 POD = "dit_worker"
-DOWN_S = 5.0
-"""Until a pod that lost a rank answers nobody any more."""
+
+
+def limits() -> dict[str, str]:
+    """Of the pod. A rank that was stopped has to be missed, so that limit runs out here; nothing
+    hangs, and a rank that only waits for its turn on a busy machine must not be taken for it."""
+    return {
+        "FLASHTALK_DIT_WORKER_SILENCE_S": str(min(600.0, patient(4))),
+        "FLASHTALK_DIT_WORKER_HANG_S": str(min(600.0, patient(100))),
+    }
 
 
 def ranks_of(running: LocalSuite) -> list[psutil.Process]:
@@ -40,17 +50,12 @@ def ranks_of(running: LocalSuite) -> list[psutil.Process]:
 
 async def hurt_and_restart(running: LocalSuite, rank: int, number: signal.Signals) -> None:
     """Does something to one rank, sees the pod go down, and starts it again on its port."""
-    service = running.services[POD]
     ranks = ranks_of(running)
     assert len(ranks) == 2
-    hurt_s = time.monotonic()
     ranks[rank].send_signal(number)
-    while any(alive(p) for p in ranks):
-        assert time.monotonic() - hurt_s < DOWN_S, [p.status() for p in ranks]
-        await asyncio.sleep(0.05)
-    async with asyncio.timeout(35.0):
-        await service.process.wait()
-    await running.start(POD, POD, int(service.target.rpartition(":")[2]), {})
+    await until(lambda: not any(alive(p) for p in ranks), 120)
+    await running.services[POD].process.wait()
+    await restart(running, POD)
 
 
 def alive(process: psutil.Process) -> bool:
@@ -60,27 +65,22 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def assert_same(got: Sequence[bytes], expected: Sequence[bytes]) -> None:
-    """Equal but for bytes that were rounded the other way (docs/parallelism.md)."""
-    assert len(got) == len(expected)
-    ours, theirs = (np.frombuffer(b"".join(v), np.uint8).astype(np.int16) for v in (got, expected))
-    assert np.abs(ours - theirs).max() <= 1
-    assert (ours != theirs).mean() < 2e-4
+def pixels(frames: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(frames), np.uint8)
 
 
 def test_a_pod_that_loses_a_rank_loses_no_frame(
     weights: Path, pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    async def nothing() -> None:
-        return
-
     async def scenario() -> None:
         async with (
-            suite(weights, tmp_path, dit_ranks=2) as running,
-            FlashTalkClient(targets(running)) as client,
+            suite(weights, tmp_path, dit_ranks=2, settings=limits()) as running,
+            patient_client(running) as client,
         ):
             whole = await disturbed(client, png(PORTRAIT), VOICE, 0, nothing)
-            assert_same(whole, expected_frames(pipeline, PORTRAIT, VOICE, seed=7))
+            # Two ranks add the same products in another order than one.
+            alone = expected_frames(pipeline, PORTRAIT, VOICE, seed=7)
+            assert_frames(pixels(whole), pixels(alone))
             for rank, number in (
                 (1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP),
             ):  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_pod_that_loses_a_rank_loses_no_frame(
                 )  # fmt: skip
                 assert got == whole, (rank, number)
                 if number == signal.SIGSTOP:
-                    assert f"rank {rank} has been silent for 3." in log.read_text()
+                    assert re.search(rf"rank {rank} has been silent for \d", log.read_text())
             left = ranks_of(running)
         assert [p for p in left if alive(p)] == []
 

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.progress import Progress
 
 from flashtalk.engine.sampling import SAMPLING_FILE
+from tests.patience import wait_until
+from training.ablate import jobs as jobs_module
 from training.ablate.jobs import Jobs
 from training.ablate.place import AblationPlace
 from training.ablate.plan import Run
 
 RUNS = tuple(Run("row", seed) for seed in range(4))
-# Leaves a mark while it goes, ends early when it is asked to, as a training does.
+# Leaves a mark while it goes, ends early when it is asked to, as a training does. Where there is a
+# gate (a named pipe) it waits until somebody opens it.
 PROGRAM = """
-import signal, sys, time
+import signal, sys
 from pathlib import Path
-folder, name, seconds, code = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+folder, name, code = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 going = folder / f"going-{name}"
-going.touch()
 def stop(*_):
     going.unlink()
     (folder / f"stopped-{name}").touch()
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
-seen = len(list(folder.glob("going-*")))
-(folder / f"seen-{name}").write_text(str(seen))
-time.sleep(seconds)
+going.touch()
+if (folder / "gate").exists():
+    open(folder / "gate").close()
 going.unlink()
 print("warming up")
 print("why", name, "ended")
@@ -43,29 +46,50 @@ sys.exit(code)
 
 
 class StandInCommands:
-    """Sleeps instead of training; ``codes`` are the exit codes of runs that fail."""
+    """They wait instead of training; ``codes`` are the exit codes of runs that fail."""
 
     threads = 1
     environment: Mapping[str, str] = {}
 
-    def __init__(self, folder: Path, seconds: float, codes: Mapping[Run, int]) -> None:
-        self.folder, self.seconds, self.codes = folder, seconds, codes
+    def __init__(self, folder: Path, codes: Mapping[Run, int]) -> None:
+        self.folder, self.codes = folder, codes
 
     def is_done(self, run: Run, _place: AblationPlace) -> bool:
         return (self.folder / f"done-{run.name}").exists()
 
     def next(self, run: Run, _place: AblationPlace) -> list[str]:
-        return [sys.executable, "-c", PROGRAM, str(self.folder), run.name, str(self.seconds),
+        return [sys.executable, "-c", PROGRAM, str(self.folder), run.name,
                 str(self.codes.get(run, 0))]  # fmt: skip
 
 
-def jobs(
-    folder: Path, seconds: float = 0.1, at_once: int = 2, codes: Mapping[Run, int] | None = None
-) -> Jobs:
+def jobs(folder: Path, at_once: int = 2, codes: Mapping[Run, int] | None = None) -> Jobs:
     place = AblationPlace(folder)
     (folder / "runs").mkdir(exist_ok=True)
-    commands = StandInCommands(folder, seconds, codes or {})
-    return Jobs(place, commands, at_once)  # type: ignore[arg-type]
+    return Jobs(place, StandInCommands(folder, codes or {}), at_once)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at its processes often."""
+    monkeypatch.setattr(jobs_module, "_POLL_S", 0.01)
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also where whoever started the tests turned it off (a job behind ``&``)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def between_looks(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Instead of waiting until it looks at its processes again."""
+    clock = SimpleNamespace(sleep=lambda _: happens(), monotonic=time.monotonic)
+    monkeypatch.setattr(jobs_module, "time", clock)
+
+
+def going(folder: Path) -> int:
+    return len(list(folder.glob("going-*")))
 
 
 def done(folder: Path) -> set[str]:
@@ -73,12 +97,29 @@ def done(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_no_more_processes_than_asked_for(at_once: int, tmp_path: Path) -> None:
+def test_no_more_processes_than_asked_for(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    looks, most = 0, 0
+
+    def look() -> None:
+        nonlocal looks, most
+        looks += 1
+        expected = min(at_once, len(RUNS) - len(done(tmp_path)))
+        wait_until(lambda: going(tmp_path) >= expected)
+        most = max(most, going(tmp_path))
+        if looks % 3 == 0:  # after it had two more chances to start somebody
+            before = len(done(tmp_path))
+            gate.open("w").close()
+            wait_until(lambda: len(done(tmp_path)) == before + expected)
+
+    between_looks(monkeypatch, look)
     with Progress(disable=True) as progress:
-        assert jobs(tmp_path, 0.6, at_once).work_off(RUNS, progress) == {}
+        assert jobs(tmp_path, at_once).work_off(RUNS, progress) == {}
     assert done(tmp_path) == {run.name for run in RUNS}
-    seen = [int((tmp_path / f"seen-{run.name}").read_text()) for run in RUNS]
-    assert max(seen) <= at_once
+    assert most == at_once
 
 
 def test_a_failed_run_is_named_with_its_last_words_and_the_others_go_on(tmp_path: Path) -> None:
@@ -107,27 +148,27 @@ def test_a_run_waits_for_those_that_say_how_long_it_is(tmp_path: Path) -> None:
     assert waits.name in done(tmp_path)
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_when_asked_to_end_no_process_is_left_and_the_rest_is_done_next_time(
-    asked: signal.Signals, tmp_path: Path
+    asked: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = signal.getsignal(signal.SIGTERM)
-    first = jobs(tmp_path, seconds=60)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
 
     def interrupt() -> None:
-        until_s = time.monotonic() + 30
-        while len(list(tmp_path.glob("going-*"))) < 2 and time.monotonic() < until_s:
-            time.sleep(0.02)
+        wait_until(lambda: going(tmp_path) == 2)
         signal.raise_signal(asked)
 
-    presser = threading.Thread(target=interrupt)
-    presser.start()
-    with Progress(disable=True) as progress, pytest.raises(KeyboardInterrupt):
-        first.work_off(RUNS, progress)
-    presser.join()
+    with monkeypatch.context() as patch:
+        between_looks(patch, interrupt)
+        with Progress(disable=True) as progress, pytest.raises(KeyboardInterrupt):
+            jobs(tmp_path).work_off(RUNS, progress)
     assert len(list(tmp_path.glob("stopped-*"))) == 2
     assert not list(tmp_path.glob("going-*"))
     assert signal.getsignal(signal.SIGTERM) == handler
+    gate.unlink()
     with Progress(disable=True) as progress:
         assert jobs(tmp_path).work_off(RUNS, progress) == {}
     assert done(tmp_path) == {run.name for run in RUNS}

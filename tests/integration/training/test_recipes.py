@@ -13,6 +13,7 @@ import torch
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
+from tests.integration.training.conftest import TINY
 from training.core.checkpoint import find_checkpoint
 from training.core.config import Gate
 from training.data.clips import video_from_frames
@@ -50,6 +51,29 @@ def test_the_vae_carries_the_statistics_of_its_latents(trained: Path, data_dir: 
     assert z.mean((0, 2, 3, 4)).abs().max() < 0.7
     assert z.std() == pytest.approx(1.0, abs=0.3)
     assert not any(p.requires_grad for p in frozen.vae.parameters())
+
+
+@pytest.mark.parametrize("recipe", [r.name for r in RECIPES if r.name not in TINY])
+def test_smoke_of_the_recipes_that_build_on_those(
+    recipe: str, trained: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "weights")
+    assert train(recipe, data_dir, tmp_path / "run") == 0
+    assert find_checkpoint(tmp_path / "run", recipe) is not None
+
+
+@pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_sft", "tiny_distill", "flashtalk_14b_sft"])
+def test_smoke_in_bfloat16_as_on_a_cpu_that_has_it(
+    recipe: str, trained: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On every CPU, at these sizes: those without the instructions only take longer."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    shutil.copytree(trained, tmp_path / "weights")
+    assert train(recipe, data_dir, tmp_path / "run", "bf16=true") == 0
+    assert json.loads((tmp_path / "run/config.json").read_text())["bf16"] is True
+    checkpoint = find_checkpoint(tmp_path / "run", recipe)
+    assert checkpoint is not None
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in checkpoint.read().values())
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

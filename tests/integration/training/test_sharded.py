@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.integration.training.forked import LIMIT_S, Ranks
+from tests.patience import patient, wait_until
 from training.core.checkpoint import find_checkpoint
-from training.train import main
+from training.train import EXIT_INPUT, main
 
 RUN = ("trainer.threads=1", "decay=constant", "warmup=0", "bf16=false")
-LAUNCH = [
+TORCHRUN = [
     sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
     "-m", "training.train",
 ]  # fmt: skip
@@ -29,22 +29,9 @@ def arguments(recipe: str, data_dir: Path, weights: Path, run_dir: Path) -> list
             "--weights", str(weights)]  # fmt: skip
 
 
-# Each starts torchrun a few times, which takes half a minute of a slow machine's two cores.
-pytestmark = pytest.mark.timeout(240)
-
-
-def launch(arguments: list[str], *overrides: str) -> subprocess.Popen[str]:
-    given = dict(os.environ) | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # noqa: TID251 - what a shell would hand on
-    return subprocess.Popen(
-        [*LAUNCH, *arguments, *overrides], env=given, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-
-
-def finished(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == code, output
-    return output
+def on_two(folder: Path, options: list[str], *overrides: str) -> None:
+    ranks = Ranks([*options, *overrides], folder)
+    assert ranks.finish() == [0, 0], ranks.output()
 
 
 def kept(run_dir: Path, recipe: str) -> tuple[int, dict[str, Tensor]]:
@@ -78,7 +65,7 @@ def test_two_ranks_do_what_one_does(
         if name == "one":
             assert main([*options, *RUN, chosen]) == 0
         else:
-            finished(launch(options, *RUN, chosen))
+            on_two(here / "logs", options, *RUN, chosen)
         runs[name] = kept(here / "run", recipe)
     (steps, alone), (same, together) = runs["one"], runs["two"]
     assert steps == same
@@ -96,24 +83,25 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for here in (whole, broken):
         shutil.copytree(trained, here / "weights")
-    steps = ("steps=8", "checkpoint_every_steps=2", "evaluate_every_s=0")
-    options = arguments("tiny_distill", data_dir, whole / "weights", whole / "run")
-    finished(launch(options, *RUN, *steps))
+    often = ("checkpoint_every_steps=2", "evaluate_every_s=0")
     options = arguments("tiny_distill", data_dir, broken / "weights", broken / "run")
-    process = launch(options, *RUN, *steps)
-    until_s = time.monotonic() + 100
-    while find_checkpoint(broken / "run", "tiny_distill") is None:
-        assert time.monotonic() < until_s
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(20)
+    # So long that it cannot be over before it is killed; then a few steps are left to do.
+    ranks = Ranks([*options, *RUN, *often, "steps=1000000"], broken / "logs")
+    wait_until(
+        lambda: find_checkpoint(broken / "run", "tiny_distill") is not None or not ranks.both_run(),
+        LIMIT_S,
+    )
+    assert ranks.both_run(), ranks.output()
+    ranks.kill()
     cut, _ = kept(broken / "run", "tiny_distill")
-    assert cut < 8
+    end = cut + 5
+    steps = (*often, f"steps={end}")
     shutil.copytree(broken, tmp_path / "alone")
-    finished(launch(options, *RUN, *steps))
+    on_two(broken / "again", options, *RUN, *steps)
+    options = arguments("tiny_distill", data_dir, whole / "weights", whole / "run")
+    on_two(whole / "logs", options, *RUN, *steps)
     expected, resumed = kept(whole / "run", "tiny_distill"), kept(broken / "run", "tiny_distill")
-    assert expected[0] == resumed[0] == 8
+    assert expected[0] == resumed[0] == end
     for name, tensor in expected[1].items():
         assert torch.equal(resumed[1][name], tensor), name
     # And one process takes over from two.
@@ -125,9 +113,28 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
 
 
 def test_what_cannot_be_shared_is_refused(trained: Path, data_dir: Path, tmp_path: Path) -> None:
-    options = arguments("tiny_audio", data_dir, trained, tmp_path / "run")
-    output = finished(launch(options), code=1)
-    assert "tiny_audio: one process" in output
-    options = arguments("tiny_sft", data_dir, trained, tmp_path / "odd")
-    output = finished(launch(options, *RUN, "batch=3"), code=1)
-    assert "batch: 3: a multiple of the 2 ranks" in output
+    for recipe, odd, said in (
+        ("tiny_audio", (), "tiny_audio: one process"),
+        ("tiny_sft", (*RUN, "batch=3"), "batch: 3: a multiple of the 2 ranks"),
+    ):
+        options = arguments(recipe, data_dir, trained, tmp_path / recipe)
+        ranks = Ranks([*options, *odd], tmp_path / "logs" / recipe)
+        assert ranks.finish() == [EXIT_INPUT, EXIT_INPUT]
+        assert ranks.output().count(said) == 2
+
+
+def test_torchrun_starts_it(trained: Path, data_dir: Path, tmp_path: Path) -> None:
+    """What the other tests take for granted: ranks of torchrun are what ``Ranks`` are."""
+    shutil.copytree(trained, tmp_path / "weights")
+    options = arguments("tiny_sft", data_dir, tmp_path / "weights", tmp_path / "run")
+    given = dict(os.environ) | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # noqa: TID251 - what a shell would hand on
+    done = subprocess.run(
+        [*TORCHRUN, *options, *RUN], env=given, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=patient(LIMIT_S), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    on_two(tmp_path / "logs", arguments(
+        "tiny_sft", data_dir, tmp_path / "weights", tmp_path / "forked"), *RUN)  # fmt: skip
+    (steps, theirs), (same, ours) = (kept(tmp_path / n, "tiny_sft") for n in ("run", "forked"))
+    assert steps == same
+    assert_close(ours, theirs, 1e-5)
