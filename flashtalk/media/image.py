@@ -1,21 +1,31 @@
-"""Portraits: any picture that Pillow reads, upright, opaque, RGB, at the size of the video.
+"""Portraits: any picture that Pillow reads, upright, opaque, in sRGB, at the size of the video.
 
 Legend: H W pixels, C channels (3).
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from flashtalk.errors import InputError
+from flashtalk.media.color import to_srgb
 from flashtalk.media.files import existing_file
+from flashtalk.media.jpeg_end import START as JPEG_START
+from flashtalk.media.jpeg_end import JpegEnd
+from flashtalk.media.notes import Note, about, quiet
+from flashtalk.media.picture_kinds import HEAD_BYTES, foreign_kind
+from flashtalk.media.pillow_warnings import no_warnings
+from flashtalk.media.png_chunks import SIGNATURE as PNG_START
+from flashtalk.media.png_chunks import plain_png
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -24,19 +34,28 @@ MAX_ASPECT = 10
 STRANGERS_FORMATS = ("PNG", "JPEG", "WEBP")
 # What lies behind a transparent portrait: the grey that is zero in the network's units.
 BACKGROUND = (128, 128, 128)
+# Of a picture whose end is missing: how much of it that may be, as a mean of all levels.
+_MISSING_LEVELS = 1.0
 
 
-def read_image(path: Path | str) -> Rgb:
+def read_image(path: Path | str, note: Note = quiet) -> Rgb:
     """A picture file as uint8 [H, W, 3], turned as its EXIF says, alpha laid over mid-grey.
 
-    Of an animation the first frame is taken; 16 bits become 8.
+    Of an animation the first frame is taken; 16 bits become 8; colours become sRGB.
+
+    Args:
+        note: is told what is odd about a picture that can be used.
 
     Raises:
         InputError: no file, not a picture, damaged or cut off, larger than Pillow's limit
             against decompression bombs, a side below 16 pixels, or an aspect beyond 1:10.
     """
     source = existing_file(path, "image")
-    return _read(source, source, "image", None, None)
+    try:
+        with source.open("rb") as file:
+            return _read(file, source, "image", None, None, about("image", source, note))
+    except OSError as error:
+        raise InputError("image", source, f"not readable ({error.strerror})") from error
 
 
 def decode_image(data: bytes, field: str, *, max_pixels: int) -> Rgb:
@@ -53,38 +72,84 @@ def decode_image(data: bytes, field: str, *, max_pixels: int) -> Rgb:
         InputError: as ``read_image``, or another kind of file.
     """
     value = f"{len(data)} bytes"
-    return _read(io.BytesIO(data), value, field, STRANGERS_FORMATS, max_pixels)
+    return _read(io.BytesIO(data), value, field, STRANGERS_FORMATS, max_pixels, quiet)
 
 
 def _read(
-    source: Path | io.BytesIO,
+    file: BinaryIO,
     value: object,
     field: str,
     formats: tuple[str, ...] | None,
     max_pixels: int | None,
+    note: Note,
 ) -> Rgb:
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if kind := foreign_kind(head, avif=formats is not None or bool(features.check("avif"))):
+        raise InputError(field, value, kind)
+    most = min(limit for limit in (max_pixels, Image.MAX_IMAGE_PIXELS, 2**62) if limit)
+    reader = _Reader(value, field, formats, most, note)
     kinds = ", ".join(formats) if formats else "a picture that Pillow reads"
     try:
-        with warnings.catch_warnings():
-            # Above the limit Pillow warns, above twice the limit it raises: one limit for us.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=formats) as picture:
-                check_size(*picture.size, value, field)
-                if max_pixels is not None and math.prod(picture.size) > max_pixels:
-                    raise InputError(field, value, f"at most {max_pixels} pixels")
-                upright = ImageOps.exif_transpose(picture)
-                return np.asarray(opaque(upright))
+        with no_warnings():
+            return reader.read(file, head)
     except InputError:
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        limit = f"at most {max_pixels or Image.MAX_IMAGE_PIXELS} pixels"
-        raise InputError(field, value, limit) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(field, value, f"at most {most} pixels") from error
     except UnidentifiedImageError as error:
         raise InputError(field, value, f"not {kinds}") from error
     except Exception as error:
         # Decoders of damaged files raise errors of nearly every type.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(field, value, f"damaged or cut off ({reason})") from error
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """How one picture is read: what errors call it, and what is accepted."""
+
+    value: object
+    field: str
+    formats: tuple[str, ...] | None
+    max_pixels: int
+    note: Note
+
+    def read(self, file: BinaryIO, head: bytes) -> Rgb:
+        """The pixels; errors as Pillow raises them."""
+        if head.startswith(PNG_START):
+            png = plain_png(file.read())
+            return self._decoded(io.BytesIO(png.data), png.profile)
+        if head.startswith(JPEG_START):
+            return self._jpeg(file.read())
+        return self._decoded(file)
+
+    def _jpeg(self, data: bytes) -> Rgb:
+        end = JpegEnd(data)
+        rgb_HWC = self._decoded(io.BytesIO(end.complete()))
+        if end.found:
+            return rgb_HWC
+        if not end.has_all_scans():
+            raise ValueError("its last part is missing")
+        other_HWC = self._decoded(io.BytesIO(end.filled()))
+        missing = np.abs(np.subtract(rgb_HWC, other_HWC, dtype=np.int16)).mean()
+        if missing > _MISSING_LEVELS:
+            raise ValueError("its lower part is missing")
+        self.note("its end is missing; the picture is there")
+        return rgb_HWC
+
+    def _decoded(self, file: BinaryIO, profile: bytes | None = None) -> Rgb:
+        with Image.open(file, formats=self.formats) as picture:
+            check_size(*picture.size, self.value, self.field)
+            if math.prod(picture.size) > self.max_pixels:
+                raise InputError(self.field, self.value, f"at most {self.max_pixels} pixels")
+            picture.load()
+            upright: Image.Image = picture
+            # What stands in EXIF may be anything; a picture is not refused for it.
+            with contextlib.suppress(Exception):
+                upright = ImageOps.exif_transpose(picture)
+            profile = profile or picture.info.get("icc_profile")
+            return np.asarray(opaque(upright, profile, self.note))
 
 
 def check_size(width_px: int, height_px: int, value: object, field: str = "image") -> None:
@@ -98,15 +163,28 @@ def check_size(width_px: int, height_px: int, value: object, field: str = "image
         raise InputError(field, value, limit)
 
 
-def opaque(picture: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16-bit and float greys scaled to bytes, transparency over mid-grey."""
+def opaque(picture: Image.Image, profile: bytes | None = None, note: Note = quiet) -> Image.Image:
+    """Any mode as RGB: deep greys scaled to bytes, colours in sRGB, transparency over mid-grey.
+
+    Args:
+        profile: ICC, what its colours mean.
+        note: is told of a profile that cannot be used.
+    """
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _bytes_of_deep_grey(picture)
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return picture.convert("RGB")
+    if picture.mode in ("RGBa", "La"):
+        picture = picture.convert(picture.mode.upper())
+    alpha: Image.Image | None = None
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        alpha = picture.convert("RGBA").getchannel("A")
+    if picture.mode not in ("L", "RGB", "CMYK", "LAB"):
+        picture = picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
+    rgb = to_srgb(picture, profile, note)
+    if alpha is None:
+        return rgb
+    rgb.putalpha(alpha)
+    ground = Image.new("RGBA", rgb.size, (*BACKGROUND, 255))
+    return Image.alpha_composite(ground, rgb).convert("RGB")
 
 
 def cover(rgb_HWC: Rgb, size_hw: tuple[int, int]) -> Rgb:

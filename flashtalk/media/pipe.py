@@ -5,6 +5,9 @@ Legend: S samples.
 
 from __future__ import annotations
 
+import io
+import os
+import select
 from typing import IO, Any
 
 import av
@@ -12,10 +15,43 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
-from flashtalk.errors import InputError
+from flashtalk.errors import InputError, ReaderGoneError
 from flashtalk.media.packets import access_unit, sound, sound_track, unit_track
 
 Pcm = npt.NDArray[np.float32]
+
+
+class Sink:
+    """What FFmpeg writes to; keeps its first error and raises none.
+
+    An error that is raised inside FFmpeg's callback is printed by PyAV as soon as a second one
+    follows, or comes out of some later call.
+
+    Args:
+        stream: takes bytes.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.error: OSError | ValueError | None = None
+
+    def write(self, data: bytes) -> int:
+        """All of it, at once; nothing after an error."""
+        if self.error is None:
+            try:
+                _write_all(self._stream, data)
+            except (OSError, ValueError) as error:
+                self.error = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raises what went wrong: ReaderGoneError if nobody reads, else InputError."""
+        if self.error is None:
+            return
+        if isinstance(self.error, ConnectionError):  # a broken pipe is one
+            raise ReaderGoneError("out", "-", "nobody reads any more") from self.error
+        reason = getattr(self.error, "strerror", None) or str(self.error)
+        raise InputError("out", "-", f"not writable ({reason})") from self.error
 
 
 class PipeWriter:
@@ -30,8 +66,9 @@ class PipeWriter:
 
     def __init__(self, sink: IO[bytes], *, fps: int, size_hw: tuple[int, int], pcm_hz: int) -> None:
         self.fps, self.pcm_hz, self.frames = fps, pcm_hz, 0
-        options = {"flush_packets": "1", "max_delay": "0", "muxdelay": "0"}
-        container = av.open(sink, "w", format="mpegts", options=options)
+        self._sink = Sink(sink)
+        options = {"flush_packets": "1", "max_delay": "0"}
+        container = av.open(self._sink, "w", format="mpegts", options=options)
         self._container: av.container.OutputContainer | None = container
         self._video = unit_track(container, fps, size_hw)
         self._audio = sound_track(container, pcm_hz)
@@ -40,32 +77,51 @@ class PipeWriter:
         """Append one picture and its sound, as ``Mp4Writer.write_encoded``.
 
         Raises:
-            InputError: nobody reads any more.
+            ReaderGoneError: nobody reads any more.
+            InputError: no more can be written.
         """
         if self._container is None:
             raise InputError("out", "-", "already finished")
         packet = access_unit(video, self._video, self.frames, self.fps, key_frame=key_frame)
         heard = self._audio.encode(sound(pcm_S, self.frames, self.fps, self.pcm_hz))
         self._mux([packet, *heard])
+        self._sink.check()
         self.frames += 1
 
     def close(self) -> None:
-        """Ends the stream; the sink stays open."""
-        if self._container is None:
+        """Ends the stream; the sink stays open.
+
+        Raises:
+            ReaderGoneError, InputError: as ``write_encoded``, unless that has told it already.
+        """
+        container, self._container = self._container, None
+        if container is None:
             return
-        try:
-            if self.frames:
-                self._mux(self._audio.encode(None))
-            self._container.close()
-        except OSError:
-            pass  # nobody reads any more
-        finally:
-            self._container = None
+        told = self._sink.error is not None
+        if self.frames:
+            for packet in self._audio.encode(None):
+                container.mux(packet)
+        container.close()
+        if not told:
+            self._sink.check()
 
     def _mux(self, packets: list[Packet[Any]]) -> None:
         assert self._container is not None
+        for packet in packets:
+            self._container.mux(packet)
+
+
+def _write_all(stream: IO[bytes], data: bytes) -> None:
+    """Past every buffer, and also where the other end has made the pipe one that does not wait."""
+    try:
+        number = stream.fileno()
+    except io.UnsupportedOperation:
+        stream.write(data)
+        return
+    stream.flush()
+    view = memoryview(data)
+    while view:
         try:
-            for packet in packets:
-                self._container.mux(packet)
-        except OSError as error:
-            raise InputError("out", "-", f"nobody reads any more ({error.strerror})") from error
+            view = view[os.write(number, view) :]
+        except BlockingIOError:
+            select.select([], [number], [])

@@ -1,43 +1,203 @@
-"""Is a WAV file complete? FFmpeg plays a cut-off one without a word, so its header is read here."""
+"""WAV as it is found: lengths that are missing, made up or wrong, several files behind each other.
+
+FFmpeg believes a header; so it gets a true one. ``wav_parts`` reads a WAV file or stream once, from
+its beginning, and gives its sound behind a header that leaves the length open. Programs that write
+to a pipe do not know the length and put 0, 2^31, 2^32 or something large there; speech services
+send one file for each sentence.
+"""
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-from typing import BinaryIO
+import re
+from collections.abc import Iterator
 
-_CHUNK_HEADER = struct.Struct("<4sI")
+from flashtalk.media.notes import Note, quiet
+from flashtalk.media.riff_header import (
+    RIFF_BYTES,
+    Ahead,
+    WavHeader,
+    is_chunk,
+    is_wav,
+    read_header,
+    skip_chunk,
+)
+
+# A length may be off by so much, as in the other formats.
+CUT_OFF_S = 0.5
+# A whole header inside the sound is no sound. Ten bytes and more do not come by chance.
+_PART = re.compile(rb"(?:RIFF|RF64|BW64)[\s\S]{4}WAVE(?:fmt |ds64|JUNK|junk|LIST|bext|fact)")
+_PART_BYTES, _FORM, _FORM_AT = 16, b"WAVE", 8
 _MOST_CHUNKS = 1_000
-# Programs that write to a pipe do not know the length and put something near these there.
-_UNKNOWN_FROM = 0x7FFF_0000
+# Behind the sound: less is the end of a line or a filling, and these are about the recording.
+_LEAST_S = 0.01
+_TAGS = (b"TAG", b"ID3", b"APETAGEX")
+_PIECE_BYTES = 2**16
+# Nobody lost nine tenths of a recording of more than an hour: such a length was never true. Nor
+# was a round one; some programs leave a header or a part of it out.
+_LONG_S, _LITTLE = 3_600.0, 0.1
+_ROUND = (10**6, 2**20)
+_HEADERS = (0, 1, 8, 36, 44)
 
 
-def missing_wav_bytes(path: Path) -> int:
-    """How many bytes of its sound a WAV file states but does not hold.
+class WavPart:
+    """Sound of one kind as a WAV file that can be read once; ends as the sound ends.
 
-    Returns:
-        0 for a complete file, for one that leaves its length open (0, or close to 2^31 or 2^32),
-        and for anything that is not a plain RIFF WAVE file.
+    Attributes:
+        header: what it begins with.
+        missing_bytes: that the header stated and the file did not have, known at the end.
     """
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            return 0
-        stated = _stated_sound_bytes(file)
-        held = path.stat().st_size - file.tell()
-    if stated == 0 or stated >= _UNKNOWN_FROM:
-        return 0
-    return max(stated - held, 0)
+
+    def __init__(self, source: Ahead, header: WavHeader, note: Note) -> None:
+        self.header = header
+        self._source, self._note = source, note
+        self._pieces = self._all()
+        self._rest = header.begin()
+        self.missing_bytes = 0
+        self.next: WavHeader | None = None
+
+    def leave_header_out(self) -> None:
+        """Give samples only."""
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        if not self._rest:
+            self._rest = next(self._pieces, b"")
+        given, self._rest = self._rest[:size], self._rest[size:]
+        return given
+
+    def _all(self) -> Iterator[bytes]:
+        """Also of the parts that follow, as long as their sound is of the same kind."""
+        header: WavHeader | None = self.header
+        while header is not None:
+            yield from _whole_steps(self._one(header), header.step_bytes)
+            if not is_wav(self._source.look(RIFF_BYTES)):
+                return
+            header = read_header(self._source)
+            if header is None:
+                self._note("another file begins behind its sound, but holds none")
+            elif header.fmt != self.header.fmt:
+                self.next, header = header, None
+
+    def _one(self, header: WavHeader) -> Iterator[bytes]:
+        """Sound up to the end that its header states, another header, or the end of the file."""
+        given = 0
+        for piece in self._sound(header.stated_bytes or None):
+            given += len(piece)
+            yield piece
+        if given < header.stated_bytes:
+            if not is_wav(self._source.look(RIFF_BYTES)):
+                self._judge(header, given)
+            return
+        self._skip_chunks(header.stated_bytes)
+        if is_wav(self._source.look(RIFF_BYTES)):
+            return
+        if self._is_sound(header):
+            yield from self._sound(None)
+
+    def _sound(self, stated: int | None) -> Iterator[bytes]:
+        """So many bytes, or all; never a header."""
+        left = 2**63 if stated is None else stated
+        while left:
+            held = self._source.look(_PART_BYTES)
+            held = self._source.held()[: left + _PART_BYTES]
+            found = _find_part(held)
+            if 0 <= found < left:
+                left = size = found
+            elif self._source.ended:
+                size = min(len(held), left)
+            else:
+                size = min(max(len(held) - _PART_BYTES + 1, 1), left)
+            if size:
+                yield self._source.read(min(size, _PIECE_BYTES))
+            if not size or (self._source.ended and not self._source.held()):
+                return
+            left -= min(size, _PIECE_BYTES)
+
+    def _skip_chunks(self, stated: int) -> None:
+        padded = self._source.look(5)
+        # Also a zero that is half a sample of sound that the header does not state looks like this.
+        if stated % 2 and padded[:1] == b"\0" and is_chunk(padded[1:]):
+            self._source.skip(1)
+        for _ in range(_MOST_CHUNKS):
+            head = self._source.look(RIFF_BYTES)
+            if is_wav(head) or not is_chunk(head):
+                return
+            self._source.skip(8)
+            skip_chunk(self._source, int.from_bytes(head[4:8], "little"))
+
+    def _is_sound(self, header: WavHeader) -> bool:
+        """Whether what follows is sound that the header does not state; if not, goes behind it."""
+        if not header.stated_bytes:
+            return True
+        much = int(CUT_OFF_S * header.bytes_per_s)
+        follows = self._source.look(max(much, _PART_BYTES))
+        found = _find_part(follows)
+        if found >= 0:
+            follows = follows[:found]
+        if len(follows) < _LEAST_S * header.bytes_per_s or follows.startswith(_TAGS):
+            self._source.skip(len(follows))
+            return False
+        if not any(follows):
+            return False
+        if len(follows) >= much:
+            stated_s = header.stated_bytes / header.bytes_per_s
+            self._note(f"its header states only {stated_s:.2f} s of sound; all of it is taken")
+        return True
+
+    def _judge(self, header: WavHeader, given: int) -> None:
+        """The file has ended too early."""
+        missing = header.stated_bytes - given
+        if missing <= CUT_OFF_S * header.bytes_per_s:
+            return
+        stated_s, held_s = (size / header.bytes_per_s for size in (header.stated_bytes, given))
+        rounded = is_round(header.stated_bytes) and held_s < _LITTLE * stated_s
+        if header.unfinished or rounded or is_made_up(stated_s, held_s):
+            self._note(f"its header states {stated_s:.0f} s of sound; what is there is taken")
+        else:
+            self.missing_bytes = missing
 
 
-def _stated_sound_bytes(file: BinaryIO) -> int:
-    """Size in the header of the data chunk, the file standing behind it; 0 if there is none."""
-    for _ in range(_MOST_CHUNKS):
-        header = file.read(_CHUNK_HEADER.size)
-        if len(header) < _CHUNK_HEADER.size:
-            return 0
-        name, size = _CHUNK_HEADER.unpack(header)
-        if name == b"data":
-            return int(size)
-        file.seek(size + size % 2, 1)
-    return 0
+def wav_parts(source: Ahead, note: Note = quiet) -> Iterator[WavPart]:
+    """The sound of a WAV file or stream; each part is to be read to its end before the next.
+
+    Args:
+        source: stands at the first byte (``is_wav``).
+        note: is told what is odd.
+    """
+    header = read_header(source)
+    while header is not None:
+        part = WavPart(source, header, note)
+        yield part
+        while part.read(_PIECE_BYTES):
+            pass
+        header = part.next
+
+
+def is_made_up(stated_s: float, held_s: float) -> bool:
+    """Whether a length cannot have been meant."""
+    return stated_s > _LONG_S and held_s < _LITTLE * stated_s
+
+
+def is_round(stated_bytes: int) -> bool:
+    """Whether a length is one that a person thought of."""
+    return any((stated_bytes + more) % step == 0 for more in _HEADERS for step in _ROUND)
+
+
+def _find_part(data: bytes) -> int:
+    """Where a WAV file begins; -1 if none does."""
+    at = data.find(_FORM, _FORM_AT)
+    while at >= 0 and not _PART.match(data, at - _FORM_AT):
+        at = data.find(_FORM, at + 1)
+    return at - _FORM_AT if at >= 0 else -1
+
+
+def _whole_steps(pieces: Iterator[bytes], step: int) -> Iterator[bytes]:
+    """Without the beginning of a last sample: behind it the next part would be out of step."""
+    rest = b""
+    for piece in pieces:
+        joined = rest + piece
+        whole = len(joined) // step * step
+        rest = joined[whole:]
+        if whole:
+            yield joined[:whole]

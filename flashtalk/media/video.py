@@ -11,8 +11,6 @@ Legend: T frames, H W pixels, C channels (3), S samples.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -35,23 +33,23 @@ from flashtalk.media.packets import (
     sound_track,
     unit_track,
 )
+from flashtalk.media.target import Target
 
 Frames = npt.NDArray[np.uint8]
 Pcm = npt.NDArray[np.float32]
 
-SUFFIXES = (".mp4", ".m4v")
 _X264 = {"preset": "veryfast", "crf": "17", "bf": "0"}
 
 
 class Mp4Writer:
-    """Writes frames and their sound to a hidden file beside ``path``, renamed at the end.
+    """Writes frames and their sound to a hidden file, which becomes ``path`` at the end.
 
     As a context manager it finishes the file when the block ends, and also when the block is
     interrupted (KeyboardInterrupt) after at least one frame; after any other error, and where
     there is no frame, nothing is left behind.
 
     Args:
-        path: the target, ending in .mp4; an existing file is replaced at the end.
+        path: the target, ending in .mp4; an existing file is replaced at the end (``Target``).
         fps: frames per second.
         size_hw: height and width in pixels, even numbers (H.264 stores colour at half size).
         pcm_hz: sampling rate of the sound, a multiple of ``fps``.
@@ -77,11 +75,11 @@ class Mp4Writer:
             raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "even numbers of pixels")
         if pcm_hz % fps:
             raise InputError("pcm_hz", pcm_hz, f"a multiple of fps ({fps})")
-        self._partial = _reserve(self.path)
+        self._target = Target(self.path)
         self._container: OutputContainer | None = None
         try:
             self._container = av.open(
-                f"file:{self._partial}",
+                f"file:{self._target.partial}",
                 "w",
                 format="mp4",
                 options={"movflags": "+faststart", "movie_timescale": str(pcm_hz)},
@@ -149,7 +147,7 @@ class Mp4Writer:
             self._mux(self._container, self._audio.encode(None))
             self._container.close()
             self._container = None
-            os.replace(self._partial, self.path)
+            self._target.finish()
         except OSError as error:
             raise InputError("out", self.path, f"not writable ({error.strerror})") from error
         finally:
@@ -164,7 +162,7 @@ class Mp4Writer:
         except OSError:
             pass  # the file is thrown away, whatever its end should have been
         finally:
-            self._partial.unlink(missing_ok=True)
+            self._target.discard()
 
     def __enter__(self) -> Mp4Writer:
         return self
@@ -211,22 +209,4 @@ def check_target(path: Path | str) -> None:
     Raises:
         InputError: a wrong name, no such folder, or a place that cannot be written to.
     """
-    _reserve(Path(path)).unlink()
-
-
-def _reserve(path: Path) -> Path:
-    """Create the hidden file beside the target, which proves that the folder can be written to."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError("out", path, f"must end in {SUFFIXES[0]}")
-    partial = path.with_name(f".{path.stem[:50]}.{secrets.token_hex(4)}.partial{path.suffix}")
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError("out", path, "exists and is not a file")
-        if not path.parent.is_dir():
-            raise InputError("out", path, f"no such folder: {path.parent}")
-        partial.touch(exist_ok=False)
-    except (OSError, ValueError) as error:
-        # Folders that are read-only or may not be entered, names too long or with zero bytes.
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError("out", path, f"not writable ({reason})") from error
-    return partial
+    Target(Path(path)).discard()

@@ -13,6 +13,7 @@ import pytest
 
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer
+from tests.patience import patient
 
 FPS, PCM_HZ, SAMPLES = 25, 16_000, 640
 
@@ -175,6 +176,7 @@ import resource, signal
 import numpy as np
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer
+from tests.patience import patient
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -188,7 +190,11 @@ except InputError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patient(100),
     )
     assert "not writable" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,91 @@
+"""Which sound track of a file is heard: the best one that can be decoded; and its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+
+from flashtalk.errors import InputError
+from flashtalk.media.notes import Note
+
+SAMPLING_RATES_HZ = (4_000, 384_000)
+
+
+def decodable_tracks(container: InputContainer, value: object) -> list[AudioStream]:
+    """The sound tracks for which there is a decoder, the best one first.
+
+    Args:
+        value: what errors call the file.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not container.streams.audio:
+        raise InputError("audio", value, "holds no sound")
+    best = container.streams.best("audio")
+    tracks = [track for track in container.streams.audio if _has_decoder(track)]
+    if not tracks:
+        raise InputError("audio", value, "holds no sound that can be decoded")
+    tracks.sort(key=lambda track: (track is not best, not _is_default(track), track.index))
+    return tracks
+
+
+def note_passed_over(container: InputContainer, track: AudioStream, note: Note) -> None:
+    """Tell it if a track is heard that is not the best one."""
+    best = container.streams.best("audio")
+    if best is not None and best.index != track.index:
+        note(f"track {best.index} cannot be decoded; track {track.index} is heard instead")
+
+
+class Frames:
+    """The frames of a track in the order of the file; what cannot be decoded is left out.
+
+    Args:
+        container: stands at its beginning.
+        track: one of its tracks.
+        value: what errors call the file.
+
+    Attributes:
+        end_s: where the last packet ends, by the clock of the file, decoded or not.
+    """
+
+    def __init__(self, container: InputContainer, track: AudioStream, value: object) -> None:
+        self._container, self._track, self._value = container, track, value
+        self.end_s = 0.0
+
+    def __iter__(self) -> Iterator[av.AudioFrame]:
+        """Raises InputError for a sampling rate that no sound has."""
+        for packet in self._container.demux(self._track):
+            if packet.pts is not None and packet.time_base is not None:
+                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self.end_s = max(self.end_s, end_s)
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                if frame.samples:
+                    check_rate(frame.sample_rate, self._value)
+                    yield frame
+
+
+def check_rate(pcm_hz: int, value: object) -> None:
+    """Can sound have that many samples per second? Raises InputError."""
+    least_hz, most_hz = SAMPLING_RATES_HZ
+    if not least_hz <= pcm_hz <= most_hz:
+        stated = f"{pcm_hz} samples per second" if pcm_hz > 0 else "no sampling rate"
+        raise InputError("audio", value, f"{stated}; {least_hz} to {most_hz} are read")
+
+
+def _has_decoder(track: AudioStream) -> bool:
+    # PyAV has no context for a track whose codec has no decoder, although it types one.
+    context: object = track.codec_context
+    return context is not None and bool(track.codec_context.sample_rate)
+
+
+def _is_default(track: AudioStream) -> bool:
+    return bool(track.disposition & Disposition.default)
