@@ -21,5 +21,9 @@ class InputError(FlashTalkError):
         self.limit = limit
 
 
+class ReaderGoneError(InputError):
+    """Nobody reads what is written any more: an end, and no mistake of anybody."""
+
+
 class WeightsError(FlashTalkError):
     """A checkpoint that does not fit the architecture; the message lists tensor names."""

@@ -6,7 +6,6 @@ same table before they allocate anything.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 
@@ -23,6 +22,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.streaming.size import parse_size_hw
 from flashtalk.streaming.spec import StreamSpec
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
 
 _HALF = 2
@@ -74,7 +74,7 @@ def plan_of_14b(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the plan; 0 it fits, 1 it does not, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="python -m training.memory", description=__doc__)
+    parser = OneLineParser(prog="python -m training.memory", description=__doc__)
     parser.add_argument("--stage", type=int, choices=(1, 2), default=2)
     parser.add_argument("--ranks", type=int, default=32)
     parser.add_argument("--batch", type=int, default=1, help="samples per device (%(default)s)")
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             checkpointing=not options.no_checkpointing, device_gb=options.device_gb,
         )  # fmt: skip
     except InputError as error:
-        print(f"training: {error}", file=sys.stderr)
+        note(f"training: {error}")
         return 2
     made.show(Console())
     try:
@@ -104,4 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.memory", main))

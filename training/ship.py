@@ -6,7 +6,6 @@ written over what OUT holds; files that are not weights, such as its card, stay.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.models.checkpoint import OWN_FOLDERS, find_checkpoint
+from flashtalk.terminal import OneLineParser, guarded, note
 
 TEACHER = "teacher"
 WEIGHTS_SUFFIX, PARTIAL_SUFFIX = ".safetensors", ".partial"
@@ -84,7 +84,7 @@ def ship(weights: Path, out: Path, teacher: Path | None, console: Console) -> No
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 2 and one line on input that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m training.ship", description=__doc__)
+    parser = OneLineParser(prog="python -m training.ship", description=__doc__)
     parser.add_argument("weights", type=Path, help="folder of a finished model")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--teacher", type=Path, help="transformer that goes along as OUT/teacher")
@@ -92,10 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         ship(options.weights, options.out, options.teacher, Console())
     except FlashTalkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {error}")
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.ship", main))

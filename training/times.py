@@ -7,7 +7,6 @@ sustain and what the VAE takes are given. Communication and data are not in it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
 from flashtalk.streaming.size import parse_size_hw
 from flashtalk.streaming.spec import StreamSpec
+from flashtalk.terminal import OneLineParser, guarded, note
 
 # In evaluations without a graph: the blocks once more, and two for the gradients.
 _BACKWARD, _BACKWARD_KEPT = 3.0, 2.0
@@ -153,7 +153,7 @@ def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the hours; 0, or 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m training.times", description=__doc__)
+    parser = OneLineParser(prog="python -m training.times", description=__doc__)
     parser.add_argument("--ranks", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32, help="of all devices (%(default)s)")
     parser.add_argument("--size", default="416x720", metavar="WxH", help="(%(default)s)")
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError("--vae-s", options.vae_s, "at least 0")
         size_hw = parse_size_hw(options.size, "--size")
     except InputError as error:
-        print(f"training: {error}", file=sys.stderr)
+        note(f"training: {error}")
         return 2
     machine = Machine(
         options.ranks, options.tflops, options.vae_s, checkpointing=not options.no_checkpointing
@@ -189,4 +189,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.times", main))

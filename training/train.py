@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.core.errors import GateError
 from training.core.native_bf16 import without_slow_bf16
 from training.core.overrides import apply_overrides, field_paths
@@ -18,6 +18,7 @@ from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
 
 EXIT_INPUT = 2
+_MOST_MINUTES = 1_000_000
 EXIT_GATE = 3
 
 
@@ -25,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; ``--help`` lists the recipes and their fields."""
     width = max(len(recipe.name) for recipe in RECIPES)
     listing = "\n".join(f"  {recipe.name:<{width}}  {recipe.summary}" for recipe in RECIPES)
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m training.train",
         description="Train one model. A run resumes from its run directory by itself.",
         epilog=f"recipes:\n{listing}\n\n--recipe NAME --list shows the fields of a recipe.",
@@ -69,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except GateError as error:
-        print(f"training: {error}", file=sys.stderr)
+        note(f"training: {error}")
         return EXIT_GATE
     except FlashTalkError as error:
-        print(f"training: {error}", file=sys.stderr)
+        note(f"training: {error}")
         return EXIT_INPUT
 
 
@@ -81,8 +82,9 @@ def _run(options: argparse.Namespace) -> int:
     config = recipe.smoke() if options.smoke else recipe.full()
     overrides = list(options.overrides)
     if options.minutes is not None:
-        if options.minutes <= 0:
-            raise InputError("--minutes", options.minutes, "must be > 0")
+        if not 0 < options.minutes <= _MOST_MINUTES:
+            limit = f"must be > 0, at most {_MOST_MINUTES}"
+            raise InputError("--minutes", options.minutes, limit)
         overrides.append(f"trainer.minutes={options.minutes}")
     # Minutes go first: schedule_by=time is only valid together with them.
     overrides.sort(key=lambda item: "minutes=" not in item)
@@ -118,4 +120,4 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    end_process(main())
+    end_process(guarded("training.train", main))

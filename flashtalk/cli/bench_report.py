@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import platform
 import statistics
@@ -109,7 +108,7 @@ def dtypes(pipeline: Pipeline) -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """Processor, memory and devices."""
     found = inspect_machine()
-    cpuinfo = _CPUINFO.read_text() if _CPUINFO.exists() else ""
+    cpuinfo = _CPUINFO.read_text(errors="replace") if _CPUINFO.exists() else ""
     return {
         "system": found.system,
         "cpu_model": cpu_model(cpuinfo),
@@ -182,11 +181,6 @@ def _soak_json(soak: Soak) -> dict[str, Any]:
         "flat": soak.flat,
         "real_time_factor": soak.real_time_factor,
     }
-
-
-def save(report: dict[str, Any], path: Path) -> None:
-    """Write the JSON."""
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def show(report: dict[str, Any], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C that comes between two steps, never inside one."""
+"""Ctrl-C, or another signal to end, that comes between two steps, never inside one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from flashtalk.terminal import stopping_signals
+
 
 class Interrupts:
-    """Turns the first SIGINT or SIGTERM into KeyboardInterrupt, and ignores the ones after it.
+    """Turns the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt, and ignores later ones.
 
     Inside ``hold`` the interrupt waits until the block is done, so that a frame is never written
     without its sound and a file is never left unfinished. Works in the main thread.
@@ -33,7 +35,7 @@ class Interrupts:
             self._raise()
 
     def __enter__(self) -> Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stopping_signals():
             self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -1,30 +1,23 @@
 """The dispatcher: one module per command, each with ``add_parser(subparsers)`` and ``run(args)``.
 
-Exit codes: 0 done, 2 bad input (one line on stderr says what), 130 interrupted.
+These modules and this one import next to nothing, so that ``--help`` is there at once; ``run``
+imports what the command needs. Exit codes: ``flashtalk.terminal``.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from importlib import import_module
-from typing import NoReturn
 
 from flashtalk import __version__
-from flashtalk.errors import FlashTalkError
+from flashtalk.cli import bench, doctor, generate, talk
+from flashtalk.terminal import OneLineParser, debugging, guarded
 
-BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = ("generate", "talk", "doctor", "bench")
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like every other bad input."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the line and exit with 2."""
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (--help explains)\n")
+COMMANDS = (generate, talk, doctor, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,24 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenMP reads it when torch is first imported. Threads that spin while they wait make a run
     # on two cores 20 times slower as soon as another program wants one of them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        args = build_parser(words).parse_args(words)
+    return guarded("flashtalk", lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> int:
+    args = build_parser().parse_args(words)
+    with warnings.catch_warnings():
+        if not debugging():
+            # What libraries tell programmers is nothing that a user could act on.
+            warnings.simplefilter("ignore")
+            if not logging.root.handlers:
+                logging.root.addHandler(logging.NullHandler())
         return int(args.run(args))
-    except FlashTalkError as error:
-        print(f"flashtalk: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        return INTERRUPTED
 
 
-def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for a command line; each command's parser sets ``run``.
-
-    Args:
-        words: the command line. Of the commands only the one that it names is imported, because
-            some of them take seconds; all are, where it names none.
-    """
-    named = next((word for word in words if word in COMMANDS), None)
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each command's parser sets ``run``."""
     parser = OneLineParser(
         prog="flashtalk",
         description="A portrait and speech become a video in which the portrait talks.",
@@ -65,6 +56,6 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flashtalk {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS if named is None else (named,):
-        import_module(f"flashtalk.cli.{name}").add_parser(subparsers)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
     return parser

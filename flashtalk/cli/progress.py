@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +13,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from flashtalk.terminal import live_console
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def progress_bar(
         total_frames: that are to come, if it is known.
         stderr: where standard output may be the video's.
     """
-    console = Console(stderr=stderr)
+    console = live_console(stderr=stderr)
     with Progress(
         MofNCompleteColumn(),
         TextColumn("frames"),

@@ -1,35 +1,9 @@
-"""``flashtalk talk``: the client of a running suite; a portrait and a sound file become an MP4.
-
-Imports no torch: what it needs is the client, a picture and a sound file.
-"""
+"""``flashtalk talk``: the client of a running suite; a portrait and a sound file become an MP4."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import signal
-import sys
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import grpc
-
-from flashtalk.cli.progress import progress_bar, summary
-from flashtalk.cli.talk_ends import PIPE, check_ends, open_writer, read_speech
-from flashtalk.client import ClientError, FlashTalkClient, SessionStream
-from flashtalk.errors import FlashTalkError, InputError
-from flashtalk.media import read_image
-from flashtalk.streaming import parse_size_hw
-from flashtalk.v1 import media_pb2, stream_pb2
-from flashtalk.v1 import session_service_pb2 as pb
-from flashtalk.wire import pcm_from_bytes
-
-INTERRUPTED = 130
-_SEED_LIMIT = 2**64
-_F32 = media_pb2.AUDIO_ENCODING_PCM_F32LE
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,9 +17,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
     )
-    parser.add_argument("--image", required=True, type=Path, help="portrait: PNG, JPEG or WebP")
+    parser.add_argument("--image", required=True, type=Path, help="portrait, any picture")
     parser.add_argument(
-        "--audio", required=True, help="speech, any sound file; - for raw 16 bit mono 16 kHz"
+        "--audio",
+        required=True,
+        help="speech, any sound file or pipe; - for standard input; without a header it is "
+        "taken for 16 bit little-endian mono samples at 16 kHz",
     )
     parser.add_argument(
         "--out",
@@ -62,126 +39,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-@dataclass
-class Received:
-    """What came so far.
-
-    Args:
-        total: frames to come, if that is known.
-    """
-
-    total: int | None
-    began_s: float = field(default_factory=time.perf_counter)
-    frames: int = 0
-    first_frame_s: float = 0.0
-    retries: int = 0
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the session was asked for."""
-        return time.perf_counter() - self.began_s
-
-    def summary(self, session: pb.Session, reconnects: int) -> str:
-        """One line for people and scripts."""
-        line = summary(self.frames, session.spec.fps, self.elapsed_s, self.first_frame_s)
-        return f"{line} retries={self.retries} reconnects={reconnects}"
-
-
 def run(args: argparse.Namespace) -> int:
-    """Check what can be checked here, then talk."""
-    if not 0 <= args.seed < _SEED_LIMIT:
-        raise InputError("seed", args.seed, f"0 .. {_SEED_LIMIT - 1}")
-    if not 0 < args.patience <= 3_600:
-        raise InputError("patience", args.patience, "more than 0, at most 3600 seconds")
-    size_hw = parse_size_hw(args.size) if args.size else None
-    read_image(args.image)
-    received = Received(check_ends(args.image, args.audio, args.out))
-    return asyncio.run(_interruptible(args, size_hw, received))
+    """Talk."""
+    from flashtalk.cli.talking import talk
 
-
-async def _interruptible(
-    args: argparse.Namespace, size_hw: tuple[int, int] | None, received: Received
-) -> int:
-    talking = asyncio.create_task(_talk(args, size_hw, received))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, talking.cancel)
-    try:
-        await talking
-    except asyncio.CancelledError:
-        kept = f"{args.out} holds what was made" if received.frames else "nothing was written"
-        _say(args, f"stopped: {kept}; frames={received.frames}")
-        return INTERRUPTED
-    return 0
-
-
-async def _talk(
-    args: argparse.Namespace, size_hw: tuple[int, int] | None, received: Received
-) -> None:
-    async with FlashTalkClient(args.gateway, patience_s=args.patience) as client:
-        session = await client.create_session(
-            args.image,
-            prompt=args.prompt,
-            seed=args.seed,
-            size=size_hw and (size_hw[1], size_hw[0]),
-            idle_policy=pb.IDLE_POLICY_WAIT,
-            pacing=pb.PACING_REAL_TIME if args.real_time else pb.PACING_UNLIMITED,
-        )
-        try:
-            async with client.stream(session) as stream:
-                try:
-                    async with asyncio.TaskGroup() as group:
-                        group.create_task(_speak(args, stream))
-                        group.create_task(_write(args.out, session, stream, received))
-                except* FlashTalkError as errors:
-                    # Where one of the two fails the other is cancelled: the first is the cause.
-                    raise errors.exceptions[0] from None
-                _say(args, f"{args.out}: {received.summary(session, stream.reconnects)}")
-        finally:
-            # Finished sessions are gone already; one that was given up frees its place now.
-            with contextlib.suppress(ClientError):
-                await client.delete_session(session.session_id)
-
-
-def _say(args: argparse.Namespace, line: str) -> None:
-    """To people; standard output may be the video's."""
-    print(line, file=sys.stderr if args.out == PIPE else sys.stdout, flush=True)
-
-
-async def _speak(args: argparse.Namespace, stream: SessionStream) -> None:
-    """Sends the file; as it would be spoken, if that is wanted."""
-    hz = stream.session.spec.sample_rate_hz
-    begun_s, sent = time.monotonic(), 0
-    async for packet_S in read_speech(args.audio, hz):
-        size = hz // 50 if args.real_time else len(packet_S)
-        for begin in range(0, len(packet_S), max(size, 1)):
-            part_S = packet_S[begin : begin + size]
-            await stream.push_audio(part_S)
-            sent += len(part_S)
-            if args.real_time:
-                await asyncio.sleep(max(0.0, begun_s + sent / hz - time.monotonic()))
-    await stream.finish()
-
-
-async def _write(out: str, session: pb.Session, stream: SessionStream, received: Received) -> None:
-    spec = session.spec
-    size_hw = (spec.size.height_px, spec.size.width_px)
-    with ExitStack() as stack:
-        writer = open_writer(out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz)
-        # What came so far is a playable file, whatever ends it; without a frame there is none.
-        stack.callback(writer.close)
-        progress, task = stack.enter_context(progress_bar(received.total, stderr=True))
-        async for event in stream:
-            if isinstance(event, stream_pb2.Frame):
-                if not received.frames:
-                    received.first_frame_s = received.elapsed_s
-                received.frames += 1
-                pcm_S = pcm_from_bytes(event.pcm, _F32, "pcm")
-                writer.write_encoded(event.video, pcm_S, key_frame=event.key_frame)
-                fps = received.frames / received.elapsed_s
-                progress.update(task, completed=received.frames, fps=f"{fps:.1f}")
-            elif isinstance(event, stream_pb2.ChunkReport):
-                received.retries += event.retries
-    if received.total is not None and received.frames != received.total:
-        limit = f"{received.total} frames were to come"
-        raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")
+    return talk(args)

@@ -6,20 +6,24 @@ Legend: S samples.
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+from flashtalk.cli.piped_speech import PipedSpeech
 from flashtalk.errors import InputError
-from flashtalk.media import Mp4Writer, check_target, inspect_audio, stream_pcm
+from flashtalk.media import Mp4Writer, check_target, inspect_audio, portrait_bytes, stream_pcm
 from flashtalk.media.pipe import PipeWriter
 from flashtalk.streaming import Pcm, StreamSpec, frame_count
-from flashtalk.v1 import media_pb2
-from flashtalk.wire import pcm_from_bytes
+from flashtalk.terminal import tell
 
 PIPE = "-"
-_READ_BYTES = 6_400
+_STDIN = 0
+_PATIENCE_S = 2.0
+"""So long nobody is told that something is waited for."""
 
 
 class Writer(Protocol):
@@ -39,14 +43,23 @@ def check_ends(image: Path, audio: str, out: str) -> int | None:
         InputError: a file that cannot be read or written.
     """
     frames = None
-    if audio != PIPE:
-        frames = frame_count(inspect_audio(audio).samples, StreamSpec())
-    if out != PIPE:
-        check_target(out)
-        for name, source in (("image", str(image)), ("audio", audio)):
-            if source != PIPE and Path(out).exists() and Path(out).samefile(source):
-                raise InputError("out", out, f"would replace the {name}")
+    if audio == PIPE:
+        _check_standard_input()
+    elif not _is_pipe(audio):
+        frames = frame_count(inspect_audio(audio, note=tell).samples, StreamSpec())
+    if out == PIPE:
+        _check_standard_output()
+        return frames
+    check_target(out)
+    for name, source in (("image", str(image)), ("audio", audio)):
+        if source != PIPE and Path(out).exists() and Path(out).samefile(source):
+            raise InputError("out", out, f"would replace the {name}")
     return frames
+
+
+def sendable(image: Path) -> bytes:
+    """The portrait as a gateway takes it. Raises InputError for what is none."""
+    return portrait_bytes(image, tell)
 
 
 def open_writer(out: str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int) -> Writer:
@@ -56,35 +69,52 @@ def open_writer(out: str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int) ->
     return Mp4Writer(out, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz, encoded=True)
 
 
-async def read_speech(audio: str, pcm_hz: int) -> AsyncIterator[Pcm]:
-    """Packets of float32 [S]: of a file, or of 16 bit mono samples on standard input."""
-    if audio != PIPE:
+async def open_speech(audio: str) -> PipedSpeech | None:
+    """A pipe that has begun to speak; ``None`` for a file.
+
+    Raises:
+        InputError: it cannot be read, or ends before it has begun.
+    """
+    if audio != PIPE and not _is_pipe(audio):
+        return None
+    name = "standard input" if audio == PIPE else audio
+    speech = PipedSpeech(name, lambda: _STDIN if audio == PIPE else os.open(audio, os.O_RDONLY))
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await speech.begin()
+    except TimeoutError:
+        tell(f"waiting for speech from {name}")
+        await speech.begin()
+    return speech
+
+
+async def read_speech(audio: str, piped: PipedSpeech | None, pcm_hz: int) -> AsyncIterator[Pcm]:
+    """Packets of float32 [S]: of a file, or of a pipe that ``open_speech`` gave."""
+    if piped is None:
         for packet_S in stream_pcm(audio, pcm_hz):
             yield packet_S
         return
-    rest = b""
-    async for data in _standard_input():
-        whole = len(rest + data) // 2 * 2
-        joined, rest = (rest + data)[:whole], (rest + data)[whole:]
-        if joined:
-            yield pcm_from_bytes(joined, media_pb2.AUDIO_ENCODING_PCM_S16LE, "audio")
-    if rest:
-        raise InputError("audio", "-", "ends in the middle of a 16-bit sample")
+    async for packet_S in piped.packets(pcm_hz):
+        yield packet_S
 
 
-async def _standard_input() -> AsyncIterator[bytes]:
-    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+def _is_pipe(path: str) -> bool:
+    """A named pipe, or one of the shell's ``<(command)``."""
     try:
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
-        )
-    except ValueError:
-        # A file was redirected: it is there as a whole, and reading does not wait.
-        while data := sys.stdin.buffer.read(_READ_BYTES):
-            yield data
-        return
-    try:
-        while data := await reader.read(_READ_BYTES):
-            yield data
-    finally:
-        transport.close()
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _check_standard_input() -> None:
+    if sys.stdin is None:
+        raise InputError("audio", PIPE, "standard input is closed")
+    if os.isatty(_STDIN):
+        raise InputError("audio", PIPE, "standard input is a terminal; pipe speech into it")
+
+
+def _check_standard_output() -> None:
+    if sys.stdout is None:
+        raise InputError("out", PIPE, "standard output is closed")
+    if sys.stdout.isatty():
+        raise InputError("out", PIPE, "standard output is a terminal; pipe it into a player")

@@ -4,13 +4,14 @@ from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser
 from flashtalk.engine.host_memory import keep_freed_memory
-from flashtalk.engine.load import PRESETS, Checkpoint, load_pipeline, open_checkpoint
+from flashtalk.engine.load import Checkpoint, load_pipeline, open_checkpoint
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.random_weights import random_pipeline
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.engine.talk import ChunkResult, Session, advance, start, talk, talk_on
 from flashtalk.engine.weights_digest import weights_digest
+from flashtalk.presets import PRESETS
 
 __all__ = [
     "PRESETS",

@@ -30,10 +30,9 @@ from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.presets import PRESETS, PUBLISHED, TINY
 from flashtalk.streaming import StreamSpec
 
-TINY, PUBLISHED = "tiny", "flashtalk-14b"
-PRESETS = (TINY, PUBLISHED)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -65,8 +64,10 @@ class Placement:
         try:
             place = torch.device(name)
             torch.empty(1, device=place)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+        except (RuntimeError, AssertionError, ImportError) as error:
             raise InputError("device", device, "auto, cpu, or a device that is there") from error
+        if place.type == "meta":
+            raise InputError("device", device, "auto, cpu, or a device that computes")
         if dtype == "auto":
             half = place.type == "cuda" or preset == PUBLISHED
             return cls(place, torch.bfloat16 if half else torch.float32)

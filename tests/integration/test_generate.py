@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,8 +19,10 @@ from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.main import main
 from flashtalk.engine import Denoiser
 from flashtalk.media import Mp4Writer
+from tests.fakes.bad_inputs import Full, Gone, Hung, Stream
 from tests.fakes.sound_files import encode, tone, wav
 from tests.fakes.weights import micro_pipeline, write_own
+from tests.patience import patient, wait_until
 
 SUMMARY = re.compile(
     r"frames=(\d+) seconds=[\d.]+ fps=[\d.]+ real_time_factor=[\d.]+ first_frame_ms=\d+$"
@@ -250,7 +251,10 @@ def test_the_output_never_replaces_an_input(
 
 
 def test_a_failure_in_the_middle_leaves_nothing(
-    files: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    files: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     whole = Mp4Writer.write
     calls = []
@@ -263,8 +267,8 @@ def test_a_failure_in_the_middle_leaves_nothing(
 
     monkeypatch.setattr(Mp4Writer, "write", fails_later)
     before = contents(files)
-    with pytest.raises(MemoryError):
-        main(command(files, weights))
+    assert main(command(files, weights)) == 2
+    assert "out of memory" in capfd.readouterr().err
     assert contents(files) == before
 
 
@@ -307,13 +311,14 @@ def test_ctrl_c_leaves_a_playable_file(files: Path, weights: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        deadline_s = time.monotonic() + 100
-        while time.monotonic() < deadline_s and process.poll() is None:
-            if any(part.stat().st_size > 20_000 for part in files.glob(".*.partial.mp4")):
-                break
-            time.sleep(0.05)
+
+        def well_under_way() -> bool:
+            parts = files.glob(".*.partial.mp4")
+            return process.poll() is not None or any(p.stat().st_size > 20_000 for p in parts)
+
+        wait_until(well_under_way, 100, "the first chunks were not written")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=patient(120))
     finally:
         process.kill()
     assert process.returncode == 130, err
@@ -358,3 +363,33 @@ def test_interrupts_wait_for_the_step_that_is_running() -> None:
     assert done == ["inner", "outer"]
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)  # the usual handler is back
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_to_end_keeps_what_was_made(
+    files: Path,
+    weights: Path,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    whole = Mp4Writer.write
+
+    def ends_after_one(self: Mp4Writer, *args: object) -> None:
+        whole(self, *args)  # type: ignore[arg-type]
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(Mp4Writer, "write", ends_after_one)
+    assert main(command(files, weights)) == 130
+    assert "stopped" in capfd.readouterr().out.splitlines()[-1]
+    assert check_lengths(files / "out.mp4") == 28
+    assert not list(files.glob(".*"))
+
+
+@pytest.mark.parametrize("error", [Gone, Full, Hung, None])
+def test_nobody_has_to_read_along(
+    files: Path, weights: Path, error: type[OSError] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None if error is None else Stream(error))
+    assert main(command(files, weights)) == 0
+    assert check_lengths(files / "out.mp4") == 38

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.ablate.jobs import Commands, Jobs, progress_of_runs
 from training.ablate.place import AblationPlace
 from training.ablate.plan import TABLES, AblationPlan
@@ -24,7 +25,7 @@ from training.ablate.tables import write_tables
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m training.ablate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return 0 if run(build_parser().parse_args(arguments), Console()) else 1
     except FlashTalkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {error}")
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.ablate", main))

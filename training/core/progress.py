@@ -1,6 +1,5 @@
 """A progress bar on a terminal, a log line every ten seconds elsewhere."""
 
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -8,6 +7,8 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from flashtalk.terminal import live_console
 
 ItemT = TypeVar("ItemT")
 LOG_INTERVAL_S = 10.0
@@ -26,7 +27,7 @@ class RunProgress:
         self, title: str, *, done: int = 0, console: Console | None = None, quiet: bool = False
     ) -> None:
         self._title = title
-        self._console = console or Console(file=sys.stderr, quiet=quiet)
+        self._console = console or live_console(stderr=True, quiet=quiet)
         self._first_step = done
         self._started_s = time.monotonic()
         self._first_fraction: float | None = None

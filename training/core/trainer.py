@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from flashtalk.terminal import stopping_signals
 from training.core.board import Board
 from training.core.checkpoint import (
     Checkpoint,
@@ -239,7 +240,7 @@ def _due(since_s: float, every_s: float, steps: int, every_steps: int) -> bool:
 
 @contextmanager
 def _stop_signals(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the trainer to stop; a second one acts as it would have before."""
+    """A signal to end asks the trainer to stop; a second one acts as it would have before."""
     kept: dict[int, Any] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -247,7 +248,7 @@ def _stop_signals(trainer: Trainer) -> Iterator[None]:
         signal.signal(number, kept[number])
 
     try:
-        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
+        for number in map(int, stopping_signals()):
             kept[number] = signal.signal(number, stop)
     except ValueError:
         # Not in the main thread: whoever runs us there stops us by ask_to_stop().

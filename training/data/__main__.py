@@ -1,11 +1,11 @@
 """``python -m training.data``: render the splits of SynthTalk into a folder."""
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.data.synthtalk import SynthTalkConfig, build_cache
 
 PARTS: dict[str, SynthTalkConfig] = {
@@ -18,7 +18,7 @@ PARTS: dict[str, SynthTalkConfig] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the asked-for parts; finished parts are left alone, killed ones go on."""
-    parser = argparse.ArgumentParser(prog="python -m training.data", description=__doc__)
+    parser = OneLineParser(prog="python -m training.data", description=__doc__)
     parser.add_argument("out", type=Path, help="folder; each part goes to its own folder inside")
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--count", type=int, help="utterances per part (default: the part's own)")
@@ -41,10 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
             )
             print(build_cache(config, given.out / part))
     except FlashTalkError as error:
-        print(error, file=sys.stderr)
+        note(str(error))
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.data", main))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.data.published.conversion import Conversion
 from training.data.published.plain import convert_folder, convert_shards
 from training.data.published.speakervid import convert_speakervid
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         if conversion.entries:
             write_manifest(given.out, conversion.entries)
     except FlashTalkError as error:
-        print(error, file=sys.stderr)
+        note(str(error))
         return 2
     _report(conversion, given.out)
     return 0 if conversion.entries else 1
@@ -65,7 +66,7 @@ def _report(conversion: Conversion, out: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.data.convert", description=__doc__)
+    parser = OneLineParser(prog="python -m training.data.convert", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     folder = kinds.add_parser("folder", help="a folder of video files")
     folder.add_argument("videos", type=Path)
@@ -90,4 +91,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.data.convert", main))

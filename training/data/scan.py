@@ -6,7 +6,6 @@ A scan that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.data.videos.check import FPS, check_entry
 from training.data.videos.index import (
     LeftOut,
@@ -139,7 +139,7 @@ def _report(manifest: Path, results: Sequence[Result]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0 where at least one video can be used, else 1, and 2 for bad arguments."""
     limits = ScanConfig()
-    parser = argparse.ArgumentParser(prog="python -m training.data.scan", description=__doc__)
+    parser = OneLineParser(prog="python -m training.data.scan", description=__doc__)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--quick", action="store_true", help="do not decode every picture")
     parser.add_argument("--workers", type=int, default=1, help="videos decoded at the same time")
@@ -151,11 +151,11 @@ def main(arguments: list[str] | None = None) -> int:
         console = Console(stderr=True)
         results = scan(given.manifest, config, workers=given.workers, console=console)
     except FlashTalkError as error:
-        print(error, file=sys.stderr)
+        note(str(error))
         return 2
     _report(given.manifest, results)
     return 0 if any(isinstance(result, Scanned) for result in results) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.data.scan", main))

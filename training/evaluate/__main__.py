@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flashtalk.bounds import check_above, check_between
 from flashtalk.engine.sampling import SAMPLERS
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.streaming import parse_size_hw
+from flashtalk.terminal import OneLineParser, guarded, live_console, note
 from training.evaluate.continuous import MARKS_S, Streamer, talk_on
 from training.evaluate.course import write_course
 from training.evaluate.held_out import ClipSet, open_clips
@@ -37,7 +39,7 @@ QUICK = Amount(4, 5.0, 0, 60.0, wrong_audio=1, pictures=1)
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; counts that are not given come from FULL or, with --quick, QUICK."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = OneLineParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder of the model")
     parser.add_argument("--vae-only", action="store_true",
                         help="the folder holds a VAE; fill the truth rows only")  # fmt: skip
@@ -87,10 +89,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 DEFAULT_SIZE_HW = (96, 96)
+_MOST_CLIPS, _LONGEST_S = 100_000, 1_000_000
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluate and print."""
+    _check(arguments)
     probes = Probes.load(arguments.probes)
     performer = _performer(arguments)
     judges = open_judges(arguments, probes)
@@ -131,6 +135,22 @@ def _run_continuous(
     console.print(f"written to {arguments.out}")
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises InputError for numbers that cannot be, before anything is loaded."""
+    for name in ("short", "long", "wrong_audio", "pictures"):
+        check_between(name, getattr(arguments, name), int(name == "short"), _MOST_CLIPS)
+    for name in ("short_seconds", "long_seconds", "continuous"):
+        check_above(name, getattr(arguments, name), _LONGEST_S, "seconds")
+    check_between("seed", arguments.seed, 0, 2**63 - 1)
+    check_between("steps", arguments.steps, 1, 1_000)
+    check_between("audio_guidance", arguments.audio_guidance, 0, 100)
+    check_between("color_strength", arguments.color_strength, 0, 1)
+    for second in arguments.marks:
+        check_between("marks", second, 0, _LONGEST_S)
+    if arguments.size is not None:
+        parse_size_hw(arguments.size)
+
+
 def _performer(arguments: argparse.Namespace) -> RoundTrip:
     if arguments.vae_only:
         return open_vae(arguments.weights)
@@ -168,16 +188,16 @@ def _clips(arguments: argparse.Namespace, count: int, seconds: float) -> ClipSet
                       seconds=seconds, size_hw=_size_hw(arguments))  # fmt: skip
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Exit code 2 and one line on input that cannot be used."""
-    console = Console()
+    console = live_console()
     try:
-        run(parse(), console)
+        run(parse(arguments), console)
     except FlashTalkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {error}")
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.evaluate", main))

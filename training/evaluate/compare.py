@@ -14,6 +14,7 @@ from rich.console import Console
 
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.evaluate.comparison import Comparison, Entry, compare, read_report
 from training.evaluate.interval_plot import interval_plot
 from training.evaluate.summary import GENERATED
@@ -23,7 +24,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command line; what follows ``--`` is returned as it is."""
     given = list(arguments)
     cut = given.index("--") if "--" in given else len(given)
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate.compare",
+    parser = OneLineParser(prog="python -m training.evaluate.compare",
                                      description=__doc__)  # fmt: skip
     parser.add_argument("models", nargs="+", metavar="NAME=PATH",
                         help="differences are taken to the first name")  # fmt: skip
@@ -74,10 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(*parse(sys.argv[1:] if arguments is None else arguments), Console())
     except FlashTalkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {error}")
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.evaluate.compare", main))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -85,9 +85,12 @@ class Probes:
         """Raises WeightsError when the file is missing or does not fit its own configuration."""
         if not path.is_file():
             raise WeightsError(f"no probes at {path}: run python -m training.evaluate.train_probe")
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+        try:
+            with safe_open(path, framework="pt") as stored:
+                metadata = stored.metadata() or {}
+                tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{path}: damaged ({error})") from error
         return cls(*(_restore(net, metadata, tensors, path) for net in ("pose", "mouth", "person")))
 
 

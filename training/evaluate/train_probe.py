@@ -5,7 +5,7 @@ Minutes on two CPU cores.  Writes ``probes.safetensors`` and a card with the hel
 Legend: B batch, K outputs, N frames.
 """
 
-import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from flashtalk.terminal import OneLineParser, guarded
 from training.data.synthtalk.identity import IDENTITY_COLUMNS, PERSON_COLUMNS
 from training.data.synthtalk.renderer import RENDERER_VERSION
 from training.evaluate.canvas import MOUTH_CROP_PX, mouth_crops
@@ -153,9 +154,9 @@ the crop that the predicted pose cuts (identity rows: how far a face shows that 
 """
 
 
-def main() -> None:
-    """Command line of the probe training."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Command line of the probe training; gives the exit code."""
+    parser = OneLineParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_PROBES.parent, help="folder to write")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--steps", type=int, help="training steps of each probe")
@@ -179,7 +180,8 @@ def main() -> None:
     identity = np.mean([scores[name] for name in person_names()])
     console.print(f"openness r {scores['openness']:.3f}, identity mean r {identity:.3f}, "
                   f"{megabytes:.1f} MB, {minutes:.1f} min -> {path}")  # fmt: skip
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("training.evaluate.train_probe", main))

@@ -6,7 +6,6 @@ Killed half-way, the same command goes on from the last checkpoint.
 Legend: U utterances of a step, R a stretch of windows of each, B = U R windows, D embedding.
 """
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.terminal import OneLineParser, guarded, note
 from training.data.clips import open_split
 from training.evaluate.probes import Probes
 from training.evaluate.syncnet.held_out_scores import HeldOut, card, held_out_scores
@@ -167,7 +167,7 @@ def train(recipe: SyncRecipe, mouths: Mouths, work: Path, console: Console) -> S
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line of the SyncNet training."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
                         help="folder with the rendered splits train and test")  # fmt: skip
     parser.add_argument("--out", type=Path, default=DEFAULT_SYNCNET.parent, help="folder to write")
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _train_and_judge(recipe, given.data, given.work, given.out, console)
     except FlashTalkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {error}")
         return 2
     return 0
 
@@ -209,4 +209,4 @@ def _train_and_judge(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("training.train_syncnet", main))

@@ -21,7 +21,7 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
-from flashtalk.ops.attention import attention
+from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
@@ -269,17 +269,21 @@ class Errors:
         )
 
 
-def attention_float32(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
-    """``ops.attention`` outside of autocast."""
-    with torch.autocast(q_BNHD.device.type, enabled=False):
-        return attention(q_BNHD.float(), k_BMHD.float(), v_BMHD.float())
+def in_float32(core: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The attention of ``core`` outside of autocast; what it is told of its tokens is passed on."""
+
+    def attend(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor, *tokens: TokenSlice) -> Tensor:
+        with torch.autocast(q_BNHD.device.type, enabled=False):
+            return core(q_BNHD.float(), k_BMHD.float(), v_BMHD.float(), *tokens)
+
+    return attend
 
 
 def keep_attention_float32(dit: DiT) -> None:
-    """Fills every attention seam of ``dit`` with ``attention_float32``."""
+    """Lets whatever is in an attention seam of ``dit`` compute in float32."""
     for module in dit.modules():
         if isinstance(module, (SelfAttention, ContextAttention, AudioAttention)):
-            module.core = attention_float32
+            module.core = in_float32(module.core)
 
 
 def _with_other_speech(batch: Stage1Batch) -> Stage1Batch:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from transformers import CLIPVisionConfig
+from typing import TYPE_CHECKING
 
 from flashtalk.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionConfig
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class ClipConfig:
 
     def to_transformers(self) -> CLIPVisionConfig:
         """The same tower, without its last block, for the transformers classes."""
+        # Imported here: its parts take seconds, and most processes build no such model.
+        from transformers import CLIPVisionConfig
+
         return CLIPVisionConfig(
             hidden_size=self.width,
             intermediate_size=self.mlp_ratio * self.width,

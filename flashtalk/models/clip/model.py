@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPVisionModel
 
 from flashtalk.errors import InputError
 from flashtalk.models.clip.config import ClipConfig
@@ -32,6 +31,9 @@ class ClipVision(nn.Module):
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
+        # Imported here as in ``to_transformers``.
+        from transformers import CLIPVisionModel
+
         self.config = config
         tower = CLIPVisionModel(config.to_transformers())
         self.embeddings = tower.embeddings

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from transformers import UMT5Config
+from typing import TYPE_CHECKING
 
 from flashtalk.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import UMT5Config
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class TextConfig:
 
     def to_transformers(self) -> UMT5Config:
         """The same encoder for the transformers classes."""
+        # Imported here: its parts take seconds, and most processes build no such model.
+        from transformers import UMT5Config
+
         return UMT5Config(
             vocab_size=self.vocab,
             d_model=self.dim,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import UMT5EncoderModel
 
 from flashtalk.errors import InputError
 from flashtalk.models.umt5.config import TextConfig
@@ -26,6 +25,9 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
+        # Imported here as in ``to_transformers``.
+        from transformers import UMT5EncoderModel
+
         self.config = config
         self.encoder = UMT5EncoderModel(config.to_transformers()).encoder
 

@@ -15,7 +15,6 @@ import torch
 from tokenizers import Tokenizer as Pieces
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from flashtalk.errors import InputError, WeightsError
 
@@ -138,6 +137,9 @@ class _Pieces:
 
 
 def _published(folder: Path) -> TextToIds:
+    # Imported here: a second and more that only published vocabularies need.
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     if (tokenizer.pad_token_id, tokenizer.eos_token_id) != (PAD_ID, EOS_ID):
         raise ValueError(f"padding must be token {PAD_ID} and the end token {EOS_ID}")

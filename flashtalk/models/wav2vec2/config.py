@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-
-from transformers import Wav2Vec2Config
+from typing import TYPE_CHECKING
 
 from flashtalk.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import Wav2Vec2Config
 
 # What a published config.json may say only in one way, because nothing else is implemented.
 _FIXED: dict[str, object] = {
@@ -138,6 +140,9 @@ class AudioConfig:
 
     def to_transformers(self) -> Wav2Vec2Config:
         """The same architecture for the transformers classes; nothing random in evaluation."""
+        # Imported here: its parts take seconds, and most processes build no such model.
+        from transformers import Wav2Vec2Config
+
         return Wav2Vec2Config(
             conv_dim=self.conv_dim,
             conv_kernel=self.conv_kernel,

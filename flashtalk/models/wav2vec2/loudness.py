@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyloudnorm
 
 from flashtalk.errors import InputError
 
@@ -38,6 +37,9 @@ def integrated_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ) -> float:
     """
     if pcm_N.size < _BLOCK_S * pcm_hz or not np.any(pcm_N):
         return -np.inf
+    # Imported here: it brings SciPy, whose two seconds only those wait for who measure.
+    import pyloudnorm
+
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(pyloudnorm.Meter(pcm_hz).integrated_loudness(pcm_N.astype(np.float64)))
 

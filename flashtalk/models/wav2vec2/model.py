@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Wav2Vec2Model
 
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.config import AudioConfig
@@ -31,6 +30,9 @@ class Wav2Vec2Features(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.config = config
+        # Imported here as in ``to_transformers``.
+        from transformers import Wav2Vec2Model
+
         # Only these three parts are kept: their loops are run here, because the whole model
         # has no place between convolutions and projection, and stacks no hidden states.
         whole = Wav2Vec2Model(config.to_transformers())

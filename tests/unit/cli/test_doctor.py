@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from flashtalk.cli import doctor
+from flashtalk.cli import doctor, doctor_report
 from flashtalk.cli.footprint import PRESETS, ROOM_BYTES, Footprint, footprint
 from flashtalk.cli.machine import codec_available, inspect_machine, memory_bytes, package_version
 
@@ -67,8 +67,8 @@ def test_the_published_transformer_is_counted_in_full_without_memory() -> None:
 
 def test_tiny_fits_where_the_published_preset_does_not() -> None:
     tiny, published = footprint("tiny"), footprint("flashtalk-14b")
-    assert tiny.fits(4 * doctor.GIB)
-    assert not published.fits(24 * doctor.GIB)
+    assert tiny.fits(4 * doctor_report.GIB)
+    assert not published.fits(24 * doctor_report.GIB)
 
 
 def test_json_holds_the_report(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_the_tables_show_every_preset_and_device() -> None:
     machine = inspect_machine()
     footprints = [Footprint("small", {"dit": 1}, 4), Footprint("huge", {"dit": 1}, 1 << 60)]
     console = Console(file=io.StringIO(), width=200)
-    doctor.show(machine, footprints, [], console)
+    doctor_report.show(machine, footprints, [], console)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     (small,) = (line for line in lines if "small" in line)
@@ -97,4 +97,4 @@ def test_the_tables_show_every_preset_and_device() -> None:
     [(0, "0 MiB"), (12 << 20, "12 MiB"), (1 << 30, "1.0 GiB"), (38_654_705_664, "36.0 GiB")],
 )
 def test_sizes_read_well(size_bytes: int, text: str) -> None:
-    assert doctor.size_text(size_bytes) == text
+    assert doctor_report.size_text(size_bytes) == text

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
-from flashtalk.cli import doctor, kernels
+from flashtalk.cli import doctor, doctor_report, kernels
 from flashtalk.cli.kernels import LIMITS, Checked, check_kernels
 from flashtalk.engine import Pipeline
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
@@ -103,7 +103,7 @@ def test_the_report_says_what_follows(capsys: pytest.CaptureFixture[str]) -> Non
     console = Console(file=io.StringIO(), width=80)
     wrong = Checked("convolution 3x3x3", "VAE", "cpu", "bfloat16", 0.21, 0.02, used=True)
     avoided = Checked("convolution 128", "Wav2Vec2", "cpu", "bfloat16", 0.3, 0.02, used=False)
-    doctor._show_kernels([wrong, avoided], console)
+    doctor_report._show_kernels([wrong, avoided], console)
     assert isinstance(console.file, io.StringIO)
     text = " ".join(console.file.getvalue().split())
     assert "0.210" in text

@@ -1,0 +1,23 @@
+"""Numbers that have to lie within bounds; what is not a number does not."""
+
+from __future__ import annotations
+
+from flashtalk.errors import InputError
+
+
+def check_between(
+    field: str, value: float | None, least: float, most: float, limit: str = ""
+) -> None:
+    """Raises InputError for a number outside of [least, most]; none at all is no error.
+
+    Args:
+        limit: in other words than ``1 .. 10``.
+    """
+    if value is not None and not least <= value <= most:
+        raise InputError(field, value, limit or f"{least} .. {most}")
+
+
+def check_above(field: str, value: float | None, most: float, unit: str = "") -> None:
+    """Raises InputError for a number outside of (0, most]; none at all is no error."""
+    if value is not None and not 0 < value <= most:
+        raise InputError(field, value, f"above 0, at most {most}{unit and ' '}{unit}")

@@ -1,0 +1,142 @@
+"""Runs ``flashtalk bench``: everything is checked, measured, saved, and then shown."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import tempfile
+import time
+
+import torch
+from rich.progress import Progress
+
+from flashtalk.bounds import check_above, check_between
+from flashtalk.cli.bench import DTYPES
+from flashtalk.cli.bench_inputs import Rgb, portrait, sound
+from flashtalk.cli.bench_report import Findings, Setting, as_json, load_average, show
+from flashtalk.cli.bench_soak import Soak, peak_rss_bytes, soak
+from flashtalk.cli.bench_stages import Talk, measure_chunks, measure_session, measure_sessions
+from flashtalk.cli.interrupt import Interrupts
+from flashtalk.cli.limits import (
+    MOST_GUIDANCE,
+    MOST_STEPS,
+    check_preset,
+    check_report,
+    check_weights,
+    save_report,
+)
+from flashtalk.cli.memory import enough_memory
+from flashtalk.engine import (
+    Architecture,
+    Pipeline,
+    Sampling,
+    keep_freed_memory,
+    load_pipeline,
+)
+from flashtalk.engine import random_pipeline as build_random
+from flashtalk.errors import InputError
+from flashtalk.streaming import Pcm, StreamSpec, parse_size_hw
+from flashtalk.terminal import live_console, report_console
+
+MEMORY_GREW = 1
+_ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
+_MOST_CHUNKS, _MOST_THREADS, _MOST_MINUTES = 10_000, 1_024, 1_440
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Measure, write the JSON, print the tables; gives the exit code."""
+    size_hw = _checked(args)
+    face_HWC, speech_S = portrait(args.image), sound(args.audio, StreamSpec())
+    with Interrupts(), enough_memory(args.device):
+        return _bench(args, size_hw, face_HWC, speech_S)
+
+
+def _bench(
+    args: argparse.Namespace, size_hw: tuple[int, int] | None, face_HWC: Rgb, speech_S: Pcm
+) -> int:
+    average = load_average()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    began_s = time.perf_counter()
+    pipeline = _pipeline(args)
+    load_s = time.perf_counter() - began_s
+    if args.compile == "on":
+        pipeline.denoiser.dit.compile()
+    talk = Talk(pipeline, face_HWC, speech_S, size_hw, _sampling(args, pipeline.sampling))
+    findings = _measure(talk, args, load_s)
+    setting = Setting(
+        preset=args.preset,
+        weights="random" if args.random else args.weights.name if args.weights else "shipped",
+        size_hw=talk.start().reference.size_hw,
+        sampling=talk.sampling,
+        compiled=args.compile == "on",
+        warmup=args.warmup,
+        load_average=average,
+    )
+    report = as_json(pipeline, setting, findings)
+    # First what stays: printing fails where nobody reads.
+    if args.out is not None:
+        save_report(report, args.out)
+    console = report_console()
+    show(report, console)
+    if args.out is not None:
+        console.print(f"{args.out}: written", highlight=False, soft_wrap=True, markup=False)
+    return 0 if findings.soak is None or findings.soak.flat else MEMORY_GREW
+
+
+def _measure(talk: Talk, args: argparse.Namespace, load_s: float) -> Findings:
+    with Progress(console=live_console(), transient=True) as progress:
+        chunks_bar = progress.add_task("chunks", total=args.warmup + args.chunks)
+        cold = measure_session(talk)
+        warm_s, measured = measure_chunks(
+            talk, args.warmup, args.chunks, lambda: progress.advance(chunks_bar)
+        )
+        sessions = measure_sessions(talk)
+        long: Soak | None = None
+        if args.minutes is not None:
+            long_bar = progress.add_task("long stream", total=60 * args.minutes)
+            long = soak(
+                talk, args.minutes, lambda video_s: progress.update(long_bar, completed=video_s)
+            )
+    return Findings(load_s, cold, warm_s, sessions, measured, peak_rss_bytes(), long)
+
+
+def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
+    """The size; everything that can be wrong is told before the models are built."""
+    check_preset(args.preset)
+    if not args.random:
+        check_weights(args.preset, args.weights)
+    check_between("chunks", args.chunks, 1, _MOST_CHUNKS)
+    check_between("warmup", args.warmup, 0, _MOST_CHUNKS)
+    check_between("steps", args.steps, 1, MOST_STEPS)
+    check_between("threads", args.threads, 1, _MOST_THREADS)
+    check_between("audio_guidance", args.guidance, 0, MOST_GUIDANCE)
+    check_above("minutes", args.minutes, _MOST_MINUTES)
+    check_report(args.out)
+    if args.compile == "on" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise InputError("compile", "on", "needs a C++ compiler, such as g++")
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise InputError("TMPDIR", "none", "a folder that can be written to") from error
+    return parse_size_hw(args.size) if args.size is not None else None
+
+
+def _pipeline(args: argparse.Namespace) -> Pipeline:
+    dtype = DTYPES[args.dtype]
+    if args.random:
+        architecture = _ARCHITECTURES[args.preset]()
+        sampling = None if args.preset == "tiny" else Sampling()
+        return build_random(architecture, sampling=sampling, device=args.device, dtype=dtype)
+    return load_pipeline(args.preset, args.weights, device=args.device, dtype=dtype)
+
+
+def _sampling(args: argparse.Namespace, default: Sampling) -> Sampling:
+    chosen = default
+    if args.steps is not None:
+        chosen = dataclasses.replace(chosen, steps=args.steps)
+    if args.guidance is not None:
+        chosen = dataclasses.replace(chosen, audio_guidance=args.guidance)
+    return chosen

@@ -1,0 +1,114 @@
+"""What the options of the commands may be; checked before anything large is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from flashtalk.bounds import check_between
+from flashtalk.errors import InputError
+from flashtalk.presets import PRECISIONS, PRESETS, TINY
+
+SEED_LIMIT = 2**64
+MOST_STEPS = 1_000
+MOST_GUIDANCE = 100
+# More than any text encoder here reads, and far less than a message may hold.
+MOST_PROMPT_CHARACTERS = 10_000
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError for a seed of more than 64 bits, or below 0."""
+    check_between("seed", seed, 0, SEED_LIMIT - 1)
+
+
+def check_steps(steps: int | None) -> None:
+    """Raises InputError for no step at all, or far too many."""
+    check_between("steps", steps, 1, MOST_STEPS)
+
+
+def check_prompt(prompt: str | None) -> None:
+    """Raises InputError for bytes that are no text, or far too much of it."""
+    if prompt is None:
+        return
+    if len(prompt) > MOST_PROMPT_CHARACTERS:
+        limit = f"at most {MOST_PROMPT_CHARACTERS}"
+        raise InputError("prompt", f"{len(prompt)} characters", limit)
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("prompt", ascii(prompt), "text in UTF-8") from error
+
+
+def check_preset(preset: str) -> None:
+    """Raises InputError for an unknown one."""
+    if preset not in PRESETS:
+        raise InputError("preset", preset, f"one of {', '.join(PRESETS)}")
+
+
+def check_precision(dtype: str) -> None:
+    """Raises InputError for an unknown one."""
+    if dtype not in ("auto", *PRECISIONS):
+        raise InputError("dtype", dtype, f"auto, {', '.join(PRECISIONS)}")
+
+
+def check_weights(preset: str, weights: Path | None) -> None:
+    """Raises InputError where there cannot be weights; what is in the folder is seen later."""
+    if weights is None:
+        if preset != TINY:
+            limit = f"{preset} needs the folder of its checkpoint"
+            raise InputError("weights", "none given", limit)
+        return
+    try:
+        there = weights.is_dir()
+    except OSError as error:
+        raise InputError("weights", weights, error.strerror or str(error)) from error
+    if not there:
+        raise InputError("weights", weights, "no such folder")
+
+
+def check_report(path: Path | None) -> None:
+    """Raises InputError for a JSON file that cannot be written. Changes nothing."""
+    if path is None:
+        return
+    try:
+        if path.is_dir() or not path.parent.is_dir():
+            raise InputError("out", path, "a file in a folder that exists")
+        place = Path(os.path.realpath(path))  # what a symbolic link leads to
+        there = place.exists()
+        # Devices such as /dev/null and pipes are fine too, but may wait when they are opened.
+        if not there or place.is_file():
+            with place.open("ab"):
+                pass
+        if not there:
+            place.unlink()
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+
+
+def make_folder(path: Path | None) -> None:
+    """Make the folder of a JSON file. Raises InputError where that is not possible."""
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise _unwritable(path, error) from error
+
+
+def save_report(document: dict[str, Any], path: Path) -> None:
+    """Write a JSON file. Raises InputError if the disk takes no more."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
+    try:
+        # A named pipe that nobody reads is an error, and nothing to wait for.
+        number = os.open(path, flags, 0o666)
+        os.set_blocking(number, True)
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(json.dumps(document, indent=2) + "\n")
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError("out", path, f"not writable ({reason})")

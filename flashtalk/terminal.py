@@ -1,0 +1,280 @@
+"""How every program here deals with its streams, its errors and its exit code.
+
+Standard streams may be closed, full, without an alphabet or without a reader; none of that ends in
+a traceback, and none of it loses what was made.
+
+Exit codes: 0 done, 1 an error of the program itself, 2 bad input (one line on standard error names
+field, value and limit), 130 interrupted, 141 nobody reads what was to be printed (as a program that
+SIGPIPE ends; quiet). ``FLASHTALK_DEBUG=1`` shows tracebacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
+
+from flashtalk.errors import FlashTalkError, InputError, ReaderGoneError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERNAL, BAD_INPUT, INTERRUPTED, READER_GONE = 1, 2, 130, 141
+DEBUG_VARIABLE = "FLASHTALK_DEBUG"
+_LONGEST_LINE = 1_000
+_LEAST_COLUMNS, _MOST_COLUMNS = 20, 10_000
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like every other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with 2."""
+        note(f"{self.prog}: {message} (--help explains)")
+        self.exit(BAD_INPUT)
+
+
+def guarded(name: str, body: Callable[[], int]) -> int:
+    """Run a program; whatever it ends with becomes one line and an exit code.
+
+    Args:
+        name: of the program, in front of its errors.
+        body: gives the exit code.
+
+    Raises:
+        SystemExit: of the argument parser.
+    """
+    prepare_streams()
+    try:
+        code = body()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        raise SystemExit(_flushed(name, code)) from None
+    except ReaderGoneError:
+        code = READER_GONE
+    except FlashTalkError as error:
+        note(f"{name}: {error}")
+        code = BAD_INPUT
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        _give_up(sys.stdout)
+        code = READER_GONE
+    except Exception as error:
+        if debugging():
+            raise
+        code = INTERNAL
+        if isinstance(error, OSError) and error.strerror:
+            # The machine is to blame more likely than the program.
+            place = "" if error.filename is None else f"{error.filename!s}: "
+            note(f"{name}: {place}{error.strerror}")
+            code = BAD_INPUT
+        else:
+            note(f"{name}: {_internal(error)}")
+    return _flushed(name, code)
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted."""
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+def prepare_streams() -> None:
+    """Make the standard streams safe to use.
+
+    A closed one is opened as the null device: otherwise the next file would get its number, and
+    whatever a library prints would land in it. What an alphabet lacks is printed as an escape.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for name in ("COLUMNS", "LINES"):
+        # Libraries take what stands there for a number, and for one that makes sense.
+        text = os.environ.get(name, "80")
+        if not (text.isascii() and text.isdecimal() and len(text) < 6) or not (
+            _LEAST_COLUMNS <= int(text) <= _MOST_COLUMNS
+        ):
+            del os.environ[name]
+
+
+def say(line: str) -> None:
+    """A line on standard output beside the real work, which goes on if nobody can read it."""
+    try:
+        _write(sys.stdout, line + "\n")
+    except ReaderGoneError:
+        return
+    except InputError:
+        note(line)
+
+
+def note(line: str) -> None:
+    """A line on standard error; quiet where that cannot be written to."""
+    with contextlib.suppress(InputError):
+        _write(sys.stderr, one_line(line) + "\n")
+
+
+def tell(line: str) -> None:
+    """A note about an input that is odd but can be used."""
+    note(f"note: {line}")
+
+
+def deliver(text: str) -> None:
+    """What a program was asked for, on standard output.
+
+    Raises:
+        ReaderGoneError: nobody reads.
+        InputError: it cannot be written.
+    """
+    _write(sys.stdout, text)
+
+
+def one_line(text: str) -> str:
+    """A message without line ends and control characters, and of a length that can be read."""
+    words = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    if len(shown) <= _LONGEST_LINE:
+        return shown
+    half = _LONGEST_LINE // 2
+    return f"{shown[:half]} ... {shown[-half:]}"
+
+
+def report_console() -> Console:
+    """A console for what a program was asked for. Printing raises as ``deliver``."""
+    from rich.console import Console
+
+    return Console(file=cast(TextIO, _Text(lambda: sys.stdout, deliver)))
+
+
+def live_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A console for what a person sees meanwhile; quiet where it cannot be written to."""
+    from rich.console import Console
+
+    def write(text: str) -> None:
+        with contextlib.suppress(InputError):
+            _write(stream(), text)
+
+    def stream() -> TextIO | None:
+        return sys.stderr if stderr else sys.stdout
+
+    return Console(file=cast(TextIO, _Text(stream, write)), quiet=quiet)
+
+
+def stopping_signals() -> tuple[signal.Signals, ...]:
+    """Those that end a program: Ctrl-C, SIGTERM, and the end of its terminal unless ``nohup``."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        found.append(hangup)
+    return tuple(found)
+
+
+class _Text(io.TextIOBase):
+    """A standard stream as rich takes it; its errors are those of ``write``."""
+
+    def __init__(self, stream: Callable[[], TextIO | None], write: Callable[[str], None]) -> None:
+        self._stream, self._put = stream, write
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """By which rich chooses its lines and boxes."""
+        return getattr(self._stream(), "encoding", None) or "ascii"
+
+    def isatty(self) -> bool:
+        """Whether a person looks on."""
+        stream = self._stream()
+        try:
+            return stream is not None and stream.isatty()
+        except (OSError, ValueError):
+            return False
+
+    def fileno(self) -> int:
+        """Of the stream, from which rich learns the size of the terminal."""
+        stream = self._stream()
+        if stream is None:
+            raise io.UnsupportedOperation("closed")
+        return stream.fileno()
+
+    def write(self, text: str) -> int:
+        """Writes at once."""
+        self._put(text)
+        return len(text)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        # It was closed when the program began: whoever did that does not want to read.
+        return
+    try:
+        if text:  # a device may refuse even nothing
+            stream.write(text)
+        stream.flush()
+    except (OSError, ValueError) as error:
+        _give_up(stream)
+        raise _stream_error(error) from error
+
+
+def _stream_error(error: OSError | ValueError) -> InputError:
+    if isinstance(error, BrokenPipeError | ConnectionError):
+        return ReaderGoneError("out", "standard output", "nobody reads any more")
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError("out", "standard output", f"not writable ({reason})")
+
+
+def _give_up(stream: TextIO | None) -> None:
+    """What is still in the stream's buffer goes nowhere, not into an error at the very end."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        stream.flush()
+
+
+def _flushed(name: str, code: int) -> int:
+    """The exit code once everything is printed."""
+    stream = sys.stdout
+    if stream is None or stream.closed:
+        return code
+    try:
+        _write(stream, "")
+    except ReaderGoneError:
+        return code or READER_GONE
+    except InputError as error:
+        if not code:
+            note(f"{name}: {error}")
+        return code or BAD_INPUT
+    return code
+
+
+def _internal(error: BaseException) -> str:
+    """One line about an error that nobody foresaw, and where its traceback is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, MemoryError):
+        what = "out of memory"
+    else:
+        what = f"internal error: {type(error).__name__}: {error}"
+    hint = f"{DEBUG_VARIABLE}=1 shows the traceback"
+    with contextlib.suppress(OSError, ValueError):
+        kept = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it stays
+            "w", prefix="flashtalk-", suffix=".traceback", delete=False, encoding="utf-8",
+            errors="backslashreplace",
+        )  # fmt: skip
+        with kept:
+            traceback.print_exception(error, file=kept)
+        hint = f"{hint}; it is in {kept.name}"
+    return f"{one_line(what)} ({hint})"
