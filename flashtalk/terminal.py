@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
@@ -30,6 +31,8 @@ INTERNAL, BAD_INPUT, INTERRUPTED, READER_GONE = 1, 2, 130, 141
 DEBUG_VARIABLE = "FLASHTALK_DEBUG"
 _LONGEST_LINE = 1_000
 _LEAST_COLUMNS, _MOST_COLUMNS = 20, 10_000
+_LOST: weakref.WeakSet[TextIO] = weakref.WeakSet()
+"""Streams whose failure was dealt with."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -237,6 +240,7 @@ def _give_up(stream: TextIO | None) -> None:
     """What is still in the stream's buffer goes nowhere, not into an error at the very end."""
     if stream is None:
         return
+    _LOST.add(stream)
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -247,7 +251,7 @@ def _give_up(stream: TextIO | None) -> None:
 def _flushed(name: str, code: int) -> int:
     """The exit code once everything is printed."""
     stream = sys.stdout
-    if stream is None or stream.closed:
+    if stream is None or stream.closed or stream in _LOST:
         return code
     try:
         _write(stream, "")

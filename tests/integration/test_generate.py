@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -15,7 +15,6 @@ import pytest
 import torch
 from PIL import Image
 
-from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.main import main
 from flashtalk.engine import Denoiser
 from flashtalk.media import Mp4Writer
@@ -186,7 +185,6 @@ BAD: dict[str, tuple[str, object, str]] = {
     "cut-off audio": ("audio", made_by(cut_in_half), "cut off"),
     "not audio": ("audio", made_by(lambda p: p.write_text("hello " * 99)), "not readable as audio"),
     "picture as audio": ("audio", lambda files: files / "face.png", "no sound"),
-    "silence": ("audio", made_by(lambda p: wav(p, np.zeros(16_000, np.float32))), "silent"),
     "nan": ("audio", made_by(not_finite), "NaN"),
     "no image": ("image", lambda files: files / "none.png", "no such file"),
     "not an image": ("image", lambda files: files / "speech.wav", "not a picture"),
@@ -213,6 +211,17 @@ BAD: dict[str, tuple[str, object, str]] = {
     "broken config": ("weights", weights_with_a_broken("dit/config.json"), "config.json"),
     "broken tokens": ("weights", weights_with_a_broken("umt5/tokenizer.json"), "tokenizer"),
 }
+
+
+def test_silence_is_noted_and_makes_a_video(
+    files: Path, weights: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wav(files / "silent.wav", np.zeros(16_000, np.float32))
+    assert main(command(files, weights, audio=files / "silent.wav")) == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("note: audio: ")
+    assert "silent" in line
+    assert check_lengths(files / "out.mp4") == 25
 
 
 def contents(files: Path) -> dict[Path, int]:
@@ -334,35 +343,6 @@ def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> 
             main(words)
         assert stopped.value.code == 0
     assert "--image" in capsys.readouterr().out
-
-
-@pytest.fixture
-def usual_sigint() -> Iterator[None]:
-    """Python's own handler, also where whoever started the tests has SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("usual_sigint")
-def test_interrupts_wait_for_the_step_that_is_running() -> None:
-    done: list[str] = []
-
-    def run() -> None:
-        with interrupts.hold():
-            signal.raise_signal(signal.SIGINT)
-            with interrupts.hold():
-                done.append("inner")
-            done.append("outer")
-        done.append("never")
-
-    with Interrupts() as interrupts:
-        with pytest.raises(KeyboardInterrupt):
-            run()
-        signal.raise_signal(signal.SIGINT)  # only the first one counts
-    assert done == ["inner", "outer"]
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)  # the usual handler is back
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

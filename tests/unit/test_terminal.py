@@ -171,5 +171,10 @@ def test_widths_that_make_no_sense_are_forgotten(
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setenv("COLUMNS", columns)
-    assert guarded("program", lambda: report_console().print("word " * 10) or 0) == 0
+
+    def body() -> int:
+        report_console().print("word " * 10)
+        return 0
+
+    assert guarded("program", body) == 0
     assert out.getvalue() == "word " * 10 + "\n"

@@ -41,7 +41,8 @@ def test_a_stream_is_written_without_a_word(
     writer.close()
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
-    with av.open(io.BytesIO(sink.getvalue())) as container:
+    container: Any = av.open(io.BytesIO(sink.getvalue()))
+    with container:
         assert sum(1 for _ in container.decode(video=0)) == 30
 
 
