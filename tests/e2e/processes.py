@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +64,10 @@ def expected_frames(pipeline: Pipeline, portrait_HWC: Frames, pcm_S: Pcm, seed: 
     """What ``talk()`` makes in this process."""
     results = talk(pipeline, portrait_HWC, [pcm_S], seed=seed)
     return [frame.tobytes() for result in results for frame in result.frames_THWC]
+
+
+def pixels(frames: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(frames), np.uint8)
 
 
 def environment(weights: Path, **settings: str) -> dict[str, str]:

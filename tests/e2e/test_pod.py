@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import psutil
 
 from flashtalk.engine import Pipeline
@@ -19,6 +16,7 @@ from tests.e2e.processes import (
     face,
     nothing,
     patient_client,
+    pixels,
     png,
     restart,
     run,
@@ -63,10 +61,6 @@ def alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def pixels(frames: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(b"".join(frames), np.uint8)
 
 
 def test_a_pod_that_loses_a_rank_loses_no_frame(
