@@ -21,7 +21,7 @@ Pcm = npt.NDArray[np.float32]
 
 _BLOCK_S, _RAMP_S = 0.1, 0.01
 # Two voices that sound together may be that low for one block, by chance.
-_CANCELS_BELOW, _MAY_CANCEL_BELOW, _ADDS_UP_ABOVE = 0.1, 0.22, 0.6
+_CANCELS_BELOW, _MAY_CANCEL_BELOW, _ADDS_UP_ABOVE = 0.15, 0.22, 0.6
 _CANCELLING_BLOCKS = 2
 _ADDING_BLOCKS = 5
 # One voice among many channels that are silent: 20 dB below it their mean is as good as nothing.

@@ -90,7 +90,7 @@ def test_out_of_phase_the_louder_one_is_heard(share: float, loudest: int) -> Non
 def test_any_number_may_cancel(channels: int) -> None:
     speech = voice(3)
     signs = np.where(np.arange(channels) % 2, -1, 1)[:, None]
-    assert abs(level_db(mixed((signs * speech).astype(np.float32)), speech)) < 0.1
+    assert abs(level_db(mixed((signs * speech).astype(np.float32)), speech)) < 0.3
     pair_CS = np.zeros((channels, len(speech)), np.float32)
     pair_CS[0], pair_CS[1] = speech, -speech
     assert abs(level_db(mixed(pair_CS), speech)) < 0.1
