@@ -65,6 +65,12 @@ def test_every_file_is_named_after_its_subject(tracked: list[Path]) -> None:
     assert banned == []
 
 
+def test_every_test_file_has_a_name_of_its_own(tracked: list[Path]) -> None:
+    """Two of one name in folders that are no packages hide each other."""
+    names = [file.name for file in tracked if file.name.startswith("test_")]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_no_file_names_a_path_of_one_machine(repo_root: Path, tracked: list[Path]) -> None:
     named = [
         f"{file}: {path}"

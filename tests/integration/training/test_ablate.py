@@ -50,7 +50,7 @@ def test_the_command_trains_judges_and_shows_the_table(
     assert main(command) == 0, "all is there"
     assert text.strip() in capsys.readouterr().out
     assert not list((tmp_path / "out" / "runs").iterdir())
-    assert main([*command[:-2], "--judge", "--quick"]) == 2
+    assert main([*command[:-2], "--judge=--quick"]) == 2
     assert "other settings" in capsys.readouterr().err
 
 
