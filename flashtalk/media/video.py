@@ -33,6 +33,7 @@ from flashtalk.media.packets import (
     sound_track,
     unit_track,
 )
+from flashtalk.media.room import DiskFullError, Room
 from flashtalk.media.target import Target
 
 Frames = npt.NDArray[np.uint8]
@@ -45,8 +46,8 @@ class Mp4Writer:
     """Writes frames and their sound to a hidden file, which becomes ``path`` at the end.
 
     As a context manager it finishes the file when the block ends, and also when the block is
-    interrupted (KeyboardInterrupt) after at least one frame; after any other error, and where
-    there is no frame, nothing is left behind.
+    interrupted (KeyboardInterrupt) or the disk is full (DiskFullError) after at least one frame;
+    after any other error, and where there is no frame, nothing is left behind.
 
     Args:
         path: the target, ending in .mp4; an existing file is replaced at the end (``Target``).
@@ -70,12 +71,13 @@ class Mp4Writer:
     ) -> None:
         self.path = Path(path)
         self.fps, self.size_hw, self.pcm_hz = fps, size_hw, pcm_hz
-        self.frames, self._encoded = 0, encoded
+        self.frames, self._encoded, self._coded = 0, encoded, 0
         if min(size_hw) <= 0 or size_hw[0] % 2 or size_hw[1] % 2:
             raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "even numbers of pixels")
         if pcm_hz % fps:
             raise InputError("pcm_hz", pcm_hz, f"a multiple of fps ({fps})")
         self._target = Target(self.path)
+        self._room = Room(self.path, self._target.partial.parent, size_hw)
         self._container: OutputContainer | None = None
         try:
             self._container = av.open(
@@ -100,7 +102,8 @@ class Mp4Writer:
             pcm_S: float32 [T * pcm_hz / fps]; limited to [-1, 1].
 
         Raises:
-            InputError: shapes that do not fit, or a disk that takes no more.
+            InputError: shapes that do not fit, or nothing can be written any more.
+            DiskFullError: the disk is full; frames before are written and may be finished.
         """
         if self._container is None:
             raise InputError("out", self.path, "already finished")
@@ -111,8 +114,10 @@ class Mp4Writer:
         if pcm_S.shape != (len(frames_THWC) * per_frame,):
             raise InputError("pcm", list(pcm_S.shape), f"{per_frame} samples per frame")
         for index, frame_HWC in enumerate(frames_THWC):
-            shown = picture(frame_HWC, self.frames, self.fps)
-            self._mux(self._container, self._video.encode(shown))
+            self._room.check(self.frames, self.frames - self._coded, 0)
+            packets = self._video.encode(picture(frame_HWC, self.frames, self.fps))
+            self._coded += len(packets)
+            self._mux(self._container, packets)
             self._hear(self._container, pcm_S[index * per_frame : (index + 1) * per_frame])
 
     def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
@@ -124,12 +129,14 @@ class Mp4Writer:
             key_frame: a player may start here.
 
         Raises:
-            InputError: another amount of sound, or a disk that takes no more.
+            InputError: another amount of sound, or nothing can be written any more.
+            DiskFullError: the disk is full; frames before are written and may be finished.
         """
         if self._container is None:
             raise InputError("out", self.path, "already finished")
         if pcm_S.shape != (self.pcm_hz // self.fps,):
             raise InputError("pcm", list(pcm_S.shape), f"{self.pcm_hz // self.fps} samples")
+        self._room.check(self.frames, 0, len(video))
         packet = access_unit(video, self._video, self.frames, self.fps, key_frame=key_frame)
         self._mux(self._container, [packet])
         self._hear(self._container, pcm_S)
@@ -173,7 +180,7 @@ class Mp4Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None or issubclass(kind, KeyboardInterrupt):
+        if kind is None or issubclass(kind, KeyboardInterrupt | DiskFullError):
             self.close()
         else:
             self.discard()

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from flashtalk.errors import InputError
-from flashtalk.media import Mp4Writer
+from flashtalk.media import Mp4Writer, room
+from flashtalk.media.h264 import ChunkEncoder
+from flashtalk.media.room import DiskFullError
 from tests.patience import patient
 
 FPS, PCM_HZ, SAMPLES = 25, 16_000, 640
@@ -175,7 +177,9 @@ def test_a_disk_that_takes_no_more_is_an_input_error_and_leaves_nothing(tmp_path
 import resource, signal
 import numpy as np
 from flashtalk.errors import InputError
-from flashtalk.media import Mp4Writer
+from flashtalk.media import Mp4Writer, room
+from flashtalk.media.h264 import ChunkEncoder
+from flashtalk.media.room import DiskFullError
 from tests.patience import patient
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -198,3 +202,50 @@ except InputError as error:
     )
     assert "not writable" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def write_frames(path: Path, count: int, *, encoded: bool) -> None:
+    pictures, coder = grey_frames([9] * count), ChunkEncoder(size_hw=(32, 48), fps=FPS)
+    with Mp4Writer(path, fps=FPS, size_hw=(32, 48), pcm_hz=PCM_HZ, encoded=encoded) as out:
+        if not encoded:
+            out.write(pictures, np.zeros(count * SAMPLES, np.float32))
+            return
+        for index, picture in enumerate(pictures):
+            unit = coder.encode(picture)
+            out.write_encoded(unit, np.zeros(SAMPLES, np.float32), key_frame=index == 0)
+
+
+def disk_with(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is as good as full once it was asked for so many frames."""
+    asked = iter(range(1_000_000))
+    monkeypatch.setattr(room, "free_bytes", lambda _: 10**9 if next(asked) < frames else 2**18)
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_full_disk_ends_the_video_before_its_index_has_no_place(
+    encoded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk_with(30, monkeypatch)
+    path = tmp_path / "a.mp4"
+    with pytest.raises(DiskFullError, match="the disk is full; the video ends after 30 frames"):
+        write_frames(path, 40, encoded=encoded)
+    frames, _ = decoded(path)
+    assert len(frames) == 30
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_disk_that_was_full_before_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk_with(0, monkeypatch)
+    with pytest.raises(InputError, match="not writable"), writer(tmp_path / "a.mp4") as out:
+        out.write(grey_frames([9]), np.zeros(SAMPLES, np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_free_room_is_that_of_the_folder(tmp_path: Path) -> None:
+    free = room.free_bytes(tmp_path)
+    assert free is not None
+    assert free > 0
+    assert room.free_bytes(tmp_path / "none") is None
+    assert room.free_bytes(Path("/proc")) is None
