@@ -2,7 +2,8 @@
 
 With AMX, oneDNN 3.12 (torch 2.13) computes some bfloat16 convolutions wrongly and says nothing:
 grouped ones with a long kernel (measured on the positional convolution of Wav2Vec2: mean error
-0.128 of a mean magnitude 0.49), those of a single input channel (pytorch/pytorch issue 163347) and
+0.128 of a mean magnitude 0.49 in the large model, and more than the result itself in the tiny one),
+those of a single input channel (pytorch/pytorch issue 163347) and
 strided ones whose result is one column wide (issue 169688). Plain ones were right wherever they
 were compared; ``flashtalk doctor`` compares them on the machine at hand.
 """

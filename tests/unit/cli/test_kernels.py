@@ -52,8 +52,11 @@ def test_every_used_kernel_is_right_here() -> None:
 
 
 def test_a_wrong_kernel_that_is_used_is_found_and_named() -> None:
+    # This machine may have wrong ones of its own, as those with AMX do.
+    before = {(found.form, found.dtype) for found in check_kernels("cpu") if not found.right}
     with Planted(lambda c: is_half(c) and c.kernel == (3, 3, 3)):
-        wrong = [found for found in check_kernels("cpu") if not found.right]
+        checked = check_kernels("cpu")
+    wrong = [f for f in checked if not f.right and (f.form, f.dtype) not in before]
     assert {(found.form, found.dtype) for found in wrong} >= {("convolution 3x3x3", "bfloat16")}
     assert all("3x3x3" in found.form for found in wrong)
     assert all(found.harmful for found in wrong)
