@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from flashtalk.cli.piped_speech import PipedSpeech
+from flashtalk.cli.piped_video import PipedVideo
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, portrait_bytes, stream_pcm
-from flashtalk.media.pipe import PipeWriter
 from flashtalk.streaming import Pcm, StreamSpec, frame_count
 from flashtalk.terminal import tell
 
@@ -34,6 +34,16 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Ends the video."""
+
+    async def flush(self) -> None:
+        """Returns once what was appended has gone where it belongs."""
+
+
+class _File(Mp4Writer):
+    """A file takes everything at once."""
+
+    async def flush(self) -> None:
+        """Nothing waits."""
 
 
 def check_ends(image: Path, audio: str, out: str) -> int | None:
@@ -65,8 +75,8 @@ def sendable(image: Path) -> bytes:
 def open_writer(out: str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int) -> Writer:
     """A file, or standard output as an MPEG transport stream."""
     if out == PIPE:
-        return PipeWriter(sys.stdout.buffer, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz)
-    return Mp4Writer(out, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz, encoded=True)
+        return PipedVideo(sys.stdout.buffer, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz)
+    return _File(out, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz, encoded=True)
 
 
 async def open_speech(audio: str) -> PipedSpeech | None:

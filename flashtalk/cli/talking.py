@@ -162,10 +162,13 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
                 received.frames += 1
                 pcm_S = pcm_from_bytes(event.pcm, _F32, "pcm")
                 writer.write_encoded(event.video, pcm_S, key_frame=event.key_frame)
+                await writer.flush()
                 fps = received.frames / received.elapsed_s
                 progress.update(task, completed=received.frames, fps=f"{fps:.1f}")
             elif isinstance(event, stream_pb2.ChunkReport):
                 received.retries += event.retries
+        writer.close()
+        await writer.flush()
     if received.total is not None and received.frames != received.total:
         limit = f"{received.total} frames were to come"
         raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")

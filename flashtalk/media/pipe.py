@@ -46,12 +46,16 @@ class Sink:
 
     def check(self) -> None:
         """Raises what went wrong: ReaderGoneError if nobody reads, else InputError."""
-        if self.error is None:
-            return
-        if isinstance(self.error, ConnectionError):  # a broken pipe is one
-            raise ReaderGoneError("out", "-", "nobody reads any more") from self.error
-        reason = getattr(self.error, "strerror", None) or str(self.error)
-        raise InputError("out", "-", f"not writable ({reason})") from self.error
+        if self.error is not None:
+            raise sink_error(self.error) from self.error
+
+
+def sink_error(error: OSError | ValueError) -> InputError:
+    """What a failed write says to people: ReaderGoneError if nobody reads, else InputError."""
+    if isinstance(error, ConnectionError):  # a broken pipe is one
+        return ReaderGoneError("out", "-", "nobody reads any more")
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError("out", "-", f"not writable ({reason})")
 
 
 class PipeWriter:

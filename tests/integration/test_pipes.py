@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import io
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,3 +245,41 @@ def test_a_picture_that_is_none_is_named(files: Path, gateway: Heard) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("flashtalk: image: speech.wav: ")
+
+
+def test_a_player_that_stops_reading_holds_nothing_up(files: Path, gateway: Heard) -> None:
+    """A video waits for its player; a signal still ends the program, and it loses no byte."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
+    words = talk(audio="-", out="-").replace("$GATEWAY", gateway.target).split()
+    process = subprocess.Popen(
+        words, cwd=files, stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert process.stdin is not None
+    try:
+        process.stdin.write(40 * PCM.tobytes())
+        process.stdin.flush()
+        wait_until(lambda: unread(reading) > 0)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=patient(60))
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+    assert process.returncode == 130
+    assert err.decode().splitlines()[-1].startswith("stopped: ")
+
+
+def unread(number: int) -> int:
+    """Bytes that wait in a pipe."""
+    room = array.array("i", [0])
+    fcntl.ioctl(number, termios.FIONREAD, room)
+    return room[0]
+
+
+def test_a_video_through_a_slow_pipe_is_whole(files: Path, gateway: Heard) -> None:
+    reader = "import os; [os.write(1, data) for data in iter(lambda: os.read(0, 100), b'')]"
+    done = shell(f'{talk(out="-")} | {sys.executable} -c "{reader}"', files, gateway)
+    assert done.returncode == 0
+    assert frames_of(done.stdout) == FRAMES
