@@ -18,6 +18,7 @@ from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from flashtalk.wire.host_port import read_host_port
 from flashtalk.wire.proxies import proxy_options
 from flashtalk.wire.status import Reason, reason_of, retry_after_s
 
@@ -218,13 +219,6 @@ def read_targets(gateways: str) -> list[str]:
     """``HOST:PORT,[IPV6]:PORT`` as a list. Raises InputError for anything else."""
     targets = [target.strip() for target in gateways.split(",") if target.strip()]
     for target in targets or [gateways]:
-        host, _, port = target.rpartition(":")
-        number = int(port) if port.isascii() and port.isdecimal() else 0
-        plain = host.startswith("[") and host.endswith("]") if ":" in host else bool(host)
-        if not (plain and 0 < number < 65_536) or "/" in target or not _is_name(target):
+        if read_host_port(target) is None:
             raise InputError("gateway", target, "HOST:PORT, without a scheme")
     return targets
-
-
-def _is_name(target: str) -> bool:
-    return target.isprintable() and not any(map(str.isspace, target))

@@ -105,7 +105,8 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
 
 def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
     """Opens the port. Raises InputError for one that is taken or a host that is not here."""
-    place = f"{settings.host}:{settings.port}"
+    host = _bare(settings.host)
+    place = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
     # gRPC says only that it failed, and writes lines of its own; the operating system says why.
     with contextlib.closing(_socket(settings.host, settings.port, "port")):
         pass
@@ -117,9 +118,10 @@ def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
 
 def _socket(host: str, port: int, field: str) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise InputError("host", host, f"no address of this machine: {error.strerror}") from None
+        found = socket.getaddrinfo(_bare(host), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # no such name, or none that can be asked for
+        reason = getattr(error, "strerror", None) or "no name of a host"
+        raise InputError("host", host, f"no address of this machine: {reason}") from None
     family, kind, protocol, _, address = found[0]
     probe = socket.socket(family, kind, protocol)
     try:
@@ -136,10 +138,15 @@ def _socket(host: str, port: int, field: str) -> socket.socket:
     return probe
 
 
+def _bare(host: str) -> str:
+    """Of [IPV6] what stands inside; some want the brackets and some do not."""
+    return host.strip("[]")
+
+
 def _page(settings: ServiceSettings) -> metrics.MetricsPage:
     """The page of metrics. Raises InputError for a port that is taken."""
     try:
-        return metrics.MetricsPage(settings.metrics_port, settings.host)
+        return metrics.MetricsPage(settings.metrics_port, _bare(settings.host))
     except OSError as error:
         limit = f"cannot listen at {settings.host}: {error.strerror}"
         raise InputError("metrics_port", settings.metrics_port, limit) from None

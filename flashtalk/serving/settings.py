@@ -9,14 +9,16 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flashtalk import terminal
 from flashtalk.errors import FlashTalkError, InputError, WeightsError
 
 EXIT_SETTINGS = 2
+_LONGEST_VALUE = 200
 
 
 def settings_config(prefix: str) -> SettingsConfigDict:
     """For ``model_config`` of a subclass: its variables begin with ``prefix``."""
-    return SettingsConfigDict(env_prefix=prefix, frozen=True)
+    return SettingsConfigDict(env_prefix=prefix, frozen=True, allow_inf_nan=False)
 
 
 class ServiceSettings(BaseSettings):
@@ -54,8 +56,8 @@ def start_up_error(settings: BaseSettings, error: FlashTalkError) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text without line ends, for logs."""
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    """A text without line ends and of a length that can be read, for logs."""
+    return terminal.one_line("; ".join(line.strip() for line in text.splitlines() if line.strip()))
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
@@ -69,5 +71,8 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
         prefix = str(kind.model_config.get("env_prefix", ""))
         for mistake in error.errors():
             name = prefix + "_".join(str(part) for part in mistake["loc"]).upper()
-            print(f"{name}: {mistake.get('input')!r}: {mistake['msg']}", file=sys.stderr)
+            value = f"{mistake.get('input')!r}"
+            if len(value) > _LONGEST_VALUE:
+                value = f"{value[:_LONGEST_VALUE]}..."
+            print(f"{name}: {value}: {mistake['msg']}", file=sys.stderr)
         raise SystemExit(EXIT_SETTINGS) from None

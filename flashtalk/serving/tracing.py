@@ -29,7 +29,7 @@ def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | No
     """
     if not endpoint and exporter is None:
         return
-    if endpoint and not _ENDPOINT.fullmatch(endpoint):
+    if endpoint and not (_ENDPOINT.fullmatch(endpoint) and endpoint.isprintable()):
         raise InputError("otlp_endpoint", endpoint, "http://HOST:PORT or https://HOST:PORT")
     if exporter is None:
         # Imported only where it is wanted: it brings a client of its own.

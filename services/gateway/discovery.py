@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from flashtalk.errors import InputError
 from flashtalk.serving.logs import get_logger
+from flashtalk.wire.host_port import read_host_port
 
 _LOG = get_logger(__name__)
 _DNS = "dns:///"
 _RESOLVE_S = 3.0
-_LAST_PORT = 65_535
 
 
 @dataclass
@@ -34,12 +34,11 @@ class Targets:
         fixed: set[str] = set()
         names: list[tuple[str, int]] = []
         for part in filter(None, (piece.strip() for piece in text.split(","))):
-            host, _, port = part.removeprefix(_DNS).rpartition(":")
-            number = int(port) if port.isascii() and port.isdigit() else 0
-            if not host or not 0 < number <= _LAST_PORT:
+            place = read_host_port(part.removeprefix(_DNS))
+            if place is None:
                 raise InputError(field, part, "HOST:PORT or dns:///NAME:PORT")
             if part.startswith(_DNS):
-                names.append((host, number))
+                names.append(place)
             else:
                 fixed.add(part)
         if not fixed and not names:
@@ -56,7 +55,7 @@ class Targets:
         try:
             async with asyncio.timeout(_RESOLVE_S):
                 answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # a label that is too long
             _LOG.warning("name not resolved", extra={"host": host, "error": repr(error)})
             return
         self._known[host, port] = frozenset(_address(answer[4][0], port) for answer in answers)

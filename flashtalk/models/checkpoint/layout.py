@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def find_checkpoint(
         InputError: ``folder`` is not a folder.
         WeightsError: pieces are missing; the message names them all.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
         raise InputError("weights", folder, "not a folder")
     if (folder / OWN_FOLDERS[0]).is_dir():
         return _own(folder)
