@@ -98,10 +98,17 @@ class SessionDesk:
     async def interrupt(self, session_id: str, request: InterruptRequest) -> InterruptOutcome:
         """Leaves an interruption for whoever runs the session and waits until it is carried out.
 
+        One that was carried out before is answered as before, also when its stream has ended since:
+        whoever lost the answer asks again.
+
         Raises:
             SessionGone: no such session.
             ServiceError: FAILED_PRECONDITION without a stream, DEADLINE_EXCEEDED without an answer.
         """
+        if request.interrupt_id:
+            outcome = await self.store.interrupt_outcome(session_id, request.interrupt_id)
+            if outcome is not None:
+                return outcome
         record = await self.store.load(session_id)
         if not record.owner:
             raise ServiceError(

@@ -56,7 +56,7 @@ def example(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(repo_root / "protos", root / "protos")
     folder = root / "examples/node"
     shutil.copytree(repo_root / "examples/node", folder, ignore=ignored)
-    for script in ("barge_in.mjs", "broken_off.mjs"):
+    for script in ("barge_in.mjs", "broken_off.mjs", "interruptions.mjs"):
         shutil.copy(repo_root / "tests/e2e" / script, folder)
     install(folder)
     return folder
@@ -216,6 +216,11 @@ def test_a_client_in_another_language(
                 assert process.returncode == 0, told
                 check_interruption(json.loads(printed))
 
+                process = await node(example, "interruptions.mjs", targets(running), portrait)
+                printed, told = await process.communicate()
+                assert process.returncode == 0, told
+                check_interruptions(json.loads(printed))
+
                 wrong = talk(targets(running), files, tmp_path / "none.mp4")
                 process = await node(example, *wrong, f"--audio={portrait}")
                 _, told = await process.communicate()
@@ -237,3 +242,27 @@ def check_interruption(given: Any) -> None:
     assert [(index, epoch) for index, epoch, _ in after] == [(20 + i, 1) for i in range(25)]
     assert {sample for _, _, sample in before} == {1_000}
     assert {sample for _, _, sample in after} == {2_000}
+
+
+def check_interruptions(given: Any) -> None:
+    """Each is answered once and in order, whoever asked; no call waits for ever."""
+    at_once = given["three_at_once"]
+    assert at_once["answers"] == [1, 2, 3]
+    assert [told["epoch"] for told in at_once["interrupted"]] == [1, 2, 3]
+    assert [frame for frame in at_once["frames"] if frame[1] == 3][-1][0] >= 24
+
+    for name in ("window_full", "after_the_end"):
+        told = given[name]
+        assert told["interrupted"] == [told["answer"]], name
+        assert told["closed"] == "REASON_FINISHED", name
+        last = [index for index, epoch in told["frames"] if epoch == 1]
+        first = told["answer"]["played_frames"]
+        assert last == list(range(first, first + len(last))), name
+    # 50 s, of which the server can have had 30 when it was interrupted.
+    assert len([1 for _, epoch in given["window_full"]["frames"] if epoch == 1]) >= 15 * 25
+    assert given["after_the_end"]["again"] == given["after_the_end"]["answer"]
+
+    interrupt, push = given["nobody_reads"]
+    assert interrupt[0] == push[0] == "rejected"
+    assert "no answer to an interruption within 400 ms" in interrupt[1]
+    assert "no speech was used within 400 ms" in push[1]

@@ -106,6 +106,7 @@ def test_an_answer_outlives_the_session_that_it_ended() -> None:
             answer = await asking
             assert answer.interrupted == seen.interrupted[0]
             assert answer.interrupted.input_samples == 6 * CHUNK
+            assert await running.stub.InterruptSession(request) == answer
 
     run(scenario)
 

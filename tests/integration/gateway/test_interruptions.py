@@ -128,6 +128,8 @@ def test_an_interruption_from_elsewhere_is_answered_and_carried_out_once() -> No
                     return not (await store.load(name)).owner
 
                 await until_true(released)
+                assert await second.stub.InterruptSession(request) == answer
+                request.interrupt_id = "another"
                 with pytest.raises(grpc.aio.AioRpcError) as silent:
                     await second.stub.InterruptSession(request)
                 assert reason_of(silent.value) is Reason.NO_STREAM
