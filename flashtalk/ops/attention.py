@@ -12,7 +12,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,8 @@ AttentionCore = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values to the attention of these queries."""
 SharedAttentionCore = Callable[[Tensor, Tensor, Tensor, TokenSlice], Tensor]
 """The same of a sequence that processes may share, and which of its tokens these are."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 _PACKAGES = {"flash3": "flash_attn_interface", "flash2": "flash_attn"}
@@ -130,17 +132,24 @@ def _fits(backend: Backend, device: torch.device, dtype: torch.dtype, head_dim: 
     return capability[0] == _HOPPER[0] if backend == "flash3" else capability >= _AMPERE
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant(function: Function) -> Function:
+    """``torch.compiler.assume_constant_result``, which imports the compiler: a second and more of
+    every process, whether it compiles or not."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant
 def _installed(package: str) -> bool:
     return _find(package)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant
 def _capability(index: int | None) -> tuple[int, int]:
     return torch.cuda.get_device_capability(index)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant
 def _cudnn_enabled() -> bool:
     built: bool = torch.backends.cudnn.is_available()
     allowed: bool = torch.backends.cuda.cudnn_sdp_enabled()

@@ -24,6 +24,7 @@ from flashtalk.streaming import Pcm
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from services.local import LocalConfig, LocalSuite, gateway_settings, local_suite
+from tests.e2e.forked_services import forked_services
 from tests.patience import patient
 
 FILE: dict[str, Any] = {
@@ -96,7 +97,11 @@ async def suite(
     dit_ranks: int = 1,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[LocalSuite]:
-    """The suite while the block runs; fails if anything of it is left afterwards."""
+    """The suite while the block runs; fails if anything of it is left afterwards.
+
+    Its services are copies of one process that has imported everything (``forked_services``); those
+    that a person's command starts are in test_commands.py.
+    """
     config = LocalConfig(
         environment=environment(weights, **(settings or {})),
         folder=folder,
@@ -106,10 +111,11 @@ async def suite(
         start_s=patient(_START_S),
         stop_s=patient(_STOP_S),
     )
-    async with local_suite(config) as running:
-        pids = [service.process.pid for service in running.services.values()]
-        yield running
-        pids += [service.process.pid for service in running.services.values()]
+    with forked_services():
+        async with local_suite(config) as running:
+            pids = [service.process.pid for service in running.services.values()]
+            yield running
+            pids += [service.process.pid for service in running.services.values()]
     left = [pid for pid in pids if psutil.pid_exists(pid)]
     assert left == [], left
 

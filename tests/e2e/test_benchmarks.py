@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from flashtalk.cli.bench_soak import FLAT_MIB, MIB
+from tests.e2e.forked_services import forked_services
 from tests.e2e.processes import environment
-from tests.patience import patient
 
 WINDOW_BYTES = 8 * 16_000 * 4
 """The largest thing that a chunk needs: the speech that its features are made of."""
@@ -19,13 +22,20 @@ WINDOW_BYTES = 8 * 16_000 * 4
 def found(
     name: str, repo_root: Path, out: Path, *arguments: str, weights: Path | None = None
 ) -> dict[str, Any]:
-    """What a benchmark wrote; it must have ended well. The weights are those that are shipped."""
-    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--out", str(out), *arguments]
-    done = subprocess.run(
-        command, cwd=repo_root, env=environment(weights or repo_root / "weights/tiny"),
-        capture_output=True, text=True, timeout=patient(280), check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    """What a benchmark wrote; it must have ended well. The weights are those that are shipped.
+
+    It runs in this process, what it measures in processes of their own.
+    """
+    module = importlib.import_module(f"tests.benchmarks.{name}")
+    words = [name, "--out", str(out), *arguments]
+    given = environment(weights or repo_root / "weights/tiny")
+    with (
+        mock.patch.object(sys, "argv", words),
+        mock.patch.dict(os.environ, given),
+        contextlib.chdir(repo_root),
+        forked_services(),
+    ):
+        assert module.main() == 0
     written: dict[str, Any] = json.loads(out.read_text())
     return written
 
@@ -42,10 +52,10 @@ def test_load(repo_root: Path, tmp_path: Path) -> None:
     assert {"underruns", "chunks_per_s", "wanted_chunks_per_s", "cores"} <= result.keys()
 
 
-def test_soak(repo_root: Path, tmp_path: Path) -> None:
+def test_soak(repo_root: Path, weights: Path, tmp_path: Path) -> None:
     """Exit code 1 would say that memory grew, a sample was out of place, or something is left."""
     arguments = ("--minutes", "1.5", "--sessions", "10")
-    report = found("soak", repo_root, tmp_path / "a.json", *arguments)
+    report = found("soak", repo_root, tmp_path / "a.json", *arguments, weights=weights)
     stream = report["stream"]
     assert stream["frames"] == 1.5 * 60 * 25
     # Long enough: from its second quarter to its last, memory would grow by more than it may if

@@ -108,9 +108,17 @@ def heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [
+        (signal.SIGINT, "ready"),
+        (signal.SIGTERM, "starting"),
+        (signal.SIGKILL, "starting"),
+        (signal.SIGKILL, "ready"),
+    ],
+)
 def test_the_suite_leaves_no_process_whatever_way_it_ends(
-    number: signal.Signals, weights: Path, repo_root: Path, tmp_path: Path
+    number: signal.Signals, when: str, weights: Path, repo_root: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
         [*LOCAL, "--logs", str(tmp_path)], cwd=repo_root, env=environment(weights),
@@ -118,11 +126,13 @@ def test_the_suite_leaves_no_process_whatever_way_it_ends(
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        for line in process.stdout:
-            if line.startswith("ready"):
-                break
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 4
+        parent = psutil.Process(process.pid)
+        if when == "ready":
+            assert any(line.startswith("ready") for line in process.stdout)
+        else:
+            wait_until(lambda: len(parent.children()) == 3, 120, "the three workers")
+        children = parent.children(recursive=True)
+        assert len(children) == (4 if when == "ready" else 3)
         os.kill(process.pid, number)
         code = process.wait(patient(120))
         assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)

@@ -7,7 +7,6 @@ its result comes back from every rank.
 from __future__ import annotations
 
 import io
-import multiprocessing
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -21,11 +20,10 @@ import torch
 import torch.distributed as dist
 
 from tests import seeds
+from tests.fakes.fork_server import fork_server
 from tests.patience import patient
 
 _START_S, _CALL_S, _END_S = 120.0, 110.0, 10.0
-# Imported once for all ranks, which are copies of one process.
-PRELOADED = ["torch", "torch.distributed", "flashtalk.parallel", "flashtalk.engine"]
 
 
 class RankError(Exception):
@@ -40,8 +38,7 @@ class RankPool:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context = fork_server()
         self._folder = tempfile.TemporaryDirectory(prefix="ranks")
         meeting = Path(self._folder.name) / "meeting"
         self._ends: list[Connection] = []

@@ -1,51 +1,19 @@
-"""Training commands as processes that are copies of one which has imported everything.
-
-Importing takes a process many times as long as a smoke run. What it does is the same: the module
-runs as ``python -m`` runs it, and two of them find each other as the ranks of torchrun do.
-"""
+"""Training commands as processes of the fork server, and two of them as the ranks of torchrun."""
 
 from __future__ import annotations
 
-import io
-import multiprocessing
 import os
-import runpy
-import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from tests.fakes.fork_server import begin
 from tests.patience import patient
 
-PRELOADED = ["training.train", "training.evaluate.__main__"]
 LIMIT_S = 250.0
 """Of a command that hangs."""
-
-
-def begin(
-    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
-) -> BaseProcess:
-    """``python -m MODULE ARGUMENTS``, whose output is added to ``log``."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    process = context.Process(
-        target=_run, args=(module, list(arguments), str(log), dict(environment)), daemon=True
-    )
-    process.start()
-    return process
-
-
-def _run(module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> None:
-    os.environ.update(environment)  # noqa: TID251 - what a shell would hand on
-    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(sink, number)
-        setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), write_through=True))
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 class ForkedCommand:
@@ -106,7 +74,8 @@ class Ranks:
             "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0,
             "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1, "OMP_WAIT_POLICY": "PASSIVE",
         }  # fmt: skip
-        return {name: str(value) for name, value in given.items()}
+        environment = dict(os.environ)  # noqa: TID251 - what a shell would hand on
+        return environment | {name: str(value) for name, value in given.items()}
 
     def output(self) -> str:
         """What both have printed."""

@@ -1,0 +1,76 @@
+"""Services of a suite as processes of the fork server: theirs alone, but ready in a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from services.local import GATEWAY, WORKERS
+from tests.fakes.fork_server import begin
+from tests.patience import until
+
+_MODULES = {
+    "tests.fakes.stand_in_workers",
+    "torch.distributed.run",  # the ranks that it starts are programs of their own
+    *(f"services.{name}" for name in (*WORKERS, GATEWAY)),
+}
+_FOR_EVER_S = 1e6
+
+
+class ForkedProcess:
+    """What ``services.local`` uses of an ``asyncio.subprocess.Process``."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        assert process.pid is not None
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """``None`` while it runs."""
+        return self._process.exitcode
+
+    async def wait(self) -> int:
+        """Until it has ended."""
+        await until(lambda: self.returncode is not None, _FOR_EVER_S)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """To a process that runs."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def forked_services() -> Iterator[None]:
+    """While the block runs, services that are started are copies; all other programs are not."""
+    start = asyncio.create_subprocess_exec
+
+    async def fork(*words: str, **options: Any) -> Any:
+        if words[:2] == (sys.executable, "-m") and words[2] in _MODULES:
+            sink = options.get("stdout")
+            log = Path(os.devnull if sink is None else sink.name)
+            given = options.get("env", os.environ)  # noqa: TID251 - what a shell would hand on
+            process = begin(words[2], words[3:], log, given)
+            return ForkedProcess(process)
+        return await start(*words, **options)
+
+    with mock.patch("asyncio.create_subprocess_exec", fork):
+        yield

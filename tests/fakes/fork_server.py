@@ -1,0 +1,73 @@
+"""Programs as copies of one process that has imported everything.
+
+Importing takes a process seconds, many times as long as what a test asks of it. The rest is the
+same: the module runs as ``python -m`` runs it, in a process of its own. Which tests run first does
+not matter: whoever comes first starts the one server of this test process, with everything.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+PRELOADED = [
+    "torch",
+    "torch.distributed.fsdp",
+    "torch.distributed.run",
+    "torch.profiler",
+    # What the models import when they are built, and loudness when it is first measured.
+    "transformers.models.clip.modeling_clip",
+    "transformers.models.umt5.modeling_umt5",
+    "transformers.models.wav2vec2.modeling_wav2vec2",
+    "pyloudnorm",
+    "flashtalk.parallel",
+    "training.train",
+    "training.evaluate.__main__",
+    "services.audio_encoder.__main__",
+    "services.dit_worker.__main__",
+    "services.gateway.__main__",
+    "services.vae_decoder.__main__",
+    "tests.fakes.stand_in_workers",
+]
+_PARENT = "_PARENT_PID"
+
+
+def fork_server() -> ForkServerContext:
+    """Its processes begin with all of ``PRELOADED``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def begin(
+    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> BaseProcess:
+    """``python -m MODULE ARGUMENTS`` in this environment, whose output is added to ``log``."""
+    process = fork_server().Process(
+        target=_run, args=(module, list(arguments), str(log), dict(environment)), daemon=True
+    )
+    process.start()
+    return process
+
+
+def _run(module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> None:
+    os.environ.clear()  # noqa: TID251 - what a shell would hand on
+    os.environ.update(environment)  # noqa: TID251
+    for name in environment:
+        if name.endswith(_PARENT):  # the server is, as far as the system knows
+            os.environ[name] = str(os.getppid())  # noqa: TID251
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(sink, number)
+        setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), write_through=True))
+    for name in (module, f"{module}.__main__"):
+        sys.modules.pop(name, None)  # it begins anew; what it imports is there
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
