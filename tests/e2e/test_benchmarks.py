@@ -31,7 +31,7 @@ def found(
     given = environment(weights or repo_root / "weights/tiny")
     with (
         mock.patch.object(sys, "argv", words),
-        mock.patch.dict(os.environ, given),
+        mock.patch.dict(os.environ, given),  # noqa: TID251 - what a shell would hand on
         contextlib.chdir(repo_root),
         forked_services(),
     ):

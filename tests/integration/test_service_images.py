@@ -27,6 +27,8 @@ for name, folder in json.loads(sys.argv[1]).items():
         try:
             importlib.import_module(f"services.{name}.__main__")
             said = sys.modules["services"].__path__[0]
+            if "torch._dynamo" in sys.modules:
+                said = "the compiler is imported at every start, a second and more of it"
         except BaseException:
             said = traceback.format_exc()
         print(json.dumps([name, said]), flush=True)
