@@ -68,7 +68,7 @@ class FlashTalkClient:
         for target in self._targets:
             options = [*_OPTIONS, *proxy_options(target)]
             self._channels.append(
-                grpc.aio.insecure_channel(target, options=options)
+                grpc.aio.insecure_channel(target, options=options)  # noqa: TID251 - as it decides
                 if self._credentials is None
                 else grpc.aio.secure_channel(target, self._credentials, options=options)
             )

@@ -29,6 +29,7 @@ from rich.table import Table
 
 from flashtalk.cli.bench_report import load_average, machine
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from flashtalk.wire.proxies import NO_PROXY
 from tests.benchmarks.callers import (
     CHUNK_FRAMES,
     FPS,
@@ -119,14 +120,17 @@ class Course:
     settle_s: float
 
 
+def channel_of_its_own(target: str) -> grpc.aio.Channel:
+    """One that shares no connection with others; past any proxy of the environment."""
+    options = [NO_PROXY, ("grpc.use_local_subchannel_pool", 1)]
+    return grpc.aio.insecure_channel(target, options=options)  # noqa: TID251
+
+
 async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
     """So many callers for so long, after all of them have begun."""
     until, draw = asyncio.Event(), random.Random(count)
     callers: list[Caller] = []
-    channels = [
-        grpc.aio.insecure_channel(running.target, options=[("grpc.use_local_subchannel_pool", 1)])
-        for _ in range(0, count, _CALLERS_PER_CHANNEL)
-    ]
+    channels = [channel_of_its_own(running.target) for _ in range(0, count, _CALLERS_PER_CHANNEL)]
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(count):
@@ -159,7 +163,7 @@ async def _ask_in_vain(running: Rig, seconds: float) -> list[float]:
     """Asks for sessions that there is no room for; how long each refusal took."""
     took: list[float] = []
     until_s = time.monotonic() + seconds
-    async with grpc.aio.insecure_channel(running.target) as channel:
+    async with channel_of_its_own(running.target) as channel:
         stub: Any = pb_grpc.SessionServiceStub(channel)
         while time.monotonic() < until_s:
             begun_s = time.monotonic()
