@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashtalk.errors import InputError
+from flashtalk.ops.cpu_attention import cpu_attention
 from flashtalk.ops.token_slice import TokenSlice
 
 Backend = Literal["flash3", "flash2", "cudnn", "sdpa"]
@@ -71,7 +72,8 @@ def attention(
     if backend == "cudnn":
         with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
             return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    with cpu_attention(q):
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
 def frame_attention(q_BNHD: Tensor, k_BFMHD: Tensor, v_BFMHD: Tensor, tokens: TokenSlice) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.clip.config import ClipConfig
+from flashtalk.ops.cpu_attention import cpu_attention
 
 # Colour statistics that CLIP was trained with, for values in [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -62,7 +63,8 @@ class ClipVision(nn.Module):
             raise InputError("image", list(image_BCHW.shape), "[batch, 3, height, width]")
         pixels = preprocess(image_BCHW, self.config.image_size).to(self.dtype)
         tokens_BND = self.pre_layrnorm(self.embeddings(pixels))
-        return self.encoder(inputs_embeds=tokens_BND).last_hidden_state
+        with cpu_attention(tokens_BND):
+            return self.encoder(inputs_embeds=tokens_BND).last_hidden_state
 
     def reset_buffers(self) -> None:
         """Compute what no checkpoint holds, after the weights of a meta-device model were set."""

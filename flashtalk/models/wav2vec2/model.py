@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.ops.convolution import in_float32
+from flashtalk.ops.cpu_attention import cpu_attention
 
 
 class Wav2Vec2Features(nn.Module):
@@ -84,9 +85,10 @@ class Wav2Vec2Features(nn.Module):
             hidden_BTD = self.encoder.layer_norm(hidden_BTD)
         hidden_BTD = self.encoder.dropout(hidden_BTD)
         states = []
-        for layer in self.encoder.layers:
-            hidden_BTD = layer(hidden_BTD)
-            states.append(hidden_BTD)
+        with cpu_attention(hidden_BTD):
+            for layer in self.encoder.layers:
+                hidden_BTD = layer(hidden_BTD)
+                states.append(hidden_BTD)
         if pre_norm:
             states[-1] = self.encoder.layer_norm(hidden_BTD)
         return torch.stack(states, dim=2)

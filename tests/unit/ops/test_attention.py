@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
+from flashtalk.ops import cpu_attention
 from flashtalk.ops.attention import Backend, attention, available_backends, choose_backend
 
 CPU = torch.device("cpu")
@@ -51,3 +52,19 @@ def test_every_kernel_of_a_gpu_agrees() -> None:
     for backend in names:
         out = attention(q, k, v, backend=backend)
         torch.testing.assert_close(out.float(), exact, atol=0.02, rtol=0.02, msg=backend)
+
+
+def test_a_packed_kernel_that_refuses_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch runs below AVX-512 on a processor with half-precision instructions."""
+    x, asked = torch.randn(1, 8, 2, 16).bfloat16(), []
+    for refuses in (False, True):
+        monkeypatch.setattr(cpu_attention, "REFUSES_HALF", refuses)
+        with cpu_attention.cpu_attention(x):
+            asked.append(torch.backends.cuda.flash_sdp_enabled())
+        with cpu_attention.cpu_attention(x.float()):
+            assert torch.backends.cuda.flash_sdp_enabled()
+        found = attention(x, x, x).float()
+        exact = attention(x.float(), x.float(), x.float())
+        # bfloat16 keeps eight bits.
+        torch.testing.assert_close(found, exact, atol=0.03, rtol=0.03)
+    assert asked == [True, False]
