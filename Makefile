@@ -37,7 +37,7 @@ $(BIN)/python:
 # index offers a CPU build no CUDA package follows. --no-deps: the lock is the whole list.
 # uv installs it in a tenth of pip's time; pip steps in where only pip knows the way to an index.
 $(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements/dev.txt \
-		scripts/setup_system.sh
+		scripts/setup_system.sh scripts/install_helm.py
 	scripts/setup_system.sh
 	$(BIN)/pip install --quiet --constraint requirements/constraints.txt \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
@@ -45,6 +45,7 @@ $(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/dev.txt \
 		|| $(BIN)/pip install --quiet --no-deps -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python scripts/install_helm.py $(BIN)
 	touch $@
 
 .PHONY: setup
@@ -98,6 +99,21 @@ spelling: setup ## codespell over the tracked files
 .PHONY: house
 house: setup ## file sizes, names, paths and the wheel's contents
 	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+.PHONY: chart-check
+chart-check: setup ## the chart: lint, every profile against a cluster's schemas, recorded renderings
+	$(BIN)/helm lint --strict helm/flashtalk
+	$(BIN)/python scripts/make_chart_docs.py --check
+	$(BIN)/python -m pytest -q tests/integration/test_chart.py $(PYTEST_ARGS)
+
+.PHONY: images
+images: ## container images of the services, with docker, podman or buildah (see the script)
+	BUILDER="$(BUILDER)" BASE_IMAGE="$(BASE_IMAGE)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" \
+		scripts/build_images.sh
+
+.PHONY: test-images
+test-images: setup ## builds the images and runs them as locked down as a cluster would
+	$(BIN)/python -m pytest -q tests/images/check_images.py $(PYTEST_ARGS)
 
 .PHONY: protos
 protos: setup ## generate flashtalk/v1 from protos/
