@@ -115,6 +115,10 @@ images: ## container images of the services, with docker, podman or buildah (see
 test-images: setup ## builds the images and runs them as locked down as a cluster would
 	$(BIN)/python -m pytest -q tests/images/check_images.py $(PYTEST_ARGS)
 
+.PHONY: test-cluster
+test-cluster: setup ## the chart on a real cluster: KUBECONFIG, or CLUSTER_KIT to start one
+	$(BIN)/python -m pytest -q -s tests/cluster/check_cluster.py $(PYTEST_ARGS)
+
 .PHONY: protos
 protos: setup ## generate flashtalk/v1 from protos/
 	$(BIN)/python scripts/generate_protos.py

@@ -1,8 +1,8 @@
 """Attention on CPUs whose packed half-precision kernel refuses to run.
 
-torch (2.13) packs half-precision keys for oneDNN wherever the processor has instructions for it, but
-its packing is compiled for AVX-512 only: where torch itself runs at a lower level (a processor with
-AVX2-VNNI-2, or ATEN_CPU_CAPABILITY=avx2) it raises RuntimeError. The plain kernel is right there.
+torch (2.13) packs half-precision keys for oneDNN wherever the processor has instructions for it,
+but its packing is compiled for AVX-512 only: where torch itself runs at a lower level (a processor
+with AVX2-VNNI-2, or ATEN_CPU_CAPABILITY=avx2) it raises RuntimeError. The plain kernel is right.
 """
 
 from __future__ import annotations
