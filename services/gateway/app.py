@@ -23,6 +23,7 @@ from services.gateway.store import open_store, shown_url
 from services.gateway.store.session_store import StoreError
 from services.gateway.streaming_session import StreamHost, StreamWaits
 from services.gateway.views import StreamLimits
+from services.gateway.worker_channels import WorkerChannels
 from services.gateway.workers import WorkerPool, WorkerTargets
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SessionService"].full_name
@@ -40,7 +41,10 @@ class GatewayApp:
         targets = WorkerTargets(
             settings.audio_encoders, settings.dit_workers, settings.vae_decoders
         )
-        self._pool = WorkerPool(targets, self._store)
+        channels = WorkerChannels(settings.shown_certificates(), settings.workers_tls_name)
+        self._pool = WorkerPool(
+            targets, self._store, connect=channels.open, outdated=channels.outdated
+        )
         limits = StreamLimits(
             settings.max_packet_bytes, settings.max_buffered_s, settings.send_ahead_s
         )
