@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -140,14 +141,12 @@ def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials | None
             raise InputError(files.names[0], "none", f"needed with {files.names[2]}")
         return None
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
+    def fetch() -> Any:  # None where nothing has changed, which the stubs do not know
         newer = watch.newer()
         return _configuration(newer) if newer is not None else None
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(first),
-        fetch,  # type: ignore[arg-type] - None stands for no change
-        require_client_authentication=first.authorities is not None,
+        _configuration(first), fetch, require_client_authentication=first.authorities is not None
     )
 
 

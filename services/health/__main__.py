@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,7 +77,8 @@ def _ask(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
         channel = grpc.secure_channel(target, credentials, options=[*settings, *named])
     with channel:
         try:
-            answer = channel.unary_unary(_METHOD)(_ANYTHING, timeout=options.timeout_s)
+            check: Callable[..., bytes] = channel.unary_unary(_METHOD)
+            answer = check(_ANYTHING, timeout=options.timeout_s)
         except grpc.RpcError as error:
             details = " ".join((error.details() or "").split())
             return f"{error.code().name}: {details[:300]}"
