@@ -9,6 +9,8 @@ from services.gateway.store.session_store import KeyFull, KeyLimits
 
 MINUTE_S = 60.0
 _RETRY_AFTER_S = 2.0
+_MARGIN_S = 0.01
+"""Whoever waits as long as he was told must not come a rounding error too soon."""
 
 
 def too_many_open(key_name: str, limits: KeyLimits) -> KeyFull:
@@ -20,7 +22,7 @@ def too_many_open(key_name: str, limits: KeyLimits) -> KeyFull:
 def too_many_begun(key_name: str, limits: KeyLimits, wait_s: float) -> KeyFull:
     """Every session that the key may make in a minute was begun."""
     most = f"{limits.per_minute} sessions within a minute, as many as it may"
-    return KeyFull(f"the key {key_name} has made {most}", "sessions_per_minute", wait_s)
+    return KeyFull(f"the key {key_name} has made {most}", "sessions_per_minute", wait_s + _MARGIN_S)
 
 
 @dataclass
