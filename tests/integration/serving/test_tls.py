@@ -215,7 +215,9 @@ def test_the_health_probe_speaks_tls(world: World, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with served(tmp_path, world.server, world.ours.ca) as port:
             assert await asyncio.to_thread(probe, port, *believed, *shown) == (0, "")
-            for words in ((), believed, (*believed[:2], "--tls-name", "other", *shown)):
+            strange = ("--tls-ca", str(world.theirs.ca), "--tls-name", NAME, *shown)
+            other = (*believed[:2], "--tls-name", "other", *shown)
+            for words in ((), believed, strange, other):
                 code, said = await asyncio.to_thread(probe, port, *words)
                 assert code == 1
                 assert f"127.0.0.1:{port}: UNAVAILABLE" in said
