@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ def test_every_method_needs_a_key(start: Start) -> None:
             made = await here.stub("alice").CreateSession(creation())
             name = made.session.session_id
             for stub in (plain, with_key(plain, "wrong"), with_key(plain, "")):
-                every = {"Create": lambda s=stub: s.CreateSession(creation()), **calls(stub, name)}
+                every = calls(stub, name)
+                every["Create"] = functools.partial(stub.CreateSession, creation())
                 for method, call in every.items():
                     error = await refused(call())
                     assert error.code() is grpc.StatusCode.UNAUTHENTICATED, method

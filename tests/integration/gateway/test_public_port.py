@@ -56,7 +56,13 @@ def file(tmp_path: Path) -> KeyFile:
 async def public(folder: Path, **settings: Any) -> AsyncIterator[Port]:
     worker = await StandInServer.start(StandIn())
     targets = dict.fromkeys(("audio_encoders", "dit_workers", "vae_decoders"), worker.target)
-    known = {"host": "127.0.0.1", "port": 0, "metrics_port": 0, "drain_s": 1.0, "heartbeat_s": 0.1}
+    known: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "metrics_port": 0,
+        "drain_s": 1.0,
+        "heartbeat_s": 0.1,
+    }
     given = GatewaySettings(**known | targets | {"port_file": folder / "port"} | settings)
     app = GatewayApp(given)
     serving = asyncio.create_task(serve(given, app.register, app, app.interceptors))
@@ -80,7 +86,8 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 async def reflected(channel: grpc.aio.Channel, metadata: Any = ()) -> list[str]:
     """Names of services that reflection tells."""
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    untyped: Any = channel
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(untyped)
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
     async for answer in stub.ServerReflectionInfo(iter([asked]), metadata=metadata):
         return [service.name for service in answer.list_services_response.service]
@@ -93,7 +100,8 @@ def test_health_is_open_and_reflection_needs_a_key(file: KeyFile, tmp_path: Path
             public(tmp_path, api_keys=file.path) as port,
             grpc.aio.insecure_channel(port.target) as channel,
         ):
-            check = health_pb2_grpc.HealthStub(channel).Check
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            check = health.Check
             for metadata in ((), shown("wrong")):
                 answer = await check(health_pb2.HealthCheckRequest(), metadata=metadata)
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -115,7 +123,7 @@ def test_tls_and_a_key_let_the_python_client_in(file: KeyFile, tmp_path: Path) -
     async def scenario() -> None:
         async with public(tmp_path, **settings) as port:
             trusted = tls_credentials(authority.ca)
-            patience = {"patience_s": patient(30)}
+            patience: dict[str, Any] = {"patience_s": patient(30)}
             async with FlashTalkClient(
                 port.target, credentials=trusted, api_key=file.keys["alice"], **patience
             ) as client:
@@ -207,13 +215,13 @@ def test_no_key_and_no_digest_is_in_any_log_or_error(
             for key in (file.keys["alice"], wrong, f"{wrong} {wrong}"):
                 stub = with_key(pb_stub(channel), key)
                 said.append(repr(stub))
-                for ask in (
-                    lambda s=stub: s.ListSessions(pb.ListSessionsRequest()),
-                    lambda s=stub: s.CreateSession(pb.CreateSessionRequest(request_id="?")),
-                    lambda s=stub: s.GetSession(pb.GetSessionRequest(session_id="none")),
+                for method, request in (
+                    (stub.ListSessions, pb.ListSessionsRequest()),
+                    (stub.CreateSession, pb.CreateSessionRequest(request_id="?")),
+                    (stub.GetSession, pb.GetSessionRequest(session_id="none")),
                 ):
                     try:
-                        await ask()
+                        await method(request)
                     except grpc.aio.AioRpcError as error:
                         said.append(f"{error!r} {error.trailing_metadata()}")
             file.path.write_text(json.dumps([{"name": "alice", "sha256": file.keys["alice"]}]))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -85,14 +86,15 @@ async def served(folder: Path, pair: Pair, client_ca: Path | None = None) -> Asy
 
 def tls(authority: Path | None, pair: Pair | None = None, name: str = NAME) -> ChannelTls:
     believed = authority.read_bytes() if authority is not None else None
-    shown = (pair.cert.read_bytes(), pair.key.read_bytes()) if pair is not None else (None, None)
-    return ChannelTls(Certificates(*shown, believed), name)
+    if pair is None:
+        return ChannelTls(Certificates(authorities=believed), name)
+    return ChannelTls(Certificates(pair.cert.read_bytes(), pair.key.read_bytes(), believed), name)
 
 
 async def health(port: int, how: ChannelTls | None) -> int:
     """What the service says. Raises AioRpcError where it cannot be asked."""
     async with open_channel(f"127.0.0.1:{port}", tls=how) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=CALL_S)
         return int(answer.status)
 
@@ -170,7 +172,7 @@ def test_certificates_are_rotated_while_the_server_runs(world: World, tmp_path: 
             served(tmp_path, world.server) as port,
             open_channel(f"127.0.0.1:{port}", tls=tls(world.ours.ca)) as kept,
         ):
-            stub = health_pb2_grpc.HealthStub(kept)
+            stub: Any = health_pb2_grpc.HealthStub(kept)
             await stub.Check(health_pb2.HealthCheckRequest(), timeout=CALL_S)
             world.server.replace(world.stranger)
             assert await health(port, tls(world.theirs.ca)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,8 @@ def test_files_that_are_missing_or_none_are_named(files: CertificateFiles, tmp_p
     torn.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n")
     for path in (tmp_path / "none", tmp_path, text, torn):
         for field, name in (("certificate", 0), ("key", 1), ("authorities", 2)):
-            error = refused(replace(files, **{field: path}))
+            changes: dict[str, Any] = {field: path}
+            error = refused(replace(files, **changes))
             assert error.field == NAMES[name]
             assert error.value == path
 
