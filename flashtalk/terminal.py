@@ -104,6 +104,9 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # gRPC, which commands import later, would write a line of its own to standard error for every
+    # TLS connection that fails, beside our one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     for name in ("COLUMNS", "LINES"):
         # Libraries take what stands there for a number, and for one that makes sense.
         text = os.environ.get(name, "80")

@@ -3,18 +3,20 @@
 set -euo pipefail
 
 # espeak-ng speaks the examples and the training sentences; its library gives phoneme times.
-# redis-server holds the sessions of the gateways that the tests start.
+# redis-server holds the sessions of the gateways that the tests start; openssl signs certificates
+# for tests of TLS.
 missing=()
 command -v espeak-ng >/dev/null || missing+=(espeak-ng)
 ldconfig -p 2>/dev/null | grep -q libespeak-ng.so.1 || missing+=(libespeak-ng1)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v openssl >/dev/null || missing+=(openssl)
 if [ "${#missing[@]}" -eq 0 ]; then
   exit 0
 fi
 
 if ! command -v apt-get >/dev/null; then
   echo "setup: please install these programs yourself, then run make again: ${missing[*]}" >&2
-  echo "setup: (this system has no apt-get; on macOS: brew install espeak-ng redis)" >&2
+  echo "setup: (this system has no apt-get; on macOS: brew install espeak-ng redis openssl)" >&2
   exit 1
 fi
 

@@ -55,6 +55,11 @@ class ComputeWorker:
         self.lane = ComputeLane(settings.max_pending)
         self.card = WorkerCard(stage.role)
 
+    @property
+    def interceptors(self) -> Sequence[grpc.aio.ServerInterceptor]:
+        """None: who may call is decided by certificates."""
+        return ()
+
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds the service; calls before the end of the warm-up are told to come again."""
         return [self._register(server, self.lane, self.card)]

@@ -22,6 +22,7 @@ const SILENCE_MS = 15_000 // the server speaks every 5 s: after this the connect
 const CALL_MS = 30_000
 const BACKOFF_MS = [100, 200, 400, 800, 1000]
 const PACKET_SAMPLES = 8_000
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+$/
 const HERE = /^(localhost|127\.|\[::1\])/ // a proxy of the environment is for other machines
 const AGAIN = new Set([grpc.status.UNAVAILABLE, grpc.status.CANCELLED])
 
@@ -31,15 +32,38 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 export class FlashTalk {
   #stubs
   #turn = 0
+  #metadata = new grpc.Metadata()
 
-  /** @param targets 'HOST:PORT', or several with commas. */
-  constructor(targets, { patienceMs = 60_000 } = {}) {
+  /**
+   * @param targets 'HOST:PORT', or several with commas.
+   * @param options.tls true believes the public authorities; `rootCerts`, the bytes of a PEM file,
+   *   believes those instead. Without either nothing is encrypted.
+   * @param options.apiKey shown with every call; not sent to another machine without TLS, unless
+   *   `plaintextKey` is true.
+   */
+  constructor(
+    targets,
+    {
+      patienceMs = 60_000, tls = false, rootCerts = null, apiKey = '', plaintextKey = false,
+    } = {},
+  ) {
     this.patienceMs = patienceMs
+    const encrypted = tls || rootCerts !== null
+    const credentials = encrypted
+      ? grpc.credentials.createSsl(rootCerts)
+      : grpc.credentials.createInsecure()
+    const key = apiKey.trim()
+    if (/[^!-~]/.test(key)) throw new Error('apiKey: visible ASCII without spaces is needed')
+    if (key) this.#metadata.set('authorization', `Bearer ${key}`)
     this.#stubs = targets
       .split(',')
+      .map((target) => target.trim())
       .map((target) => {
+        if (key && !encrypted && !plaintextKey && !LOOPBACK.test(target)) {
+          throw new Error(`apiKey: not sent to ${target} unencrypted: use tls or rootCerts`)
+        }
         const options = HERE.test(target) ? { 'grpc.enable_http_proxy': 0 } : {}
-        return new flashtalk.v1.SessionService(target, grpc.credentials.createInsecure(), options)
+        return new flashtalk.v1.SessionService(target, credentials, options)
       })
   }
 
@@ -59,7 +83,7 @@ export class FlashTalk {
         return await new Promise((resolve, reject) => {
           const options = { deadline: Date.now() + CALL_MS }
           const done = (error, response) => (error ? reject(error) : resolve(response))
-          this.stub[method](request, options, done)
+          this.stub[method](request, this.#metadata, options, done)
         })
       } catch (error) {
         if (!AGAIN.has(error.code) || Date.now() > until) throw error
@@ -84,6 +108,11 @@ export class FlashTalk {
 
   stream(session) {
     return new SessionStream(this, session)
+  }
+
+  /** One connection of a stream. */
+  openStream() {
+    return this.stub.Stream(this.#metadata)
   }
 
   close() {
@@ -208,7 +237,7 @@ export class SessionStream {
 
   /** One connection, from its StreamOpen to its end. */
   async *#connection() {
-    const call = this.#flashtalk.stub.Stream()
+    const call = this.#flashtalk.openStream()
     // Without this an error after the last read would have no listener.
     call.on('error', () => {})
     const watchdog = setTimeout(() => call.cancel(), SILENCE_MS)

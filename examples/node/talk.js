@@ -95,9 +95,16 @@ async function main() {
       audio: { type: 'string', default: '../speech.wav' },
       out: { type: 'string', default: 'talk.mp4' },
       seed: { type: 'string', default: '0' },
+      tls: { type: 'boolean', default: false },
+      'tls-ca': { type: 'string' },
     },
   })
-  const client = new FlashTalk(values.gateway)
+  const client = new FlashTalk(values.gateway, {
+    tls: values.tls,
+    rootCerts: values['tls-ca'] ? await readFile(values['tls-ca']) : null,
+    // Not an argument: everybody on this machine can read those.
+    apiKey: process.env.FLASHTALK_API_KEY ?? '',
+  })
   let session
   try {
     session = await client.createSession({

@@ -17,6 +17,7 @@ from flashtalk import __version__
 from flashtalk.cli import bench, doctor, generate, talk
 from flashtalk.terminal import OneLineParser, debugging, guarded
 
+API_KEY_VARIABLE = "FLASHTALK_API_KEY"
 COMMANDS = (generate, talk, doctor, bench)
 
 
@@ -37,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    args = build_parser().parse_args(words)
+    # Never an argument: everybody on the machine can read those.
+    known = argparse.Namespace(api_key=os.environ.get(API_KEY_VARIABLE, "").strip())
+    args = build_parser().parse_args(words, known)
     with warnings.catch_warnings():
         if not debugging():
             # What libraries tell programmers is nothing that a user could act on.

@@ -17,6 +17,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
     )
+    parser.add_argument("--tls", action="store_true", help="believe the public authorities")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM; believe these instead")
+    parser.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="API key to show; without it, what FLASHTALK_API_KEY holds",
+    )
+    parser.add_argument(
+        "--plaintext-key",
+        action="store_true",
+        help="send the key to another machine without TLS too",
+    )
     parser.add_argument("--image", required=True, type=Path, help="portrait, any picture")
     parser.add_argument(
         "--audio",

@@ -26,7 +26,13 @@ from flashtalk.cli.talk_ends import (
     read_speech,
     sendable,
 )
-from flashtalk.client import ClientError, FlashTalkClient, SessionStream
+from flashtalk.client import (
+    ClientError,
+    FlashTalkClient,
+    SessionStream,
+    read_api_key,
+    tls_credentials,
+)
 from flashtalk.errors import FlashTalkError
 from flashtalk.streaming import parse_size_hw
 from flashtalk.terminal import INTERRUPTED, note, say, stopping_signals
@@ -93,7 +99,7 @@ async def _interruptible(
 async def _talk(
     args: argparse.Namespace, portrait: bytes, size_hw: tuple[int, int] | None, received: Received
 ) -> None:
-    async with FlashTalkClient(args.gateway, patience_s=args.patience) as client:
+    async with _client(args) as client:
         piped = await open_speech(args.audio)
         received.began_s = time.perf_counter()
         session = await client.create_session(
@@ -120,6 +126,17 @@ async def _talk(
             with contextlib.suppress(ClientError, TimeoutError):
                 async with asyncio.timeout(_FAREWELL_S):
                     await client.delete_session(session.session_id)
+
+
+def _client(args: argparse.Namespace) -> FlashTalkClient:
+    encrypted = args.tls or args.tls_ca is not None
+    return FlashTalkClient(
+        args.gateway,
+        patience_s=args.patience,
+        credentials=tls_credentials(args.tls_ca) if encrypted else None,
+        api_key=read_api_key(args.api_key_file) if args.api_key_file else args.api_key,
+        plaintext_key=args.plaintext_key,
+    )
 
 
 def _say(args: argparse.Namespace, line: str) -> None:

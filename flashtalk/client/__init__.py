@@ -9,9 +9,18 @@ async with FlashTalkClient("localhost:50050") as client:
             ...
 """
 
+from flashtalk.client.access import read_api_key, tls_credentials
 from flashtalk.client.errors import ClientError
 from flashtalk.client.gateways import FlashTalkClient
 from flashtalk.client.stream import Event, SessionStream
 from flashtalk.client.video import FrameDecoder
 
-__all__ = ["ClientError", "Event", "FlashTalkClient", "FrameDecoder", "SessionStream"]
+__all__ = [
+    "ClientError",
+    "Event",
+    "FlashTalkClient",
+    "FrameDecoder",
+    "SessionStream",
+    "read_api_key",
+    "tls_credentials",
+]

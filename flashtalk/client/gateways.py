@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from flashtalk.client.access import KeyedStub, key_metadata
 from flashtalk.client.arguments import Portrait, SessionName, portrait_bytes, session_name
 from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.stream import SessionStream
@@ -24,6 +25,7 @@ from flashtalk.wire.status import Reason, reason_of, retry_after_s
 
 ResponseT = TypeVar("ResponseT")
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
+_FULL = frozenset({Reason.NO_SLOT, Reason.KEY_LIMIT})
 _OPTIONS = [
     ("grpc.max_send_message_length", 64 * 2**20),
     ("grpc.max_receive_message_length", 64 * 2**20),
@@ -44,10 +46,12 @@ class FlashTalkClient:
         call_s: one attempt at a call.
         patience_s: all attempts at a call together; also how long a stream may be without a
             connection before it fails.
-        credentials: for TLS; none speaks plain HTTP/2.
+        credentials: for TLS (``tls_credentials``); none speaks plain HTTP/2.
+        api_key: shown with every call; empty for a deployment that asks for none.
+        plaintext_key: sends the key to another machine without TLS too.
 
     Raises:
-        InputError: no HOST:PORT.
+        InputError: no HOST:PORT, no key, or one that would travel unencrypted.
     """
 
     def __init__(
@@ -57,8 +61,16 @@ class FlashTalkClient:
         call_s: float = 30.0,
         patience_s: float = 60.0,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str = "",
+        plaintext_key: bool = False,
     ) -> None:
         self._targets = read_targets(gateways)
+        self._metadata = key_metadata(
+            api_key,
+            self._targets,
+            encrypted=credentials is not None,
+            plaintext_key=plaintext_key,
+        )
         self._call_s, self.patience_s = call_s, patience_s
         self._credentials = credentials
         self._channels: list[grpc.aio.Channel] = []
@@ -186,7 +198,8 @@ class FlashTalkClient:
 
     def stub(self) -> Any:
         """Calls of the gateway that is used now."""
-        return pb_grpc.SessionServiceStub(self._channels[self._turn % len(self._channels)])
+        stub = pb_grpc.SessionServiceStub(self._channels[self._turn % len(self._channels)])
+        return KeyedStub(stub, self._metadata) if self._metadata else stub
 
     def failed(self, error: grpc.aio.AioRpcError) -> ClientError:
         """What a call to the gateway that is used now ended with."""
@@ -205,7 +218,7 @@ class FlashTalkClient:
             try:
                 return await call(self.stub())
             except grpc.aio.AioRpcError as error:
-                full = wait_for_slot and reason_of(error) is Reason.NO_SLOT
+                full = wait_for_slot and reason_of(error) in _FULL
                 if full:
                     pause_s = retry_after_s(error) or _LONGEST_BACKOFF_S
                 if not (full or passes(error)) or time.monotonic() + pause_s > until_s:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from flashtalk.serving.certificates import Certificates
 from flashtalk.serving.tracing import outgoing_metadata
 from flashtalk.wire.proxies import NO_PROXY
 
@@ -61,12 +62,44 @@ class ChannelLimits:
         ]
 
 
-def open_channel(target: str, limits: ChannelLimits | None = None) -> grpc.aio.Channel:
-    """A channel to HOST:PORT; whoever opens it closes it."""
+@dataclass(frozen=True)
+class ChannelTls:
+    """How a channel is encrypted.
+
+    Args:
+        certificates: whom it believes, and what it shows; None takes the public authorities.
+        name: that the other end's certificate carries; empty: the host of the target. Addresses
+            come from DNS, names do not change with them.
+    """
+
+    certificates: Certificates
+    name: str = ""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """As gRPC takes them."""
+        own = self.certificates
+        return grpc.ssl_channel_credentials(own.authorities, own.key, own.certificate)
+
+    def options(self) -> list[tuple[str, str]]:
+        """Of the channel."""
+        return [("grpc.ssl_target_name_override", self.name)] if self.name else []
+
+
+def open_channel(
+    target: str, limits: ChannelLimits | None = None, tls: ChannelTls | None = None
+) -> grpc.aio.Channel:
+    """A channel to HOST:PORT; whoever opens it closes it.
+
+    With ``tls`` it never speaks in the clear, whatever the other end offers.
+    """
     options = (limits or ChannelLimits()).client_options()
     tracing: list[grpc.aio.ClientInterceptor] = [_TracedUnary(), _TracedStream()]
-    return grpc.aio.insecure_channel(  # noqa: TID251 - with NO_PROXY
-        target, options=options, interceptors=tracing
+    if tls is None:
+        return grpc.aio.insecure_channel(  # noqa: TID251 - with NO_PROXY
+            target, options=options, interceptors=tracing
+        )
+    return grpc.aio.secure_channel(
+        target, tls.credentials(), options=[*options, *tls.options()], interceptors=tracing
     )
 
 

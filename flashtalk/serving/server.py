@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.serving import metrics
+from flashtalk.serving.certificates import server_credentials
 from flashtalk.serving.channel import ChannelLimits
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
@@ -53,18 +54,31 @@ class Lifecycle(Protocol):
 class App(Lifecycle, Protocol):
     """A service."""
 
+    @property
+    def interceptors(self) -> Sequence[grpc.aio.ServerInterceptor]:
+        """Of its own, around every call."""
+
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds servicers; gives the full names of their services."""
 
 
-async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecycle) -> None:
+async def serve(
+    settings: ServiceSettings,
+    register: Register,
+    lifecycle: Lifecycle,
+    inner: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> None:
     """Serves until a signal comes.
 
     The port is open from the beginning, so that health can be asked; it says SERVING, and the port
-    file is written, once ``lifecycle.start`` is done.
+    file is written, once ``lifecycle.start`` is done. ``inner`` are interceptors of the service
+    itself, within the one that turns errors into statuses.
     """
     limits = ChannelLimits(message_bytes=settings.message_bytes)
-    server = grpc.aio.server(interceptors=[CallInterceptor()], options=limits.server_options())
+    credentials = server_credentials(settings.served_certificates())
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(), *inner], options=limits.server_options()
+    )
     names = list(register(server))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -72,7 +86,7 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
     reflection.enable_server_reflection(reflected, server)
     for name in ("", *names):
         await checks.set(name, _NOT_SERVING)
-    port = _listen(server, settings)
+    port = _listen(server, settings, credentials)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in stopping_signals():
@@ -103,7 +117,9 @@ async def serve(settings: ServiceSettings, register: Register, lifecycle: Lifecy
         _LOG.info("stopped")
 
 
-def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+def _listen(
+    server: grpc.aio.Server, settings: ServiceSettings, credentials: grpc.ServerCredentials | None
+) -> int:
     """Opens the port. Raises InputError for one that is taken or a host that is not here."""
     host = _bare(settings.host)
     place = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
@@ -111,7 +127,9 @@ def _listen(server: grpc.aio.Server, settings: ServiceSettings) -> int:
     with contextlib.closing(_socket(settings.host, settings.port, "port")):
         pass
     try:
-        return server.add_insecure_port(place)
+        if credentials is None:
+            return server.add_insecure_port(place)
+        return server.add_secure_port(place, credentials)
     except RuntimeError:
         raise InputError("port", settings.port, f"cannot listen at {place}") from None
 
@@ -179,7 +197,7 @@ def run(name: str, settings: ServiceSettings, make: Callable[[], App]) -> int:
     try:
         set_up_tracing(name, settings.otlp_endpoint)
         app = make()
-        asyncio.run(serve(settings, app.register, app))
+        asyncio.run(serve(settings, app.register, app, app.interceptors))
     except FlashTalkError as error:
         _LOG.error("cannot start", extra={"error": start_up_error(settings, error)})
         return EXIT_SETTINGS

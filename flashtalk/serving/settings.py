@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flashtalk import terminal
 from flashtalk.errors import FlashTalkError, InputError, WeightsError
+from flashtalk.serving.certificates import CertificateFiles
 
 EXIT_SETTINGS = 2
 _LONGEST_VALUE = 200
@@ -19,6 +20,14 @@ _LONGEST_VALUE = 200
 def settings_config(prefix: str) -> SettingsConfigDict:
     """For ``model_config`` of a subclass: its variables begin with ``prefix``."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, allow_inf_nan=False)
+
+
+def _no_file(value: Any) -> Any:
+    return None if value == "" else value
+
+
+OptionalFile = Annotated[Path | None, BeforeValidator(_no_file)]
+"""A file, or none; so is a variable that is there and empty."""
 
 
 class ServiceSettings(BaseSettings):
@@ -37,6 +46,20 @@ class ServiceSettings(BaseSettings):
     )
     parent_pid: int = Field(default=0, ge=0, description="ends with this process; 0 with none")
     otlp_endpoint: str = Field(default="", description="traces go there; empty sends none")
+    tls_cert: OptionalFile = Field(default=None, description="PEM; with tls_key: TLS only")
+    tls_key: OptionalFile = Field(default=None, description="PEM, of tls_cert")
+    tls_client_ca: OptionalFile = Field(
+        default=None, description="PEM; clients have to show a certificate of these"
+    )
+
+    def served_certificates(self) -> CertificateFiles:
+        """Of the port."""
+        return CertificateFiles(
+            self.tls_cert,
+            self.tls_key,
+            self.tls_client_ca,
+            ("tls_cert", "tls_key", "tls_client_ca"),
+        )
 
 
 def variable_of(settings: BaseSettings, field: str) -> str:

@@ -15,7 +15,7 @@ class StoredArray(_message.Message):
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class StoredSetting(_message.Message):
-    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s")
+    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s", "key_name")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class StoredSetting(_message.Message):
     CREATED_S_FIELD_NUMBER: _ClassVar[int]
     TTL_S_FIELD_NUMBER: _ClassVar[int]
     MAX_LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
+    KEY_NAME_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_id: str
     request_id: str
@@ -44,7 +45,8 @@ class StoredSetting(_message.Message):
     created_s: float
     ttl_s: float
     max_lifetime_s: float
-    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ...) -> None: ...
+    key_name: str
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ..., key_name: _Optional[str] = ...) -> None: ...
 
 class StoredAsset(_message.Message):
     __slots__ = ("version", "digest", "weights_digest", "color", "portrait", "conditioning")

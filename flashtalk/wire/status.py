@@ -34,6 +34,8 @@ class Reason(enum.StrEnum):
     QUEUE_FULL = "QUEUE_FULL"
     DEADLINE_PASSED = "DEADLINE_PASSED"
     NOT_READY = "NOT_READY"
+    BAD_KEY = "BAD_KEY"
+    KEY_LIMIT = "KEY_LIMIT"
     INTERNAL = "INTERNAL"
 
 

@@ -10,11 +10,15 @@ import socket
 import grpc
 
 from flashtalk.errors import InputError
+from flashtalk.serving.logs import get_logger
+from flashtalk.serving.settings import variable_of
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
+from flashtalk.wire.proxies import is_loopback
 from services.gateway import metrics
 from services.gateway.creation import CreationLimits
+from services.gateway.keys.door import Door, KeyInterceptor
 from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
 from services.gateway.sessions import ControlWaits, SessionDesk
@@ -23,11 +27,14 @@ from services.gateway.store import open_store, shown_url
 from services.gateway.store.session_store import StoreError
 from services.gateway.streaming_session import StreamHost, StreamWaits
 from services.gateway.views import StreamLimits
+from services.gateway.worker_channels import WorkerChannels
 from services.gateway.workers import WorkerPool, WorkerTargets
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SessionService"].full_name
 
+_LOG = get_logger(__name__)
 _COUNT_EVERY_S = 1.0
+_LOOK_EVERY_S = 1.0
 
 
 class GatewayApp:
@@ -36,11 +43,16 @@ class GatewayApp:
     def __init__(self, settings: GatewaySettings) -> None:
         spec, self._settings = StreamSpec(), settings
         owner = settings.owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._door = Door.of(settings.api_keys)
+        self.interceptors = (KeyInterceptor(self._door),)
         self._store = open_store(settings.store)
         targets = WorkerTargets(
             settings.audio_encoders, settings.dit_workers, settings.vae_decoders
         )
-        self._pool = WorkerPool(targets, self._store)
+        channels = WorkerChannels(settings.shown_certificates(), settings.workers_tls_name)
+        self._pool = WorkerPool(
+            targets, self._store, connect=channels.open, outdated=channels.outdated
+        )
         limits = StreamLimits(
             settings.max_packet_bytes, settings.max_buffered_s, settings.send_ahead_s
         )
@@ -50,8 +62,10 @@ class GatewayApp:
         creation = CreationLimits(max_lifetime_s=settings.max_lifetime_s)
         desk = SessionDesk(spec, self._store, self._pool, maker, creation, ControlWaits())
         waits = StreamWaits(heartbeat_s=settings.heartbeat_s, grace_s=settings.drain_s)
-        self._host = StreamHost(owner, spec, self._store, self._pool, maker, limits, waits)
-        self._servicer = SessionServicer(desk, self._host, limits)
+        self._host = StreamHost(
+            owner, spec, self._store, self._pool, maker, limits, waits, self._door
+        )
+        self._servicer = SessionServicer(desk, self._host, limits, self._door)
         self._resources = contextlib.AsyncExitStack()
 
     def register(self, server: grpc.aio.Server) -> list[str]:
@@ -67,8 +81,9 @@ class GatewayApp:
         except StoreError as error:
             raise InputError("store", shown_url(self._settings.store), str(error)) from error
         await self._resources.enter_async_context(self._pool)
-        counting = asyncio.create_task(self._count())
-        self._resources.push_async_callback(_ended, counting)
+        for work in (self._count(), self._look_at_keys()):
+            self._resources.push_async_callback(_ended, asyncio.create_task(work))
+        self._warn()
 
     async def drain(self, grace_s: float) -> None:
         """Hands every stream over, or waits ``grace_s`` for it to end."""
@@ -80,6 +95,28 @@ class GatewayApp:
     async def stop(self) -> None:
         """Gives everything back."""
         await self._resources.aclose()
+
+    def _warn(self) -> None:
+        """Of a port that more than this machine can reach, and that is open to everybody."""
+        settings = self._settings
+        if is_loopback(settings.host):
+            return
+        if not self._door.locked:
+            _LOG.warning(
+                "NO API KEYS: everybody who reaches this port can make sessions and see all others",
+                extra={"host": settings.host, "setting": variable_of(settings, "api_keys")},
+            )
+        elif settings.tls_cert is None:
+            _LOG.warning(
+                "API keys without TLS: something before this port has to encrypt them",
+                extra={"host": settings.host, "setting": variable_of(settings, "tls_cert")},
+            )
+
+    async def _look_at_keys(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            # A file may lie on a slow disk, and the loop has streams to serve.
+            await asyncio.to_thread(self._door.refresh)
 
     async def _count(self) -> None:
         while True:

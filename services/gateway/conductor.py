@@ -81,7 +81,8 @@ class Conductor:
         asked = stream.interrupts.get_nowait()
         outcome = await interrupt(stream, asked)
         if asked.elsewhere:
-            await stream.store.answer_interrupt(stream.session_id, outcome)
+            owner = stream.setting.key_name
+            await stream.store.answer_interrupt(stream.session_id, outcome, owner)
 
     async def _make(self, plan: ChunkPlan) -> None:
         with log_context(chunk_index=plan.index, epoch=plan.epoch):

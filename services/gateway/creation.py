@@ -16,6 +16,7 @@ from flashtalk.errors import InputError
 from flashtalk.media.image import cover, decode_image, oriented_size
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
+from services.gateway.keys.entries import ApiKey
 from services.gateway.records import SessionSetting
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -87,9 +88,14 @@ class Creation:
         return cover(portrait_HWC, size_hw)
 
     def setting(
-        self, session_id: str, size_hw: tuple[int, int], asset: str, limits: CreationLimits
+        self,
+        session_id: str,
+        size_hw: tuple[int, int],
+        asset: str,
+        limits: CreationLimits,
+        caller: ApiKey,
     ) -> SessionSetting:
-        """A new session of this request."""
+        """A new session of this request, which belongs to the caller."""
         return SessionSetting(
             session_id=session_id,
             request_id=self.request_id,
@@ -103,7 +109,8 @@ class Creation:
             asset=asset,
             created_s=time.time(),
             ttl_s=self.ttl_s,
-            max_lifetime_s=limits.max_lifetime_s,
+            max_lifetime_s=min(limits.max_lifetime_s, caller.max_lifetime_s),
+            key_name=caller.name,
         )
 
 

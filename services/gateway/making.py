@@ -30,7 +30,8 @@ from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto, tensor_to_proto
 from services.gateway.loop_clock import now_s
 from services.gateway.records import Array, SessionAsset
-from services.gateway.workers import Role, Worker, WorkerPool
+from services.gateway.worker import Role, Worker
+from services.gateway.workers import WorkerPool
 
 _RETRIED = frozenset(
     {

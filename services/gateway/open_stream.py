@@ -10,6 +10,7 @@ from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_to_proto
 from services.gateway.intake import Mark, SpeechIntake
+from services.gateway.keys.entries import ANYBODY, ApiKey
 from services.gateway.making import ChunkMaker
 from services.gateway.pace import Lead
 from services.gateway.playout import Outbox
@@ -65,6 +66,7 @@ class OpenStream:
         wake: set by everything that the conductor has to look at.
         draining, half_closed, deleted: why the stream ends soon.
         activity: what the avatar does in the newest frame that was put.
+        caller: who opened it.
         held_picture: latents, frame and pixels of the picture that is held.
     """
 
@@ -87,6 +89,7 @@ class OpenStream:
     half_closed: bool = False
     deleted: bool = False
     activity: int = 0
+    caller: ApiKey = ANYBODY
     held_picture: tuple[Array, int, bytes] | None = None
 
     @property

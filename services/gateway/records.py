@@ -28,6 +28,7 @@ class SessionSetting:
         asset: name of its ``SessionAsset``.
         created_s: seconds since 1970.
         ttl_s: life without a stream; ``max_lifetime_s``: life in all.
+        key_name: of the API key that it belongs to; empty where none was asked for.
     """
 
     session_id: str
@@ -43,6 +44,7 @@ class SessionSetting:
     created_s: float
     ttl_s: float
     max_lifetime_s: float
+    key_name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,14 @@ from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
 from services.gateway.creation import check_creation, checked_session_id
 from services.gateway.interruption import as_message
+from services.gateway.keys.door import Door
+from services.gateway.keys.entries import ApiKey
 from services.gateway.reader import checked_interrupt
 from services.gateway.records import SessionRecord
 from services.gateway.sessions import SessionDesk
 from services.gateway.store.session_store import (
     FenceLost,
+    KeyFull,
     RequestConflict,
     SessionBusy,
     SessionGone,
@@ -43,6 +46,11 @@ ResultT = TypeVar("ResultT")
 
 def as_service_error(error: FlashTalkError) -> FlashTalkError:
     """Errors of the store as clients know them; others as they are."""
+    if isinstance(error, KeyFull):
+        return ServiceError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.KEY_LIMIT, str(error),
+            retry_after_s=error.retry_after_s, metadata={"limit": error.limit},
+        )  # fmt: skip
     for kind, code, reason in _KINDS:
         if isinstance(error, kind):
             delay_s = _RETRY_AFTER_S if kind is StoreError else None
@@ -60,10 +68,16 @@ async def _told(work: Coroutine[Any, Any, ResultT]) -> ResultT:
 
 
 class SessionServicer(pb_grpc.SessionServiceServicer):
-    """The public service of one gateway."""
+    """The public service of one gateway.
 
-    def __init__(self, desk: SessionDesk, host: StreamHost, limits: StreamLimits) -> None:
+    Every call belongs to whom ``door`` finds in its metadata; the sessions of others do not exist.
+    """
+
+    def __init__(
+        self, desk: SessionDesk, host: StreamHost, limits: StreamLimits, door: Door | None = None
+    ) -> None:
         self._desk = desk
+        self._door = door or Door()
         self._host = host
         self._limits = limits
 
@@ -71,30 +85,33 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         self, request: pb.CreateSessionRequest, context: Any
     ) -> pb.CreateSessionResponse:
         """See the proto."""
+        caller = self._caller(context)
         if self._host.draining:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away",
                 retry_after_s=_RETRY_AFTER_S,
             )  # fmt: skip
         creation = check_creation(request, self._desk.limits)
-        record = await _told(self._desk.create(creation))
+        record = await _told(self._desk.create(creation, caller))
         return pb.CreateSessionResponse(session=self._view(record))
 
     async def GetSession(
         self, request: pb.GetSessionRequest, context: Any
     ) -> pb.GetSessionResponse:
         """See the proto."""
-        record = await _told(self._desk.store.load(_named(request.session_id)))
+        caller = self._caller(context)
+        record = await _told(self._desk.get(_named(request.session_id), caller))
         return pb.GetSessionResponse(session=self._view(record))
 
     async def ListSessions(
         self, request: pb.ListSessionsRequest, context: Any
     ) -> pb.ListSessionsResponse:
         """See the proto."""
+        caller = self._caller(context)
         size = request.page_size or _DEFAULT_PAGE
         if size > _LARGEST_PAGE:
             raise InputError("page_size", size, f"1 to {_LARGEST_PAGE}")
-        page = await _told(self._desk.store.page(size, request.page_token))
+        page = await _told(self._desk.store.page(size, request.page_token, caller.name))
         views = [self._view(record) for record in page.records]
         return pb.ListSessionsResponse(sessions=views, next_page_token=page.next_token)
 
@@ -102,23 +119,29 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         self, request: pb.DeleteSessionRequest, context: Any
     ) -> pb.DeleteSessionResponse:
         """See the proto."""
-        await _told(self._desk.delete(_named(request.session_id)))
+        caller = self._caller(context)
+        await _told(self._desk.delete(_named(request.session_id), caller))
         return pb.DeleteSessionResponse()
 
     async def InterruptSession(
         self, request: pb.InterruptSessionRequest, context: Any
     ) -> pb.InterruptSessionResponse:
         """See the proto."""
+        caller = self._caller(context)
         message = stream_pb2.Interrupt(interrupt_id=request.interrupt_id)
         if request.HasField("played_frames"):
             message.played_frames = request.played_frames
         asked = checked_interrupt(message)
-        outcome = await _told(self._desk.interrupt(_named(request.session_id), asked))
+        outcome = await _told(self._desk.interrupt(_named(request.session_id), asked, caller))
         return pb.InterruptSessionResponse(interrupted=as_message(outcome))
 
     async def Stream(self, request_iterator: Any, context: Any) -> None:
         """See the proto; reads and writes through the context, so that one task owns the stream."""
-        await _told(self._host.serve(context.read, context.write))
+        caller = self._caller(context)
+        await _told(self._host.serve(context.read, context.write, caller))
+
+    def _caller(self, context: Any) -> ApiKey:
+        return self._door.caller(context.invocation_metadata())
 
     def _view(self, record: SessionRecord) -> pb.Session:
         return session_view(

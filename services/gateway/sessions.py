@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
@@ -11,6 +13,7 @@ import numpy as np
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.streaming import StreamSpec
 from services.gateway.creation import Creation, CreationLimits, new_session_id
+from services.gateway.keys.entries import ANYBODY, ApiKey
 from services.gateway.making import ChunkMaker
 from services.gateway.records import (
     InterruptOutcome,
@@ -20,11 +23,19 @@ from services.gateway.records import (
     SessionState,
 )
 from services.gateway.rewind import tail_samples
-from services.gateway.store.session_store import SessionStore
+from services.gateway.store.session_store import (
+    KeyLimits,
+    SessionGone,
+    SessionStore,
+    StoreError,
+    session_gone,
+)
 from services.gateway.workers import WorkerPool
 
 _RETRY_AFTER_S = 2.0
 _POLL_S = 0.05
+_MAKING_S = 120.0
+"""Longer than making a session takes; a gateway that dies meanwhile leaves its count so long."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +68,16 @@ class SessionDesk:
         self._maker = maker
         self._waits = waits
 
-    async def create(self, creation: Creation) -> SessionRecord:
+    async def create(self, creation: Creation, caller: ApiKey = ANYBODY) -> SessionRecord:
         """A session with a slot of its own; the one it made before, for a repeated request.
 
         Raises:
             InputError: the picture or its size.
             ServiceError: RESOURCE_EXHAUSTED with a delay: every slot is taken.
             RequestConflict: the request id belongs to another request.
+            KeyFull: the caller has all that it may have.
         """
-        known = await self.store.find_request(creation.request_id, creation.digest)
+        known = await self.store.find_request(creation.request_id, creation.digest, caller.name)
         if known is not None:
             return known
         sizes = self.pool.sizes_hw()
@@ -73,6 +85,30 @@ class SessionDesk:
             raise _no_slot("no worker is ready")
         name = new_session_id()
         # Before any work: being refused must cost the others nothing.
+        async with self._counted(caller, name):
+            return await self._made(creation, caller, name, sizes)
+
+    @contextlib.asynccontextmanager
+    async def _counted(self, caller: ApiKey, name: str) -> AsyncIterator[None]:
+        """While a session is made it counts as one of its key's."""
+        limits = KeyLimits(caller.max_sessions, caller.sessions_per_minute)
+        if limits == KeyLimits():
+            yield
+            return
+        await self.store.admit(caller.name, name, limits, _MAKING_S)
+        begun = True
+        try:
+            yield
+        except ServiceError as error:
+            begun = error.reason is not Reason.NO_SLOT
+            raise
+        finally:
+            with contextlib.suppress(StoreError):  # what is not settled runs out by itself
+                await self.store.settle(caller.name, name, begun=begun)
+
+    async def _made(
+        self, creation: Creation, caller: ApiKey, name: str, sizes: list[tuple[int, int]]
+    ) -> SessionRecord:
         if await self.pool.reserve(name, lease_s=creation.ttl_s) is None:
             raise _no_slot("every session slot is taken")
         try:
@@ -80,7 +116,7 @@ class SessionDesk:
             prompt = creation.prompt or self.pool.default_prompt
             asset = await self._maker.condition(portrait_HWC, prompt, name)
             size_hw = (portrait_HWC.shape[0], portrait_HWC.shape[1])
-            setting = creation.setting(name, size_hw, asset.digest, self.limits)
+            setting = creation.setting(name, size_hw, asset.digest, self.limits, caller)
             record, made = await self.store.create(setting, self._fresh(asset), asset)
         except BaseException:
             await self.pool.give_back(name)
@@ -90,26 +126,42 @@ class SessionDesk:
             await self.pool.give_back(name)
         return record
 
-    async def delete(self, session_id: str) -> None:
-        """Ends a session; one that is gone is no error."""
+    async def get(self, session_id: str, caller: ApiKey = ANYBODY) -> SessionRecord:
+        """A session of the caller. Raises SessionGone, for another's too."""
+        record = await self.store.load(session_id)
+        if record.setting.key_name != caller.name:
+            raise session_gone(session_id)
+        return record
+
+    async def delete(self, session_id: str, caller: ApiKey = ANYBODY) -> None:
+        """Ends a session; one that is gone is no error, and another's stays as it is."""
+        try:
+            record = await self.store.load(session_id, light=True)
+        except SessionGone:
+            pass  # what is left of it
+        else:
+            if record.setting.key_name != caller.name:
+                return
         await self.store.delete(session_id)
         await self.pool.give_back(session_id)
 
-    async def interrupt(self, session_id: str, request: InterruptRequest) -> InterruptOutcome:
+    async def interrupt(
+        self, session_id: str, request: InterruptRequest, caller: ApiKey = ANYBODY
+    ) -> InterruptOutcome:
         """Leaves an interruption for whoever runs the session and waits until it is carried out.
 
         One that was carried out before is answered as before, also when its stream has ended since:
         whoever lost the answer asks again.
 
         Raises:
-            SessionGone: no such session.
+            SessionGone: no such session, or another's.
             ServiceError: FAILED_PRECONDITION without a stream, DEADLINE_EXCEEDED without an answer.
         """
         if request.interrupt_id:
-            outcome = await self.store.interrupt_outcome(session_id, request.interrupt_id)
+            outcome = await self._outcome(session_id, request, caller)
             if outcome is not None:
                 return outcome
-        record = await self.store.load(session_id)
+        record = await self.get(session_id, caller)
         if not record.owner:
             raise ServiceError(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -117,11 +169,11 @@ class SessionDesk:
                 f"session {session_id} has no open stream: nothing is being said",
                 field="session_id",
             )
-        await self.store.ask_interrupt(session_id, request)
+        await self.store.ask_interrupt(session_id, request, caller.name)
         try:
             async with asyncio.timeout(self._waits.interrupt_s):
                 while True:
-                    outcome = await self.store.interrupt_outcome(session_id, request.interrupt_id)
+                    outcome = await self._outcome(session_id, request, caller)
                     if outcome is not None:
                         return outcome
                     await asyncio.sleep(_POLL_S)
@@ -132,6 +184,12 @@ class SessionDesk:
                 f"the stream did not answer within {self._waits.interrupt_s:g} s",
                 retry_after_s=_RETRY_AFTER_S,
             ) from None
+
+    async def _outcome(
+        self, session_id: str, request: InterruptRequest, caller: ApiKey
+    ) -> InterruptOutcome | None:
+        """What became of it; nothing where that is another's business."""
+        return await self.store.interrupt_outcome(session_id, request.interrupt_id, caller.name)
 
     def _fresh(self, asset: SessionAsset) -> SessionState:
         return SessionState(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from flashtalk.serving.settings import ServiceSettings, settings_config
+from flashtalk.serving.certificates import CertificateFiles
+from flashtalk.serving.settings import OptionalFile, ServiceSettings, settings_config
 
 
 class GatewaySettings(ServiceSettings):
@@ -22,6 +23,15 @@ class GatewaySettings(ServiceSettings):
     audio_encoders: str = Field(default="localhost:50051", description="targets")
     dit_workers: str = Field(default="localhost:50052", description="targets")
     vae_decoders: str = Field(default="localhost:50053", description="targets")
+    workers_ca: OptionalFile = Field(
+        default=None, description="PEM; calls workers over TLS only, believes these"
+    )
+    workers_cert: OptionalFile = Field(default=None, description="PEM, shown to workers")
+    workers_key: OptionalFile = Field(default=None, description="PEM, of workers_cert")
+    workers_tls_name: str = Field(default="", description="that certificates of workers carry")
+    api_keys: OptionalFile = Field(
+        default=None, description="JSON, who may come in; empty: everybody"
+    )
     owner: str = Field(default="", description="name of this gateway; empty draws one")
     max_buffered_s: float = Field(
         default=30.0, gt=1.12, le=600, description="speech that a session may have waiting"
@@ -43,3 +53,8 @@ class GatewaySettings(ServiceSettings):
         default=0.5, gt=0, le=10, description="how often the store hears of an open stream"
     )
     drain_s: float = Field(default=10.0, gt=0, description="to hand streams over after SIGTERM")
+
+    def shown_certificates(self) -> CertificateFiles:
+        """Of the channels to workers."""
+        names = ("workers_cert", "workers_key", "workers_ca")
+        return CertificateFiles(self.workers_cert, self.workers_key, self.workers_ca, names)

@@ -19,6 +19,8 @@ from services.gateway import metrics
 from services.gateway.conductor import Conductor
 from services.gateway.creation import checked_session_id
 from services.gateway.intake import SpeechIntake
+from services.gateway.keys.door import Door, bad_key
+from services.gateway.keys.entries import ANYBODY, ApiKey
 from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
@@ -26,7 +28,13 @@ from services.gateway.pace import Lead
 from services.gateway.playout import Outbox, PlayClock
 from services.gateway.reader import Read, pass_interrupt, read_requests
 from services.gateway.records import SessionRecord, SessionState
-from services.gateway.store.session_store import FenceLost, SessionGone, SessionStore, StoreError
+from services.gateway.store.session_store import (
+    FenceLost,
+    SessionGone,
+    SessionStore,
+    StoreError,
+    session_gone,
+)
 from services.gateway.views import StreamLimits, stream_spec
 from services.gateway.workers import WorkerPool
 
@@ -59,6 +67,7 @@ class StreamHost:
 
     Args:
         owner: name of this gateway, unlike any other's.
+        door: knows whose keys are good; a stream ends within a heartbeat after its own is not.
     """
 
     def __init__(
@@ -70,7 +79,9 @@ class StreamHost:
         maker: ChunkMaker,
         limits: StreamLimits,
         waits: StreamWaits,
+        door: Door | None = None,
     ) -> None:
+        self._door = door or Door()
         self.owner = owner
         self.spec = spec
         self._store = store
@@ -104,18 +115,22 @@ class StreamHost:
             stream.wake.set()
         await self._idle.wait()
 
-    async def serve(self, read: Read, write: Write) -> None:
-        """One stream. Errors end it with a status; the session lives on."""
+    async def serve(self, read: Read, write: Write, caller: ApiKey = ANYBODY) -> None:
+        """One stream, of the caller's own session, which lives on when an error ends the stream."""
         opening = await self._opening(read)
         if self.draining:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away"
             )
         with log_context(session_id=opening.session_id):
+            # Before it is taken: another's session is not even disturbed.
+            found = await self._store.load(opening.session_id, light=True)
+            if found.setting.key_name != caller.name:
+                raise session_gone(opening.session_id)
             resumed = opening.HasField("resume_frame")
             record = await self._store.claim(opening.session_id, self.owner, replace=resumed)
             try:
-                stream = await self._open_stream(record, opening)
+                stream = await self._open_stream(record, opening, caller)
                 await self._run(stream, read, write)
             finally:
                 await self._release(record)
@@ -142,7 +157,7 @@ class StreamHost:
         return opening
 
     async def _open_stream(
-        self, record: SessionRecord, opening: stream_pb2.StreamOpen
+        self, record: SessionRecord, opening: stream_pb2.StreamOpen, caller: ApiKey
     ) -> OpenStream:
         setting, state = record.setting, record.state
         first = state.next_frame
@@ -182,6 +197,7 @@ class StreamHost:
             audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             state=state,
             next_put=first,
+            caller=caller,
             lead=Lead(self.spec.fps, self._pool.chunk_s),
         )
 
@@ -258,6 +274,8 @@ class StreamHost:
         """Tells the store that this gateway lives, and learns what others want of the session."""
         while True:
             await asyncio.sleep(self._waits.heartbeat_s)
+            if not self._door.admits(stream.caller):
+                raise bad_key("this API key is not good any more")
             try:
                 signals = await self._store.heartbeat(stream.session_id, stream.fence)
                 await self._pool.renew(stream.session_id, lease_s=stream.setting.ttl_s)

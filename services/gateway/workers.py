@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flashtalk.serving.channel import open_channel
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.logs import get_logger
-from flashtalk.v1 import audio_encoder_service_pb2_grpc as audio_grpc
-from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
-from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
-from flashtalk.v1 import worker_pb2
 from services.gateway.discovery import Targets
 from services.gateway.loop_clock import now_s
 from services.gateway.store.session_store import SessionStore, StoreError
+from services.gateway.worker import Connect, Role, Worker
 
 _LOG = get_logger(__name__)
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-
-Connect = Callable[[str], grpc.aio.Channel]
-
-
-class Role(enum.StrEnum):
-    """What a worker does."""
-
-    AUDIO_ENCODER = "audio_encoder"
-    DIT_WORKER = "dit_worker"
-    VAE_DECODER = "vae_decoder"
 
 
 @dataclass(frozen=True)
@@ -61,48 +44,6 @@ class PoolWaits:
     probe_s: float = 2.0
     lease_s: float = 60.0
     linger_s: float = 90.0
-
-
-class Worker:
-    """One worker and the connection to it.
-
-    Attributes:
-        info: what it said of itself, None before its first answer.
-        ready: whether the newest probe found it serving and no call has failed since.
-        failures: calls of this gateway to it that failed.
-    """
-
-    def __init__(self, role: Role, target: str, channel: grpc.aio.Channel) -> None:
-        self.role, self.target, self.channel = role, target, channel
-        self.audio = audio_grpc.AudioEncoderServiceStub(self.channel)
-        self.dit = dit_grpc.DitWorkerServiceStub(self.channel)
-        self.vae = vae_grpc.VaeDecoderServiceStub(self.channel)
-        self.info: worker_pb2.GetWorkerResponse | None = None
-        self.ready = False
-        self.failures = 0
-
-    @property
-    def worker_id(self) -> str:
-        """Name of the process; another after a restart."""
-        return self.info.worker_id if self.info is not None else ""
-
-    async def probe(self, timeout_s: float) -> None:
-        """Asks whether it serves and what it is."""
-        stubs = (self.audio, self.dit, self.vae)
-        stub: Any = dict(zip(Role, stubs, strict=True))[self.role]
-        asked: Any = health_pb2_grpc.HealthStub(self.channel)
-        try:
-            health = await asked.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-            if health.status == _SERVING:
-                request = worker_pb2.GetWorkerRequest()
-                self.info = await stub.GetWorker(request, timeout=timeout_s)
-            self.ready = health.status == _SERVING
-        except grpc.aio.AioRpcError as error:
-            if self.ready:
-                _LOG.warning(
-                    "worker lost", extra={"target": self.target, "code": str(error.code())}
-                )
-            self.ready = False
 
 
 @dataclass
@@ -146,6 +87,10 @@ class _Table:
         over = [target for target, kept in self.retired.items() if kept.until_s <= now]
         return [self.retired.pop(target).worker for target in over]
 
+    def reconnect(self) -> list[grpc.aio.Channel]:
+        """New connections to everybody; gives the old ones, on which calls may still run."""
+        return [worker.connect(self.connect(worker.target)) for worker in self.everybody()]
+
     def everybody(self) -> list[Worker]:
         """Those that were let go included."""
         return [*self.workers.values(), *(kept.worker for kept in self.retired.values())]
@@ -159,6 +104,7 @@ class WorkerPool:
         store: keeps the slots of DiT workers, which all gateways share.
         waits: see there.
         connect: opens a channel to HOST:PORT.
+        outdated: whether channels have to be opened anew, since what they show has changed.
 
     Raises:
         InputError: a target that is none.
@@ -170,9 +116,12 @@ class WorkerPool:
         store: SessionStore,
         waits: PoolWaits | None = None,
         connect: Connect = open_channel,
+        outdated: Callable[[], bool] = lambda: False,
     ) -> None:
         self._waits = waits or PoolWaits()
         self._store = store
+        self._outdated = outdated
+        self._old_channels: list[tuple[grpc.aio.Channel, float]] = []
         where = {
             Role.AUDIO_ENCODER: Targets.parse("audio_encoders", targets.audio_encoders),
             Role.DIT_WORKER: Targets.parse("dit_workers", targets.dit_workers),
@@ -202,6 +151,8 @@ class WorkerPool:
         for table in self._tables.values():
             for worker in table.everybody():
                 await worker.channel.close()
+        for channel, _ in self._old_channels:
+            await channel.close()
 
     @property
     def weights_digest(self) -> str:
@@ -354,6 +305,7 @@ class WorkerPool:
             found = await table.targets.resolve()
             for worker in table.follow(role, found, self._waits.linger_s):
                 await worker.channel.close()
+        await self._renew_channels()
         workers = [w for table in self._tables.values() for w in table.workers.values()]
         await asyncio.gather(*(worker.probe(self._waits.probe_s) for worker in workers))
         # Of sessions that expired without a word, or that went on at another gateway.
@@ -361,6 +313,17 @@ class WorkerPool:
         self._slots = {name: slot for name, slot in self._slots.items() if slot.until_s > now}
         async with self._changed:
             self._changed.notify_all()
+
+    async def _renew_channels(self) -> None:
+        """New ones where certificates have changed; old ones stay until their calls have ended."""
+        now = now_s()
+        if self._outdated():
+            until_s = now + self._waits.linger_s
+            for table in self._tables.values():
+                self._old_channels += [(channel, until_s) for channel in table.reconnect()]
+        for channel, _ in [old for old in self._old_channels if old[1] <= now]:
+            await channel.close()
+        self._old_channels = [old for old in self._old_channels if old[1] > now]
 
 
 def _nobody(role: Role, timeout_s: float) -> ServiceError:

@@ -25,6 +25,7 @@ for name, folder in json.loads(sys.argv[1]).items():
         os.chdir(folder)
         sys.path.insert(0, folder)
         try:
+            importlib.import_module("services.health.__main__")
             importlib.import_module(f"services.{name}.__main__")
             said = sys.modules["services"].__path__[0]
             if "torch._dynamo" in sys.modules:

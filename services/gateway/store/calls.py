@@ -22,7 +22,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from flashtalk.errors import InputError
 from services.gateway.store.limits import StoreLimits
 from services.gateway.store.scripts import load_scripts
-from services.gateway.store.session_store import FenceLost, SessionBusy, SessionGone, StoreError
+from services.gateway.store.session_store import (
+    FenceLost,
+    SessionBusy,
+    StoreError,
+    session_gone,
+)
 
 _PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
@@ -113,7 +118,7 @@ class RedisCalls:
         """
         verdict, *rest = await self.script(name, keys, *a)
         if verdict == b"gone":
-            raise SessionGone(f"session {session_id} is gone: deleted, expired or never made")
+            raise session_gone(session_id)
         if verdict == b"lost":
             raise FenceLost(f"session {session_id} was taken by another stream")
         if verdict == b"busy":

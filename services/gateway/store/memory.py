@@ -19,14 +19,17 @@ from services.gateway.records import (
     SessionState,
     Signals,
 )
+from services.gateway.store.key_counts import KeyCounts
 from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
 from services.gateway.store.paging import read_place, write_place
 from services.gateway.store.session_store import (
     FenceLost,
+    KeyLimits,
     Page,
     RequestConflict,
     SessionBusy,
     SessionGone,
+    session_gone,
 )
 
 
@@ -68,30 +71,51 @@ class MemoryStore:
         self._limits = limits or StoreLimits()
         self._now_s, self._wall_s = now_s, wall_s
         self._entries: dict[str, _Entry] = {}
-        self._requests: dict[str, str] = {}
+        self._requests: dict[tuple[str, str], str] = {}
         self._assets: dict[str, SessionAsset] = {}
         self._tombs: dict[str, float] = {}
-        self._outcomes: dict[tuple[str, str], tuple[InterruptOutcome, float]] = {}
+        self._outcomes: dict[tuple[str, str, str], tuple[InterruptOutcome, float]] = {}
+        self._counts: dict[str, KeyCounts] = {}
         self._leases: dict[str, dict[str, float]] = {}
 
     async def create(
         self, setting: SessionSetting, state: SessionState, asset: SessionAsset
     ) -> tuple[SessionRecord, bool]:
         """See ``SessionStore``."""
-        known = await self.find_request(setting.request_id, setting.request_digest)
+        known = await self.find_request(
+            setting.request_id, setting.request_digest, setting.key_name
+        )
         if known is not None:
             return known, False
         self._assets[asset.digest] = asset
         entry = _Entry(setting, state, self._now_s() + setting.max_lifetime_s)
         self._entries[setting.session_id] = entry
-        self._requests[setting.request_id] = setting.session_id
+        self._requests[setting.key_name, setting.request_id] = setting.session_id
         self._refresh(entry)
         return entry.record(), True
 
-    async def find_request(self, request_id: str, request_digest: str) -> SessionRecord | None:
+    async def admit(
+        self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
+    ) -> None:
         """See ``SessionStore``."""
         self._sweep()
-        entry = self._entries.get(self._requests.get(request_id, ""))
+        mine = [name for name, e in self._entries.items() if e.setting.key_name == key_name]
+        counts = self._counts.setdefault(key_name, KeyCounts())
+        counts.admit(key_name, session_id, mine, limits, self._now_s(), lease_s)
+
+    async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
+        """See ``SessionStore``."""
+        counts = self._counts.get(key_name, KeyCounts())
+        counts.making.pop(session_id, None)
+        if not begun:
+            counts.begun.pop(session_id, None)
+
+    async def find_request(
+        self, request_id: str, request_digest: str, key_name: str = ""
+    ) -> SessionRecord | None:
+        """See ``SessionStore``."""
+        self._sweep()
+        entry = self._entries.get(self._requests.get((key_name, request_id), ""))
         if entry is None:
             return None
         if entry.setting.request_digest != request_digest:
@@ -158,34 +182,40 @@ class MemoryStore:
     async def check(self) -> None:
         """See ``SessionStore``."""
 
-    async def page(self, size: int, token: str) -> Page:
+    async def page(self, size: int, token: str, key_name: str = "") -> Page:
         """See ``SessionStore``."""
         self._sweep()
         after = read_place(token)
-        places = sorted(((e.setting.created_s, name), e) for name, e in self._entries.items())
+        mine = ((name, e) for name, e in self._entries.items() if e.setting.key_name == key_name)
+        places = sorted(((e.setting.created_s, name), e) for name, e in mine)
         rest = [(place, entry) for place, entry in places if after is None or place > after]
         records = tuple(entry.record(light=True) for _, entry in rest[:size])
         last = write_place(*rest[size - 1][0]) if len(rest) > size else ""
         return Page(records, last)
 
-    async def ask_interrupt(self, session_id: str, request: InterruptRequest) -> None:
+    async def ask_interrupt(
+        self, session_id: str, request: InterruptRequest, key_name: str = ""
+    ) -> None:
         """See ``SessionStore``."""
         until_s = self._now_s() + self._limits.interrupt_s
         waiting = self._entry(session_id).interrupts
         waiting.append((request, until_s))
         del waiting[:-WAITING_INTERRUPTS]
 
-    async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
+    async def answer_interrupt(
+        self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
+    ) -> None:
         """See ``SessionStore``."""
         self._entry(session_id)
         until_s = self._now_s() + self._limits.answer_s
-        self._outcomes[session_id, outcome.interrupt_id] = (outcome, until_s)
+        self._outcomes[key_name, session_id, outcome.interrupt_id] = (outcome, until_s)
 
     async def interrupt_outcome(
-        self, session_id: str, interrupt_id: str
+        self, session_id: str, interrupt_id: str, key_name: str = ""
     ) -> InterruptOutcome | None:
         """See ``SessionStore``."""
-        outcome, until_s = self._outcomes.get((session_id, interrupt_id), (None, 0.0))
+        place = (key_name, session_id, interrupt_id)
+        outcome, until_s = self._outcomes.get(place, (None, 0.0))
         if outcome is not None and until_s > self._now_s():
             return outcome
         self._entry(session_id)
@@ -224,7 +254,7 @@ class MemoryStore:
             self._remove(session_id)
             entry = None
         if entry is None:
-            raise SessionGone(f"session {session_id} is gone: deleted, expired or never made")
+            raise session_gone(session_id)
         return entry
 
     def _owned(self, session_id: str, fence: int) -> _Entry:
@@ -247,13 +277,15 @@ class MemoryStore:
             del self._tombs[name]
         for key in [k for k, (_, until_s) in self._outcomes.items() if until_s <= now_s]:
             del self._outcomes[key]
+        for name in [name for name, counts in self._counts.items() if counts.forget(now_s)]:
+            del self._counts[name]
 
     def _remove(self, session_id: str) -> bool:
         entry = self._entries.pop(session_id, None)
         if entry is None:
             return False
         self._tombs[session_id] = self._now_s() + self._limits.tombstone_s
-        self._requests.pop(entry.setting.request_id, None)
+        self._requests.pop((entry.setting.key_name, entry.setting.request_id), None)
         asset = entry.setting.asset
         if not any(other.setting.asset == asset for other in self._entries.values()):
             self._assets.pop(asset, None)

@@ -26,10 +26,12 @@ from services.gateway.records import (
 )
 from services.gateway.store import codec
 from services.gateway.store.calls import RedisCalls
+from services.gateway.store.key_counts import MINUTE_S, too_many_begun, too_many_open
 from services.gateway.store.known_arrays import KnownArrays
 from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
 from services.gateway.store.paging import Place, read_place, write_place
 from services.gateway.store.session_store import (
+    KeyLimits,
     Page,
     RequestConflict,
     SessionGone,
@@ -73,8 +75,8 @@ class RedisStore:
         form = await self._encoded(state)
         keys = [
             self._session(session_id),
-            self._key("request", setting.request_id),
-            self._key("sessions"),
+            self._key(*_of(setting.key_name, "request"), setting.request_id),
+            self._key(*_of(setting.key_name, "sessions")),
             asset_key,
         ]
         verdict, *rest = await self._calls.script(
@@ -91,9 +93,31 @@ class RedisStore:
         self._known.replace(session_id, form.arrays)
         return SessionRecord(setting, state, 0, "", float(rest[0]) / 1000), True
 
-    async def find_request(self, request_id: str, request_digest: str) -> SessionRecord | None:
+    async def admit(
+        self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
+    ) -> None:
         """See ``SessionStore``."""
-        key = self._key("request", request_id)
+        keys = [self._key(*_of(key_name, kind)) for kind in ("sessions", "making", "begun")]
+        verdict, wait_ms = await self._calls.script(
+            "admit", keys, session_id, limits.max_sessions, limits.per_minute, _ms(lease_s),
+            _ms(MINUTE_S), self._session(""),
+        )  # fmt: skip
+        if verdict == b"open":
+            raise too_many_open(key_name, limits)
+        if verdict == b"begun":
+            raise too_many_begun(key_name, limits, wait_ms / 1000)
+
+    async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
+        """See ``SessionStore``."""
+        for kind in ("making",) if begun else ("making", "begun"):
+            key = self._key(*_of(key_name, kind))
+            await self._calls.call(functools.partial(self._calls.redis.zrem, key, session_id))
+
+    async def find_request(
+        self, request_id: str, request_digest: str, key_name: str = ""
+    ) -> SessionRecord | None:
+        """See ``SessionStore``."""
+        key = self._key(*_of(key_name, "request"), request_id)
         name = await self._calls.call(lambda: self._calls.redis.get(key))
         if name is None:
             return None
@@ -168,12 +192,12 @@ class RedisStore:
         key = self._key("check")
         await self._calls.call(lambda: self._calls.redis.set(key, "", px=_CHECK_MS))
 
-    async def page(self, size: int, token: str) -> Page:
+    async def page(self, size: int, token: str, key_name: str = "") -> Page:
         """See ``SessionStore``."""
         records: list[SessionRecord] = []
-        place = read_place(token)
+        place, index = read_place(token), self._key(*_of(key_name, "sessions"))
         while len(records) <= size:
-            names = await self._names_after(place, size + 1 - len(records))
+            names = await self._names_after(index, place, size + 1 - len(records))
             for seconds, name in names:
                 place = (seconds, name)
                 try:
@@ -186,12 +210,14 @@ class RedisStore:
         last = records[size - 1].setting
         return Page(tuple(records[:size]), write_place(last.created_s, last.session_id))
 
-    async def ask_interrupt(self, session_id: str, request: InterruptRequest) -> None:
+    async def ask_interrupt(
+        self, session_id: str, request: InterruptRequest, key_name: str = ""
+    ) -> None:
         """See ``SessionStore``."""
         keys = [
             self._session(session_id),
             self._key("asked", session_id),
-            self._answer(session_id, request.interrupt_id),
+            self._answer(key_name, session_id, request.interrupt_id),
         ]
         limits = self._limits
         await self._calls.session_script(
@@ -199,18 +225,21 @@ class RedisStore:
             _ms(limits.answer_s), WAITING_INTERRUPTS, int(not request.interrupt_id),
         )  # fmt: skip
 
-    async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
+    async def answer_interrupt(
+        self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
+    ) -> None:
         """See ``SessionStore``."""
-        keys = [self._session(session_id), self._answer(session_id, outcome.interrupt_id)]
+        answer = self._answer(key_name, session_id, outcome.interrupt_id)
+        keys = [self._session(session_id), answer]
         kept_ms = _ms(self._limits.answer_s)
         data = codec.encode_outcome(outcome)
         await self._calls.session_script("answer", session_id, keys, data, kept_ms)
 
     async def interrupt_outcome(
-        self, session_id: str, interrupt_id: str
+        self, session_id: str, interrupt_id: str, key_name: str = ""
     ) -> InterruptOutcome | None:
         """See ``SessionStore``."""
-        keys = [self._session(session_id), self._answer(session_id, interrupt_id)]
+        keys = [self._session(session_id), self._answer(key_name, session_id, interrupt_id)]
         _, data = await self._calls.session_script("outcome", session_id, keys)
         return codec.decode_outcome(data) if data else None
 
@@ -274,15 +303,15 @@ class RedisStore:
             expires_s=float(fields[b"expires"]) / 1000,
         )
 
-    async def _names_after(self, place: Place | None, count: int) -> list[Place]:
+    async def _names_after(self, index: str, place: Place | None, count: int) -> list[Place]:
         """The next names by time and name; of those made at the same instant, none is left out."""
         low = "-inf" if place is None else repr(place[0])
         names: list[Place] = []
         for start in itertools.count(0, count):
             found = await self._calls.call(
                 functools.partial(
-                    self._calls.redis.zrange, self._key("sessions"), low, "+inf", byscore=True,
-                    offset=start, num=count, withscores=True,
+                    self._calls.redis.zrange, index, low, "+inf", byscore=True, offset=start,
+                    num=count, withscores=True,
                 )
             )  # fmt: skip
             places = ((float(score), name.decode()) for name, score in found)
@@ -297,8 +326,8 @@ class RedisStore:
     def _session(self, session_id: str) -> str:
         return self._key("session", session_id)
 
-    def _answer(self, session_id: str, interrupt_id: str) -> str:
-        return self._key("answer", session_id, interrupt_id)
+    def _answer(self, key_name: str, session_id: str, interrupt_id: str) -> str:
+        return self._key(*_of(key_name, "answer"), session_id, interrupt_id)
 
     def _leases(self, worker_id: str) -> str:
         return self._key("worker", worker_id)
@@ -310,6 +339,11 @@ def _of_request(record: SessionRecord, digest: str) -> SessionRecord:
         name = record.setting.request_id
         raise RequestConflict(f"request_id {name} was used for another request")
     return record
+
+
+def _of(key_name: str, kind: str) -> tuple[str, ...]:
+    """The beginning of a key in Redis for what belongs to an API key; names have no colon."""
+    return ("key", key_name, kind) if key_name else (kind,)
 
 
 def _ms(seconds: float) -> int:

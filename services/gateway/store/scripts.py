@@ -1,7 +1,7 @@
 """The scripts that Redis runs: each of them is one atomic step of a session or a worker.
 
-They build keys of other sessions by themselves in one place (``create``), so one Redis, or one with
-replicas behind a Sentinel, holds everything; a Redis Cluster cannot.
+They build keys of other sessions by themselves (in ``create`` and ``admit``), so one Redis, or one
+with replicas behind a Sentinel, holds everything; a Redis Cluster cannot.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from redis.commands.core import AsyncScript
 
 _FOLDER = Path(__file__).parent / "lua"
 _PRELUDE = "session"
-_ALONE = frozenset({"keep_asset", "take_slot", "count_slots"})
+_ALONE = frozenset({"admit", "keep_asset", "take_slot", "count_slots"})
 
 
 def load_scripts(redis: Redis) -> dict[str, AsyncScript]:

@@ -39,6 +39,36 @@ class RequestConflict(FlashTalkError):
     """The request id was used before, for something else."""
 
 
+class KeyFull(FlashTalkError):
+    """An API key has all that it may have.
+
+    Args:
+        message: for people.
+        limit: the field of its entry; retry_after_s: when it is worth trying again.
+    """
+
+    def __init__(self, message: str, limit: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.limit, self.retry_after_s = limit, retry_after_s
+
+
+def session_gone(session_id: str) -> SessionGone:
+    """The one error for a session that is not there, and for one that belongs to another key."""
+    return SessionGone(f"session {session_id} is gone: deleted, expired or never made")
+
+
+@dataclass(frozen=True)
+class KeyLimits:
+    """Of one API key, over all gateways together; 0 for any number.
+
+    Args:
+        max_sessions: open or being made at once; per_minute: begun within any minute.
+    """
+
+    max_sessions: int = 0
+    per_minute: int = 0
+
+
 @dataclass(frozen=True)
 class Page:
     """Sessions, oldest first, and where the next page begins (empty: nowhere).
@@ -56,6 +86,9 @@ class SessionStore(Protocol):
     Every method is atomic, ends within the store's own deadline, and raises ``StoreError`` where it
     cannot. Writes of a session carry the fence of whoever took it and raise ``FenceLost`` if that
     is not the newest, ``SessionGone`` if there is no session. A write moves ``expires_s``.
+
+    ``key_name`` is that of the API key that a session belongs to. Ids of requests, lists of
+    sessions and outcomes of interruptions of one key are unknown under any other.
     """
 
     async def create(
@@ -66,7 +99,20 @@ class SessionStore(Protocol):
         Raises RequestConflict if the request id belongs to another digest.
         """
 
-    async def find_request(self, request_id: str, request_digest: str) -> SessionRecord | None:
+    async def admit(
+        self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
+    ) -> None:
+        """Counts a session that is about to be made. Raises KeyFull if its key has all it may have.
+
+        Until ``settle``, or for ``lease_s``, it counts as open.
+        """
+
+    async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
+        """It was made, or will not be; if not even begun, it does not count for its minute."""
+
+    async def find_request(
+        self, request_id: str, request_digest: str, key_name: str = ""
+    ) -> SessionRecord | None:
         """The session that a request made before, if any. Raises RequestConflict as ``create``."""
 
     async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
@@ -101,17 +147,21 @@ class SessionStore(Protocol):
     async def check(self) -> None:
         """Sees that sessions can be kept here. Raises StoreError, with the reason, if not."""
 
-    async def page(self, size: int, token: str) -> Page:
-        """Sessions, oldest first. Raises InputError for a token that is none."""
+    async def page(self, size: int, token: str, key_name: str = "") -> Page:
+        """Sessions of a key, oldest first. Raises InputError for a token that is none."""
 
-    async def ask_interrupt(self, session_id: str, request: InterruptRequest) -> None:
+    async def ask_interrupt(
+        self, session_id: str, request: InterruptRequest, key_name: str = ""
+    ) -> None:
         """Leaves an interruption for the owner of the session."""
 
-    async def answer_interrupt(self, session_id: str, outcome: InterruptOutcome) -> None:
+    async def answer_interrupt(
+        self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
+    ) -> None:
         """Leaves what became of it for whoever asked."""
 
     async def interrupt_outcome(
-        self, session_id: str, interrupt_id: str
+        self, session_id: str, interrupt_id: str, key_name: str = ""
     ) -> InterruptOutcome | None:
         """What became of an interruption, once it has."""
 

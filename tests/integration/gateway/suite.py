@@ -27,6 +27,7 @@ from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from services.gateway.creation import CreationLimits
+from services.gateway.keys.door import Door, KeyInterceptor
 from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
 from services.gateway.sessions import ControlWaits, SessionDesk
@@ -143,6 +144,7 @@ async def gateway(
     owner: str = "one",
     transport: Transport = SOCKETS,
     chunk_s: float | None = None,
+    door: Door | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
     """One gateway and a channel to it.
@@ -153,6 +155,7 @@ async def gateway(
         owner: its name.
         transport: what its calls go over, and those to it.
         chunk_s: all attempts at one stage of a chunk; long unless it is to run out.
+        door: knows the API keys; none asks for one.
         limits: of its streams.
     """
     every = WorkerTargets(targets, targets, targets)
@@ -164,9 +167,10 @@ async def gateway(
     control = ControlWaits(interrupt_s=patient(30))
     desk = SessionDesk(SPEC, store, pool, maker, CreationLimits(), control)
     waits = StreamWaits(heartbeat_s=0.1, open_s=patient(30), release_s=patient(30))
-    host = StreamHost(owner, SPEC, store, pool, maker, stream_limits, waits)
-    server = transport.server(CallInterceptor())
-    pb_grpc.add_SessionServiceServicer_to_server(SessionServicer(desk, host, stream_limits), server)
+    host = StreamHost(owner, SPEC, store, pool, maker, stream_limits, waits, door)
+    server = transport.server(CallInterceptor(), KeyInterceptor(door or Door()))
+    servicer = SessionServicer(desk, host, stream_limits, door)
+    pb_grpc.add_SessionServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     async with pool:
         await server.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.certificates import Authority
 from tests.patience import patient
 
 # Runs a service's main() once for each environment it is given, in one process.
@@ -85,6 +86,9 @@ def test_the_gateway_names_what_it_cannot_use(repo_root: Path, taken_port: int) 
         ("VAE_DECODERS", "host:99999", "host:99999"),
         ("LOG_LEVEL", "loud", "loud"),
         ("HEARTBEAT_S", "nan", "nan"),
+        ("API_KEYS", "/no/such/keys", "/no/such/keys"),
+        ("API_KEYS", __file__, "no JSON"),
+        ("WORKERS_CA", "/no/such/ca", "/no/such/ca"),
     ]
     found = tried(repo_root, [("gateway", {setting: value}) for setting, value, _ in cases])
     for (setting, _, shown), answer in zip(cases, found, strict=True):
@@ -114,4 +118,32 @@ def test_workers_name_what_they_cannot_use(
     for (role, given), answer in zip(tries, found, strict=True):
         ((setting, value),) = given.items()
         shown = next(shown for s, v, shown in cases if (s, v) == (setting, value))
+        expect_named(role, answer, setting, shown)
+
+
+def test_certificates_that_cannot_be_used_are_named(repo_root: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    one, other = authority.issue("one", "DNS:one"), authority.issue("other", "DNS:other")
+    text = tmp_path / "text"
+    text.write_text("no certificate")
+    good = {"TLS_CERT": str(one.cert), "TLS_KEY": str(one.key)}
+    ca, cert = {"WORKERS_CA": str(authority.ca)}, {"WORKERS_CERT": str(one.cert)}
+    cases = [
+        ("gateway", {"TLS_CERT": str(one.cert)}, "TLS_KEY", "none"),
+        ("gateway", {"TLS_KEY": str(one.key)}, "TLS_CERT", "none"),
+        ("gateway", {"TLS_CLIENT_CA": str(authority.ca)}, "TLS_CERT", "none"),
+        ("gateway", good | {"TLS_CERT": "/no/such/cert"}, "TLS_CERT", "/no/such/cert"),
+        ("gateway", good | {"TLS_CERT": str(text)}, "TLS_CERT", "no PEM"),
+        ("gateway", good | {"TLS_KEY": str(tmp_path)}, "TLS_KEY", "Is a directory"),
+        ("gateway", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "the key of the certificate"),
+        ("gateway", good | {"TLS_CLIENT_CA": str(one.key)}, "TLS_CLIENT_CA", "no PEM"),
+        ("gateway", ca | cert, "WORKERS_KEY", "none"),
+        ("gateway", cert, "WORKERS_CA", "none"),
+        ("gateway", {"WORKERS_TLS_NAME": "workers"}, "WORKERS_CA", "none"),
+        ("vae_decoder", {"TLS_CERT": str(one.cert)}, "TLS_KEY", "none"),
+        ("audio_encoder", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "the key of"),
+        ("dit_worker", good | {"TLS_CLIENT_CA": str(text)}, "TLS_CLIENT_CA", str(text)),
+    ]
+    found = tried(repo_root, [(role, given) for role, given, _, _ in cases])
+    for (role, _, setting, shown), answer in zip(cases, found, strict=True):
         expect_named(role, answer, setting, shown)

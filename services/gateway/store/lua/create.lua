@@ -1,4 +1,4 @@
--- KEYS[2]: the request; KEYS[3]: all sessions by the time of their creation; KEYS[4]: the asset.
+-- KEYS[2]: the request; KEYS[3]: the index, sessions of one API key by the time of their creation; KEYS[4]: the asset.
 -- ARGV: setting, state, ttl, life in all, linger, margin, name, created, what keys of sessions begin with,
 -- arrays. Names the session that the request made before, if it lives. The keys of other sessions are
 -- built here, which a Redis Cluster would not have.
@@ -21,6 +21,7 @@ local last = text(now + tonumber(ARGV[4]))
 put_arrays(10)
 set('setting', ARGV[1], 'state', ARGV[2], 'fence', '0', 'owner', '', 'turn', '0')
 set('ttl', ARGV[3], 'last', last, 'linger', ARGV[5], 'margin', ARGV[6], 'portrait', KEYS[4])
+set('index', KEYS[3])
 redis.call('SET', KEYS[2], ARGV[7], 'PXAT', last)
 redis.call('ZADD', KEYS[3], ARGV[8], ARGV[7])
 -- Names of sessions that ended by themselves: two looked at for each one that comes, so that they

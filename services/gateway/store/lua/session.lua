@@ -6,6 +6,7 @@
 --   turn                    the newest write of that owner
 --   ttl, last, linger       life without a write; end whatever happens; how long a tombstone stays
 --   portrait, margin        key of the asset; how much longer it lives than the session
+--   index                   key of the sorted set in which it is listed
 --   expires                 end as things are; missing in a tombstone
 --   claim, beat, given      the calls that claimed and collected last, and what was collected
 --   gone                    the call that deleted it: this is a tombstone

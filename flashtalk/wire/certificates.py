@@ -1,0 +1,70 @@
+"""PEM files of TLS, read strictly: a file that cannot be used is one error that names it."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from flashtalk.errors import InputError
+
+_LARGEST_BYTES = 1 << 20
+
+
+def read_authorities(field: str, path: Path) -> bytes:
+    """Certificates of authorities, PEM.
+
+    Args:
+        field: in whose words errors speak.
+        path: of the file.
+
+    Raises:
+        InputError: missing, unreadable, or without a certificate.
+    """
+    data = _read(field, path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=data.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError):
+        raise InputError(field, path, "no PEM file of certificates") from None
+    return data
+
+
+def read_pair(
+    certificate_field: str, certificate: Path, key_field: str, key: Path
+) -> tuple[bytes, bytes]:
+    """A certificate with its chain, and its private key, both PEM.
+
+    Raises:
+        InputError: missing, unreadable, no PEM, a key with a password, or one that belongs to
+            another certificate.
+    """
+    chain, secret = _read(certificate_field, certificate), _read(key_field, key)
+    read_authorities(certificate_field, certificate)
+    if b"PRIVATE KEY-----" not in secret:
+        raise InputError(key_field, key, "no PEM file of a private key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # An empty answer, since the library would ask whoever sits at the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        why = "a private key without a password"
+        if "MISMATCH" in (error.reason or ""):
+            why = f"the key of the certificate in {certificate}"
+        raise InputError(key_field, key, why) from None
+    except OSError as error:
+        raise InputError(key_field, key, f"cannot be read: {error.strerror}") from None
+    return chain, secret
+
+
+def _read(field: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(field, path, f"cannot be read: {reason}") from None
+    if len(data) > _LARGEST_BYTES:
+        raise InputError(field, path, f"a PEM file of at most {_LARGEST_BYTES} bytes")
+    if b"-----BEGIN " not in data:
+        raise InputError(field, path, "no PEM file")
+    return data

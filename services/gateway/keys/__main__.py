@@ -1,0 +1,55 @@
+"""``python -m services.gateway.keys new --name NAME``: a key, and its entry for the file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from flashtalk.errors import InputError
+from flashtalk.terminal import OneLineParser, deliver, guarded, note
+from services.gateway.keys.entries import KeyFileError, entry_of, new_key
+
+_LIMITS: dict[str, type[int] | type[float]] = {
+    "max_sessions": int,
+    "sessions_per_minute": int,
+    "max_lifetime_s": float,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = OneLineParser(prog="python -m services.gateway.keys", allow_abbrev=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    new = commands.add_parser(
+        "new",
+        help="draw a key",
+        description="Print a new key, which is kept nowhere, and the entry for the file of keys.",
+        allow_abbrev=False,
+    )
+    new.add_argument("--name", required=True, help="of its holder, to whom its sessions belong")
+    new.add_argument("--max-sessions", type=int, metavar="N", help="open at once (any number)")
+    new.add_argument("--sessions-per-minute", type=int, metavar="N", help="made (any number)")
+    new.add_argument("--max-lifetime-s", type=float, metavar="S", help="of a session")
+    return parser
+
+
+def main() -> int:
+    """0, or 2 for a name or a limit that cannot be used."""
+    args = build_parser().parse_args()
+    given = {name: getattr(args, name) for name in _LIMITS}
+    limits = {name: value for name, value in given.items() if value is not None}
+    key = new_key()
+    try:
+        entry = entry_of(key, args.name, limits)
+    except KeyFileError as error:
+        field, _, rest = str(error).removeprefix("entry 1: ").partition(": ")
+        value, _, limit = rest.partition(": ")
+        raise InputError(field, value, limit) from None
+    note("first line: the key, shown only now; second line: its entry in the list of the file")
+    deliver(f"{key}\n{json.dumps(entry)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded("services.gateway.keys", main))

@@ -1,0 +1,81 @@
+"""One worker of a gateway: the connection to it, and what it says of itself."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from flashtalk.serving.logs import get_logger
+from flashtalk.v1 import audio_encoder_service_pb2_grpc as audio_grpc
+from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
+from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
+from flashtalk.v1 import worker_pb2
+
+_LOG = get_logger(__name__)
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+Connect = Callable[[str], grpc.aio.Channel]
+
+
+class Role(enum.StrEnum):
+    """What a worker does."""
+
+    AUDIO_ENCODER = "audio_encoder"
+    DIT_WORKER = "dit_worker"
+    VAE_DECODER = "vae_decoder"
+
+
+class Worker:
+    """One worker and the connection to it.
+
+    Attributes:
+        info: what it said of itself, None before its first answer.
+        ready: whether the newest probe found it serving and no call has failed since.
+        failures: calls of this gateway to it that failed.
+    """
+
+    def __init__(self, role: Role, target: str, channel: grpc.aio.Channel) -> None:
+        self.role, self.target = role, target
+        self._use(channel)
+        self.info: worker_pb2.GetWorkerResponse | None = None
+        self.ready = False
+        self.failures = 0
+
+    def _use(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.audio = audio_grpc.AudioEncoderServiceStub(channel)
+        self.dit = dit_grpc.DitWorkerServiceStub(channel)
+        self.vae = vae_grpc.VaeDecoderServiceStub(channel)
+
+    def connect(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
+        """Calls go over another channel from now on; gives the one before, which is not closed."""
+        before = self.channel
+        self._use(channel)
+        return before
+
+    @property
+    def worker_id(self) -> str:
+        """Name of the process; another after a restart."""
+        return self.info.worker_id if self.info is not None else ""
+
+    async def probe(self, timeout_s: float) -> None:
+        """Asks whether it serves and what it is."""
+        stubs = (self.audio, self.dit, self.vae)
+        stub: Any = dict(zip(Role, stubs, strict=True))[self.role]
+        asked: Any = health_pb2_grpc.HealthStub(self.channel)
+        try:
+            health = await asked.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            if health.status == _SERVING:
+                request = worker_pb2.GetWorkerRequest()
+                self.info = await stub.GetWorker(request, timeout=timeout_s)
+            self.ready = health.status == _SERVING
+        except grpc.aio.AioRpcError as error:
+            if self.ready:
+                _LOG.warning(
+                    "worker lost", extra={"target": self.target, "code": str(error.code())}
+                )
+            self.ready = False

@@ -1,0 +1,1 @@
+"""A probe of one service on this machine: does it say SERVING?"""

@@ -1,0 +1,102 @@
+"""``python -m services.health --port N``: 0 if the service there says SERVING, 1 if it does not.
+
+For exec probes, which run every few seconds in every container: it imports gRPC and nothing else
+that takes time, and speaks TLS, which the probes of Kubernetes itself do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+
+_METHOD = "/grpc.health.v1.Health/Check"
+# A HealthCheckRequest for the whole server is empty; the answer is one number in field 1. Written
+# out here, since protobuf and its messages would take as long to import as everything else.
+_ANYTHING = b""
+_SAID = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}
+_NOT_SERVING, _BAD_INPUT = 1, 2
+_LONGEST_S = 60.0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as every other error."""
+        print(f"health: {message}", file=sys.stderr)
+        raise SystemExit(_BAD_INPUT)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = _Parser(prog="python -m services.health", allow_abbrev=False)
+    parser.add_argument("--port", type=int, required=True, help="of the service")
+    parser.add_argument("--host", default="127.0.0.1", help="%(default)s")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM; TLS, believing these")
+    parser.add_argument("--tls-name", default="", metavar="NAME", help="in the certificate")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM, shown to the service")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM, of --tls-cert")
+    parser.add_argument("--timeout-s", type=float, default=1.0, metavar="S", help="%(default)s")
+    return parser
+
+
+def main() -> int:
+    """0 SERVING, 1 anything else, 2 arguments that cannot be used; one line says why."""
+    parser = build_parser()
+    options = parser.parse_args()
+    if not 0 < options.port < 65_536:
+        parser.error(f"--port: {options.port}: 1 .. 65535")
+    if not 0 < options.timeout_s <= _LONGEST_S:
+        parser.error(f"--timeout-s: {options.timeout_s}: above 0, at most {_LONGEST_S:g}")
+    if options.tls_ca is None and (options.tls_name or options.tls_cert or options.tls_key):
+        parser.error("--tls-ca: none: needed where anything else is set for TLS")
+    if (options.tls_cert is None) != (options.tls_key is None):
+        parser.error("--tls-cert and --tls-key: one without the other")
+    said = _ask(parser, options)
+    if said == "SERVING":
+        return 0
+    print(f"health: {options.host}:{options.port}: {said}", file=sys.stderr)
+    return _NOT_SERVING
+
+
+def _ask(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    target = f"{host}:{options.port}"
+    settings = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]
+    if options.tls_ca is None:
+        channel = grpc.insecure_channel(target, options=settings)
+    else:
+        parts = [
+            _pem(parser, name, getattr(options, name)) for name in ("tls_ca", "tls_key", "tls_cert")
+        ]
+        named = [("grpc.ssl_target_name_override", options.tls_name)] if options.tls_name else []
+        credentials = grpc.ssl_channel_credentials(*parts)
+        channel = grpc.secure_channel(target, credentials, options=[*settings, *named])
+    with channel:
+        try:
+            check: Callable[..., bytes] = channel.unary_unary(_METHOD)
+            answer = check(_ANYTHING, timeout=options.timeout_s)
+        except grpc.RpcError as error:
+            details = " ".join((error.details() or "").split())
+            return f"{error.code().name}: {details[:300]}"
+    return _SAID.get(answer, "an answer that is none")
+
+
+def _pem(parser: argparse.ArgumentParser, name: str, path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    option = f"--{name.replace('_', '-')}"
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        parser.error(f"{option}: {path}: cannot be read: {getattr(error, 'strerror', error)}")
+    if b"-----BEGIN " not in data:
+        parser.error(f"{option}: {path}: no PEM file")
+    return data
+
+
+if __name__ == "__main__":
+    sys.exit(main())
