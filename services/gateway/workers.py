@@ -19,6 +19,7 @@ from flashtalk.v1 import audio_encoder_service_pb2_grpc as audio_grpc
 from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
 from flashtalk.v1 import worker_pb2
+from services.gateway import metrics
 from services.gateway.discovery import Targets
 from services.gateway.loop_clock import now_s
 from services.gateway.store.session_store import SessionStore, StoreError
@@ -179,6 +180,8 @@ class WorkerPool:
             Role.VAE_DECODER: Targets.parse("vae_decoders", targets.vae_decoders),
         }
         self._tables = {role: _Table(found, connect) for role, found in where.items()}
+        for role in Role:
+            metrics.CALL_FAILURES.labels(role.value)  # a rate needs a zero before the first
         self._slots: dict[str, _Slot] = {}
         self._changed = asyncio.Condition()
         self._look = asyncio.Event()
@@ -251,6 +254,7 @@ class WorkerPool:
         """A call to it failed: nobody gets it before the next probe finds it serving."""
         worker.ready = False
         worker.failures += 1
+        metrics.CALL_FAILURES.labels(worker.role.value).inc()
         self._look.set()
 
     async def reserve(self, session_id: str, *, lease_s: float) -> Worker | None:
@@ -319,6 +323,10 @@ class WorkerPool:
         except StoreError:
             return 0, slots
         return max(0, slots - sum(taken.values())), slots
+
+    def ready_counts(self) -> dict[Role, int]:
+        """How many workers of each kind are ready."""
+        return {role: len(self._ready(role)) for role in Role}
 
     def _ready(self, role: Role) -> list[Worker]:
         """In a stable order."""
