@@ -6,7 +6,7 @@ set -euo pipefail
 # redis-server holds the sessions of the gateways that the tests start.
 missing=()
 command -v espeak-ng >/dev/null || missing+=(espeak-ng)
-ldconfig -p 2>/dev/null | grep -q libespeak-ng.so.1 || missing+=(libespeak-ng1)
+ldconfig -p 2>/dev/null | grep libespeak-ng.so.1 >/dev/null || missing+=(libespeak-ng1)
 command -v redis-server >/dev/null || missing+=(redis-server)
 # prometheus (with promtool) and the alertmanager read the metrics and fire the alerts of a suite.
 for program in prometheus promtool; do

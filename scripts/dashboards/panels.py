@@ -197,3 +197,17 @@ def dashboard(title: str, uid: str, description: str, rows: Sequence[Row]) -> Js
         },
         "panels": laid_out(rows),
     }
+
+
+def filled(expr: str, *, jobs: str, window: str) -> str:
+    """A query as Prometheus takes it, the dashboard's variables filled in.
+
+    Args:
+        expr: of a panel.
+        jobs: regular expression of job names; every namespace and instance is chosen.
+        window: over which rates are taken, as ``30s``.
+    """
+    values = {"namespace": ".*", "job": jobs, "instance": ".*", "__rate_interval": window}
+    for name, value in values.items():
+        expr = expr.replace(f"${name}", value)
+    return expr
