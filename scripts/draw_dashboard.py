@@ -39,6 +39,7 @@ MAIN = (
 )
 _COLUMNS = 3
 _POINTS = 120
+_HEADROOM = 1.35
 _UNITS = {"s": "seconds", "bytes": "MiB", "short": ""}
 _MIB = 2**20
 _MOST_MINUTES = 1_440
@@ -97,10 +98,10 @@ def _draw_panel(axes: Axes, panel: Json, asked: Prometheus, begin_s: float, end_
         axes.axhline(limit, color="tab:red", linewidth=1, linestyle="--")
     axes.set_title(panel["title"])
     axes.set_ylabel(_UNITS[defaults["unit"]])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, _HEADROOM * axes.get_ylim()[1])  # the legend hides no line
     axes.grid(alpha=0.3)
     if lines:
-        axes.legend(loc="upper right", fontsize=7, ncols=2)
+        axes.legend(loc="upper right", fontsize=7, ncols=3)
 
 
 def _on(at_s: np.ndarray[Any, Any], step_s: float, series: Series) -> np.ndarray[Any, Any]:

@@ -73,8 +73,10 @@ def _viewers() -> Row:
             ),
             graph(
                 "Lateness of chunks",
-                "How late the first frame of a chunk left, streams in real time only. Good: 0. "
-                "Bad: more than 0.1 s, the picture visibly stands still (an alert).",
+                "How late the first frame of a chunk left, streams in real time only. The first "
+                "chunk after an interruption is due at once, so it is late by a cycle. Good: 0 "
+                "otherwise. Bad: more than 0.1 s without interruptions, the picture stands still "
+                "(an alert).",
                 "s",
                 quantiles("flashtalk_chunk_late_seconds"),
                 limit=0.1,

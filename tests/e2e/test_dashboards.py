@@ -39,6 +39,7 @@ from tests.e2e.processes import (
     face,
     frames_of,
     kill,
+    metrics_page,
     patient_client,
     png,
     restart,
@@ -55,6 +56,7 @@ KILLED = "vae_decoder"
 NOT_HERE = DCGM | REDIS
 """Of exporters that this suite is without: a GPU, and a Redis with one beside it."""
 
+RETRIES = "flashtalk_chunk_retries_total"
 WINDOW = "15s"
 """Rates are of so long: a few looks, also where a look takes a while."""
 
@@ -66,12 +68,13 @@ class Watched:
     Args:
         answers: of each query and each alert's expression, the first one with data.
         told: of the worker that was killed, firing and then resolved.
-        retries: calls that were made again, as Prometheus has it.
+        retries: calls that were made again, on the gateway's page; recorded_retries: in Prometheus.
     """
 
     answers: dict[str, list[Series]] = field(default_factory=dict)
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     retries: float = 0.0
+    recorded_retries: float = 0.0
 
 
 def of_panels() -> dict[str, str]:
@@ -117,10 +120,12 @@ def watched(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
             ):
                 with servers(folder, free, pages, receiver) as asked:
                     await until_true(lambda: all_up(asked))
-                    await lose_a_worker(running, client, receiver, seen)
+                    while not seen.retries:  # nearly always at once: a call was under way
+                        await lose_a_worker(running, client, receiver, seen)
+                        seen.retries = await asyncio.to_thread(retries_on, pages[GATEWAY])
                     async with talking(client):
                         await answered(asked, {**of_panels(), **of_alerts()}, seen)
-                    seen.retries = await value(asked, "flashtalk_chunk_retries_total")
+                    seen.recorded_retries = await value(asked, f"max_over_time({RETRIES}[1h])")
 
         run(scenario)
     return seen
@@ -148,11 +153,17 @@ async def value(asked: Prometheus, expr: str) -> float:
     return found[0].points[-1][1] if found else math.nan
 
 
+def retries_on(port: int) -> float:
+    (found,) = re.findall(rf"^{RETRIES} (\S+)$", metrics_page(port), re.MULTILINE)
+    return float(found)
+
+
 async def lose_a_worker(
     running: LocalSuite, client: FlashTalkClient, receiver: AlertReceiver, seen: Watched
 ) -> None:
     """A session whose decoder is killed, and started again once somebody was told."""
     labels = {"alertname": "FlashTalkTargetDown", "job": f"{JOB}-{KILLED}"}
+    receiver.alerts.clear()
 
     async def disturb() -> None:
         await kill(running, KILLED)
@@ -249,4 +260,4 @@ def test_a_worker_that_is_lost_is_told_with_all_that_helps(watched: Watched) -> 
         "runbook": rule["annotations"]["runbook"],
     }
     assert resolved["labels"] == fired["labels"], "it was told that it is over, too"
-    assert watched.retries >= 1, "the session that was served by it went on"
+    assert watched.recorded_retries >= watched.retries >= 1, "its session went on"
