@@ -61,6 +61,10 @@ demo: setup ## start the suite, make the example portrait talk through it: out/d
 serve: setup ## start the suite on this machine and keep it up; prints its addresses
 	$(BIN)/python -m services.local
 
+.PHONY: observe
+observe: setup ## the suite with somebody talking, and a Prometheus that watches; prints addresses
+	$(BIN)/python -m scripts.observe
+
 .PHONY: test
 test: setup ## all tests
 	$(PYTEST)
@@ -157,6 +161,10 @@ examples: setup ## write examples/ anew
 .PHONY: locks
 locks: setup ## compile pyproject.toml into requirements/*.txt
 	scripts/compile_locks.sh $(BIN)/uv
+
+.PHONY: dashboards
+dashboards: setup ## write the Grafana dashboards of the chart anew
+	$(BIN)/python -m scripts.make_dashboards
 
 .PHONY: clean
 clean: ## remove caches and outputs, not .venv

@@ -7,16 +7,22 @@ set -euo pipefail
 # for tests of TLS.
 missing=()
 command -v espeak-ng >/dev/null || missing+=(espeak-ng)
-ldconfig -p 2>/dev/null | grep -q libespeak-ng.so.1 || missing+=(libespeak-ng1)
+ldconfig -p 2>/dev/null | grep libespeak-ng.so.1 >/dev/null || missing+=(libespeak-ng1)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v openssl >/dev/null || missing+=(openssl)
+# prometheus (with promtool) and the alertmanager read the metrics and fire the alerts of a suite.
+for program in prometheus promtool; do
+  command -v "$program" >/dev/null || { missing+=(prometheus); break; }
+done
+command -v prometheus-alertmanager >/dev/null || command -v alertmanager >/dev/null \
+  || missing+=(prometheus-alertmanager)
 if [ "${#missing[@]}" -eq 0 ]; then
   exit 0
 fi
 
 if ! command -v apt-get >/dev/null; then
   echo "setup: please install these programs yourself, then run make again: ${missing[*]}" >&2
-  echo "setup: (this system has no apt-get; on macOS: brew install espeak-ng redis openssl)" >&2
+  echo "setup: (no apt-get here; on macOS: brew install espeak-ng redis openssl prometheus alertmanager)" >&2
   exit 1
 fi
 
@@ -33,3 +39,13 @@ echo "setup: installing ${missing[*]} with apt"
 export DEBIAN_FRONTEND=noninteractive
 install=("${as_root[@]}" apt-get install --yes --quiet --no-install-recommends "${missing[@]}")
 "${install[@]}" >/dev/null || { "${as_root[@]}" apt-get update --quiet && "${install[@]}"; }
+
+# Debian starts what it installs; tests start servers of their own, and nobody asked for these.
+if [ -d /run/systemd/system ]; then
+  for package in "${missing[@]}"; do
+    case "$package" in
+      prometheus | prometheus-alertmanager)
+        "${as_root[@]}" systemctl disable --quiet --now "$package" || true ;;
+    esac
+  done
+fi

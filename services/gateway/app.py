@@ -124,6 +124,8 @@ class GatewayApp:
             free, slots = await self._pool.free_slots()
             metrics.SLOTS.set(slots)
             metrics.FREE_SLOTS.set(free)
+            for role, ready in self._pool.ready_counts().items():
+                metrics.READY_WORKERS.labels(role.value).set(ready)
             await asyncio.sleep(_COUNT_EVERY_S)
 
 

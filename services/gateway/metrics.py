@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.gateway.loop_clock import now_s
-from services.gateway.making import ChunkTimes
+
+if TYPE_CHECKING:
+    from services.gateway.making import ChunkTimes
 
 _CHUNK_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.12, 1.5, 2, 3, 5, 10)
 _STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.12, 2, 5)
@@ -45,8 +49,22 @@ FRAMES = Counter("flashtalk_frames_sent", "Frames that left.")
 STREAMS = Gauge("flashtalk_streams", "Streams that are open.")
 SLOTS = Gauge("flashtalk_session_slots", "Session slots of ready DiT workers.")
 FREE_SLOTS = Gauge("flashtalk_session_slots_free", "Session slots that nobody holds.")
+READY_WORKERS = Gauge(
+    "flashtalk_ready_workers", "Workers that this gateway finds ready, by kind.", ["role"]
+)
+CALL_FAILURES = Counter(
+    "flashtalk_worker_call_failures",
+    "Calls to workers that failed, by kind; those of chunks that were given up included.",
+    ["role"],
+)
+STORE_ERRORS = Counter(
+    "flashtalk_store_errors", "Calls of the store that failed for good, by cause.", ["cause"]
+)
 OUTBOX_FRAMES = Gauge("flashtalk_outbox_frames", "Frames that wait to leave, all streams.")
 INTAKE_SAMPLES = Gauge("flashtalk_intake_samples", "Samples of speech that wait, all streams.")
+
+for _cause in ("timeout", "refused"):
+    STORE_ERRORS.labels(_cause)  # a rate can only be seen of what was there before
 
 
 def observe_chunk(times: ChunkTimes, wall_s: float) -> None:

@@ -12,6 +12,7 @@ import grpc
 from flashtalk.serving.channel import open_channel
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.logs import get_logger
+from services.gateway import metrics
 from services.gateway.discovery import Targets
 from services.gateway.loop_clock import now_s
 from services.gateway.store.session_store import SessionStore, StoreError
@@ -128,6 +129,8 @@ class WorkerPool:
             Role.VAE_DECODER: Targets.parse("vae_decoders", targets.vae_decoders),
         }
         self._tables = {role: _Table(found, connect) for role, found in where.items()}
+        for role in Role:
+            metrics.CALL_FAILURES.labels(role.value)  # a rate needs a zero before the first
         self._slots: dict[str, _Slot] = {}
         self._changed = asyncio.Condition()
         self._look = asyncio.Event()
@@ -202,6 +205,7 @@ class WorkerPool:
         """A call to it failed: nobody gets it before the next probe finds it serving."""
         worker.ready = False
         worker.failures += 1
+        metrics.CALL_FAILURES.labels(worker.role.value).inc()
         self._look.set()
 
     async def reserve(self, session_id: str, *, lease_s: float) -> Worker | None:
@@ -270,6 +274,10 @@ class WorkerPool:
         except StoreError:
             return 0, slots
         return max(0, slots - sum(taken.values())), slots
+
+    def ready_counts(self) -> dict[Role, int]:
+        """How many workers of each kind are ready."""
+        return {role: len(self._ready(role)) for role in Role}
 
     def _ready(self, role: Role) -> list[Worker]:
         """In a stable order."""

@@ -38,6 +38,7 @@ from tests.e2e.processes import (
     speech,
     suite,
 )
+from tests.fakes.otlp_agent import otlp_agent
 from tests.fakes.otlp_collector import Span, collector
 from tests.patience import patient, until_true
 
@@ -49,7 +50,10 @@ Lines = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Traced:
-    """Of the suite whose traces are collected: three sessions at once, and a call that fails."""
+    """Of the suite whose traces are collected: three sessions at once, and a call that fails.
+
+    They go to a collector as people run it, which hands on what it took to one that is looked at.
+    """
 
     spans: list[Span]
     sessions: dict[str, list[stream_pb2.ChunkReport]]
@@ -78,8 +82,12 @@ class Counted:
 def traced(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Traced:
     folder = tmp_path_factory.mktemp("traced")
     sessions: dict[str, list[stream_pb2.ChunkReport]] = {}
-    with collector() as collected:
-        settings = of_all("OTLP_ENDPOINT", collected.endpoint) | of_all("LOG_LEVEL", "WARNING")
+    with (
+        collector() as collected,
+        held_ports(2) as free,
+        otlp_agent(folder, collected.endpoint, *free) as endpoint,
+    ):
+        settings = of_all("OTLP_ENDPOINT", endpoint) | of_all("LOG_LEVEL", "WARNING")
 
         async def scenario() -> None:
             async with (

@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flashtalk.errors import InputError
+from services.gateway import metrics
 from services.gateway.store.limits import StoreLimits
 from services.gateway.store.scripts import load_scripts
 from services.gateway.store.session_store import (
@@ -87,7 +88,7 @@ class RedisCalls:
                 raise last from None
             except (AuthenticationError, AuthorizationError) as error:
                 # A kind of lost connection to the library, which would try again and again.
-                raise StoreError(f"the store refused: {error}") from None
+                raise _refused(error) from None
             except RedisError as error:
                 last = error
                 raise
@@ -97,9 +98,10 @@ class RedisCalls:
                 return await self._again.call_with_retry(attempt, _ignore)
         except TimeoutError:
             why = f": {last}" if last is not None else ""
+            metrics.STORE_ERRORS.labels("timeout").inc()
             raise StoreError(f"the store did not answer within {limit_s:g} s{why}") from None
         except RedisError as error:
-            raise StoreError(f"the store refused: {error}") from error
+            raise _refused(error) from error
 
     async def script(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
         """What a script returns. Errors as ``call``."""
@@ -128,6 +130,11 @@ class RedisCalls:
     async def close(self) -> None:
         """Gives the connections back."""
         await self.redis.aclose(close_connection_pool=True)
+
+
+def _refused(error: RedisError) -> StoreError:
+    metrics.STORE_ERRORS.labels("refused").inc()
+    return StoreError(f"the store refused: {error}")
 
 
 async def _ignore(_: Exception) -> None:

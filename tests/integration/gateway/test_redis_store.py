@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from flashtalk.errors import InputError
@@ -50,6 +51,11 @@ def hurried(store: RedisStore, deadline_s: float) -> Iterator[None]:
         yield
     finally:
         store._calls._limits = limits
+
+
+def errors(cause: str) -> float:
+    """What operators see of calls of the store that failed."""
+    return REGISTRY.get_sample_value("flashtalk_store_errors_total", {"cause": cause}) or 0.0
 
 
 def test_a_restarted_server_has_lost_nothing_that_was_acknowledged(
@@ -93,7 +99,7 @@ def test_a_server_that_does_not_answer_costs_the_deadline_and_no_more(tmp_path: 
     """The calls end by it, which the time limit of the test sees."""
 
     async def body(redis: RedisServer) -> None:
-        limits = dataclasses.replace(LIMITS, attempt_s=0.2)
+        limits, counted = dataclasses.replace(LIMITS, attempt_s=0.2), errors("timeout")
         async with store_of(redis, limits) as store:
             given = setting()
             await store.create(given, state(), asset())
@@ -105,6 +111,7 @@ def test_a_server_that_does_not_answer_costs_the_deadline_and_no_more(tmp_path: 
             redis.kill()
             with hurried(store, 1.0), pytest.raises(StoreError, match="not answer within 1 s"):
                 await store.load(given.session_id)
+            assert errors("timeout") == counted + 2
 
     with redis_server(tmp_path) as redis:
         asyncio.run(body(redis))

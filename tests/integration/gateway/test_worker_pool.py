@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from flashtalk.serving.errors import Reason, ServiceError
 from services.gateway.store.memory import MemoryStore
@@ -93,6 +94,12 @@ def knows(pool: WorkerPool, *servers: StandInServer) -> Callable[[], bool]:
     return lambda: [w.target for w in pool._ready(DIT)] == sorted(s.target for s in servers)
 
 
+def failures() -> float:
+    """What operators see of calls to DiT workers that failed."""
+    name = "flashtalk_worker_call_failures_total"
+    return REGISTRY.get_sample_value(name, {"role": DIT.value}) or 0.0
+
+
 async def taken(store: MemoryStore, worker: Worker, worker_id: str = "") -> int:
     name = worker_id or worker.worker_id
     return (await store.taken_slots([name]))[name]
@@ -144,12 +151,15 @@ def test_a_suspect_is_left_out_until_it_is_found_serving() -> None:
             pool_on(servers, poll_s=100) as pool,
         ):
             suspect = await pool.choose(DIT, timeout_s=1)
-            begun_s = asyncio.get_running_loop().time()
+            begun_s, counted = asyncio.get_running_loop().time(), failures()
+            assert pool.ready_counts()[DIT] == 2
             pool.suspect(suspect)
             counts = await chosen(pool, 10)
             assert suspect.target not in counts
             assert counts.total() == 10
             assert suspect.failures == 1
+            assert failures() == counted + 1
+            assert pool.ready_counts()[DIT] == 1
             # After a moment, and long before the next look is due.
             await until(knows(pool, *servers), 100)
             assert since_s(begun_s) == pytest.approx(10, abs=0.1)

@@ -1,0 +1,1 @@
+"""What the Grafana dashboards of the chart are made of."""

@@ -1,0 +1,52 @@
+"""Write helm/flashtalk/dashboards, or see whether it is in step (``--check``).
+
+Usage: python -m scripts.make_dashboards [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.dashboards.panels import dashboard
+from scripts.dashboards.process_rows import process_rows
+from scripts.dashboards.stream_rows import stream_rows
+
+FOLDER = Path(__file__).resolve().parents[1] / "helm/flashtalk/dashboards"
+
+
+def dashboards() -> dict[str, str]:
+    """JSON of every dashboard by the name of its file."""
+    about = "Talking-avatar streams: latency first, then what causes it. docs/observability.md."
+    rows = [*stream_rows(), *process_rows()]
+    made = {"flashtalk.json": dashboard("FlashTalk", "flashtalk", about, rows)}
+    return {name: json.dumps(one, indent=1) + "\n" for name, one in made.items()}
+
+
+def differences() -> list[str]:
+    """Names of files that differ, are missing or are too many."""
+    kept = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+    made = dashboards()
+    return sorted(name for name in kept.keys() | made.keys() if kept.get(name) != made.get(name))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0, or 1 where ``--check`` finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    if parser.parse_args(arguments).check:
+        found = differences()
+        if found:
+            print(f"not in step (run `make dashboards`): {', '.join(found)}")
+        return int(bool(found))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in dashboards().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
