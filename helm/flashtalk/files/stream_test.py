@@ -10,11 +10,12 @@ import asyncio
 import io
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from flashtalk.client import FlashTalkClient
+from flashtalk.client import FlashTalkClient, tls_credentials
 from flashtalk.v1 import stream_pb2
 
 _PLAYER_BUFFER_S = 1.5
@@ -80,7 +81,13 @@ def main(gateway: str, seconds: str) -> int:
 
 def tls_options() -> dict[str, object]:
     """Of a gateway that speaks TLS or asks for a key, from the pod's environment."""
-    return {}
+    options: dict[str, object] = {"api_key": os.environ.get("FLASHTALK_API_KEY", "")}
+    if authorities := os.environ.get("FLASHTALK_TEST_CA", ""):
+        options["credentials"] = tls_credentials(Path(authorities))
+    else:
+        # Inside the cluster, where the operator has chosen to go without.
+        options["plaintext_key"] = True
+    return options
 
 
 if __name__ == "__main__":
