@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,8 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 < options.minutes <= _MOST_MINUTES:
         raise InputError("minutes", options.minutes, f"above 0, at most {_MOST_MINUTES}")
-    end_s = time.time()
-    draw(Prometheus(options.prometheus), end_s - 60 * options.minutes, end_s, options.out)
+    asked = Prometheus(options.prometheus)
+    end_s = asked.now_s()
+    draw(asked, end_s - 60 * options.minutes, end_s, options.out)
     return 0
 
 

@@ -119,7 +119,7 @@ def _draw(asked: Prometheus, seconds: float, file: Path) -> None:
     # Imported here: it takes a while, and most runs draw nothing.
     from scripts.draw_dashboard import draw
 
-    end_s = time.time()
+    end_s = asked.now_s()
     draw(asked, end_s - seconds, end_s, file)
 
 

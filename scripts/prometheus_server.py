@@ -100,6 +100,11 @@ class Prometheus:
         found = self._ask("query_range", query=expr, start=begin_s, end=end_s, step=step_s)
         return [Series(one["metric"], _points(one["values"])) for one in found["result"]]
 
+    def now_s(self) -> float:
+        """Unix seconds by its clock, which is the one of its series. Raises ServerError."""
+        (answer,) = self.query("vector(time())")
+        return answer.points[-1][1]
+
     def _ask(self, what: str, **arguments: str | float) -> Any:
         path = f"/api/v1/{what}?{urllib.parse.urlencode(arguments)}"
         try:

@@ -48,7 +48,7 @@ def test_it_shows_a_suite_at_work_and_ctrl_c_stops_all(
             check_links([line.strip() for line in lines if "/graph?" in line], url, asked)
             name = "flashtalk_frames_sent_total"
             wait_until(lambda: any(s.points[-1][1] > 0 for s in asked.query(name)), 120)
-            (now_s,) = (s.points[-1][1] for s in asked.query("vector(time())"))
+            now_s = asked.now_s()
             draw(asked, now_s - 30, now_s, tmp_path / "panels.png")
         finally:
             process.send_signal(signal.SIGINT)
