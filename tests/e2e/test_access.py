@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,12 +18,22 @@ import pytest
 from flashtalk.client import ClientError, FlashTalkClient, tls_credentials
 from flashtalk.wire.status import Reason
 from services.local import LocalSuite
-from tests.e2e.processes import FILE, KeptSuite, face, kept_suite, png, speech
+from tests.e2e.processes import (
+    FILE,
+    KeptSuite,
+    face,
+    held_ports,
+    kept_suite,
+    metrics_page,
+    png,
+    speech,
+)
 from tests.e2e.test_node_client import example, program
 from tests.fakes.api_keys import KeyFile
 from tests.fakes.certificates import Authority
+from tests.fakes.otlp_collector import Collector, collector
 from tests.fakes.real_redis import redis_server
-from tests.patience import patient
+from tests.patience import patient, wait_until
 
 __all__ = ["example"]  # a fixture
 
@@ -40,6 +51,8 @@ class Access:
     inside: Authority
     outside: Authority
     speech: Path
+    metrics_port: int
+    collected: Collector
 
     def talk(self, out: Path, *words: str, key: str = "") -> subprocess.CompletedProcess[str]:
         """``flashtalk talk`` with what this suite needs, or without some of it."""
@@ -72,7 +85,12 @@ def access(
     file = KeyFile(folder / "keys.json")
     file.add("alice", max_sessions=4)
     file.add("bob")
-    settings = {"LOG_LEVEL": "DEBUG"} | {
+    stack = contextlib.ExitStack()
+    collected = stack.enter_context(collector())
+    (metrics_port,) = stack.enter_context(held_ports(1))
+    settings = {
+        "LOG_LEVEL": "DEBUG", "METRICS_PORT": str(metrics_port),
+        "OTLP_ENDPOINT": collected.endpoint,
         "TLS_CERT": str(public.cert), "TLS_KEY": str(public.key), "API_KEYS": str(file.path),
         "WORKERS_CA": str(inside.ca), "WORKERS_CERT": str(gateway.cert),
         "WORKERS_KEY": str(gateway.key), "WORKERS_TLS_NAME": NAME,
@@ -88,15 +106,12 @@ def access(
         writer.setframerate(16_000)
         writer.writeframes((speech(2.0) * 32_767).astype("<i2").tobytes())
     logs = tmp_path_factory.mktemp("logs")
-    if request.param == "memory":
-        with kept_suite(weights, logs, settings=given) as kept:
-            yield Access(kept, file, inside, outside, sound)
-        return
-    with (
-        redis_server(tmp_path_factory.mktemp("redis")) as redis,
-        kept_suite(weights, logs, settings=given, store=redis.url) as kept,
-    ):
-        yield Access(kept, file, inside, outside, sound)
+    with stack:
+        store = "memory://"
+        if request.param == "redis":
+            store = stack.enter_context(redis_server(tmp_path_factory.mktemp("redis"))).url
+        kept = stack.enter_context(kept_suite(weights, logs, settings=given, store=store))
+        yield Access(kept, file, inside, outside, sound, metrics_port, collected)
 
 
 def test_talk_makes_a_video_with_the_key(access: Access, tmp_path: Path) -> None:
@@ -208,13 +223,24 @@ def _probe(port: str, *words: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_no_key_and_no_digest_is_in_any_log_of_the_run(access: Access, tmp_path: Path) -> None:
+def test_no_key_and_no_digest_is_in_any_log_metric_or_trace_of_the_run(
+    access: Access, tmp_path: Path
+) -> None:
     """Calls with good keys and bad ones before it, so that there is something to find."""
+    before = len(access.collected.received)
     wrong = "ftk_wrong-0123456789-wrong-0123456789"
     trusted = ("--tls-ca", str(access.outside.ca))
     for key in (wrong, access.file.keys["alice"]):
         access.talk(tmp_path / "a.mp4", *trusted, key=key)
-    logs = access.logs()
+
+    def traces() -> str:
+        return b"".join(access.collected.received[before:]).decode("latin-1")
+
+    # The refused call's span with its error, and one of the good calls.
+    wait_until(lambda: "not known" in traces() and "DeleteSession" in traces())
+    logs, page = access.logs(), metrics_page(access.metrics_port)
     assert "BAD_KEY" in logs
+    assert "UNAUTHENTICATED" in page
     for secret in (wrong, *access.file.keys.values(), *access.file.digests()):
-        assert secret[4:24] not in logs
+        for text in (logs, page, traces()):
+            assert secret[4:24] not in text

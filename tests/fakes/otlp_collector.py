@@ -39,11 +39,13 @@ class Collector(pb_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.endpoint = ""
+        self.received: list[bytes] = []  # with what ``spans`` leave out, such as events
 
     def Export(
         self, request: pb.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> pb.ExportTraceServiceResponse:
         """See OTLP."""
+        self.received.append(request.SerializeToString())
         for resource in request.resource_spans:
             service = _attributes(resource.resource)["service.name"]
             for scope in resource.scope_spans:

@@ -146,6 +146,30 @@ def test_tls_and_a_key_let_the_python_client_in(file: KeyFile, tmp_path: Path) -
     run(scenario)
 
 
+def test_a_client_that_waits_for_a_slot_waits_for_its_key_too(
+    file: KeyFile, tmp_path: Path
+) -> None:
+    file.add("alice", max_sessions=1)
+
+    async def scenario() -> None:
+        async with (
+            public(tmp_path, api_keys=file.path) as port,
+            FlashTalkClient(
+                port.target, api_key=file.keys["alice"], patience_s=patient(60)
+            ) as client,
+        ):
+            first = await client.create_session(portrait(), wait_for_slot=True)
+            with pytest.raises(ClientError) as caught:
+                await client.create_session(portrait())
+            assert caught.value.reason is Reason.KEY_LIMIT
+            assert caught.value.retry_after_s == pytest.approx(2.0)
+            waiting = asyncio.create_task(client.create_session(portrait(), wait_for_slot=True))
+            await client.delete_session(first)
+            assert (await waiting).session_id != first.session_id
+
+    run(scenario)
+
+
 def test_a_running_gateway_takes_in_a_changed_file(file: KeyFile, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
