@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from flashtalk.client import ClientError, FlashTalkClient, tls_credentials
+from flashtalk.serving.channel import open_channel
 from flashtalk.serving.logs import JsonFormatter
 from flashtalk.serving.port_file import read_port
 from flashtalk.serving.server import serve
@@ -98,7 +99,7 @@ def test_health_is_open_and_reflection_needs_a_key(file: KeyFile, tmp_path: Path
     async def scenario() -> None:
         async with (
             public(tmp_path, api_keys=file.path) as port,
-            grpc.aio.insecure_channel(port.target) as channel,
+            open_channel(port.target) as channel,
         ):
             health: Any = health_pb2_grpc.HealthStub(channel)
             check = health.Check
@@ -173,7 +174,7 @@ def test_a_running_gateway_takes_in_a_changed_file(file: KeyFile, tmp_path: Path
     async def scenario() -> None:
         async with (
             public(tmp_path, api_keys=file.path) as port,
-            grpc.aio.insecure_channel(port.target) as channel,
+            open_channel(port.target) as channel,
         ):
             plain = pb_stub(channel)
 
@@ -234,7 +235,7 @@ def test_no_key_and_no_digest_is_in_any_log_or_error(
     async def scenario() -> None:
         async with (
             public(tmp_path, api_keys=file.path, log_level="DEBUG") as port,
-            grpc.aio.insecure_channel(port.target) as channel,
+            open_channel(port.target) as channel,
         ):
             for key in (file.keys["alice"], wrong, f"{wrong} {wrong}"):
                 stub = with_key(pb_stub(channel), key)
