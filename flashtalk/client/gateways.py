@@ -154,7 +154,7 @@ class FlashTalkClient:
         return session
 
     async def sessions(self) -> AsyncIterator[pb.Session]:
-        """All sessions, oldest first. Raises ClientError."""
+        """All sessions, of the client's key if it has one, oldest first. Raises ClientError."""
         request = pb.ListSessionsRequest()
         while True:
             response = await self._call(

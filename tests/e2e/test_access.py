@@ -141,6 +141,7 @@ def test_talk_is_refused_in_one_line_without_what_is_asked_for(
         (access.talk(out, "--tls-ca", str(tmp_path / "none"), key=good), "tls_ca: "),
         (access.talk(out, "--api-key-file", str(tmp_path / "none")), "api_key_file: "),
         (access.talk(out, *trusted, key="two words"), "api_key: "),
+        (access.talk(out, "--gateway", "10.0.0.7:50050", key=good), "would travel unencrypted"),
     )
     for done, said in refusals:
         assert done.returncode == 2, done.stderr
