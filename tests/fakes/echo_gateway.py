@@ -39,6 +39,7 @@ class Heard:
         pcm: of the last stream that was finished, float32.
         deleted: sessions that were given up.
         connected: set while a stream is open.
+        lost_frames: of the first ones, so many do not arrive.
     """
 
     target: str = ""
@@ -46,6 +47,7 @@ class Heard:
     pcm: Any = None
     deleted: int = 0
     connected: threading.Event = field(default_factory=threading.Event)
+    lost_frames: int = 0
 
 
 class _Servicer(pb_grpc.SessionServiceServicer):
@@ -96,7 +98,9 @@ class _Servicer(pb_grpc.SessionServiceServicer):
                 waiting = np.concatenate([waiting, np.zeros(missing, np.float32)])
             while len(waiting) >= SPEC.samples_per_frame:
                 shown, waiting = np.split(waiting, [SPEC.samples_per_frame])
-                yield _response(frame=_frame(encoder, frames, shown))
+                frame = _frame(encoder, frames, shown)
+                if frames >= self._heard.lost_frames:
+                    yield _response(frame=frame)
                 frames += 1
             yield _response(chunk=stream_pb2.ChunkReport(input_samples=samples))
             if kind == "finish":
@@ -121,9 +125,9 @@ def _frame(encoder: ChunkEncoder, index: int, pcm_S: Any) -> stream_pb2.Frame:
 
 
 @contextlib.contextmanager
-def echo_gateway() -> Iterator[Heard]:
+def echo_gateway(lost_frames: int = 0) -> Iterator[Heard]:
     """A gateway on loopback for as long as the block takes."""
-    heard, ready, loop = Heard(), threading.Event(), asyncio.new_event_loop()
+    heard, ready, loop = Heard(lost_frames=lost_frames), threading.Event(), asyncio.new_event_loop()
     stopping = asyncio.Event()
 
     async def serve() -> None:

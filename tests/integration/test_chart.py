@@ -33,6 +33,8 @@ from tests.charts.rendered import (
     template,
     text_of,
 )
+from tests.fakes.echo_gateway import echo_gateway
+from tests.patience import patient
 
 GOLDENS = ROOT / "tests/charts"
 FOREIGN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "ScaledObject", "GRPCRoute"}
@@ -238,3 +240,16 @@ def test_files_of_the_chart_are_programs(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
     assert (target / "portrait.png").read_bytes() == (ROOT / "examples/portrait.png").read_bytes()
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_the_stream_test_sees_what_is_wrong(lost: int) -> None:
+    """A gateway that gives back what it heard, and one that loses a frame."""
+    with echo_gateway(lost_frames=lost) as heard:
+        words = [sys.executable, str(CHART / "files/stream_test.py"), heard.target, "1"]
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=patient(120), check=False
+        )
+    assert done.returncode == (1 if lost else 0), done.stderr
+    assert "stream: frames=" in done.stdout
+    assert ("came as number" in done.stderr) is bool(lost)
