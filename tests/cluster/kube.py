@@ -102,9 +102,9 @@ class Talk:
         for _ in range(chunks):
             await self.stream.push_audio(speech(self.spoken))
             self.spoken += 1
-        async with asyncio.timeout(patient(120)):
-            while len(self.frames) < 28 * (self.spoken - 1):
-                await self.read()
+            async with asyncio.timeout(patient(120)):
+                while len(self.frames) < 28 * (self.spoken - 1):
+                    await self.read()
 
     async def read(self) -> bool:
         """The next event; False at the end."""
