@@ -125,7 +125,7 @@ def watched(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
                         seen.retries = await asyncio.to_thread(retries_on, pages[GATEWAY])
                     async with talking(client):
                         await answered(asked, {**of_panels(), **of_alerts()}, seen)
-                    seen.recorded_retries = await value(asked, f"max_over_time({RETRIES}[1h])")
+                    await until_true(lambda: recorded(asked, seen))
 
         run(scenario)
     return seen
@@ -151,6 +151,12 @@ async def value(asked: Prometheus, expr: str) -> float:
     """Of an expression with one series; NaN before it has any."""
     found = await asyncio.to_thread(asked.query, expr)
     return found[0].points[-1][1] if found else math.nan
+
+
+async def recorded(asked: Prometheus, seen: Watched) -> bool:
+    """Whether Prometheus has looked since the calls that were made again."""
+    seen.recorded_retries = await value(asked, f"max_over_time({RETRIES}[1h])")
+    return seen.recorded_retries >= seen.retries
 
 
 def retries_on(port: int) -> float:
