@@ -154,8 +154,11 @@ async def value(asked: Prometheus, expr: str) -> float:
 
 
 async def recorded(asked: Prometheus, seen: Watched) -> bool:
-    """Whether Prometheus has looked since the calls that were made again."""
-    seen.recorded_retries = await value(asked, f"max_over_time({RETRIES}[1h])")
+    """Whether Prometheus has looked since the calls that were made again.
+
+    Services are copies of one process here, so that every page has this counter; one counts.
+    """
+    seen.recorded_retries = await value(asked, f"max(max_over_time({RETRIES}[1h]))")
     return seen.recorded_retries >= seen.retries
 
 
