@@ -16,6 +16,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from flashtalk.errors import InputError
+from flashtalk.media.edit_list import Edits
+from flashtalk.media.edited import EditedFrames
 from flashtalk.media.mixdown import Mixdown, samples_of
 from flashtalk.media.notes import Note
 from flashtalk.media.riff import CUT_OFF_S, is_made_up
@@ -56,19 +58,35 @@ class Input:
         self.note(f"cut off: {how}")
 
 
-def track_pcm(container: InputContainer, track: AudioStream, source: Input) -> Iterator[Pcm]:
+def track_pcm(
+    container: InputContainer, track: AudioStream, source: Input, edits: Edits = ()
+) -> Iterator[Pcm]:
     """All of one track, float32 [S] mono packets at ``source.pcm_hz``, never empty.
+
+    Args:
+        container: stands at its beginning.
+        track: one of its tracks.
+        source: what is decoded, and how.
+        edits: are applied; the container does not do it (see ``EditedFrames``).
 
     Raises:
         InputError: samples that are not finite, or as ``stream_pcm``.
     """
-    frames = Frames(container, track, source.value)
+    frames = (
+        EditedFrames(container, track, source.value, edits)
+        if edits
+        else Frames(container, track, source.value)
+    )
     timeline = Timeline(container, source.value, source.note)
     line = _Line(source.pcm_hz, source.value)
     begun = source.samples
     for placed in timeline.place(frames):
         yield from _counted(line.push(placed), source)
-    declared_s = float((track.duration or 0) * (track.time_base or 0))
+    declared_s = (
+        frames.duration_s
+        if isinstance(frames, EditedFrames)
+        else float((track.duration or 0) * (track.time_base or 0))
+    )
     # A file that holds all its packets is whole, whatever lies between and behind them.
     behind = container.format.name in _EXACT_LENGTH and source.samples > begun
     if behind and frames.end_s > timeline.end_s + CUT_OFF_S:

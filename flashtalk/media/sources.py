@@ -8,16 +8,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import IO
 
 import av
 from av.container import InputContainer
 
 from flashtalk.errors import InputError
 from flashtalk.media.decoding import PCM_HZ, Input, Pcm, track_pcm
+from flashtalk.media.edit_list import Edits, late_pauses, late_pauses_ahead
+from flashtalk.media.edited import OPTIONS as EDITED_OPTIONS
 from flashtalk.media.notes import Note, about, quiet
 from flashtalk.media.riff import WavPart, wav_parts
 from flashtalk.media.riff_header import RIFF_BYTES, Ahead, ByteReader, is_wav
-from flashtalk.media.sniff import is_indexed_at_end
+from flashtalk.media.sniff import container_of, is_indexed_at_end
 from flashtalk.media.tracks import check_rate, decodable_tracks, note_passed_over
 
 # Below -80 dB of full scale nothing in a recording is speech; exact zeros are the usual case,
@@ -79,13 +82,11 @@ def decode_stream(
     try:
         if is_wav(ahead.look(RIFF_BYTES)):
             yield from _wav_pcm(ahead, source)
-        elif is_indexed_at_end(ahead.look(_BOXES_BYTES)):
+        elif _is_needed_whole(ahead):
             with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as whole:
                 while piece := ahead.read(_COPIED_BYTES):
                     whole.write(piece)
-                whole.seek(0)
-                with av.open(whole, "r") as container:
-                    yield from _first_pcm(container, source)
+                yield from _whole_pcm(whole, source)
         else:
             with av.open(ahead, "r", options=_PIPE_OPTIONS) as container:
                 yield from _first_pcm(container, source)
@@ -97,6 +98,26 @@ def decode_stream(
     _check_any(source)
     if source.peak < SILENT_PEAK:
         source.note(f"silent: {source.samples / pcm_hz:.2f} s without any sound")
+
+
+def _is_needed_whole(ahead: Ahead) -> bool:
+    """An MP4 whose index is at its end, or whose edit list leads back and forth in it."""
+    if container_of(ahead.look(_BOXES_BYTES)) != "mp4":
+        return False
+    return is_indexed_at_end(ahead.look(_BOXES_BYTES)) or bool(late_pauses_ahead(ahead))
+
+
+def _whole_pcm(whole: IO[bytes], source: Input) -> Iterator[Pcm]:
+    """The first track of a complete MP4."""
+    edits: Edits = ()
+    pauses = late_pauses(whole)
+    whole.seek(0)
+    if pauses:
+        with av.open(whole, "r") as container:
+            edits = pauses.get(decodable_tracks(container, source.value)[0].id, ())
+        whole.seek(0)
+    with av.open(whole, "r", options=EDITED_OPTIONS if edits else {}) as container:
+        yield from _first_pcm(container, source, edits)
 
 
 def tracks_with_sound(path: Path) -> list[int]:
@@ -147,21 +168,34 @@ def _opened(part: WavPart, *, quick: bool) -> InputContainer:
 
 def _tracks_pcm(path: Path, source: Input) -> Iterator[Pcm]:
     """The best track that gives anything."""
-    number = 0
+    number, edits = 0, _late_pauses_of(path)
     while not source.samples:
         with av.open(f"file:{path}", options=_FILE_OPTIONS) as container:
             tracks = decodable_tracks(container, source.value)
             if number == len(tracks):
                 return
             note_passed_over(container, tracks[number], source.note)
-            yield from track_pcm(container, tracks[number], source)
+            edited = edits.get(tracks[number].id, ())
+            if not edited:
+                yield from track_pcm(container, tracks[number], source)
+        if edited:
+            options = _FILE_OPTIONS | EDITED_OPTIONS
+            with av.open(f"file:{path}", options=options) as container:
+                track = decodable_tracks(container, source.value)[number]
+                yield from track_pcm(container, track, source, edited)
         number += 1
 
 
-def _first_pcm(container: InputContainer, source: Input) -> Iterator[Pcm]:
+def _late_pauses_of(path: Path) -> dict[int, Edits]:
+    with path.open("rb") as file:
+        is_mp4 = container_of(file.read(_BOXES_BYTES)) == "mp4"
+        return late_pauses(file) if is_mp4 else {}
+
+
+def _first_pcm(container: InputContainer, source: Input, edits: Edits = ()) -> Iterator[Pcm]:
     track = decodable_tracks(container, source.value)[0]
     note_passed_over(container, track, source.note)
-    yield from track_pcm(container, track, source)
+    yield from track_pcm(container, track, source, edits)
 
 
 def _check_any(source: Input) -> None:
