@@ -1,5 +1,6 @@
 """What every test gets: a marker by folder, one seed, one thread per test process, goldens."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def single_thread() -> None:
     except ImportError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heeded_signals() -> None:
+    """Signals that whoever started the tests ignores (nohup, ``&`` in a script) are not ignored.
+
+    Programs would inherit that, and rightly go on when a test sends them one. What is done about
+    them here is nothing, so that the tests themselves still outlive their terminal.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -189,8 +189,6 @@ def test_a_signal_leaves_a_playable_file(
     words = talk(audio="-").replace("$GATEWAY", gateway.target).split()
     process = subprocess.Popen(
         words, cwd=files, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        # Whoever started the tests may ignore some of them.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdin is not None
     try:
