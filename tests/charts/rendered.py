@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import subprocess
@@ -23,8 +24,10 @@ PROFILES = {
     "tiny": ("tiny",),
     "single-gpu": ("single-gpu",),
     "h100x8": ("h100x8",),
+    "multi-node": ("multi-node",),
     "production": ("h100x8", "production"),
 }
+WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 Document = dict[str, Any]
 
 
@@ -66,8 +69,21 @@ def of_kind(documents: tuple[Document, ...], *kinds: str) -> list[Document]:
     return [found for found in documents if found["kind"] in kinds]
 
 
+def templates(documents: tuple[Document, ...]) -> dict[str, Document]:
+    """Templates of the pods that serve, by the name of what makes them."""
+    made = of_kind(documents, "Deployment", "StatefulSet")
+    found = {one["metadata"]["name"]: one["spec"]["template"] for one in made}
+    for group in of_kind(documents, "LeaderWorkerSet"):
+        leader = copy.deepcopy(group["spec"]["leaderWorkerTemplate"]["leaderTemplate"])
+        leader["metadata"]["labels"][WORKER_INDEX] = "0"  # which its controller gives it
+        found[group["metadata"]["name"]] = leader
+    return found
+
+
 def pods(documents: tuple[Document, ...]) -> dict[str, Document]:
     """Pod specs, by the name of what makes them."""
-    made = of_kind(documents, "Deployment", "StatefulSet")
-    specs = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in made}
+    specs = {name: made["spec"] for name, made in templates(documents).items()}
+    for group in of_kind(documents, "LeaderWorkerSet"):
+        follower = group["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+        specs[f"{group['metadata']['name']}-followers"] = follower["spec"]
     return specs | {f["metadata"]["name"]: f["spec"] for f in of_kind(documents, "Pod")}

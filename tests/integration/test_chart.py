@@ -25,19 +25,24 @@ from tests.charts.rendered import (
     OLD,
     PROFILES,
     ROOT,
+    WORKER_INDEX,
     helm,
     of_kind,
     options,
     pods,
     rendered,
     template,
+    templates,
     text_of,
 )
 from tests.fakes.echo_gateway import echo_gateway
 from tests.patience import patient
 
 GOLDENS = ROOT / "tests/charts"
-FOREIGN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "ScaledObject", "GRPCRoute"}
+FOREIGN = {
+    "PodMonitor", "ServiceMonitor", "PrometheusRule", "ScaledObject", "GRPCRoute",
+    "LeaderWorkerSet",
+}  # fmt: skip
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "GATEWAY": GatewaySettings,
     "AUDIO_ENCODER": AudioEncoderSettings,
@@ -89,10 +94,7 @@ def test_pods_meet_the_restricted_standard(profile: str, version: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_services_and_policies_meet_the_pods_they_are_for(profile: str) -> None:
     documents = rendered(profile)
-    labels = {
-        found["metadata"]["name"]: found["spec"]["template"]["metadata"]["labels"]
-        for found in of_kind(documents, "Deployment", "StatefulSet")
-    }
+    labels = {n: made["metadata"]["labels"] for n, made in templates(documents).items()}
 
     def chosen(selector: dict[str, str]) -> list[str]:
         return [n for n, has in labels.items() if selector.items() <= has.items()]
@@ -124,6 +126,37 @@ def test_every_variable_is_a_setting_of_its_service(profile: str) -> None:
             assert len(names) == len(set(names)), "a variable twice"
 
 
+def test_a_group_over_nodes_serves_through_its_leader_alone() -> None:
+    """And its pods are what a current cluster accepts, though their controller is foreign."""
+    documents = rendered("multi-node")
+    (group,) = of_kind(documents, "LeaderWorkerSet")
+    spec = group["spec"]["leaderWorkerTemplate"]
+    assert spec["size"] == 2
+    assert spec["restartPolicy"] == "RecreateGroupOnPodRestart"
+    for made in (spec["leaderTemplate"], spec["workerTemplate"]):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": made["spec"]}
+        kubernetes_validate.validate(pod, "1.33.0", strict=True)
+    (leader,), (follower,) = (
+        spec[name]["spec"]["containers"] for name in ("leaderTemplate", "workerTemplate")
+    )
+    serves = {"ports", "startupProbe", "readinessProbe", "livenessProbe"}
+    assert leader.keys() - follower.keys() == serves
+    assert {name: value for name, value in leader.items() if name not in serves} == follower
+    assert "--nnodes=$(LWS_GROUP_SIZE)" in leader["command"]
+    services = {found["metadata"]["name"]: found for found in of_kind(documents, "Service")}
+    assert services["ft-flashtalk-dit-worker"]["spec"]["selector"][WORKER_INDEX] == "0"
+    policies = {found["metadata"]["name"]: found for found in of_kind(documents, "NetworkPolicy")}
+    among = policies["ft-flashtalk-dit-worker"]["spec"]["ingress"][-1]
+    assert among["from"][0]["podSelector"]["matchLabels"].items() <= (
+        spec["workerTemplate"]["metadata"]["labels"].items()
+    )
+    assert "ports" not in among
+    scaled = rendered("multi-node", NEW, "--set=ditWorker.keda.enabled=true",
+                      "--set=ditWorker.keda.prometheus=http://prometheus:9090")  # fmt: skip
+    (scaler,) = of_kind(scaled, "ScaledObject")
+    assert scaler["spec"]["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
+
+
 @pytest.mark.parametrize("profile", ["tiny", "production"])
 def test_the_rendering_is_the_recorded_one(profile: str) -> None:
     """After a change that is meant: FLASHTALK_RECORD=1 pytest tests/integration/test_chart.py"""
@@ -152,6 +185,7 @@ def test_the_rendering_is_the_recorded_one(profile: str) -> None:
         ("ingress.enabled=true", "ingress.host"),
         ("ditWorker.keda.enabled=true", "ditWorker.keda.prometheus"),
         ("ditWorker.ranks=100", "/ditWorker/ranks"),
+        ("ditWorker.nodes=0", "/ditWorker/nodes"),
         ("gateway.service.port=0", "/gateway/service/port"),
         ("tracing.otlpEndpoint=collector", "/tracing/otlpEndpoint"),
         ("nothing=1", "nothing"),

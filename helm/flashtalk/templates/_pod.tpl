@@ -1,7 +1,8 @@
 {{/*
 The pod of one service.
   (dict "root" $ "component" "gateway" "values" .Values.gateway "port" 50050 "metricsPort" 9100
-        "env" <list> "volumes" <list> "mounts" <list> "command" <list> "init" <list>)
+        "env" <list> "volumes" <list> "mounts" <list> "command" <list> "init" <list>
+        "follower" <whether another pod of its group serves>)
 */}}
 {{- define "flashtalk.pod" -}}
 {{- $root := .root -}}
@@ -74,6 +75,7 @@ spec:
           value: {{ $value | quote }}
         {{- end }}
         {{- with $values.extraEnv }}{{ toYaml . | nindent 8 }}{{- end }}
+      {{- if not .follower }}
       ports:
         - {name: grpc, containerPort: {{ .port }}, protocol: TCP}
         - {name: metrics, containerPort: {{ .metricsPort }}, protocol: TCP}
@@ -93,10 +95,14 @@ spec:
         periodSeconds: 20
         timeoutSeconds: 10
         failureThreshold: 6
+      {{- end }}
       lifecycle:
         preStop:
           # So long new connections may still come in; then SIGTERM, and the service drains.
-          exec: {command: [sleep, {{ $values.preStopSeconds | quote }}]}
+          # In Python, for the images need not have a shell or anything else.
+          exec:
+            command: [python, -c, "import sys, time; time.sleep(int(sys.argv[1]))",
+                      {{ $values.preStopSeconds | quote }}]
       terminationMessagePolicy: FallbackToLogsOnError
       resources: {{- toYaml $values.resources | nindent 8 }}
       volumeMounts:

@@ -36,8 +36,15 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- $init = append $init $fetch -}}
 {{- end -}}
 {{- $command := list -}}
-{{- if and (hasKey $values "ranks") (gt (int $values.ranks) 1) -}}
-{{- $command = list "python" "-m" "torch.distributed.run" "--standalone" (printf "--nproc-per-node=%d" (int $values.ranks)) "-m" "services.dit_worker" -}}
+{{- $nodes := int (default 1 (get $values "nodes")) -}}
+{{- if and (hasKey $values "ranks") (gt (mul $nodes (int $values.ranks)) 1) -}}
+{{- $command = list "python" "-m" "torch.distributed.run" (printf "--nproc-per-node=%d" (int $values.ranks)) -}}
+{{- if gt $nodes 1 -}}
+{{- $command = concat $command (list "--nnodes=$(LWS_GROUP_SIZE)" "--node-rank=$(LWS_WORKER_INDEX)" "--master-addr=$(LWS_LEADER_ADDRESS)" "--master-port=29500" (printf "--rdzv-conf=timeout=%d" (int $values.startupSeconds))) -}}
+{{- else -}}
+{{- $command = append $command "--standalone" -}}
+{{- end -}}
+{{- $command = concat $command (list "-m" "services.dit_worker") -}}
 {{- end -}}
 {{- if $values.sharedMemory -}}
 {{- $volumes = append $volumes (dict "name" "shm" "emptyDir" (dict "medium" "Memory" "sizeLimit" $values.sharedMemory)) -}}
@@ -50,6 +57,28 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- $_ := set $resources "limits" $limits -}}
 {{- end -}}
 {{- $given := merge (dict "resources" $resources) $values -}}
+{{- $pod := dict "root" $root "component" .component "values" $given "port" .port "metricsPort" .metricsPort "env" $env "volumes" $volumes "mounts" $mounts "init" $init "command" $command "healthArguments" (include "flashtalk.tlsProbe" . | fromYamlArray) -}}
+{{- if gt $nodes 1 -}}
+apiVersion: leaderworkerset.x-k8s.io/v1
+kind: LeaderWorkerSet
+metadata:
+  name: {{ include "flashtalk.componentName" . }}
+  labels: {{- include "flashtalk.labels" . | nindent 4 }}
+spec:
+  replicas: {{ int $values.replicas }}
+  rolloutStrategy:
+    type: RollingUpdate
+    rollingUpdateConfiguration: {maxSurge: {{ $values.maxSurge }}, maxUnavailable: {{ $values.maxUnavailable }}}
+  leaderWorkerTemplate:
+    size: {{ $nodes }}
+    # A group computes each chunk together: without one of its pods the others are of no use.
+    restartPolicy: RecreateGroupOnPodRestart
+    leaderTemplate:
+      {{- include "flashtalk.pod" $pod | nindent 6 }}
+    # They serve nobody; their leader is ready when all ranks are.
+    workerTemplate:
+      {{- include "flashtalk.pod" (merge (dict "follower" true) $pod) | nindent 6 }}
+{{- else -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -65,7 +94,8 @@ spec:
   selector:
     matchLabels: {{- include "flashtalk.selectorLabels" . | nindent 6 }}
   template:
-    {{- include "flashtalk.pod" (dict "root" $root "component" .component "values" $given "port" .port "metricsPort" .metricsPort "env" $env "volumes" $volumes "mounts" $mounts "init" $init "command" $command "healthArguments" (include "flashtalk.tlsProbe" . | fromYamlArray)) | nindent 4 }}
+    {{- include "flashtalk.pod" $pod | nindent 4 }}
+{{- end -}}
 {{- end -}}
 
 {{/* What lies around every component: its account, its disruption budget, its headless Service. */}}
@@ -100,7 +130,11 @@ metadata:
   labels: {{- include "flashtalk.labels" . | nindent 4 }}
 spec:
   clusterIP: None
-  selector: {{- include "flashtalk.selectorLabels" . | nindent 4 }}
+  selector:
+    {{- include "flashtalk.selectorLabels" . | nindent 4 }}
+    {{- if .group }}
+    leaderworkerset.sigs.k8s.io/worker-index: "0"
+    {{- end }}
   ports:
     - {name: grpc, port: {{ .port }}, targetPort: grpc, protocol: TCP}
     - {name: metrics, port: {{ .metricsPort }}, targetPort: metrics, protocol: TCP}
@@ -125,5 +159,11 @@ spec:
       ports: [{port: grpc, protocol: TCP}]
     - from: {{- toYaml .root.Values.networkPolicy.metricsFrom | nindent 8 }}
       ports: [{port: metrics, protocol: TCP}]
+    {{- if .group }}
+    # Ranks on several nodes exchange over ports that they agree on.
+    - from:
+        - podSelector:
+            matchLabels: {{- include "flashtalk.selectorLabels" . | nindent 14 }}
+    {{- end }}
 {{- end }}
 {{- end -}}
