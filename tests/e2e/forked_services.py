@@ -19,7 +19,7 @@ from tests.patience import until
 
 _MODULES = {
     "tests.fakes.stand_in_workers",
-    "torch.distributed.run",  # the ranks that it starts are programs of their own
+    "torch.distributed.run",
     *(f"services.{name}" for name in (*WORKERS, GATEWAY)),
 }
 _FOR_EVER_S = 1e6
@@ -60,15 +60,22 @@ class ForkedProcess:
 
 @contextlib.contextmanager
 def forked_services() -> Iterator[None]:
-    """While the block runs, services that are started are copies; all other programs are not."""
+    """While the block runs, services that are started are copies; all other programs are not.
+
+    The ranks of the first pod are started as torchrun does it, those of later ones are copies too.
+    """
     start = asyncio.create_subprocess_exec
+    launchers = iter(["torch.distributed.run"])
 
     async def fork(*words: str, **options: Any) -> Any:
         if words[:2] == (sys.executable, "-m") and words[2] in _MODULES:
             sink = options.get("stdout")
             log = Path(os.devnull if sink is None else sink.name)
             given = options.get("env", os.environ)  # noqa: TID251 - what a shell would hand on
-            process = begin(words[2], words[3:], log, given)
+            module = words[2]
+            if module == "torch.distributed.run":
+                module = next(launchers, "tests.fakes.forked_ranks")
+            process = begin(module, words[3:], log, given)
             return ForkedProcess(process)
         return await start(*words, **options)
 

@@ -40,10 +40,9 @@ def limits() -> dict[str, str]:
 
 
 def ranks_of(running: LocalSuite) -> list[psutil.Process]:
-    """The processes of a pod, by rank."""
+    """The processes of a pod, by rank: torchrun starts one after the other."""
     launcher = psutil.Process(running.services[POD].process.pid)
-    found = [p for p in launcher.children(recursive=True) if "RANK" in p.environ()]
-    return sorted(found, key=lambda p: int(p.environ()["RANK"]))
+    return sorted(launcher.children(), key=lambda p: (p.create_time(), p.pid))
 
 
 async def hurt_and_restart(running: LocalSuite, rank: int, number: signal.Signals) -> None:
