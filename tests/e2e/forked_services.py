@@ -7,11 +7,13 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
+
+import psutil
 
 from services.local import GATEWAY, WORKERS
 from tests.fakes.fork_server import begin
@@ -25,10 +27,22 @@ _MODULES = {
 _FOR_EVER_S = 1e6
 
 
+class Forked(Protocol):
+    """A process of ``multiprocessing``, or a ``ForkedChild``."""
+
+    @property
+    def pid(self) -> int | None:
+        """While it runs."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs."""
+
+
 class ForkedProcess:
     """What ``services.local`` uses of an ``asyncio.subprocess.Process``."""
 
-    def __init__(self, process: BaseProcess) -> None:
+    def __init__(self, process: Forked) -> None:
         self._process = process
         assert process.pid is not None
         self.pid = process.pid
@@ -81,3 +95,26 @@ def forked_services() -> Iterator[None]:
 
     with mock.patch("asyncio.create_subprocess_exec", fork):
         yield
+
+
+@contextlib.contextmanager
+def forked_program(
+    words: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> Iterator[BaseProcess]:
+    """``python -m WORDS``, a program that starts services; neither it nor they import anything.
+
+    What is left of it after the block is killed.
+    """
+    log.touch()
+    process = begin("tests.fakes.forked_suite", words, log, environment)
+    children: list[psutil.Process] = []
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        process.join()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.e2e.forked_services import forked_program
 from tests.e2e.processes import environment
 from tests.patience import patient, wait_until
 
@@ -99,15 +99,6 @@ def test_speech_from_a_pipe_video_into_a_pipe(talked: Talked, tmp_path: Path) ->
     assert sound_s == pytest.approx(3.0, abs=0.15)
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard, also where whoever started the tests turned it off (a job behind ``&``)."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(
     ("number", "when"),
     [
@@ -120,27 +111,20 @@ def heard() -> Iterator[None]:
 def test_the_suite_leaves_no_process_whatever_way_it_ends(
     number: signal.Signals, when: str, weights: Path, repo_root: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [*LOCAL, "--logs", str(tmp_path)], cwd=repo_root, env=environment(weights),
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
+    log, ready = tmp_path / "log", re.compile("^ready", re.MULTILINE)
+    words = [*LOCAL[2:], "--logs", str(tmp_path)]
+    with forked_program(words, log, environment(weights)) as process:
         parent = psutil.Process(process.pid)
         if when == "ready":
-            assert any(line.startswith("ready") for line in process.stdout)
+            wait_until(lambda: ready.search(log.read_text()) is not None, 240, "ready")
         else:
             wait_until(lambda: len(parent.children()) == 3, 120, "the three workers")
         children = parent.children(recursive=True)
         assert len(children) == (4 if when == "ready" else 3)
-        os.kill(process.pid, number)
-        code = process.wait(patient(120))
-        assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
+        parent.send_signal(number)
+        process.join(patient(120))
+        assert process.exitcode == (-signal.SIGKILL if number is signal.SIGKILL else 0)
         wait_until(lambda: not any(alive(child) for child in children), 120, str(children))
-    finally:
-        process.stdout.close()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def alive(process: psutil.Process) -> bool:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from scripts.draw_dashboard import MAIN, draw, panels
 from scripts.prometheus_server import Prometheus, get
+from tests.e2e.forked_services import forked_program
 from tests.e2e.processes import environment
 from tests.patience import patient, wait_until
 
@@ -21,38 +22,27 @@ COMMAND = [sys.executable, "-m", "scripts.observe", "--port", "0"]
 LAST_LINE = "Ctrl-C stops everything"
 
 
-def lines_until(process: subprocess.Popen[str], last: str) -> list[str]:
-    assert process.stdout is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        if last in line:
-            return lines
-    raise AssertionError("\n".join(lines))
-
-
 def test_it_shows_a_suite_at_work_and_ctrl_c_stops_all(
     weights: Path, repo_root: Path, tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        COMMAND, cwd=repo_root, env=environment(weights), stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            lines = lines_until(process, LAST_LINE)
-            children = psutil.Process(process.pid).children(recursive=True)
-            assert len(children) == 5, "four services and a Prometheus"
-            (url,) = re.findall(r"^Prometheus +(http://\S+)$", "\n".join(lines), re.MULTILINE)
-            asked = Prometheus(url)
-            page = get(f"{url}/consoles/flashtalk.html").decode()
-            assert page.count("<dt>") > 40
-            check_links([line.strip() for line in lines if "/graph?" in line], url, asked)
-            name = "flashtalk_frames_sent_total"
-            wait_until(lambda: any(s.points[-1][1] > 0 for s in asked.query(name)), 120)
-            now_s = asked.now_s()
-            draw(asked, now_s - 30, now_s, tmp_path / "panels.png")
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(patient(120)) == 0
+    log = tmp_path / "log"
+    with forked_program(COMMAND[2:], log, environment(weights)) as process:
+        wait_until(lambda: LAST_LINE in log.read_text() or process.exitcode is not None, 240)
+        lines = log.read_text().splitlines()
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) == 5, "four services and a Prometheus"
+        (url,) = re.findall(r"^Prometheus +(http://\S+)$", "\n".join(lines), re.MULTILINE)
+        asked = Prometheus(url)
+        page = get(f"{url}/consoles/flashtalk.html").decode()
+        assert page.count("<dt>") > 40
+        check_links([line.strip() for line in lines if "/graph?" in line], url, asked)
+        name = "flashtalk_frames_sent_total"
+        wait_until(lambda: any(s.points[-1][1] > 0 for s in asked.query(name)), 120)
+        now_s = asked.now_s()
+        draw(asked, now_s - 30, now_s, tmp_path / "panels.png")
+        psutil.Process(process.pid).send_signal(signal.SIGINT)
+        process.join(patient(120))
+        assert process.exitcode == 0
     assert [child for child in children if child.is_running()] == []
     with Image.open(tmp_path / "panels.png") as picture:
         assert picture.width > 1_000

@@ -10,12 +10,13 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from tests.fakes.forked_child import run_module
 
 PRELOADED = [
     "torch",
@@ -67,7 +68,4 @@ def _run(module: str, arguments: Sequence[str], log: str, environment: Mapping[s
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(sink, number)
         setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), write_through=True))
-    for name in (module, f"{module}.__main__"):
-        sys.modules.pop(name, None)  # it begins anew; what it imports is there
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    run_module([module, *arguments])

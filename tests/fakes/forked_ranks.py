@@ -6,88 +6,21 @@ The launcher, its rendezvous and its watch are torchrun's own; what a rank impor
 
 from __future__ import annotations
 
-import os
-import runpy
-import select
-import signal
-import sys
-import traceback
-from collections.abc import Sequence
-from subprocess import TimeoutExpired
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
 from unittest import mock
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
 
-_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+from tests.fakes.forked_child import ForkedChild
 
 
-class ForkedRank:
-    """What torchrun uses of a ``subprocess.Popen``.
-
-    Args:
-        words: interpreter, ``-u``, ``-m``, a module and its arguments.
-        environment: of the rank.
-    """
-
-    def __init__(self, words: Sequence[str], environment: dict[str, str]) -> None:
-        flag, switch, module, *arguments = words[1:]
-        assert (flag, switch) == ("-u", "-m"), words
-        self.returncode: int | None = None
-        self.args = words
-        self.pid = os.fork()
-        if not self.pid:
-            _become(module, arguments, environment)
-
-    def poll(self) -> int | None:
-        """The exit code; None while it runs."""
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Raises TimeoutExpired."""
-        if self.poll() is None:
-            descriptor = os.pidfd_open(self.pid)  # readable once it has ended
-            try:
-                select.select([descriptor], [], [], timeout)
-            finally:
-                os.close(descriptor)
-        if self.poll() is None:
-            raise TimeoutExpired(self.args, timeout or 0)
-        assert self.returncode is not None
-        return self.returncode
-
-
-def _become(module: str, arguments: list[str], environment: dict[str, str]) -> NoReturn:
-    code = 1
-    try:
-        os.setsid()
-        for number in _OURS:  # the launcher's handlers are not its own
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.clear()  # noqa: TID251 - what a shell would hand on
-        os.environ.update(environment)  # noqa: TID251
-        for name in (module, f"{module}.__main__"):
-            sys.modules.pop(name, None)  # it begins anew; what it imports is there
-        sys.argv = [module, *arguments]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def rank(_: SubprocessHandler, words: Sequence[str], environment: Mapping[str, str]) -> ForkedChild:
+    """Instead of interpreter, ``-u``, ``-m``, the module and its arguments."""
+    assert list(words[1:3]) == ["-u", "-m"], words
+    return ForkedChild(words[3:], environment, own_session=True)
 
 
 if __name__ == "__main__":
-    with mock.patch.object(
-        SubprocessHandler, "_popen", lambda _, words, environment: ForkedRank(words, environment)
-    ):
+    with mock.patch.object(SubprocessHandler, "_popen", rank):
         run.main()
