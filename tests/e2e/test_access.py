@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import sys
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from tests.e2e.processes import (
 from tests.e2e.test_node_client import example, program
 from tests.fakes.api_keys import KeyFile
 from tests.fakes.certificates import Authority
+from tests.fakes.fork_server import completed
 from tests.fakes.otlp_collector import Collector, collector
 from tests.fakes.real_redis import redis_server
 from tests.patience import patient, wait_until
@@ -57,15 +57,11 @@ class Access:
     def talk(self, out: Path, *words: str, key: str = "") -> subprocess.CompletedProcess[str]:
         """``flashtalk talk`` with what this suite needs, or without some of it."""
         command = [
-            sys.executable, "-m", "flashtalk.cli", "talk", "--gateway", self.kept.running.gateway,
-            "--image", "examples/portrait.png", "--audio", str(self.speech), "--out", str(out),
-            "--patience", str(patient(60)), *words,
+            "talk", "--gateway", self.kept.running.gateway, "--image", "examples/portrait.png",
+            "--audio", str(self.speech), "--out", str(out), "--patience", str(patient(60)), *words,
         ]  # fmt: skip
         given = dict(os.environ) | {"FLASHTALK_API_KEY": key}  # noqa: TID251 - what a shell would hand on
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=patient(LIMIT_S), env=given,
-            check=False,
-        )  # fmt: skip
+        return completed("flashtalk.cli", command, out.parent, given, patient(LIMIT_S))
 
     def logs(self) -> str:
         """Of every process of the suite."""
@@ -73,10 +69,9 @@ class Access:
         return "".join(service.log.read_text(errors="replace") for service in services)
 
 
-@pytest.fixture(scope="module", params=["memory", "redis"])
-def access(
-    request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Access]:
+@pytest.fixture(scope="module")
+def access(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
+    """With a real Redis; what depends on the store is tested with both in test_keys.py."""
     folder = tmp_path_factory.mktemp("access")
     inside, outside = Authority(folder / "inside"), Authority(folder / "outside")
     worker = inside.issue("worker", f"DNS:{NAME}")
@@ -107,9 +102,7 @@ def access(
         writer.writeframes((speech(2.0) * 32_767).astype("<i2").tobytes())
     logs = tmp_path_factory.mktemp("logs")
     with stack:
-        store = "memory://"
-        if request.param == "redis":
-            store = stack.enter_context(redis_server(tmp_path_factory.mktemp("redis"))).url
+        store = stack.enter_context(redis_server(tmp_path_factory.mktemp("redis"))).url
         kept = stack.enter_context(kept_suite(weights, logs, settings=given, store=store))
         yield Access(kept, file, inside, outside, sound, metrics_port, collected)
 
@@ -202,25 +195,25 @@ def test_a_session_of_another_key_is_not_there(access: Access) -> None:
     access.kept.run(scenario)
 
 
-def test_workers_speak_to_nobody_without_a_certificate(access: Access) -> None:
+def test_workers_speak_to_nobody_without_a_certificate(access: Access, tmp_path: Path) -> None:
     async def scenario(running: LocalSuite) -> None:
         for name in ("audio_encoder", "dit_worker", "vae_decoder"):
             port = running.services[name].target.rpartition(":")[2]
             for words in ((), ("--tls-ca", str(access.inside.ca), "--tls-name", NAME)):
-                code, said = await asyncio.to_thread(_probe, port, *words)
+                code, said = await asyncio.to_thread(_probe, tmp_path, port, *words)
                 assert code == 1, said
         port = running.gateway.rpartition(":")[2]
-        code, said = await asyncio.to_thread(_probe, port, "--tls-ca", str(access.outside.ca))
+        code, said = await asyncio.to_thread(
+            _probe, tmp_path, port, "--tls-ca", str(access.outside.ca)
+        )
         assert code == 0, said
 
     access.kept.run(scenario)
 
 
-def _probe(port: str, *words: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "services.health", "--port", port, "--timeout-s", "30"]
-    done = subprocess.run(
-        [*command, *words], capture_output=True, text=True, timeout=patient(120), check=False
-    )
+def _probe(folder: Path, port: str, *words: str) -> tuple[int, str]:
+    command = ["--port", port, "--timeout-s", "30", *words]
+    done = completed("services.health", command, folder, os.environ, patient(120))  # noqa: TID251 - what a shell would hand on
     return done.returncode, done.stderr
 
 

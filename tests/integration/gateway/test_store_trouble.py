@@ -6,17 +6,15 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.fork_server import begin
 from tests.fakes.free_ports import free_ports
 from tests.patience import patient
-
-GATEWAY = [sys.executable, "-m", "services.gateway"]
 
 
 @contextlib.contextmanager
@@ -37,18 +35,18 @@ def redis(*options: str) -> Iterator[int]:
         server.stdout.close()
 
 
-def started(url: str, repo_root: Path) -> str:
+def started(url: str, log: Path) -> str:
     """What a gateway on that store says before it ends with code 2."""
     settings = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", "STORE": url}
     given = {f"FLASHTALK_GATEWAY_{name}": value for name, value in settings.items()}
-    done = subprocess.run(
-        GATEWAY, cwd=repo_root, env=dict(os.environ) | given, capture_output=True, text=True,  # noqa: TID251
-        timeout=patient(300), check=False,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "secret" not in done.stderr
-    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    process = begin("services.gateway", [], log, dict(os.environ) | given)  # noqa: TID251
+    process.join(patient(300))
+    process.kill()
+    said = log.read_text()
+    assert process.exitcode == 2, said
+    assert "Traceback" not in said
+    assert "secret" not in said
+    lines = [json.loads(line) for line in said.splitlines()]
     (why,) = [line["error"] for line in lines if "error" in line]
     assert why.startswith("FLASHTALK_GATEWAY_STORE: redis://")
     return str(why)
@@ -66,16 +64,17 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def reasons(repo_root: Path) -> Iterator[list[Future[str]]]:
+def reasons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Future[str]]]:
     """Of all cases at once: some gateways wait for their store as long as they may."""
+    folder = tmp_path_factory.mktemp("said")
     with contextlib.ExitStack() as servers, ThreadPoolExecutor(4) as pool:
         yield [
             pool.submit(
                 started,
                 f"redis://{address.format(port=servers.enter_context(redis(*options)))}",
-                repo_root,
+                folder / str(number),
             )
-            for options, address, _ in CASES
+            for number, (options, address, _) in enumerate(CASES)
         ]
 
 

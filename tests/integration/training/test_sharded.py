@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.fakes.fork_server import begin
 from tests.integration.training.forked import LIMIT_S, Ranks
 from tests.patience import patient, wait_until
 from training.core.checkpoint import find_checkpoint
 from training.train import EXIT_INPUT, main
 
 RUN = ("trainer.threads=1", "decay=constant", "warmup=0", "bf16=false")
-TORCHRUN = [
-    sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-    "-m", "training.train",
-]  # fmt: skip
+TORCHRUN = ["--standalone", "--nproc-per-node", "2", "-m", "training.train"]
 
 
 def arguments(recipe: str, data_dir: Path, weights: Path, run_dir: Path) -> list[str]:
@@ -128,11 +124,11 @@ def test_torchrun_starts_it(trained: Path, data_dir: Path, tmp_path: Path) -> No
     shutil.copytree(trained, tmp_path / "weights")
     options = arguments("tiny_sft", data_dir, tmp_path / "weights", tmp_path / "run")
     given = dict(os.environ) | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # noqa: TID251 - what a shell would hand on
-    done = subprocess.run(
-        [*TORCHRUN, *options, *RUN], env=given, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, timeout=patient(LIMIT_S), check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    log = tmp_path / "log"
+    launcher = begin("tests.fakes.forked_ranks", [*TORCHRUN, *options, *RUN], log, given)
+    launcher.join(patient(LIMIT_S))
+    launcher.kill()
+    assert launcher.exitcode == 0, log.read_text()
     on_two(tmp_path / "logs", arguments(
         "tiny_sft", data_dir, tmp_path / "weights", tmp_path / "forked"), *RUN)  # fmt: skip
     (steps, theirs), (same, ours) = (kept(tmp_path / n, "tiny_sft") for n in ("run", "forked"))
