@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import seeds
 from tests.fakes.bad_inputs import NAMES, NUMBERS, SIZES, TEXTS
+from tests.fakes.fork_server import completed
 from tests.patience import patient
 
 CASES = 300
@@ -31,37 +30,6 @@ STORES = (
     "redis://u:geheim@127.0.0.1:x/0", "redis://127.0.0.1:99999/0", "\udcff",
     "rediss://127.0.0.1:1?ssl_cert_reqs=what",
 )  # fmt: skip
-# Runs a service's main() once for each environment that it is given, in one process. One that is
-# well up to there ends with the exit code of bad settings, too, but says so.
-TRIES = """
-import contextlib, functools, importlib, io, json, os, sys
-from flashtalk.errors import InputError
-kept, role = dict(os.environ), sys.argv[1]
-module = importlib.import_module(f"services.{role}.__main__")
-
-def reached(*_):
-    raise InputError("service", "none", "started")
-
-if role == "gateway":
-    start = module.GatewayApp.start
-    async def start_and_end(self):
-        await start(self)
-        reached()
-    module.GatewayApp.start = start_and_end
-else:
-    from services import compute_worker
-    compute_worker.weights_digest = reached
-for line in sys.stdin:
-    os.environ.clear()
-    os.environ.update(kept | json.loads(line))
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        try:
-            code = module.main()
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, said.getvalue()]), flush=True)
-"""
 
 
 def kinds(role: str) -> dict[str, tuple[str, ...]]:
@@ -98,15 +66,13 @@ def settings(draw: Draw, role: str) -> dict[str, str]:
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("role", ["gateway", "audio_encoder", "dit_worker", "vae_decoder"])
-def test_bad_settings_end_a_service_with_a_line(role: str, repo_root: Path, tmp_path: Path) -> None:
+def test_bad_settings_end_a_service_with_a_line(role: str, tmp_path: Path) -> None:
     prefix = f"FLASHTALK_{role.upper()}_"
     cases = [settings(Draw(f"{role} {n} {seeds.offset()}"), role) for n in range(CASES)]
-    lines = [json.dumps({prefix + name: value for name, value in case.items()}) for case in cases]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}  # noqa: TID251
-    done = subprocess.run(
-        [sys.executable, "-c", TRIES, role], input="\n".join(lines) + "\n", cwd=tmp_path,
-        text=True, capture_output=True, timeout=patient(150), check=False, env=environment,
-    )  # fmt: skip
+    given = [(role, {prefix + name: value for name, value in case.items()}) for case in cases]
+    (tmp_path / "empty").mkdir()
+    words = [json.dumps(given), str(tmp_path / "empty"), "settings"]
+    done = completed("tests.fakes.tried_starts", words, tmp_path, os.environ, patient(150))  # noqa: TID251
     assert done.returncode == 0, done.stderr[-3_000:]
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     started = 0
@@ -121,4 +87,4 @@ def test_bad_settings_end_a_service_with_a_line(role: str, repo_root: Path, tmp_
         assert code == 0 or named or "service: none: started" in said, told
     assert started > 5
     # The name of a port's file may be odd; only a service that is ready writes it.
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "empty").iterdir()) == []

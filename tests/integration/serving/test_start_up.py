@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.certificates import Authority
+from tests.fakes.fork_server import completed
 from tests.patience import patient
 
-# Runs a service's main() once for each environment it is given, in one process.
-TRIES = """
-import contextlib, importlib, io, json, os, sys
-kept = dict(os.environ)
-for role, given in json.load(sys.stdin):
-    os.environ.clear()
-    os.environ.update(kept | given)
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        try:
-            code = importlib.import_module(f"services.{role}.__main__").main()
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, said.getvalue()]), flush=True)
-"""
 Tried = tuple[int, list[str]]
 
 
@@ -41,17 +25,15 @@ def taken_port() -> Iterator[int]:
         yield int(taken.getsockname()[1])
 
 
-def tried(repo_root: Path, tries: list[tuple[str, dict[str, str]]]) -> list[Tried]:
+def tried(folder: Path, tries: list[tuple[str, dict[str, str]]]) -> list[Tried]:
     """Exit code and lines of each start that was tried."""
     defaults = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0"}
     given = [
         (role, {f"FLASHTALK_{role.upper()}_{k}": v for k, v in (defaults | settings).items()})
         for role, settings in tries
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", TRIES], input=json.dumps(given), cwd=repo_root, text=True,
-        capture_output=True, timeout=patient(120), check=False, env=dict(os.environ),  # noqa: TID251
-    )  # fmt: skip
+    words = [json.dumps(given), str(folder), "whole"]
+    done = completed("tests.fakes.tried_starts", words, folder, os.environ, patient(120))  # noqa: TID251
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     return [(code, said.splitlines()) for code, said in answers]
@@ -68,7 +50,7 @@ def expect_named(role: str, found: Tried, setting: str, value: str) -> None:
     assert others == []
 
 
-def test_the_gateway_names_what_it_cannot_use(repo_root: Path, taken_port: int) -> None:
+def test_the_gateway_names_what_it_cannot_use(tmp_path: Path, taken_port: int) -> None:
     cases = [
         ("STORE", "http://x", "http"),
         ("STORE", "memory", "memory"),
@@ -90,15 +72,13 @@ def test_the_gateway_names_what_it_cannot_use(repo_root: Path, taken_port: int) 
         ("API_KEYS", __file__, "no JSON"),
         ("WORKERS_CA", "/no/such/ca", "/no/such/ca"),
     ]
-    found = tried(repo_root, [("gateway", {setting: value}) for setting, value, _ in cases])
+    found = tried(tmp_path, [("gateway", {setting: value}) for setting, value, _ in cases])
     for (setting, _, shown), answer in zip(cases, found, strict=True):
         expect_named("gateway", answer, setting, shown)
         assert "secret" not in "".join(answer[1])
 
 
-def test_workers_name_what_they_cannot_use(
-    repo_root: Path, tmp_path: Path, taken_port: int
-) -> None:
+def test_workers_name_what_they_cannot_use(tmp_path: Path, taken_port: int) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     cases = [
@@ -114,14 +94,14 @@ def test_workers_name_what_they_cannot_use(
     ]
     roles = ("audio_encoder", "dit_worker", "vae_decoder")
     tries = [(role, {setting: value}) for role in roles for setting, value, _ in cases]
-    found = tried(repo_root, tries)
+    found = tried(tmp_path, tries)
     for (role, given), answer in zip(tries, found, strict=True):
         ((setting, value),) = given.items()
         shown = next(shown for s, v, shown in cases if (s, v) == (setting, value))
         expect_named(role, answer, setting, shown)
 
 
-def test_certificates_that_cannot_be_used_are_named(repo_root: Path, tmp_path: Path) -> None:
+def test_certificates_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     one, other = authority.issue("one", "DNS:one"), authority.issue("other", "DNS:other")
     text = tmp_path / "text"
@@ -144,6 +124,6 @@ def test_certificates_that_cannot_be_used_are_named(repo_root: Path, tmp_path: P
         ("audio_encoder", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "the key of"),
         ("dit_worker", good | {"TLS_CLIENT_CA": str(text)}, "TLS_CLIENT_CA", str(text)),
     ]
-    found = tried(repo_root, [(role, given) for role, given, _, _ in cases])
+    found = tried(tmp_path, [(role, given) for role, given, _, _ in cases])
     for (role, _, setting, shown), answer in zip(cases, found, strict=True):
         expect_named(role, answer, setting, shown)
