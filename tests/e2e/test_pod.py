@@ -10,8 +10,10 @@ import psutil
 
 from flashtalk.engine import Pipeline
 from services.local import LocalSuite
+from tests.charts.rendered import of_kind, rendered
 from tests.e2e.processes import (
     disturbed,
+    environment,
     expected_frames,
     face,
     nothing,
@@ -23,7 +25,9 @@ from tests.e2e.processes import (
     speech,
     suite,
 )
-from tests.patience import patient, until
+from tests.fakes.fork_server import begin, completed
+from tests.fakes.free_ports import free_ports
+from tests.patience import patient, until, wait_until
 from tests.tolerances import assert_frames
 
 PORTRAIT, VOICE = face(), speech(7.3)
@@ -89,3 +93,51 @@ def test_a_pod_that_loses_a_rank_loses_no_frame(
         assert [p for p in left if alive(p)] == []
 
     run(scenario)
+
+
+def test_a_group_over_nodes_starts_as_the_chart_starts_it(weights: Path, tmp_path: Path) -> None:
+    """Two launchers, each with the command of its pod; both on this machine."""
+    (port,) = free_ports(1)
+    (group,) = of_kind(rendered("multi-node"), "LeaderWorkerSet")
+    launched = []
+    for number, template in enumerate(("leaderTemplate", "workerTemplate")):
+        pod = group["spec"]["leaderWorkerTemplate"][template]["spec"]
+        given = {"LWS_GROUP_SIZE": "2", "LWS_WORKER_INDEX": str(number),
+                 "LWS_LEADER_ADDRESS": "127.0.0.1"}  # fmt: skip
+        words = [re.sub(r"\$\((\w+)\)", lambda found: given[found[1]], word)  # noqa: B023
+                 for word in pod["containers"][0]["command"]]  # fmt: skip
+        assert words[:3] == ["python", "-m", "torch.distributed.run"]
+        changed = {"--nproc-per-node=8": "--nproc-per-node=1",
+                   "--master-port=29500": f"--master-port={port}"}  # fmt: skip
+        assert changed.keys() < set(words)
+        settings = {"PORT": "0", "METRICS_PORT": "0", "HOST": "127.0.0.1",
+                    "PORT_FILE": str(tmp_path / f"port{number}")}  # fmt: skip
+        own = {f"FLASHTALK_DIT_WORKER_{name}": value for name, value in settings.items()}
+        process = begin(
+            "tests.fakes.forked_ranks", [changed.get(word, word) for word in words[3:]],
+            tmp_path / str(number), environment(weights, **own),
+        )  # fmt: skip
+        launched.append(process)
+    leader, follower = (tmp_path / str(number) for number in range(2))
+    try:
+        wait_until(lambda: '"message": "ready"' in read(leader), 240, "ready")
+        target = (tmp_path / "port0").read_text().strip()
+        words = ["--port", target.rpartition(":")[2], "--timeout-s", "60"]
+        done = completed("services.health", words, tmp_path, environment(weights), patient(120))
+        assert done.returncode == 0, done.stderr
+        for process in launched:
+            psutil.Process(process.pid).send_signal(signal.SIGTERM)
+        for process in launched:
+            process.join(patient(120))
+        assert all(process.exitcode is not None for process in launched)
+    finally:
+        for process in launched:
+            process.kill()
+    assert '"message": "stopped"' in read(leader)
+    assert "ready" not in read(follower)
+    assert not (tmp_path / "port1").exists()
+    assert "pod is lost" not in read(leader) + read(follower)
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
