@@ -15,3 +15,9 @@ for extra in gateway audio-encoder dit-worker vae-decoder client training dev; d
   } >"$out.new"
   mv "$out.new" "$out"
 done
+
+# The workers need the same: one lock for the stage that their images share (see a Dockerfile).
+for extra in audio-encoder vae-decoder; do
+  diff <(sed '/^#/d' requirements/dit-worker.txt) <(sed '/^#/d' "requirements/${extra}.txt") >&2
+done
+sed '/^#/d' requirements/dit-worker.txt >requirements/worker.txt

@@ -91,10 +91,13 @@ class Engine:
 
     def await_ready(self, container: Container) -> float:
         """Seconds from its start until it says that it is ready."""
-        wait_until(
-            lambda: '"message": "ready"' in self.logs(container.name), 180,
-            self.logs(container.name),
-        )  # fmt: skip
+
+        def decided() -> bool:
+            state = self.inspect("container", container.name)["State"]
+            assert state["Running"], self.logs(container.name)
+            return '"message": "ready"' in self.logs(container.name)
+
+        wait_until(decided, 180, f"{container.name} is not ready")
         return time.monotonic() - container.begun_s
 
 

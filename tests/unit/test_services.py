@@ -44,6 +44,22 @@ def test_the_dockerfile_copies_what_exists(name: str, repo_root: Path) -> None:
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "gateway"])
+def test_workers_share_the_stage_with_torch(name: str, repo_root: Path) -> None:
+    shared, _, _ = (repo_root / "services/dit_worker/Dockerfile").read_text().partition(" AS app")
+    own, _, _ = (repo_root / "services" / name / "Dockerfile").read_text().partition(" AS app")
+    assert instructions(own) == instructions(shared)
+    lock = repo_root / "requirements" / f"{name.replace('_', '-')}.txt"
+    assert instructions(lock.read_text()) == instructions(
+        (repo_root / "requirements/worker.txt").read_text()
+    )
+
+
+def instructions(text: str) -> list[str]:
+    """All but comments."""
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
 def test_the_protocol_names_every_reason(repo_root: Path) -> None:
     text = (repo_root / "docs" / "protocol.md").read_text()
     assert [reason for reason in Reason if f"`{reason}`" not in text] == []
