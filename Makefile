@@ -121,7 +121,7 @@ test-images: setup ## builds the images and runs them as locked down as a cluste
 
 .PHONY: test-cluster
 test-cluster: setup ## the chart on a real cluster: KUBECONFIG, or CLUSTER_KIT to start one
-	$(BIN)/python -m pytest -q -s tests/cluster/check_cluster.py $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -s tests/cluster/check_*.py $(PYTEST_ARGS)
 
 .PHONY: protos
 protos: setup ## generate flashtalk/v1 from protos/

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,53 @@ class Cluster:
         return done.stdout
 
     def tried(
-        self, program: str, *words: str, limit_s: float = 300.0
+        self, program: str, *words: str, limit_s: float = 300.0, given: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The same, whatever it ends with."""
-        given = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}  # noqa: TID251
+        """The same, whatever it ends with; ``given`` is its standard input."""
         return subprocess.run(
-            [str(BIN / program), f"--namespace={self.namespace}", *words], env=given, text=True,
-            capture_output=True, timeout=patient(limit_s), check=False,
+            [str(BIN / program), f"--namespace={self.namespace}", *words], env=self._environment(),
+            text=True, capture_output=True, timeout=patient(limit_s), check=False, input=given,
         )  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}  # noqa: TID251
+
+    def apply(self, manifest: str) -> None:
+        """One document."""
+        done = self.tried("kubectl", "apply", "--filename=-", given=manifest)
+        assert done.returncode == 0, done.stderr
+
+    def pods(self, component: str) -> list[str]:
+        """Names of those of a kind that are not on their way out."""
+        selector = f"--selector=app.kubernetes.io/component={component}"
+        items = [i["metadata"] for i in self.get("pods", selector)["items"]]
+        return [found["name"] for found in items if "deletionTimestamp" not in found]
+
+    def evicted(self, pod: str) -> subprocess.CompletedProcess[str]:
+        """Asks for it as a drain does; refused where a disruption budget does not let it go."""
+        kinds = self.run("kubectl", "api-versions").split()
+        version = "policy/v1" if "policy/v1" in kinds else "policy/v1beta1"
+        about = {"name": pod, "namespace": self.namespace}
+        asked = json.dumps({"apiVersion": version, "kind": "Eviction", "metadata": about})
+        place = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
+        return self.tried("kubectl", "create", f"--raw={place}", "--filename=-", given=asked)
+
+    @contextlib.contextmanager
+    def forwarded(self, what: str, port: int) -> Iterator[int]:
+        """A port of this machine that leads there."""
+        words = [f"--namespace={self.namespace}", "port-forward", what, f":{port}"]
+        forwarding = subprocess.Popen(
+            [str(BIN / "kubectl"), *words], env=self._environment(), text=True,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            assert forwarding.stdout is not None
+            yield int(forwarding.stdout.readline().split(":")[1].split()[0])
+        finally:
+            forwarding.terminate()
+            forwarding.wait()
+            if forwarding.stdout is not None:
+                forwarding.stdout.close()
 
     async def change(self, program: str, *words: str) -> str:
         """As ``run``, while streams go on."""
