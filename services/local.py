@@ -29,7 +29,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _POLL_S = 0.05
 _LOG_LINES = 20
 _INTERRUPTED = 130
-_RANGES = {"port": (0, 65_535), "gateways": (1, 64), "dit_ranks": (1, 64)}
+_RANGES = {"port": (0, 65_535), "gateways": (1, 64), "ranks": (1, 64), "vae_ranks": (1, 64)}
 _TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 
 
@@ -46,7 +46,7 @@ class LocalConfig:
         store: of the gateway (``memory://`` or a Redis).
         port: of the gateway; 0 takes a free one.
         gateways: how many (more than one needs a Redis).
-        dit_ranks: of the DiT worker; more than one are started by torchrun.
+        ranks: by worker, of those that run on several; they are started by torchrun.
         start_s: until everything is ready; stop_s: until everything has ended.
         folder: for logs and port files.
     """
@@ -56,7 +56,7 @@ class LocalConfig:
     store: str = "memory://"
     port: int = 0
     gateways: int = 1
-    dit_ranks: int = 1
+    ranks: Mapping[str, int] = field(default_factory=dict)
     start_s: float = 120.0
     stop_s: float = 15.0
 
@@ -122,8 +122,8 @@ class LocalSuite:
         environment |= self.config.environment
         given = {"PORT": str(port), "PORT_FILE": str(port_file)}
         module = ["-m", f"services.{role}"]
-        if role == "dit_worker" and self.config.dit_ranks > 1:
-            module = [*_TORCHRUN, f"--nproc-per-node={self.config.dit_ranks}", *module]
+        if (ranks := self.config.ranks.get(role, 1)) > 1:
+            module = [*_TORCHRUN, f"--nproc-per-node={ranks}", *module]
         else:  # a rank's parent is torchrun, which ends it
             given["PARENT_PID"] = str(os.getpid())
         environment |= {prefix + key: value for key, value in {**settings, **given}.items()}
@@ -269,8 +269,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
     parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
     parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
-    parser.add_argument("--dit-ranks", type=int, default=1, metavar="N",
+    parser.add_argument("--ranks", type=int, default=1, metavar="N",
                         help="processes that share the transformer (%(default)s)")  # fmt: skip
+    parser.add_argument("--vae-ranks", type=int, default=1, metavar="N",
+                        help="processes that share the VAE (%(default)s)")  # fmt: skip
     parser.add_argument("--logs", type=Path, help="folder for logs (default: a temporary one)")
     parser.add_argument(
         "--run", nargs=argparse.REMAINDER, default=[], metavar="COMMAND",
@@ -296,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             store=options.store,
             port=options.port,
             gateways=options.gateways,
-            dit_ranks=options.dit_ranks,
+            ranks={"dit_worker": options.ranks, "vae_decoder": options.vae_ranks},
         )
         try:
             return asyncio.run(_serve(config, options.run))

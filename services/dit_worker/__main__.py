@@ -8,19 +8,23 @@ from functools import partial
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
 from services.compute_worker import ComputeWorker
-from services.dit_worker.pod import run_pod
-from services.dit_worker.rank import DenoiseRank, Leader, Solo
+from services.dit_worker.pod import Ranks, denoising
+from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.servicer import registering
 from services.dit_worker.settings import DitWorkerSettings
 from services.dit_worker.stage import DenoiseStage
 from services.pod import end_rank, started_as_pod
+from services.pod.group import Solo
+from services.pod.worker import run_pod
 
 
 def main() -> int:
     """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
     settings = load_settings(DitWorkerSettings)
     if started_as_pod():
-        end_rank(run_pod(settings))
+        ranks = Ranks(settings.layout, settings.backend)
+        make_role = partial(denoising, settings, ranks)
+        end_rank(run_pod("dit_worker", settings, make_role, ranks.exchanges))
     group = Solo()
     leader = Leader(DenoiseRank(group, settings.conditioning_bytes), group)
     stage = DenoiseStage(leader)

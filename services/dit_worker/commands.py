@@ -48,19 +48,4 @@ class Run:
     motion_z: Floats
 
 
-@dataclass(frozen=True)
-class Ping:
-    """Nothing to do; the leader is there."""
-
-
-@dataclass(frozen=True)
-class Warm:
-    """The warm-up is over: from now on a rank that stands still is at fault."""
-
-
-@dataclass(frozen=True)
-class Shutdown:
-    """End the loop of a follower."""
-
-
-Command = Keep | Run | Ping | Warm | Shutdown
+Command = Keep | Run

@@ -5,11 +5,8 @@ Legend: as in ``commands``.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,53 +14,12 @@ import torch
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
-from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from flashtalk.serving.lane import Stopped, Wanted
 from flashtalk.streaming import StreamSpec
-from services.dit_worker.commands import Command, Floats, Keep, Run, Shutdown, Warm
+from services.dit_worker.commands import Command, Floats, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
-
-
-class Group(Protocol):
-    """The ranks that work on one chunk together."""
-
-    def send(self, command: Command) -> None:
-        """Leader: tells every follower."""
-
-    def receive(self) -> Command:
-        """Follower: waits for the next command."""
-
-    def agree(self, wanted: bool) -> bool:
-        """All ranks, at the same place: whether the leader still wants the chunk."""
-
-    def together(self) -> AbstractContextManager[None]:
-        """Around all that a leader does with its followers: what must not fail on one rank only."""
-
-    def warm(self) -> None:
-        """The warm-up is over."""
-
-
-class Solo:
-    """A group of one: nobody to tell, nobody to ask."""
-
-    def send(self, command: Command) -> None:
-        """See ``Group``."""
-
-    def receive(self) -> Command:
-        """See ``Group``."""
-        raise RuntimeError("a group of one has no follower")
-
-    def agree(self, wanted: bool) -> bool:
-        """See ``Group``."""
-        return wanted
-
-    def together(self) -> AbstractContextManager[None]:
-        """See ``Group``."""
-        return contextlib.nullcontext()
-
-    def warm(self) -> None:
-        """See ``Group``."""
+from services.pod.group import Group
 
 
 def whole(_dit: DiT) -> None:
@@ -136,6 +92,13 @@ class DenoiseRank:
         latents: Floats = np.ascontiguousarray(z_BCFHW.float().cpu().numpy())
         return latents, time.perf_counter() - begun_s
 
+    def carry_out(self, command: Command) -> None:
+        """A follower's share of a command."""
+        if isinstance(command, Keep):
+            self.keep(command)
+        else:
+            self.run(command, Wanted())
+
 
 class Leader:
     """Rank 0: tells the others first, then does its own share."""
@@ -156,26 +119,3 @@ class Leader:
         with self._group.together():
             self._group.send(command)
             return self.rank.run(command, wanted)
-
-    def tell(self, command: Command) -> None:
-        """A command that needs no work of this rank."""
-        with self._group.together():
-            self._group.send(command)
-
-
-def follow(rank: DenoiseRank, group: Group) -> None:
-    """The loop of every other rank, until it is told to end.
-
-    What the leader gives up or finds not to fit, all ranks give up at the same place.
-    """
-    while True:
-        command = group.receive()
-        with contextlib.suppress(Stopped, InputError):
-            if isinstance(command, Keep):
-                rank.keep(command)
-            elif isinstance(command, Run):
-                rank.run(command, Wanted())
-            elif isinstance(command, Warm):
-                group.warm()
-            elif isinstance(command, Shutdown):
-                return

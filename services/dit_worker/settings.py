@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from flashtalk.serving.settings import settings_config
-from flashtalk.serving.worker import WorkerSettings
+from services.pod.settings import PodSettings
 
 
-class DitWorkerSettings(WorkerSettings):
+class DitWorkerSettings(PodSettings):
     """All settings of the DiT worker."""
 
     model_config = settings_config("FLASHTALK_DIT_WORKER_")
@@ -25,10 +25,4 @@ class DitWorkerSettings(WorkerSettings):
     )
     backend: Literal["torch", "xfuser"] = Field(
         default="torch", description="of a pod's attention: torch collectives or xDiT's kernels"
-    )
-    silence_s: float = Field(
-        default=3.0, gt=0.5, le=600, description="a rank without a sign of life ends the pod"
-    )
-    hang_s: float = Field(
-        default=4.0, gt=0.5, le=600, description="no progress in a chunk ends the pod"
     )

@@ -1,4 +1,4 @@
-"""``python -m services.vae_decoder``."""
+"""``python -m services.vae_decoder``, or the same module under torchrun: a pod of ranks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from functools import partial
 from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
 from services.compute_worker import ComputeWorker
+from services.pod import end_rank, started_as_pod
+from services.pod.group import Solo
+from services.pod.worker import run_pod
+from services.vae_decoder.pod import Slicing, coding
+from services.vae_decoder.rank import CodecLeader, CodecRank
 from services.vae_decoder.servicer import registering
 from services.vae_decoder.settings import VaeDecoderSettings
 from services.vae_decoder.stage import CodecStage
@@ -16,7 +21,11 @@ from services.vae_decoder.stage import CodecStage
 def main() -> int:
     """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
     settings = load_settings(VaeDecoderSettings)
-    stage = CodecStage()
+    if started_as_pod():
+        slicing = Slicing(settings)
+        end_rank(run_pod("vae_decoder", settings, partial(coding, slicing), slicing.exchanges))
+    group = Solo()
+    stage = CodecStage(CodecLeader(CodecRank(group), group))
     make = partial(ComputeWorker, settings, stage, registering(stage))
     return run("vae_decoder", settings, make)
 

@@ -10,17 +10,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from flashtalk.diffusion.color import ReferenceColor
-from flashtalk.engine import Checkpoint, Reference, StageClock, VideoCodec
+from flashtalk.engine import Checkpoint, Reference, StageClock
 from flashtalk.serving import metrics
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
-
-Frames = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from services.vae_decoder.commands import Decode, Encode, Floats, Frames
+from services.vae_decoder.rank import CodecLeader
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +28,20 @@ class Decoded:
 
 
 class CodecStage:
-    """The video VAE (a ``services.compute_worker`` stage)."""
+    """The video VAE of one group (a ``services.compute_worker`` stage).
+
+    Args:
+        leader: of the group.
+    """
 
     role = "vae_decoder"
 
-    def __init__(self) -> None:
-        self._codec: VideoCodec | None = None
-        self._strength = 1.0
+    def __init__(self, leader: CodecLeader) -> None:
+        self._leader = leader
 
     def load(self, checkpoint: Checkpoint, digest: str) -> None:
         """See ``Stage``."""
-        self._codec = checkpoint.load_codec()
-        self._strength = checkpoint.sampling.color_strength
+        self._leader.rank.load(checkpoint)
 
     def warm_up(self, size_hw: tuple[int, int]) -> float:
         """See ``Stage``."""
@@ -60,13 +58,13 @@ class CodecStage:
     @property
     def spec(self) -> StreamSpec:
         """The stream contract."""
-        return self._loaded.spec
+        return self._leader.rank.codec.spec
 
     def encode_reference(self, portrait_HWC: Frames) -> Reference:
         """Latents and colours of a portrait."""
-        clock = StageClock(self._device)
+        clock = self._clock()
         with span("encode_reference"), clock.stage("reference"):
-            reference = self._loaded.encode_reference(portrait_HWC)
+            reference = self._leader.encode(Encode(portrait_HWC))
         _observe(clock)
         return reference
 
@@ -74,42 +72,27 @@ class CodecStage:
         self, z_BCFHW: Floats, color: Floats, frames: int
     ) -> Generator[Frames, None, Decoded]:
         """The first ``frames`` frames of a chunk, uint8 [T, H, W, 3] a few at a time."""
-        clock = StageClock(self._device)
-        stream = self._loaded.stream(
-            torch.from_numpy(z_BCFHW), self._color(color), self._strength,
-            frames=frames, clock=clock,
-        )  # fmt: skip
+        clock = self._clock()
         with span("decode", {"frames": frames}) as current:
-            motion_z = yield from stream
+            motion_z = yield from self._leader.decode(Decode(z_BCFHW, color, frames), clock)
             current.set_attributes({f"{stage}_s": s for stage, s in clock.timings_s.items()})
-        return self._end(motion_z, clock)
+        return _end(motion_z, clock)
 
     def motion(self, z_BCFHW: Floats, color: Floats, frames: int) -> Decoded:
         """Only the motion latents after that many frames."""
-        clock = StageClock(self._device)
+        clock = self._clock()
         with span("motion", {"frames": frames}):
-            motion_z = self._loaded.motion(
-                torch.from_numpy(z_BCFHW), self._color(color), self._strength,
-                frames=frames, clock=clock,
-            )  # fmt: skip
-        return self._end(motion_z, clock)
+            command = Decode(z_BCFHW, color, frames, motion_only=True)
+            motion_z = self._leader.motion(command, clock)
+        return _end(motion_z, clock)
 
-    @property
-    def _loaded(self) -> VideoCodec:
-        if self._codec is None:
-            raise RuntimeError("used before it was loaded")
-        return self._codec
+    def _clock(self) -> StageClock:
+        return StageClock(self._leader.rank.device)
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self._loaded.vae.parameters()).device
 
-    def _color(self, statistics: Floats) -> ReferenceColor:
-        return ReferenceColor.from_array(statistics).to(self._device)
-
-    def _end(self, motion_z: torch.Tensor, clock: StageClock) -> Decoded:
-        _observe(clock)
-        return Decoded(motion_z.float().cpu().numpy(), dict(clock.timings_s))
+def _end(motion_z: Floats, clock: StageClock) -> Decoded:
+    _observe(clock)
+    return Decoded(motion_z, dict(clock.timings_s))
 
 
 def _observe(clock: StageClock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,13 @@ class WatchedSuite:
         return self._suite.gateway
 
     def usage(self) -> dict[str, Usage]:
-        """Of every process, Redis and this one (``client``) included."""
-        pids = {name: service.process.pid for name, service in self._suite.services.items()}
+        """Of every process, each rank, Redis and this one (``client``) included."""
+        pids = {}
+        for name, service in self._suite.services.items():
+            pids[name] = service.process.pid
+            if name in self._suite.config.ranks:
+                ranks = psutil.Process(service.process.pid).children()
+                pids |= {f"{name} rank {rank}": child.pid for rank, child in enumerate(ranks)}
         assert self._redis.process is not None
         pids |= {"redis": self._redis.process.pid, "client": psutil.Process().pid}
         return {name: usage(pid) for name, pid in pids.items()}
@@ -74,11 +79,12 @@ class WatchedSuite:
 
 @contextlib.asynccontextmanager
 async def watched_suite(
-    weights: Path, folder: Path, redis: RedisServer
+    weights: Path, folder: Path, redis: RedisServer, ranks: Mapping[str, int]
 ) -> AsyncIterator[WatchedSuite]:
-    """The suite on a Redis while the block runs."""
+    """The suite on a Redis while the block runs; ``ranks`` of workers that have more than one."""
     given = environment(weights, FLASHTALK_DIT_WORKER_SESSION_SLOTS=str(SLOTS))
-    suite = LocalSuite(LocalConfig(given, folder, start_s=patient(_START_S)))
+    config = LocalConfig(given, folder, ranks=ranks, start_s=patient(_START_S))
+    suite = LocalSuite(config)
     names = (*WORKERS, GATEWAY)
     with held_ports(len(names)) as free:
         ports = dict(zip(names, free, strict=True))

@@ -94,7 +94,7 @@ async def suite(
     *,
     store: str = "memory://",
     gateways: int = 1,
-    dit_ranks: int = 1,
+    ranks: Mapping[str, int] | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[LocalSuite]:
     """The suite while the block runs; fails if anything of it is left afterwards.
@@ -107,7 +107,7 @@ async def suite(
         folder=folder,
         store=store,
         gateways=gateways,
-        dit_ranks=dit_ranks,
+        ranks=ranks or {},
         start_s=patient(_START_S),
         stop_s=patient(_STOP_S),
     )

@@ -1,4 +1,4 @@
-"""A DiT pod of two ranks under a live stream: killed, stopped, drained."""
+"""Pods of two ranks under a live stream: killed, stopped, drained."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 
 from flashtalk.engine import Pipeline
 from services.local import LocalSuite
@@ -31,32 +32,33 @@ from tests.patience import patient, until, wait_until
 from tests.tolerances import assert_frames
 
 PORTRAIT, VOICE = face(), speech(7.3)
-POD = "dit_worker"
+Harm = tuple[int, signal.Signals]
+"""What happens to which rank."""
 
 
 def limits() -> dict[str, str]:
-    """Of the pod. A rank that was stopped has to be missed, so that limit runs out here; nothing
+    """Of a pod. A rank that was stopped has to be missed, so that limit runs out here; nothing
     hangs, and a rank that only waits for its turn on a busy machine must not be taken for it."""
-    return {
-        "FLASHTALK_DIT_WORKER_SILENCE_S": str(min(600.0, patient(4))),
-        "FLASHTALK_DIT_WORKER_HANG_S": str(min(600.0, patient(100))),
-    }
+    given = {"SILENCE_S": str(min(600.0, patient(4))), "HANG_S": str(min(600.0, patient(100)))}
+    roles = ("DIT_WORKER", "VAE_DECODER")
+    return {f"FLASHTALK_{role}_{name}": value for role in roles for name, value in given.items()}
 
 
-def ranks_of(running: LocalSuite) -> list[psutil.Process]:
+def ranks_of(running: LocalSuite, pod: str) -> list[psutil.Process]:
     """The processes of a pod, by rank: torchrun starts one after the other."""
-    launcher = psutil.Process(running.services[POD].process.pid)
+    launcher = psutil.Process(running.services[pod].process.pid)
     return sorted(launcher.children(), key=lambda p: (p.create_time(), p.pid))
 
 
-async def hurt_and_restart(running: LocalSuite, rank: int, number: signal.Signals) -> None:
+async def hurt_and_restart(running: LocalSuite, pod: str, harm: Harm) -> None:
     """Does something to one rank, sees the pod go down, and starts it again on its port."""
-    ranks = ranks_of(running)
+    ranks = ranks_of(running, pod)
+    rank, number = harm
     assert len(ranks) == 2
     ranks[rank].send_signal(number)
     await until(lambda: not any(alive(p) for p in ranks), 120)
-    await running.services[POD].process.wait()
-    await restart(running, POD)
+    await running.services[pod].process.wait()
+    await restart(running, pod)
 
 
 def alive(process: psutil.Process) -> bool:
@@ -66,30 +68,35 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    ("pod", "harms"),
+    [
+        ("dit_worker", [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)]),
+        ("vae_decoder", [(1, signal.SIGKILL), (0, signal.SIGKILL)]),
+    ],
+)
 def test_a_pod_that_loses_a_rank_loses_no_frame(
-    weights: Path, pipeline: Pipeline, tmp_path: Path
+    pod: str, harms: list[Harm], weights: Path, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         async with (
-            suite(weights, tmp_path, dit_ranks=2, settings=limits()) as running,
+            suite(weights, tmp_path, ranks={pod: 2}, settings=limits()) as running,
             patient_client(running) as client,
         ):
             whole = await disturbed(client, png(PORTRAIT), VOICE, 0, nothing)
             # Two ranks add the same products in another order than one.
             alone = expected_frames(pipeline, PORTRAIT, VOICE, seed=7)
             assert_frames(pixels(whole), pixels(alone))
-            for rank, number in (
-                (1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP),
-            ):  # fmt: skip
-                log = running.services[POD].log
+            for harm in harms:
+                log = running.services[pod].log
                 got = await disturbed(
                     client, png(PORTRAIT), VOICE, 40,
-                    lambda rank=rank, number=number: hurt_and_restart(running, rank, number),  # type: ignore[misc]
+                    lambda harm=harm: hurt_and_restart(running, pod, harm),  # type: ignore[misc]
                 )  # fmt: skip
-                assert got == whole, (rank, number)
-                if number == signal.SIGSTOP:
-                    assert re.search(rf"rank {rank} has been silent for \d", log.read_text())
-            left = ranks_of(running)
+                assert got == whole, harm
+                if harm[1] == signal.SIGSTOP:
+                    assert re.search(rf"rank {harm[0]} has been silent for \d", log.read_text())
+            left = ranks_of(running, pod)
         assert [p for p in left if alive(p)] == []
 
     run(scenario)

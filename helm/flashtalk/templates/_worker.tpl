@@ -44,7 +44,7 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- else -}}
 {{- $command = append $command "--standalone" -}}
 {{- end -}}
-{{- $command = concat $command (list "-m" "services.dit_worker") -}}
+{{- $command = concat $command (list "-m" (printf "services.%s" (.component | replace "-" "_"))) -}}
 {{- end -}}
 {{- if $values.sharedMemory -}}
 {{- $volumes = append $volumes (dict "name" "shm" "emptyDir" (dict "medium" "Memory" "sizeLimit" $values.sharedMemory)) -}}

@@ -20,10 +20,12 @@ from services.audio_encoder.servicer import registering as registering_audio
 from services.audio_encoder.settings import AudioEncoderSettings
 from services.audio_encoder.stage import AudioStage
 from services.compute_worker import ComputeWorker, Register, Stage
-from services.dit_worker.rank import DenoiseRank, Leader, Solo
+from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.servicer import registering as registering_dit
 from services.dit_worker.settings import DitWorkerSettings
 from services.dit_worker.stage import DenoiseStage
+from services.pod.group import Solo
+from services.vae_decoder.rank import CodecLeader, CodecRank
 from services.vae_decoder.servicer import registering as registering_vae
 from services.vae_decoder.settings import VaeDecoderSettings
 from services.vae_decoder.stage import CodecStage
@@ -81,5 +83,6 @@ def dit_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContex
 
 def vae_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
     given = VaeDecoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
-    stage = CodecStage()
+    group = Solo()
+    stage = CodecStage(CodecLeader(CodecRank(group), group))
     return running(given, stage, registering_vae(stage), vae_grpc.VaeDecoderServiceStub)

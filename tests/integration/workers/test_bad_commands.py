@@ -11,9 +11,11 @@ import pytest
 from flashtalk.engine import Pipeline, open_checkpoint
 from flashtalk.errors import InputError
 from flashtalk.serving.lane import Wanted
-from services.dit_worker.commands import Keep, Run, Shutdown
-from services.dit_worker.rank import DenoiseRank, Leader, follow
+from services.dit_worker.commands import Keep, Run
+from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.stage import DenoiseStage
+from services.pod.commands import Shutdown
+from services.pod.group import follow
 from tests.integration.workers.test_ranks import PORTRAIT, Recorded, Threads
 from tests.patience import patient
 
@@ -29,7 +31,7 @@ def test_what_does_not_fit_the_network_ends_no_rank(
     stage = DenoiseStage(Leader(leading, group))
     stage.load(checkpoint, "w" * 64)
     following.load(checkpoint)
-    thread = threading.Thread(target=lambda: follow(following, group), daemon=True)
+    thread = threading.Thread(target=lambda: follow(group, following.carry_out), daemon=True)
     thread.start()
     try:
         z = pipeline.codec.encode_reference(PORTRAIT).z_BCFHW.numpy()

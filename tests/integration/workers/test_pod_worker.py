@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from flashtalk.serving.errors import ServiceError
-from services.dit_worker import pod as pod_module
-from services.dit_worker.commands import Command, Ping
-from services.dit_worker.pod import PodWorker
-from services.dit_worker.rank import DenoiseRank, Leader, Solo
+from services.dit_worker.rank import DenoiseRank, Leader
+from services.dit_worker.servicer import registering
 from services.dit_worker.settings import DitWorkerSettings
+from services.dit_worker.stage import DenoiseStage
+from services.pod import worker as pod_module
+from services.pod.commands import Ping
+from services.pod.group import Solo
+from services.pod.worker import PodWorker
 from tests.patience import patient, until
 
 
@@ -21,10 +24,10 @@ class Heard(Solo):
     """A group that notes what followers would hear."""
 
     def __init__(self) -> None:
-        self.commands: list[Command] = []
+        self.commands: list[Any] = []
         self.often = threading.Event()
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Any) -> None:
         self.commands.append(command)
         if len(self.commands) == 3:
             self.often.set()
@@ -36,7 +39,8 @@ def test_pings_go_on_after_the_lane_was_full(monkeypatch: pytest.MonkeyPatch) ->
     async def scenario() -> None:
         group: Any = Heard()
         settings = DitWorkerSettings(max_pending=1, device="cpu")
-        worker = PodWorker(settings, group, Leader(DenoiseRank(group, 2**20), group))
+        stage = DenoiseStage(Leader(DenoiseRank(group, 2**20), group))
+        worker = PodWorker(settings, stage, registering(stage), group)
         await worker.lane.start()
         release, refused = threading.Event(), list[ServiceError]()
         running = worker.lane.run

@@ -1,0 +1,18 @@
+"""What a worker that may run on several ranks is told of its pod."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from flashtalk.serving.worker import WorkerSettings
+
+
+class PodSettings(WorkerSettings):
+    """Settings of every such worker."""
+
+    silence_s: float = Field(
+        default=3.0, gt=0.5, le=600, description="a rank without a sign of life ends the pod"
+    )
+    hang_s: float = Field(
+        default=4.0, gt=0.5, le=600, description="no progress in a chunk ends the pod"
+    )

@@ -1,0 +1,134 @@
+"""A worker on several ranks, as torchrun starts it (report section 3.3).
+
+Every rank has the weights and computes its share. Rank 0 is the worker that the gateway knows; the
+others do what it tells them. If any of them is lost, all of them end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from flashtalk.engine import Checkpoint, open_checkpoint
+from flashtalk.serving.errors import ServiceError
+from flashtalk.serving.logs import get_logger, set_up_logs
+from flashtalk.serving.server import run
+from flashtalk.serving.settings import EXIT_SETTINGS
+from flashtalk.serving.worker import WorkerSettings
+from flashtalk.terminal import stopping_signals
+from services.compute_worker import ComputeWorker, Register, Stage
+from services.pod.commands import Ping, Shutdown, Warm
+from services.pod.group import follow, tell
+from services.pod.member import PING_S, Pod, PodError, join_pod
+from services.pod.preflight import preflight
+from services.pod.settings import PodSettings
+from services.pod.watch import Limits, give_up
+
+_LOG = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Role:
+    """What the ranks of a pod are for.
+
+    Args:
+        stage, register: of the leader.
+        load: gives a follower its share of the weights, as the leader's stage takes its own.
+        carry_out: does a follower's share of a command.
+    """
+
+    stage: Stage
+    register: Register
+    load: Callable[[Checkpoint], None]
+    carry_out: Callable[[Any], None]
+
+
+class PodWorker(ComputeWorker):
+    """A compute worker whose device is a pod."""
+
+    def __init__(
+        self, settings: WorkerSettings, stage: Stage, register: Register, pod: Pod
+    ) -> None:
+        super().__init__(settings, stage, register)
+        self._pod = pod
+        self._pings: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Warms up all ranks, then keeps in touch with them."""
+        await super().start()
+        await self.lane.run(lambda _: tell(self._pod, Warm()))
+        self._pod.warm()
+        self._pings = asyncio.create_task(self._ping())
+
+    async def stop(self) -> None:
+        """Sends the followers home."""
+        if self._pings is not None:
+            self._pings.cancel()
+            await asyncio.wait({self._pings})
+        with contextlib.suppress(Exception):  # a lane that never opened, or is full
+            await self.lane.run(lambda _: tell(self._pod, Shutdown()))
+        await super().stop()
+        self._pod.leave()
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(PING_S)
+            # A lane that is full says itself to the followers that their leader is there.
+            with contextlib.suppress(ServiceError):
+                await self.lane.run(lambda _: tell(self._pod, Ping()))
+
+
+def run_pod(
+    name: str,
+    settings: PodSettings,
+    make: Callable[[Pod], Role],
+    exchanges: Callable[[], int],
+) -> int:
+    """One rank from start to end; exit codes as ``flashtalk.serving.server.run``.
+
+    Args:
+        name: of the service.
+        settings: of the worker; every rank has the same.
+        make: what this rank is for, once it has met the others.
+        exchanges: how many exchanges of the model it has begun.
+    """
+    set_up_logs(name, settings.log_level)
+    kind = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    pod = join_pod(kind, Limits(settings.silence_s, settings.hang_s), exchanges)
+    device = torch.device(kind, pod.local_rank) if kind == "cuda" else torch.device("cpu")
+    try:
+        preflight(pod, device)
+    except PodError as error:
+        _LOG.error("cannot start", extra={"error": str(error)})
+        return EXIT_SETTINGS
+    placed = settings.model_copy(update={"device": str(device)})
+    role = make(pod)
+    if pod.leads:
+        return run(name, placed, partial(PodWorker, placed, role.stage, role.register, pod))
+    return _follow(placed, pod, role)
+
+
+def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
+    # Whoever ends the pod asks all of its processes; a follower ends when its leader has drained.
+    for number in stopping_signals():
+        signal.signal(number, signal.SIG_IGN)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        checkpoint = open_checkpoint(
+            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype
+        )
+        role.load(checkpoint)
+        follow(pod, role.carry_out)
+    except Exception as error:
+        _LOG.exception("a follower ended by an error", extra={"rank": pod.rank})
+        give_up(f"rank {pod.rank}: {type(error).__name__}")
+    pod.leave()
+    return 0

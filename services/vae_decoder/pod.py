@@ -1,0 +1,62 @@
+"""The VAE laid over the ranks of a pod: each computes a slice of every picture (report 3.3)."""
+
+from __future__ import annotations
+
+from flashtalk.engine import Checkpoint
+from flashtalk.errors import InputError
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.parallel import Grid, PictureMesh, apply, check_grid, choose_grid, join_grid
+from flashtalk.serving.logs import get_logger
+from services.pod import Pod
+from services.pod.worker import Role
+from services.vae_decoder.rank import CodecLeader, CodecRank
+from services.vae_decoder.servicer import registering
+from services.vae_decoder.settings import VaeDecoderSettings
+from services.vae_decoder.stage import CodecStage
+
+_LOG = get_logger(__name__)
+
+
+class Slicing:
+    """The grid of a pod's ranks, once the sizes of the pictures are known.
+
+    Args:
+        settings: of the worker.
+    """
+
+    def __init__(self, settings: VaeDecoderSettings) -> None:
+        self._settings = settings
+        self._mesh: PictureMesh | None = None
+
+    def lay_out(self, pod: Pod, vae: VideoVAE, checkpoint: Checkpoint) -> None:
+        """Shares a network. Raises InputError for a grid that one of the sizes does not fit."""
+        spec = checkpoint.spec
+        sizes = self._settings.sizes_hw(checkpoint.sampling.size_hw)
+        cells_hw = [spec.latent_size(*size_hw) for size_hw in sizes]
+        chosen = self._settings.grid
+        grid = read_grid(chosen) if chosen else choose_grid(pod.size, cells_hw[0])
+        for cells in cells_hw:
+            check_grid(grid, cells)
+        pod.meet()  # groups are made together, and a rank may have loaded long before another
+        self._mesh = join_grid(grid)
+        apply(vae, self._mesh)
+        _LOG.info("laid out", extra={"grid": str(grid), "rank": pod.rank})
+
+    def exchanges(self) -> int:
+        """How many exchanges this rank has begun."""
+        return self._mesh.everyone.traffic.exchanges if self._mesh else 0
+
+
+def read_grid(text: str) -> Grid:
+    """``2x4`` is two rows of four slices. Raises InputError for anything else."""
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise InputError("grid", text, "ROWSxCOLUMNS, such as 2x4")
+    return Grid(int(rows), int(columns))
+
+
+def coding(slicing: Slicing, pod: Pod) -> Role:
+    """What a rank of the VAE decoder is for."""
+    rank = CodecRank(pod, lambda vae, checkpoint: slicing.lay_out(pod, vae, checkpoint))
+    stage = CodecStage(CodecLeader(rank, pod))
+    return Role(stage, registering(stage), rank.load, rank.carry_out)

@@ -1,0 +1,124 @@
+"""One rank of the VAE: its slice of every picture.
+
+Legend: H W pixels, T frames, h w latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+import numpy as np
+import torch
+
+from flashtalk.diffusion.color import ReferenceColor
+from flashtalk.engine import Checkpoint, Reference, StageClock, VideoCodec
+from flashtalk.models.vae.model import VideoVAE
+from services.pod.group import Group, in_step
+from services.vae_decoder.commands import Command, Decode, Encode, Floats, Frames
+
+Spread = Callable[[VideoVAE, Checkpoint], None]
+
+
+def whole(_vae: VideoVAE, _checkpoint: Checkpoint) -> None:
+    """A rank by itself has the network by itself."""
+
+
+class CodecRank:
+    """Carries out commands; the same ones in the same order on every rank.
+
+    Args:
+        group: the ranks.
+        spread: lays a loaded network over the ranks.
+    """
+
+    def __init__(self, group: Group, spread: Spread = whole) -> None:
+        self._group, self._spread = group, spread
+        self._codec: VideoCodec | None = None
+        self._strength = 1.0
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Loads the VAE."""
+        self._codec = checkpoint.load_codec()
+        self._strength = checkpoint.sampling.color_strength
+        self._spread(self._codec.vae, checkpoint)
+
+    @property
+    def codec(self) -> VideoCodec:
+        """The loaded network."""
+        if self._codec is None:
+            raise RuntimeError("used before it was loaded")
+        return self._codec
+
+    @property
+    def device(self) -> torch.device:
+        """That it computes on."""
+        return next(self.codec.vae.parameters()).device
+
+    def encode(self, command: Encode) -> Reference:
+        """See ``Encode``."""
+        return self.codec.encode_reference(command.portrait_HWC)
+
+    def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
+        """See ``Decode``: uint8 [T, H, W, 3], a few at a time, then [1, 16, 2, h, w].
+
+        Args:
+            command: not one for motion only.
+            clock: where the times of its stages are counted.
+        """
+        stream = self.codec.stream(
+            torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
+            frames=command.frames, clock=clock,
+        )  # fmt: skip
+        return _floats((yield from in_step(self._group, stream)))
+
+    def motion(self, command: Decode, clock: StageClock) -> Floats:
+        """The motion latents alone; arguments as ``decode``."""
+        motion_z = self.codec.motion(
+            torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
+            frames=command.frames, clock=clock,
+        )  # fmt: skip
+        return _floats(motion_z)
+
+    def carry_out(self, command: Command) -> None:
+        """A follower's share of a command."""
+        clock = StageClock(self.device)
+        if isinstance(command, Encode):
+            self.encode(command)
+        elif command.motion_only:
+            self.motion(command, clock)
+        else:
+            for _ in self.decode(command, clock):
+                pass
+
+    def _color(self, statistics: Floats) -> ReferenceColor:
+        return ReferenceColor.from_array(statistics).to(self.device)
+
+
+class CodecLeader:
+    """Rank 0: tells the others first, then does its own share. Methods as of ``CodecRank``."""
+
+    def __init__(self, rank: CodecRank, group: Group) -> None:
+        self.rank, self._group = rank, group
+
+    def encode(self, command: Encode) -> Reference:
+        """See ``CodecRank``. Raises InputError for what is no picture."""
+        with self._group.together():
+            self._group.send(command)
+            return self.rank.encode(command)
+
+    def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
+        """See ``CodecRank``."""
+        with self._group.together():
+            self._group.send(command)
+            return (yield from self.rank.decode(command, clock))
+
+    def motion(self, command: Decode, clock: StageClock) -> Floats:
+        """See ``CodecRank``."""
+        with self._group.together():
+            self._group.send(command)
+            return self.rank.motion(command, clock)
+
+
+def _floats(tensor: torch.Tensor) -> Floats:
+    array: Floats = tensor.float().cpu().numpy()
+    return np.ascontiguousarray(array)
