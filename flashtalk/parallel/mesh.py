@@ -25,16 +25,19 @@ DEADLINE = timedelta(seconds=60)
 class Traffic:
     """Bytes that this rank has sent, by what for; compared with ``traffic.py`` in tests.
 
-    ``exchanges`` counts what was begun, so that it shows where a rank stands.
+    ``exchanges`` counts what was begun, alike on all ranks, so that it shows who is behind.
     """
 
     sent_bytes: Counter[str] = field(default_factory=Counter)
     exchanges: int = 0
 
+    def begin(self) -> None:
+        """An exchange that all ranks of a group come to, whatever each of them sends."""
+        self.exchanges += 1
+
     def note(self, kind: str, count: int, like: Tensor) -> None:
         """Counts ``count`` elements of the type of ``like``."""
         self.sent_bytes[kind] += count * like.element_size()
-        self.exchanges += 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Group:
         sizes = [part.numel() for part in parts]
         sent = torch.cat([part.reshape(-1) for part in parts])
         received = sent.new_empty(sum(counts))
+        self.traffic.begin()
         self.traffic.note(kind, sent.numel() - sizes[self.index], sent)
         dist.all_to_all_single(received, sent, list(counts), sizes, group=self.handle)
         return list(received.split(list(counts)))
@@ -79,6 +83,7 @@ class Group:
         row = mine.new_zeros(max(counts))
         row[: mine.numel()] = mine.reshape(-1)
         rows = list(row.new_empty(self.size, len(row)).unbind())
+        self.traffic.begin()
         self.traffic.note(kind, (self.size - 1) * len(row), row)
         dist.all_gather(rows, row, group=self.handle)
         parts = zip(rows, counts, shapes, strict=True)
@@ -91,6 +96,7 @@ class Group:
             What to wait for (``finish``) before ``incoming`` is read or ``mine`` is changed.
         """
         following, before = (self.index + 1) % self.size, (self.index - 1) % self.size
+        self.traffic.begin()
         self.traffic.note(kind, mine.numel(), mine)
         exchange = [
             dist.P2POp(dist.isend, mine, group=self.handle, group_peer=following),
@@ -114,6 +120,7 @@ class Group:
             for peer, tensor in pairs
             if tensor.numel()
         ]
+        self.traffic.begin()
         for _, tensor in sends:
             self.traffic.note(kind, tensor.numel(), tensor)
         finish(list(dist.batch_isend_irecv(operations)) if operations else [])

@@ -107,14 +107,13 @@ class Pod:
 
     def agree(self, wanted: bool) -> bool:
         """All ranks, at the same place: the leader's word."""
+        self.progress.steps += 1
         word = torch.tensor([int(wanted)], dtype=torch.uint8)
         dist.broadcast(word, group=self.group, group_src=_LEADER)
-        self.progress.steps += 1
         return bool(word.item())
 
     def rest(self) -> None:
         """A command is done; standing still is no fault until the next one."""
-        self.progress.steps += 1
         self.progress.busy = False
 
     @contextlib.contextmanager

@@ -59,7 +59,8 @@ class Progress:
     Attributes:
         busy: whether a command is being carried out.
         warm: whether standing still counts.
-        steps: grows with everything that is done.
+        steps: places that this rank has come to at which all ranks meet: as many on each of them
+            at the same place, so that the least says who is missing.
     """
 
     busy: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 from pathlib import Path
@@ -28,20 +29,27 @@ from tests.e2e.processes import (
 )
 from tests.fakes.fork_server import begin, completed
 from tests.fakes.free_ports import free_ports
+from tests.fakes.hanging_rank import VARIABLE
 from tests.patience import patient, until, wait_until
 from tests.tolerances import assert_frames
 
 PORTRAIT, VOICE = face(), speech(7.3)
-Harm = tuple[int, signal.Signals]
-"""What happens to which rank."""
+Harm = tuple[int, signal.Signals | None]
+"""What happens to which rank: a signal, or it stands still."""
 
 
-def limits() -> dict[str, str]:
-    """Of a pod. A rank that was stopped has to be missed, so that limit runs out here; nothing
-    hangs, and a rank that only waits for its turn on a busy machine must not be taken for it."""
-    given = {"SILENCE_S": str(min(600.0, patient(4))), "HANG_S": str(min(600.0, patient(100)))}
+HANGING = 1
+"""The rank that can be made to stand still."""
+
+
+def limits(hang: Path) -> dict[str, str]:
+    """Of a pod, whose rank stands still while ``hang`` is there. Both limits run out here, so they
+    are short, but not as short as those that a pod has by itself: a rank that waits for its turn
+    on a busy machine must not be missed."""
+    given = {"SILENCE_S": str(min(600.0, patient(4))), "HANG_S": str(min(600.0, patient(6)))}
     roles = ("DIT_WORKER", "VAE_DECODER")
-    return {f"FLASHTALK_{role}_{name}": value for role in roles for name, value in given.items()}
+    settings = {f"FLASHTALK_{role}_{name}": at for role in roles for name, at in given.items()}
+    return settings | {VARIABLE: f"{HANGING}:{hang}"}
 
 
 def ranks_of(running: LocalSuite, pod: str) -> list[psutil.Process]:
@@ -50,13 +58,17 @@ def ranks_of(running: LocalSuite, pod: str) -> list[psutil.Process]:
     return sorted(launcher.children(), key=lambda p: (p.create_time(), p.pid))
 
 
-async def hurt_and_restart(running: LocalSuite, pod: str, harm: Harm) -> None:
+async def hurt_and_restart(running: LocalSuite, pod: str, harm: Harm, hang: Path) -> None:
     """Does something to one rank, sees the pod go down, and starts it again on its port."""
     ranks = ranks_of(running, pod)
     rank, number = harm
     assert len(ranks) == 2
-    ranks[rank].send_signal(number)
+    if number is None:
+        await asyncio.to_thread(hang.touch)
+    else:
+        ranks[rank].send_signal(number)
     await until(lambda: not any(alive(p) for p in ranks), 120)
+    await asyncio.to_thread(hang.unlink, missing_ok=True)
     await running.services[pod].process.wait()
     await restart(running, pod)
 
@@ -71,16 +83,21 @@ def alive(process: psutil.Process) -> bool:
 @pytest.mark.parametrize(
     ("pod", "harms"),
     [
-        ("dit_worker", [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)]),
-        ("vae_decoder", [(1, signal.SIGKILL), (0, signal.SIGKILL)]),
+        (
+            "dit_worker",
+            [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP), (HANGING, None)],
+        ),
+        ("vae_decoder", [(1, signal.SIGKILL), (0, signal.SIGKILL), (HANGING, None)]),
     ],
 )
 def test_a_pod_that_loses_a_rank_loses_no_frame(
     pod: str, harms: list[Harm], weights: Path, pipeline: Pipeline, tmp_path: Path
 ) -> None:
+    hang = tmp_path / "hang"
+
     async def scenario() -> None:
         async with (
-            suite(weights, tmp_path, ranks={pod: 2}, settings=limits()) as running,
+            suite(weights, tmp_path, ranks={pod: 2}, settings=limits(hang)) as running,
             patient_client(running) as client,
         ):
             whole = await disturbed(client, png(PORTRAIT), VOICE, 0, nothing)
@@ -91,11 +108,15 @@ def test_a_pod_that_loses_a_rank_loses_no_frame(
                 log = running.services[pod].log
                 got = await disturbed(
                     client, png(PORTRAIT), VOICE, 40,
-                    lambda harm=harm: hurt_and_restart(running, pod, harm),  # type: ignore[misc]
+                    lambda harm=harm: hurt_and_restart(running, pod, harm, hang),  # type: ignore[misc]
                 )  # fmt: skip
                 assert got == whole, harm
-                if harm[1] == signal.SIGSTOP:
-                    assert re.search(rf"rank {harm[0]} has been silent for \d", log.read_text())
+                said = {
+                    signal.SIGSTOP: rf"rank {harm[0]} has been silent for \d",
+                    None: rf"no progress for \d.*; rank {harm[0]} has come least far",
+                }
+                if harm[1] in said:
+                    assert re.search(said[harm[1]], log.read_text())
             left = ranks_of(running, pod)
         assert [p for p in left if alive(p)] == []
 

@@ -13,12 +13,16 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
 
 from tests.fakes.forked_child import ForkedChild
+from tests.fakes.hanging_rank import VARIABLE
 
 
 def rank(_: SubprocessHandler, words: Sequence[str], environment: Mapping[str, str]) -> ForkedChild:
     """Instead of interpreter, ``-u``, ``-m``, the module and its arguments."""
     assert list(words[1:3]) == ["-u", "-m"], words
-    return ForkedChild(words[3:], environment, own_session=True)
+    program = list(words[3:])
+    if VARIABLE in environment:
+        program.insert(0, "tests.fakes.hanging_rank")
+    return ForkedChild(program, environment, own_session=True)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,14 @@ def velocity(dit: DiT, shape: Shape) -> Tensor:
     return v
 
 
+def shared_exchanges(layout: Layout, shape: Shape) -> int:
+    """How many exchanges this rank has come to for a velocity."""
+    mesh = mesh_of(layout)
+    before = mesh.traffic.exchanges
+    shared_velocity(layout, shape)
+    return mesh.traffic.exchanges - before
+
+
 def shared_velocity(layout: Layout, shape: Shape) -> tuple[Tensor, Counter[str]]:
     """The velocity on this rank of a mesh, and what the rank sent for it."""
     mesh = mesh_of(layout)

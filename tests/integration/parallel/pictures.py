@@ -82,6 +82,14 @@ def result(vae: VideoVAE, picture: Picture, call: Call) -> Tensor:
     return torch.cat(parts, dim=2)
 
 
+def sliced_exchanges(grid: Grid, picture: Picture, call: Call) -> int:
+    """How many exchanges this rank has come to for a result."""
+    mesh = mesh_of(grid)
+    before = mesh.everyone.traffic.exchanges
+    sliced_result(grid, picture, call)
+    return mesh.everyone.traffic.exchanges - before
+
+
 def sliced_result(
     grid: Grid, picture: Picture, call: Call, exact: bool = True
 ) -> tuple[Tensor, Counter[str]]:

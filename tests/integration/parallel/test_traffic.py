@@ -2,10 +2,11 @@
 
 import pytest
 
-from flashtalk.parallel import Layout
+from flashtalk.parallel import Grid, Layout
 from flashtalk.parallel.traffic import Evaluation, sent_bytes
 from tests.fakes.rank_pool import RankPool
-from tests.integration.parallel.networks import Shape, network, shared_velocity
+from tests.integration.parallel.networks import Shape, network, shared_exchanges, shared_velocity
+from tests.integration.parallel.pictures import Picture, sliced_exchanges
 
 LAYOUTS = [Layout(2, 1), Layout(1, 2), Layout(3, 1), Layout(1, 3), Layout(2, 2), Layout(4, 1),
            Layout(1, 4)]  # fmt: skip
@@ -29,3 +30,21 @@ def test_bytes_are_those_of_the_closed_form(
     )
     for rank, (_, sent) in enumerate(pools[layout.ranks].run(shared_velocity, layout, shape)):
         assert dict(sent) == sent_bytes(layout, rank, sizes)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_all_ranks_come_to_the_same_exchanges(pools: dict[int, RankPool], layout: Layout) -> None:
+    """Whatever each of them sends: the one that has come to fewer is the one that is missing."""
+    shape = Shape(heads=12, head_dim=12, frames=3, rows=3, columns=5, batch=1)
+    counts = pools[layout.ranks].run(shared_exchanges, layout, shape)
+    assert len(set(counts)) == 1
+    assert counts[0] > 0
+
+
+@pytest.mark.parametrize("grid", [Grid(3, 1), Grid(1, 4), Grid(2, 2)], ids=str)
+def test_all_slices_come_to_the_same_exchanges(pools: dict[int, RankPool], grid: Grid) -> None:
+    """The ones in the middle have more neighbours than those at the border."""
+    picture = Picture("tiny", rows=5, columns=5)
+    counts = pools[grid.ranks].run(sliced_exchanges, grid, picture, "decode")
+    assert len(set(counts)) == 1
+    assert counts[0] > 0
