@@ -97,8 +97,14 @@ def sung(clips: list[Clip], probes: Probes) -> tuple[Singer, Course]:
     return singer, talk_on(singer, clips, probes, seconds=48, marks_s=(10, 40, 100))
 
 
+@pytest.fixture(scope="module")
+def faded(clips: list[Clip], probes: Probes) -> Course:
+    """A stream that loses its colour, for two tests, too."""
+    return talk_on(Singer(fading=1.0), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
+
+
 def test_truth_stays_and_a_fading_stream_drifts(
-    clips: list[Clip], probes: Probes, sung: tuple[Singer, Course]
+    clips: list[Clip], probes: Probes, sung: tuple[Singer, Course], faded: Course
 ) -> None:
     _, steady = sung
     assert steady.frames == 1200
@@ -106,9 +112,8 @@ def test_truth_stays_and_a_fading_stream_drifts(
     assert min(steady.curves["lip_corr"]) > 0.95
     assert abs(steady.slopes["colour"]) < 0.1
     assert sorted(steady.marks) == [0.0, 10, 40]
-    fading = talk_on(Singer(fading=1.0), clips, probes, seconds=SHORTEST_S)
-    assert fading.slopes["colour"] > 10 > 0 > fading.slopes["background_db"]
-    assert fading.curves["identity"][-1] > steady.curves["identity"][-1] + 0.1
+    assert faded.slopes["colour"] > 10 > 0 > faded.slopes["background_db"]
+    assert faded.curves["identity"][-1] > steady.curves["identity"][-1] + 0.1
     deaf = talk_on(Singer(deaf=True), clips, probes, seconds=SHORTEST_S)
     assert max(np.abs(deaf.curves["lip_corr"])) < 0.3
 
@@ -138,9 +143,8 @@ def test_marks_are_the_frames_of_their_seconds(clips: list[Clip], probes: Probes
         talk_on(Counter(), [], probes, seconds=SHORTEST_S)
 
 
-def test_the_course_is_written_and_drawn(clips: list[Clip], probes: Probes, tmp_path: Path) -> None:
-    course = talk_on(Singer(fading=0.5), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
-    write_course(course, tmp_path / "new", {"color_strength": 0.0})
+def test_the_course_is_written_and_drawn(faded: Course, tmp_path: Path) -> None:
+    write_course(faded, tmp_path / "new", {"color_strength": 0.0})
     document = json.loads((tmp_path / "new" / "continuous.json").read_text())
     assert document["settings"]["color_strength"] == 0.0
     assert len(document["curves"]["colour"]) == 3

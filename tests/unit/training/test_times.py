@@ -30,8 +30,9 @@ def test_operations_follow_layers_and_tokens() -> None:
     def flops(layers: int, size_hw: tuple[int, int]) -> int:
         return evaluation_flops(dataclasses.replace(config, num_layers=layers), size_hw)
 
-    small = [flops(layers, (96, 96)) for layers in (1, 2, 3)]
+    small = [times._flops(dataclasses.replace(config, num_layers=n), (96, 96)) for n in (1, 2, 3)]
     assert small[2] - small[1] == small[1] - small[0] > 0
+    assert [flops(layers, (96, 96)) for layers in (1, 2, 3)] == small
     layer = {side: flops(2, (side, side)) - flops(1, (side, side)) for side in (96, 192)}
     assert 4.0 < layer[192] / layer[96] < 16.0
 
