@@ -21,6 +21,9 @@ PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses 4 --dist loa
 # as more threads than cores want to run.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# Where it is set, every process would compile all that it imports anew: seconds of each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
@@ -36,13 +39,15 @@ $(BIN)/python:
 # torch first, by itself and pinned: the rest then finds it installed, and on a machine whose
 # index offers a CPU build no CUDA package follows. --no-deps: the lock is the whole list.
 # uv installs it in a tenth of pip's time; pip steps in where only pip knows the way to an index.
+# Bytecode is made now, as pip does it: without it each import of transformers takes seconds more.
 $(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements/dev.txt \
 		scripts/setup_system.sh scripts/install_helm.py
 	scripts/setup_system.sh
 	$(BIN)/pip install --quiet --constraint requirements/constraints.txt \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
 	$(BIN)/pip install --quiet --constraint requirements/constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/dev.txt \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps \
+		-r requirements/dev.txt \
 		|| $(BIN)/pip install --quiet --no-deps -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python scripts/install_helm.py $(BIN)
