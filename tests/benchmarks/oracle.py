@@ -27,6 +27,7 @@ from rich.table import Table
 from torch import Tensor
 
 from flashtalk.cli.bench_report import load_average, machine
+from flashtalk.engine import keep_freed_memory
 from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.vae import VAEConfig, VideoVAE
 from tests.oracle.plain_dit import PlainDiT
@@ -246,6 +247,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    keep_freed_memory()  # as every process of the engine does
     console, average = Console(), load_average()
     found = measure(given, console)
     show(found, console)

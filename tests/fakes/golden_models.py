@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from safetensors.torch import load_file
-
 from torch import Tensor
 
 from flashtalk.models.dit import DiT, DiTConfig

@@ -160,7 +160,8 @@ class PlainDiT:
     def _gain(self, name: str, x: Tensor) -> Tensor:
         wide = x.float()
         scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self._config.eps)
-        return scaled.to(x.dtype) * self._state[f"{name}.weight"]
+        gained: Tensor = scaled.to(x.dtype) * self._state[f"{name}.weight"]
+        return gained
 
     def _affine(self, name: str, x: Tensor, eps: float | None = None) -> Tensor:
         weight, bias = self._weights(name)
