@@ -163,7 +163,8 @@ class Block(nn.Module):
             nn.GELU(approximate="tanh"),
             nn.Linear(config.ffn_dim, dim),
         )
-        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.modulation = nn.Parameter(torch.empty(1, 6, dim))
+        nn.init.normal_(self.modulation, std=dim**-0.5)
         self.audio_cross_attn = AudioAttention(config)
         self.norm_x = AffineNorm(dim, eps=config.eps)
 
