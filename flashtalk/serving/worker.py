@@ -55,7 +55,7 @@ class WorkerCard:
         preset, weights_digest, default_prompt: of its weights.
         sizes_hw: that it has warmed up.
         session_slots: sessions that it keeps in real time.
-        chunk_s: median seconds per chunk.
+        chunk_s: seconds per chunk, as it measured them.
     """
 
     role: str
