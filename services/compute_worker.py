@@ -13,6 +13,7 @@ import torch
 
 from flashtalk.engine import (
     Checkpoint,
+    DigestCache,
     keep_freed_memory,
     open_checkpoint,
     weights_digest,
@@ -30,6 +31,8 @@ that are chosen or compiled) is over then; of two the slower counts, so that one
 promises nothing."""
 _SHARE_OF_REAL_TIME = 0.8
 """How much of a worker's time sessions may use: the rest is for portraits and for bad luck."""
+
+_DIGESTS = "digests"
 
 
 class Stage(Protocol):
@@ -116,7 +119,8 @@ class ComputeWorker:
                 checkpoint.spec.latent_size(height, width)
             except InputError as error:
                 raise InputError("sizes", f"{width}x{height}", error.limit) from None
-        digest = weights_digest(checkpoint.layout)
+        cache = DigestCache(settings.cache / _DIGESTS) if settings.cache is not None else None
+        digest = weights_digest(checkpoint.layout, cache)
         self._stage.load(checkpoint, digest)
         self._chunk_s = checkpoint.spec.new_frames / checkpoint.spec.fps
         card = self.card
