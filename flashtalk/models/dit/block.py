@@ -160,7 +160,8 @@ class Block(nn.Module):
         self.norm3 = AffineNorm(dim, eps=config.eps)
         self.cross_attn = ContextAttention(config)
         self.ffn = FeedForward(dim, config.ffn_dim)
-        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.modulation = nn.Parameter(torch.empty(1, 6, dim))
+        nn.init.normal_(self.modulation, std=dim**-0.5)
         self.audio_cross_attn = AudioAttention(config)
         self.norm_x = AffineNorm(dim, eps=config.eps)
 

@@ -60,7 +60,8 @@ class Head(nn.Module):
         super().__init__()
         self.eps = config.eps
         self.head = Linear(config.dim, PATCH_HW * PATCH_HW * config.out_dim)
-        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+        self.modulation = nn.Parameter(torch.empty(1, 2, config.dim))
+        nn.init.normal_(self.modulation, std=config.dim**-0.5)
 
     def forward(self, x_BND: Tensor, time_BD: Tensor) -> Tensor:
         """[B, N, D] and the float32 [B, D] time embedding to [B, N, 4 * C]."""
