@@ -7,6 +7,7 @@ Legend: B batch, C channels, H W rows and columns.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -69,7 +70,9 @@ def measure_peaks(device: torch.device, sizes: Sizes | None = None) -> Peaks:
     chosen = sizes or Sizes.of(device)
     matrix = {name: _matrix_flops_s(device, kind, chosen) for name, kind in TYPES.items()}
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FIRST_WITH_FP8:
-        matrix[FP8] = _fp8_flops_s(device, chosen)
+        # A build of torch without the kernel says so; the other peaks are worth having.
+        with contextlib.suppress(RuntimeError):
+            matrix[FP8] = _fp8_flops_s(device, chosen)
     return Peaks(
         matrix_flops_s=matrix,
         convolution_flops_s={
