@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -126,6 +127,8 @@ def _rank(
 ) -> None:  # fmt: skip
     import torch.distributed as dist
 
+    # Ctrl-C reaches every process of a terminal; the one that was started ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if device_type == "cuda":
             torch.cuda.set_device(rank)

@@ -146,6 +146,7 @@ def _alone(
 def _on_rank(
     rank: int, ranks: int, choice: PipelineChoice, size_hw: tuple[int, int] | None, repeats: Repeats
 ) -> dict[str, Any]:
+    keep_freed_memory()
     device = choice.placement().device.type
     pipeline = choice.on(f"cuda:{rank}" if device == "cuda" else device).build()
     size = size_hw or pipeline.sampling.size_hw
