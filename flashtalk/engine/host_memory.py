@@ -2,7 +2,9 @@
 
 glibc gives large blocks back to the system when they are freed, and every chunk asks for the same
 ones again: 6,000 page faults for the speech features of one chunk, a quarter of their time. What
-was used once is kept instead; a chunk's needs do not grow, so neither does the process.
+was used once is kept instead; a chunk's needs do not grow, so neither does the process. Blocks
+that are too large for that come in pages of 2 MiB instead of 4 KiB (THP_MEM_ALLOC_ENABLE, set by
+entry points before torch is imported): a product of 56 MB took 23 ms in small pages, 5 in large.
 """
 
 from __future__ import annotations

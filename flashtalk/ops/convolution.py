@@ -10,13 +10,16 @@ were compared; ``flashtalk doctor`` compares them on the machine at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import platform
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 _HALF = (torch.bfloat16, torch.float16)
+_X86 = ("x86_64", "AMD64")
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in _X86
 Convolution = Callable[..., Tensor]
 
 
@@ -25,6 +28,34 @@ def is_half_on_cpu(x: Tensor) -> bool:
     if x.device.type != "cpu":
         return False
     return x.dtype in _HALF or torch.is_autocast_enabled("cpu")
+
+
+def takes_onednn(x: Tensor) -> bool:
+    """Whether ``onednn_convolution`` is the kernel for ``x``: float32 inference on an x86 CPU.
+
+    PyTorch's own choice for a single float32 video is an im2col kernel, up to 30 times slower, and
+    it depends on batch and threads.
+    """
+    exact = x.dtype == torch.float32 and x.device.type == "cpu"
+    return _HAS_ONEDNN and exact and not torch.is_grad_enabled() and not is_half_on_cpu(x)
+
+
+def onednn_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, margin: int, stride: Sequence[int]
+) -> Tensor:
+    """2D or 3D convolution by oneDNN, whatever the size of the batch.
+
+    Args:
+        x: [B, C, (T,) H, W].
+        weight: [C_out, C, (T,) H, W].
+        bias: [C_out].
+        margin: zeros around rows and columns; none in time.
+        stride: of every axis.
+    """
+    axes = x.ndim - 2
+    padding = [0] * (axes - 2) + [margin, margin]
+    result: Tensor = torch.mkldnn_convolution(x, weight, bias, padding, stride, [1] * axes, 1)
+    return result
 
 
 def is_reliable_in_half(

@@ -5,8 +5,12 @@ Legend: B batch, N tokens, D width.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from flashtalk.ops.channel_norm import channel_norm
+from flashtalk.ops.eager import works_in_blocks
 
 
 def rms_norm(x_BND: Tensor, weight_D: Tensor, eps: float) -> Tensor:
@@ -22,6 +26,8 @@ def rms_norm(x_BND: Tensor, weight_D: Tensor, eps: float) -> Tensor:
     Returns:
         [..., D] in the dtype of ``x_BND``.
     """
+    if works_in_blocks(x_BND):
+        return channel_norm(x_BND, weight_D, eps, activate=False)
     # Autocast promotes this norm to float32; the result goes back to what came in.
     return F.rms_norm(x_BND, weight_D.shape, weight_D.to(x_BND.dtype), eps).to(x_BND.dtype)
 
@@ -54,7 +60,25 @@ def modulate(x_BND: Tensor, shift_B1D: Tensor, scale_B1D: Tensor) -> Tensor:
     Returns:
         [B, N, D] float32.
     """
-    return (scale_B1D + 1).mul(x_BND).add(shift_B1D)
+    return torch.addcmul(shift_B1D, x_BND, scale_B1D + 1)
+
+
+def modulated_norm(x_BND: Tensor, shift_B1D: Tensor, scale_B1D: Tensor, eps: float) -> Tensor:
+    """``modulate(layer_norm(x))``, rounded once to the dtype of ``x``.
+
+    Args:
+        x_BND: [B, N, D] residual stream.
+        shift_B1D, scale_B1D: [B, 1, D] float32.
+        eps: added to the variance.
+
+    Returns:
+        [B, N, D] in the dtype of ``x_BND``.
+    """
+    if x_BND.shape[0] == 1 and works_in_blocks(x_BND):
+        # One kernel: the modulation of one sample is an affine norm's gain and offset.
+        gain_D, offset_D = (scale_B1D + 1).flatten(), shift_B1D.flatten()
+        return F.layer_norm(x_BND, gain_D.shape, gain_D, offset_D, eps)
+    return modulate(layer_norm(x_BND, eps), shift_B1D, scale_B1D).to(x_BND.dtype)
 
 
 def gated_add(x_BND: Tensor, update_BND: Tensor, gate_B1D: Tensor) -> Tensor:
@@ -68,4 +92,4 @@ def gated_add(x_BND: Tensor, update_BND: Tensor, gate_B1D: Tensor) -> Tensor:
     Returns:
         [B, N, D] in the dtype of ``x_BND``.
     """
-    return (x_BND.float() + update_BND.float() * gate_B1D).to(x_BND.dtype)
+    return torch.addcmul(x_BND.float(), update_BND.float(), gate_B1D).to(x_BND.dtype)

@@ -1,4 +1,7 @@
-"""Rotary position embedding over time, height and width, in real arithmetic.
+"""Rotary position embedding over time, height and width.
+
+One by one on a device, operations are fewest where a pair of channels is one complex number; a
+compiler fuses the real form. Both give the same bits.
 
 Legend: B batch, N tokens (frame-major, then rows, then columns), H heads, D head width,
 P = D / 2 rotated pairs, F latent frames, R token rows, C token columns.
@@ -6,6 +9,7 @@ P = D / 2 rotated pairs, F latent frames, R token rows, C token columns.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -14,19 +18,28 @@ from torch import Tensor
 from flashtalk.ops.token_slice import TokenSlice
 
 THETA = 10_000.0
+_KEPT_TABLES = 16
+_COMPLEX_DEVICES = ("cpu", "cuda")
 
 
 class RopeTable(NamedTuple):
-    """Cosine and sine of every token's angles, each [N, P] float32."""
+    """Cosine and sine of every token's angles, float32 [N, P, 2]."""
 
-    cos_NP: Tensor
-    sin_NP: Tensor
+    turn_NP2: Tensor
+
+    @property
+    def cos_NP(self) -> Tensor:
+        """[N, P], a view."""
+        return self.turn_NP2[..., 0]
+
+    @property
+    def sin_NP(self) -> Tensor:
+        """[N, P], a view."""
+        return self.turn_NP2[..., 1]
 
     def rows(self, tokens: TokenSlice) -> RopeTable:
         """The angles of some of the tokens."""
-        return RopeTable(
-            self.cos_NP[tokens.start : tokens.stop], self.sin_NP[tokens.start : tokens.stop]
-        )
+        return RopeTable(self.turn_NP2[tokens.start : tokens.stop])
 
 
 def axis_widths(head_dim: int) -> tuple[int, int, int]:
@@ -43,6 +56,7 @@ def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.devi
 
     They are computed in float64 and rounded once, which is where the accuracy of the published
     complex128 table survives. Made on the device from three short axes: no copy from the host.
+    The tables that were asked for last are kept.
 
     Args:
         grid_FRC: tokens along time, height and width.
@@ -52,6 +66,24 @@ def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.devi
     Returns:
         RopeTable of N = F * R * C rows and ``head_dim / 2`` columns.
     """
+    if torch.compiler.is_compiling():
+        return _make_table(grid_FRC, head_dim, device)
+    return _kept_table(grid_FRC, head_dim, device)
+
+
+def _make_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
+    angle_NP = _angles(grid_FRC, head_dim, device)
+    return RopeTable(torch.stack((angle_NP.cos(), angle_NP.sin()), dim=-1).float())
+
+
+@functools.lru_cache(_KEPT_TABLES)
+def _kept_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
+    with torch.inference_mode(False):  # training may use what inference made first
+        return _make_table(grid_FRC, head_dim, device)
+
+
+def _angles(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:
+    """float64 [N, P]."""
     angles: list[Tensor] = []
     for axis, (count, width) in enumerate(zip(grid_FRC, axis_widths(head_dim), strict=True)):
         exponent = torch.arange(0, width, 2, dtype=torch.float64, device=device) / width
@@ -60,8 +92,7 @@ def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.devi
         shape = [1, 1, 1, angle.shape[1]]
         shape[axis] = count
         angles.append(angle.view(shape).expand(*grid_FRC, -1))
-    angle_NP = torch.cat(angles, dim=-1).flatten(0, 2)
-    return RopeTable(angle_NP.cos().float(), angle_NP.sin().float())
+    return torch.cat(angles, dim=-1).flatten(0, 2)
 
 
 def apply_rope(x_BNHD: Tensor, table: RopeTable) -> Tensor:
@@ -74,6 +105,10 @@ def apply_rope(x_BNHD: Tensor, table: RopeTable) -> Tensor:
     Returns:
         [B, N, H, D] in the dtype of ``x_BNHD``, rotated in float32.
     """
+    if x_BNHD.device.type in _COMPLEX_DEVICES and not torch.compiler.is_compiling():
+        pairs = torch.view_as_complex(torch.unflatten(x_BNHD.float().contiguous(), -1, (-1, 2)))
+        turned = torch.view_as_real(pairs * torch.view_as_complex(table.turn_NP2).unsqueeze(1))
+        return turned.flatten(-2).to(x_BNHD.dtype)
     even, odd = torch.unflatten(x_BNHD.float(), -1, (-1, 2)).unbind(-1)
     cos, sin = table.cos_NP.unsqueeze(1), table.sin_NP.unsqueeze(1)
     rotated = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)

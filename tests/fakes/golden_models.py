@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor
 
+from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.vae import VAEConfig, VideoVAE
 
 VAE_GOLDEN = Path(__file__).parents[1] / "goldens" / "vae_tiny.safetensors"
+DIT_GOLDEN = VAE_GOLDEN.with_name("dit_tiny.safetensors")
 
 
 def golden_vae() -> VideoVAE:
@@ -23,8 +26,18 @@ def golden_vae() -> VideoVAE:
         temporal_down=tuple(values["temperal_downsample"]),
     )
     model = VideoVAE(config).eval().requires_grad_(False)
-    prefix = "state."
-    state = {k.removeprefix(prefix): v for k, v in load_file(VAE_GOLDEN).items()
-             if k.startswith(prefix)}  # fmt: skip
-    model.load_state_dict(state, strict=True)
+    model.load_state_dict(_state(VAE_GOLDEN), strict=True)
     return model
+
+
+def golden_dit() -> DiT:
+    """The transformer of ``dit_tiny``."""
+    notes = json.loads(DIT_GOLDEN.with_suffix(".json").read_text())
+    model = DiT(DiTConfig.from_dict(notes["config"] | notes["fixed"])).eval().requires_grad_(False)
+    model.load_state_dict(_state(DIT_GOLDEN), strict=True)
+    return model
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    prefix = "state."
+    return {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from flashtalk.models.dit.conditions import AudioTokens, ContextLayer, ContextTokens, KeyValue
 from flashtalk.models.dit.config import DiTConfig
+from flashtalk.ops.activation import GeluTanh
 from flashtalk.ops.attention import (
     AttentionCore,
     SharedAttentionCore,
@@ -20,7 +21,7 @@ from flashtalk.ops.attention import (
     frame_attention,
     whole_attention,
 )
-from flashtalk.ops.norms import gated_add, layer_norm, modulate, rms_norm
+from flashtalk.ops.norms import gated_add, layer_norm, modulated_norm, rms_norm
 from flashtalk.ops.rope import RopeTable, apply_rope
 from flashtalk.ops.token_slice import TokenSlice
 
@@ -160,7 +161,7 @@ class Block(nn.Module):
         self.cross_attn = ContextAttention(config)
         self.ffn = nn.Sequential(
             nn.Linear(dim, config.ffn_dim),
-            nn.GELU(approximate="tanh"),
+            GeluTanh(),
             nn.Linear(config.ffn_dim, dim),
         )
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
@@ -189,13 +190,12 @@ class Block(nn.Module):
         Returns:
             [B, N, D] in the dtype of ``x_BND``.
         """
-        dtype = x_BND.dtype
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = (
             self.modulation.float() + time_B6D
         ).chunk(6, dim=1)
-        normed = modulate(layer_norm(x_BND, self.eps), shift, scale).to(dtype)
+        normed = modulated_norm(x_BND, shift, scale, self.eps)
         x_BND = gated_add(x_BND, self.self_attn(normed, rope, tokens), gate)
         x_BND = x_BND + self.cross_attn(self.norm3(x_BND), context)
         x_BND = x_BND + self.audio_cross_attn(self.norm_x(x_BND), audio, tokens)
-        normed = modulate(layer_norm(x_BND, self.eps), ffn_shift, ffn_scale).to(dtype)
+        normed = modulated_norm(x_BND, ffn_shift, ffn_scale, self.eps)
         return gated_add(x_BND, self.ffn(normed), ffn_gate)

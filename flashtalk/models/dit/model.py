@@ -30,7 +30,8 @@ from flashtalk.models.dit.embeddings import (
     run_float32,
     time_code,
 )
-from flashtalk.ops.norms import layer_norm, modulate
+from flashtalk.ops.activation import GeluTanh
+from flashtalk.ops.norms import modulated_norm
 from flashtalk.ops.rope import rope_table
 from flashtalk.ops.token_slice import TokenSlice
 
@@ -64,8 +65,7 @@ class Head(nn.Module):
     def forward(self, x_BND: Tensor, time_BD: Tensor) -> Tensor:
         """[B, N, D] and the float32 [B, D] time embedding to [B, N, 4 * C]."""
         shift, scale = (self.modulation.float() + time_BD.unsqueeze(1)).chunk(2, dim=1)
-        normed = modulate(layer_norm(x_BND, self.eps), shift, scale)
-        return self.head(normed.to(x_BND.dtype))
+        return self.head(modulated_norm(x_BND, shift, scale, self.eps))
 
 
 class WholeSequence:
@@ -105,7 +105,7 @@ class DiT(nn.Module):
         dim = config.dim
         self.patch_embedding = PatchEmbedding(config)
         self.text_embedding = nn.Sequential(
-            nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+            nn.Linear(config.text_dim, dim), GeluTanh(), nn.Linear(dim, dim)
         )
         self.time_embedding = nn.Sequential(
             nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim)

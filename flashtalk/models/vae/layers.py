@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.models.vae.history import History
-from flashtalk.ops.convolution import convolve_columns
+from flashtalk.ops.channel_norm import channel_norm, channel_norm_into
+from flashtalk.ops.convolution import convolve_columns, onednn_convolution, takes_onednn
+from flashtalk.ops.eager import works_in_blocks
 
 Margins = tuple[int, int, int, int]
 """Pixels wanted beyond the (left, right, top, bottom) border."""
@@ -46,19 +48,21 @@ class RmsNorm(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels, *(1,) * spatial_dims))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, ...] -> the same shape and dtype, channels last in memory."""
-        x_last = x.movedim(1, -1).contiguous()
-        # One dtype for both, also under autocast: only then does the fused kernel run.
-        gamma = self.gamma.flatten().to(x.dtype)
-        return F.rms_norm(x_last, x_last.shape[-1:], gamma, NORM_EPS).movedim(-1, 1)
+    def forward(self, x: Tensor, *, activate: bool = False) -> Tensor:
+        """[B, C, ...] -> the same shape and dtype, channels last in memory.
 
+        Args:
+            x: activations.
+            activate: whether the SiLU that follows most of these norms is wanted with it.
+        """
+        gain_C = self.gamma.flatten()
+        normed = channel_norm(x.movedim(1, -1), gain_C, NORM_EPS, activate=activate)
+        return normed.movedim(-1, 1)
 
-class Silu(nn.Module):
-    """x * sigmoid(x); overwrites its input when no gradient is wanted (it is a norm's output)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x, inplace=not torch.is_grad_enabled())
+    def into(self, out_THWC: Tensor, x_THWC: Tensor) -> None:
+        """``silu`` of the norm of ``x`` goes to ``out``, on a CPU without gradients."""
+        gain_C, x_THWC = self.gamma.flatten(), x_THWC.contiguous()
+        channel_norm_into(out_THWC, x_THWC, gain_C, NORM_EPS, activate=True)
 
 
 class Pointwise(nn.Conv3d):
@@ -96,12 +100,15 @@ class CausalConv3d(nn.Conv3d):
             return x_BCTHW
         past = history.past_tail() if history is not None else None
         if past is None:
-            x_BCTHW = F.pad(x_BCTHW, (0, 0, 0, 0, self.memory, 0))
-        else:
-            x_BCTHW = torch.cat((past, x_BCTHW), dim=2)
-        if history is not None:
-            history.keep(x_BCTHW[:, :, -self.memory :])
+            past = torch.zeros_like(x_BCTHW[:, :, :1]).expand(-1, -1, self.memory, -1, -1)
+        x_BCTHW = torch.cat((past, x_BCTHW), dim=2)
+        self.keep_tail(x_BCTHW, history)
         return x_BCTHW
+
+    def keep_tail(self, whole_BCTHW: Tensor, history: History | None) -> None:
+        """Leaves the last frames of the whole input in history."""
+        if history is not None:
+            history.keep(whole_BCTHW[:, :, -self.memory :])
 
     def spatial(self, x_BCTHW: Tensor) -> Tensor:
         """The convolution itself over frames that already have their past in front."""
@@ -112,24 +119,63 @@ class CausalConv3d(nn.Conv3d):
         return convolve(x_BCTHW, self.weight, self.bias, margin=margin)
 
 
+def convolve_normed(
+    norm: nn.Module, conv: nn.Module, x_BCTHW: Tensor, history: History | None
+) -> Tensor:
+    """The causal convolution ``conv`` of ``silu(norm(x))``.
+
+    Where it saves a copy, the norm writes behind the frames of the past.
+
+    Args:
+        norm, conv: a ``RmsNorm`` and a ``CausalConv3d``, neighbours in a published stack.
+        x_BCTHW: [B, C_in, T, H, W].
+        history: of the stream.
+
+    Returns:
+        [B, C_out, T, H, W].
+    """
+    assert isinstance(norm, RmsNorm)
+    assert isinstance(conv, CausalConv3d)
+    batch, channels, frames, height, width = x_BCTHW.shape
+    if batch > 1 or not conv.memory or not works_in_blocks(x_BCTHW):
+        return conv(norm(x_BCTHW, activate=True), history)
+    whole_THWC = x_BCTHW.new_empty((conv.memory + frames, height, width, channels))
+    past = history.past_tail() if history is not None else None
+    whole_THWC[: conv.memory] = 0 if past is None else past[0].permute(1, 2, 3, 0)
+    norm.into(whole_THWC[conv.memory :], x_BCTHW[0].permute(1, 2, 3, 0))
+    whole_BCTHW = whole_THWC.permute(3, 0, 1, 2).unsqueeze(0)
+    conv.keep_tail(whole_BCTHW, history)
+    return conv.spatial(whole_BCTHW)
+
+
 def convolve(
     x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, *, margin: int = 0, stride_t: int = 1
 ) -> Tensor:
     """3D convolution without temporal padding, in channels_last_3d memory.
 
-    PyTorch sends a single float32 video on a CPU to a slow im2col kernel; one 2D convolution per
-    temporal tap, with the frames as the batch, is 3 to 40 times faster there (docs/vae.md).
-    Inference in float32 on a CPU always takes that form: which one is taken then never depends on
-    how many frames follow, and streamed stays as close to whole as rounding lets it.
+    Inference in float32 on a CPU always takes oneDNN's kernel, or where there is none one 2D
+    convolution per temporal tap with the frames as the batch (docs/vae.md): which one is taken
+    then never depends on how many frames follow, and streamed stays as close to whole as rounding
+    lets it.
     """
     x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
     exact = x_BCTHW.dtype == torch.float32 and x_BCTHW.device.type == "cpu"
-    if not exact or (x_BCTHW.shape[0] > 1 and torch.is_grad_enabled()):
-        weight = weight.contiguous(memory_format=torch.channels_last_3d)
-        return convolve_columns(
-            F.conv3d, x_BCTHW, weight, bias, stride_w=1, margin_w=margin,
-            padding=(0, margin, margin), stride=(stride_t, 1, 1),
-        )  # fmt: skip
+    onednn = takes_onednn(x_BCTHW)
+    if exact and not onednn and (x_BCTHW.shape[0] == 1 or not torch.is_grad_enabled()):
+        return _convolve_by_taps(x_BCTHW, weight, bias, margin=margin, stride_t=stride_t)
+    weight = weight.contiguous(memory_format=torch.channels_last_3d)
+    if onednn:
+        stride = (stride_t, 1, 1)
+        return onednn_convolution(x_BCTHW, weight, bias, margin=margin, stride=stride)
+    return convolve_columns(
+        F.conv3d, x_BCTHW, weight, bias, stride_w=1, margin_w=margin,
+        padding=(0, margin, margin), stride=(stride_t, 1, 1),
+    )  # fmt: skip
+
+
+def _convolve_by_taps(
+    x_BCTHW: Tensor, weight: Tensor, bias: Tensor | None, *, margin: int, stride_t: int
+) -> Tensor:
     taps = weight.shape[2]
     span = x_BCTHW.shape[2] - taps + 1
     out_FCHW: Tensor | None = None
@@ -146,16 +192,19 @@ def convolve_frames(
 ) -> Tensor:
     """2D convolution of frames in channels_last memory.
 
-    A single frame goes as a batch of two: alone it would take another kernel on a CPU, with
-    other bits. So would some 1x1 convolutions; those are matrix products here.
+    On a CPU without oneDNN a single frame goes as a batch of two: alone it would take another
+    kernel, with other bits. So would some 1x1 convolutions; those are matrix products here.
     """
     if weight.shape[2:] == (1, 1) and stride == 1:
         return F.linear(x_FCHW.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
-    alone = x_FCHW.shape[0] == 1 and x_FCHW.device.type == "cpu"
+    onednn = takes_onednn(x_FCHW)
+    alone = x_FCHW.shape[0] == 1 and x_FCHW.device.type == "cpu" and not onednn
     if alone:
         x_FCHW = x_FCHW.expand(2, -1, -1, -1)
     x_FCHW = x_FCHW.contiguous(memory_format=torch.channels_last)
     weight = weight.contiguous(memory_format=torch.channels_last)
+    if onednn:
+        return onednn_convolution(x_FCHW, weight, bias, margin=margin, stride=(stride, stride))
     y_FCHW = convolve_columns(
         F.conv2d, x_FCHW, weight, bias, stride_w=stride, margin_w=margin,
         padding=margin, stride=stride,
@@ -170,10 +219,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             RmsNorm(c_in),
-            Silu(),
+            nn.Identity(),  # the activation is the norm's
             CausalConv3d(c_in, c_out, (3, 3, 3)),
             RmsNorm(c_out),
-            Silu(),
+            nn.Identity(),
             nn.Identity(),  # the published dropout of rate 0; keeps the names of the next conv
             CausalConv3d(c_out, c_out, (3, 3, 3)),
         )
@@ -181,11 +230,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
         """[B, C_in, T, H, W] -> [B, C_out, T, H, W]."""
-        norm1, act1, conv1, norm2, act2, _, conv2 = self.residual
-        h = conv1(act1(norm1(x_BCTHW)), history)
-        h = conv2(act2(norm2(h)), history)
-        y: Tensor = h + self.shortcut(x_BCTHW)
-        return y
+        norm1, _, conv1, norm2, _, _, conv2 = self.residual
+        h = convolve_normed(norm1, conv1, x_BCTHW, history)
+        h = convolve_normed(norm2, conv2, h, history)
+        shortcut: Tensor = self.shortcut(x_BCTHW)
+        return h + shortcut if torch.is_grad_enabled() else h.add_(shortcut)
 
 
 class AttentionBlock(nn.Module):

@@ -17,9 +17,9 @@ from flashtalk.models.vae.layers import (
     CausalConv3d,
     ResidualBlock,
     RmsNorm,
-    Silu,
     as_frames,
     as_video,
+    convolve_normed,
 )
 from flashtalk.models.vae.resample import Downsample, Upsample
 
@@ -110,7 +110,7 @@ def _middle(dim: int, attention: bool) -> nn.Sequential:
 
 
 def _head(dim: int, c_out: int) -> nn.Sequential:
-    return nn.Sequential(RmsNorm(dim), Silu(), CausalConv3d(dim, c_out, (3, 3, 3)))
+    return nn.Sequential(RmsNorm(dim), nn.Identity(), CausalConv3d(dim, c_out, (3, 3, 3)))
 
 
 def _run(layers: Iterable[nn.Module], x: Tensor, history: History | None) -> Tensor:
@@ -120,6 +120,5 @@ def _run(layers: Iterable[nn.Module], x: Tensor, history: History | None) -> Ten
 
 
 def _run_head(head: nn.Sequential, x: Tensor, history: History | None) -> Tensor:
-    norm, act, conv = head
-    y: Tensor = conv(act(norm(x)), history)
-    return y
+    norm, _, conv = head
+    return convolve_normed(norm, conv, x, history)

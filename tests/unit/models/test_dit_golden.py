@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.dit.embeddings import time_code
 from flashtalk.ops.rope import rope_table
+from tests.fakes.golden_models import golden_dit
 from tests.tolerances import PUBLISHED
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
@@ -31,12 +32,8 @@ def notes() -> dict[str, dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def dit(golden: Golden, notes: dict[str, dict[str, object]]) -> DiT:
-    model = DiT(DiTConfig.from_dict(notes["config"] | notes["fixed"])).eval().requires_grad_(False)
-    prefix = "state."
-    state = {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
-    model.load_state_dict(state, strict=True)
-    return model
+def dit() -> DiT:
+    return golden_dit()
 
 
 def speech(golden: Golden) -> Tensor:

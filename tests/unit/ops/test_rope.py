@@ -50,7 +50,7 @@ def test_products_depend_on_the_distance_only() -> None:
     def product(i: int, j: int) -> Tensor:
         def turned(x: Tensor, at: int) -> Tensor:
             row = slice(at, at + 1)
-            return apply_rope(x, RopeTable(table.cos_NP[row], table.sin_NP[row]))
+            return apply_rope(x, RopeTable(table.turn_NP2[row]))
 
         return (turned(q, i) * turned(k, j)).sum()
 

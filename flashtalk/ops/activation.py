@@ -1,0 +1,47 @@
+"""GELU in its tanh form, as feed-forwards and projections of the transformer have it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashtalk.ops.eager import works_in_blocks
+
+_BLOCK_ELEMENTS = 1 << 17
+# 1 + tanh(z) = 2 sigmoid(2 z), with z = sqrt(2 / pi) (x + 0.044715 x^3).
+_LINEAR = 2 * math.sqrt(2 / math.pi)
+_CUBIC = 0.044715 * _LINEAR
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2``, any shape and floating dtype.
+
+    torch's kernel for it on a CPU takes five times as long as the one of the exact GELU. There it
+    is ``x sigmoid(...)``, in float32 and a block at a time, so that what is between stays in the
+    cache.
+    """
+    if not works_in_blocks(x) or not x.is_contiguous():
+        return F.gelu(x, approximate="tanh")
+    out = torch.empty_like(x)
+    blocks = zip(
+        x.view(-1).split(_BLOCK_ELEMENTS), out.view(-1).split(_BLOCK_ELEMENTS), strict=True
+    )
+    for x_N, out_N in blocks:
+        wide_N = x_N.float()
+        share_N = (wide_N * wide_N).mul_(_CUBIC).add_(_LINEAR).mul_(wide_N).sigmoid_()
+        if out_N.dtype == torch.float32:
+            torch.mul(share_N, wide_N, out=out_N)
+        else:
+            out_N.copy_(share_N.mul_(wide_N))
+    return out
+
+
+class GeluTanh(nn.Module):
+    """``gelu_tanh`` as a layer without parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return gelu_tanh(x)

@@ -1,0 +1,15 @@
+"""Where operations run one by one on a CPU, and passes over memory are what they cost."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def works_in_blocks(x: Tensor) -> bool:
+    """Whether an operation on ``x`` may do its parts by hand: a CPU, no gradients, nothing traced.
+
+    A compiler fuses the parts by itself, and a GPU has kernels of its own for them.
+    """
+    eager = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return x.device.type == "cpu" and eager

@@ -1,0 +1,6 @@
+"""Programs that measure; what torch reads at its beginning is set as the services set it."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
