@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from flashtalk.cli import capacity
+from flashtalk.cli import capacity, cycle, stream, table4
 
 DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
 
@@ -43,7 +43,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.set_defaults(run=run)
-    capacity.add_parser(parser.add_subparsers(metavar="TABLE", help="instead of measuring:"))
+    tables = parser.add_subparsers(metavar="TABLE", help="instead of the stages of `bench`:")
+    for table in (table4, cycle, stream, capacity):
+        table.add_parser(tables)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,8 +17,9 @@ from rich.table import Table
 from torch import nn
 
 from flashtalk.cli.bench_soak import FLAT_MIB, MIB, Soak
-from flashtalk.cli.bench_stages import STAGES, Measured, SessionTimes, Spread
+from flashtalk.cli.bench_stages import STAGES, Measured, SessionTimes
 from flashtalk.cli.machine import inspect_machine
+from flashtalk.cli.spread import Spread
 from flashtalk.engine import Pipeline, Sampling
 
 JSON_FORMAT = 1

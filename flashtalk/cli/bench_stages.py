@@ -6,7 +6,7 @@ Legend: B batch, S samples.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,21 +56,6 @@ class Talk:
         """Sound of so many chunks."""
         spec = self.pipeline.spec
         return packets(self.pcm_S, chunk_count * spec.new_samples, spec)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Half of the values are below ``p50``, 95 % below ``p95``; in the unit of the values."""
-
-    p50: float
-    p95: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value, linear between neighbours."""
-        p50, p95 = np.percentile(np.asarray(values, np.float64), (50, 95))
-        return cls(float(p50), float(p95), len(values))
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import (
@@ -40,6 +40,18 @@ def progress_bar(
         transient=True,
     ) as progress:
         yield progress, progress.add_task("talk", total=total_frames, fps="-")
+
+
+@contextmanager
+def steps(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over steps of very different length; what is called when one begins, with its name."""
+    console = live_console()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        console=console, disable=not console.is_terminal, transient=True,
+    ) as progress:  # fmt: skip
+        task, done = progress.add_task("", total=total), iter(range(total + 1))
+        yield lambda name: progress.update(task, description=name, completed=next(done, total))
 
 
 def summary(frames: int, video_fps: int, elapsed_s: float, first_frame_s: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.cli.gateway_options import add_gateway_options
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``talk`` to the commands."""
@@ -14,22 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Make a portrait talk through a running suite: MP4 (H.264, AAC) out.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
-    )
-    parser.add_argument("--tls", action="store_true", help="believe the public authorities")
-    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM; believe these instead")
-    parser.add_argument(
-        "--api-key-file",
-        type=Path,
-        metavar="FILE",
-        help="API key to show; without it, what FLASHTALK_API_KEY holds",
-    )
-    parser.add_argument(
-        "--plaintext-key",
-        action="store_true",
-        help="send the key to another machine without TLS too",
-    )
+    add_gateway_options(parser)
     parser.add_argument("--image", required=True, type=Path, help="portrait, any picture")
     parser.add_argument(
         "--audio",

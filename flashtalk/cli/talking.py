@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from flashtalk.bounds import check_above
+from flashtalk.cli.gateway_options import open_client
 from flashtalk.cli.limits import check_prompt, check_seed
 from flashtalk.cli.piped_speech import PipedSpeech
 from flashtalk.cli.progress import progress_bar, summary
@@ -26,13 +27,7 @@ from flashtalk.cli.talk_ends import (
     read_speech,
     sendable,
 )
-from flashtalk.client import (
-    ClientError,
-    FlashTalkClient,
-    SessionStream,
-    read_api_key,
-    tls_credentials,
-)
+from flashtalk.client import ClientError, SessionStream
 from flashtalk.errors import FlashTalkError
 from flashtalk.streaming import parse_size_hw
 from flashtalk.terminal import INTERRUPTED, note, say, stopping_signals
@@ -99,7 +94,7 @@ async def _interruptible(
 async def _talk(
     args: argparse.Namespace, portrait: bytes, size_hw: tuple[int, int] | None, received: Received
 ) -> None:
-    async with _client(args) as client:
+    async with open_client(args) as client:
         piped = await open_speech(args.audio)
         received.began_s = time.perf_counter()
         session = await client.create_session(
@@ -126,17 +121,6 @@ async def _talk(
             with contextlib.suppress(ClientError, TimeoutError):
                 async with asyncio.timeout(_FAREWELL_S):
                     await client.delete_session(session.session_id)
-
-
-def _client(args: argparse.Namespace) -> FlashTalkClient:
-    encrypted = args.tls or args.tls_ca is not None
-    return FlashTalkClient(
-        args.gateway,
-        patience_s=args.patience,
-        credentials=tls_credentials(args.tls_ca) if encrypted else None,
-        api_key=read_api_key(args.api_key_file) if args.api_key_file else args.api_key,
-        plaintext_key=args.plaintext_key,
-    )
 
 
 def _say(args: argparse.Namespace, line: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from torch import nn
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import VideoCodec
 from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.device_weights import StandInTokens, drawn
 from flashtalk.engine.load import Placement
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.sampling import Sampling
@@ -42,6 +43,8 @@ def random_pipeline(
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "float32",
+    encoders: bool = True,
+    on_device: bool | None = None,
 ) -> Pipeline:
     """All models at their initial weights, the transformer's head not zero but small.
 
@@ -50,6 +53,10 @@ def random_pipeline(
         sampling: ``None`` is 64x64 without guidance.
         seed: of the weights; the caller's random state is left alone.
         device, dtype: see ``Placement.choose``.
+        encoders: False leaves the text and image encoders out; random tokens stand in for what
+            they make of every portrait and prompt (``device_weights.StandInTokens``).
+        on_device: draw the weights where they are used (``device_weights.drawn``), without a copy
+            on the host; ``None`` does so everywhere but on a CPU.
 
     Raises:
         InputError: a text vocabulary too small for bytes, or an unknown device or type.
@@ -59,18 +66,27 @@ def random_pipeline(
         raise InputError("vocab", sizes.text.vocab, f"at least {_FIRST_BYTE_ID + _BYTES}")
     placement = Placement.choose("random", device, dtype)
 
+    there = placement.device.type != "cpu" if on_device is None else on_device
+
     def made(factory: Callable[[], ModelT], half: bool = True) -> ModelT:
+        if there:
+            kind = placement.dtype if half else torch.float32
+            return drawn(factory, placement.device, kind, seed)
         model = factory().eval().requires_grad_(False)
         return model.to(placement.device, placement.dtype if half else torch.float32)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         dit = made(lambda: DiT(sizes.dit))
-        nn.init.normal_(dit.head.head.weight, std=_HEAD_STD)
+        if not there:
+            nn.init.normal_(dit.head.head.weight, std=_HEAD_STD)
         vae = made(lambda: VideoVAE(sizes.vae))
         audio = made(lambda: Wav2Vec2Features(sizes.audio), half=False)
-        clip = made(lambda: ClipVision(sizes.clip))
-        text = made(lambda: TextEncoder(sizes.text))
+        if encoders:
+            clip = made(lambda: ClipVision(sizes.clip))
+            text = made(lambda: TextEncoder(sizes.text))
+        else:
+            clip, text = _stand_ins(sizes, placement, seed)
     spec = StreamSpec()
     return Pipeline(
         name="random",
@@ -80,3 +96,13 @@ def random_pipeline(
         denoiser=Denoiser(dit, clip, text, Tokenizer(byte_ids, sizes.text.text_len)),
         codec=VideoCodec(vae, spec),
     )
+
+
+def _stand_ins(
+    sizes: Architecture, placement: Placement, seed: int
+) -> tuple[ClipVision, TextEncoder]:
+    """Modules that are called as the encoders are."""
+    place = placement.device, placement.dtype, seed
+    clip = StandInTokens(sizes.dit.clip_tokens, sizes.dit.clip_dim, *place)
+    text = StandInTokens(sizes.dit.text_len, sizes.dit.text_dim, *place)
+    return cast(ClipVision, clip), cast(TextEncoder, text)

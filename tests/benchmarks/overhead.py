@@ -32,7 +32,7 @@ from rich.table import Table
 
 from flashtalk.cli.bench_inputs import packets, portrait, sound
 from flashtalk.cli.bench_report import load_average, machine
-from flashtalk.cli.bench_stages import Spread
+from flashtalk.cli.spread import Spread
 from flashtalk.client import Event, FlashTalkClient, SessionStream
 from flashtalk.engine import Pipeline, Session, advance, keep_freed_memory, load_pipeline, start
 from flashtalk.media.h264 import ChunkEncoder

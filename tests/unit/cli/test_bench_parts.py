@@ -14,8 +14,8 @@ from rich.console import Console
 from flashtalk.cli import bench_report
 from flashtalk.cli.bench_inputs import packets, portrait, sound
 from flashtalk.cli.bench_soak import FLAT_MIB, MIB, MemoryLog, Soak, peak_rss_bytes
-from flashtalk.cli.bench_stages import Spread
 from flashtalk.cli.main import main
+from flashtalk.cli.spread import Spread
 from flashtalk.streaming import StreamSpec
 
 SPEC = StreamSpec()

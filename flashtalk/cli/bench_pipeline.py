@@ -1,0 +1,116 @@
+"""Which pipeline a table measures: a value that child processes can be given, and its models."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from flashtalk.cli.limits import check_preset, check_weights
+from flashtalk.cli.peaks import FP8
+from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline, random_pipeline
+from flashtalk.engine.load import Placement
+from flashtalk.errors import InputError
+from flashtalk.presets import TINY
+
+PRECISIONS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": FP8}
+_ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
+_COMPILERS = ("c++", "g++", "clang++")
+
+
+@dataclass(frozen=True)
+class PipelineChoice:
+    """What is loaded, and how it computes.
+
+    Args:
+        preset: a name of the engine's.
+        weights: their folder; ``None`` is the shipped one.
+        random: random weights instead, drawn on the device; random tokens stand in for the text
+            and image encoders.
+        device: torch's name of it, or ``auto``.
+        precision: a value of ``PRECISIONS``.
+        compiled: models go through torch.compile.
+        architecture: other sizes than the preset's, for random weights.
+        sampling: instead of the weights' own.
+    """
+
+    preset: str = TINY
+    weights: Path | None = None
+    random: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    compiled: bool = False
+    architecture: Architecture | None = None
+    sampling: Sampling | None = None
+
+    def check(self) -> None:
+        """Raises InputError for what can be seen to be impossible before anything is built."""
+        check_preset(self.preset)
+        if not self.random:
+            check_weights(self.preset, self.weights)
+        if self.compiled and not any(map(shutil.which, _COMPILERS)):
+            raise InputError("compile", "on", "needs a C++ compiler, such as g++")
+        self.placement()
+
+    def placement(self) -> Placement:
+        """Device and type of the models. Raises InputError for a device that cannot."""
+        half = self.precision == FP8
+        placement = Placement.choose(
+            self.preset, self.device, "bfloat16" if half else self.precision
+        )
+        if half:
+            check_fp8(placement.device)
+        return placement
+
+    @property
+    def precision_name(self) -> str:
+        """float32, bfloat16 or float8, ``auto`` resolved."""
+        if self.precision == FP8:
+            return FP8
+        return str(self.placement().dtype).removeprefix("torch.")
+
+    @property
+    def weights_name(self) -> str:
+        """For reports."""
+        if self.random:
+            return "random"
+        return "shipped" if self.weights is None else self.weights.name
+
+    def on(self, device: str) -> PipelineChoice:
+        """The same somewhere else."""
+        return replace(self, device=device)
+
+    def build(self) -> Pipeline:
+        """Load or draw it.
+
+        Raises:
+            InputError, WeightsError: as the engine's ``load_pipeline``.
+        """
+        self.check()
+        dtype = str(self.placement().dtype).removeprefix("torch.")
+        if not self.random:
+            pipeline = load_pipeline(
+                self.preset, self.weights, device=self.device, dtype=dtype, sampling=self.sampling
+            )
+        else:
+            pipeline = random_pipeline(
+                self.architecture or _ARCHITECTURES[self.preset](),
+                sampling=self.sampling or (Sampling() if self.preset != TINY else None),
+                device=self.device,
+                dtype=dtype,
+                encoders=False,
+                on_device=True,
+            )
+        if self.compiled:
+            pipeline.denoiser.dit.compile()
+        return pipeline
+
+
+def check_fp8(device: torch.device) -> None:
+    """Raises InputError for a device without products in FP8."""
+    needs = "a CUDA device of compute capability 8.9 or more"
+    if device.type != "cuda":
+        raise InputError("precision", "fp8", f"{needs}, not {device}")
+    raise InputError("precision", "fp8", "not implemented")

@@ -1,0 +1,32 @@
+"""``flashtalk bench cycle``: the report's Figure 6 on this machine, and how a stream begins."""
+
+from __future__ import annotations
+
+import argparse
+
+from flashtalk.cli.table_options import add_pipeline_options, add_report_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``cycle`` to ``bench``."""
+    parser = subparsers.add_parser(
+        "cycle",
+        help="every stage of a chunk, end to end, and the start of a stream",
+        description="Where the time of a chunk goes, as in the report's Figure 6; how much sound a "
+        "stream needs before its first frame, and how long it computes after it.",
+        allow_abbrev=False,
+    )
+    add_pipeline_options(parser)
+    parser.add_argument("--steps", type=int, help="network evaluations per chunk")
+    parser.add_argument("--warmup", type=int, default=3, help="chunks before those that count "
+                        "(default 3)")  # fmt: skip
+    parser.add_argument("--chunks", type=int, default=10, help="chunks that count (default 10)")
+    add_report_options(parser, "cycle")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the JSON and the chart, print the tables."""
+    from flashtalk.cli.cycle_run import cycle
+
+    return cycle(args)

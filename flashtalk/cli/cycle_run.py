@@ -1,0 +1,186 @@
+"""Runs ``flashtalk bench cycle``: chunks of one session, and the starts of some."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from flashtalk.bounds import check_between
+from flashtalk.cli.bar_chart import Bar, draw_bars
+from flashtalk.cli.bench_inputs import portrait, sound
+from flashtalk.cli.bench_pipeline import PipelineChoice
+from flashtalk.cli.bench_report import load_average
+from flashtalk.cli.bench_stages import Measured, Talk, measure_chunks
+from flashtalk.cli.call_times import MOST_CALLS
+from flashtalk.cli.cycle_report import REST, TITLES, as_json, show
+from flashtalk.cli.device_memory import device_memory, reset_peak
+from flashtalk.cli.interrupt import Interrupts
+from flashtalk.cli.limits import MOST_STEPS, save_report
+from flashtalk.cli.memory import enough_memory
+from flashtalk.cli.peaks import Peaks, measure_peaks
+from flashtalk.cli.progress import steps
+from flashtalk.cli.spread import Spread
+from flashtalk.cli.stage_limits import Limit, work_row
+from flashtalk.cli.stream_start import StreamStart, measure_start
+from flashtalk.cli.table4_run import chart_path, check_places, choice_of, parse_size
+from flashtalk.engine import Pipeline, keep_freed_memory
+from flashtalk.engine.work import (
+    Work,
+    decode_work,
+    dit_speech_work,
+    dit_step_work,
+    encode_work,
+    frames_work,
+    speech_work,
+)
+from flashtalk.terminal import report_console
+
+_STARTS = 5
+
+
+def cycle(args: argparse.Namespace) -> int:
+    """Measure, write, print; gives the exit code."""
+    choice = choice_of(args)
+    choice.check()
+    check_between("steps", args.steps, 1, MOST_STEPS)
+    check_between("warmup", args.warmup, 0, MOST_CALLS)
+    check_between("chunks", args.chunks, 1, MOST_CALLS)
+    size_hw = parse_size(args)
+    check_places(args)
+    with Interrupts(), enough_memory(args.device):
+        if args.threads is not None:
+            torch.set_num_threads(args.threads)
+        keep_freed_memory()
+        average = load_average()
+        report = measure(choice, size_hw, args.steps, args.warmup, args.chunks)
+    report["load_average"] = average
+    save_report(report, args.out)
+    chart = chart_path(args)
+    if chart is not None:
+        bars = [
+            Bar(TITLES[name], stage["p50_ms"], stage["p95_ms"], stage.get("limit_ms"))
+            for name, stage in report["stages"].items()
+        ]
+        draw_bars(bars, f"{report['title']}\n{report['machine_line']}", chart)
+    console = report_console()
+    show(report, console)
+    for path in (args.out, chart):
+        if path is not None:
+            console.print(f"{path}: written", highlight=False, soft_wrap=True, markup=False)
+    return 0
+
+
+def measure(
+    choice: PipelineChoice, size_hw: tuple[int, int] | None, step_count: int | None, warmup: int,
+    count: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything as the JSON has it; ``None`` takes the weights' own size and steps."""
+    device = choice.placement().device
+    with steps(5) as tick:
+        tick("peaks of this machine")
+        peaks = measure_peaks(device)
+        tick("models")
+        began_s = time.perf_counter()
+        pipeline = choice.build()
+        load_s = time.perf_counter() - began_s
+        tick("first session")
+        talk = talk_of(pipeline, size_hw, step_count)
+        cold = measure_start(talk)
+        tick("chunks")
+        found = measured(talk, warmup, count)
+        tick("starts")
+        starts = [measure_start(talk) for _ in range(_STARTS)]
+    report = report_of(choice, talk, peaks, found)
+    report["startup"] = startup_row(load_s, cold, starts)
+    return report
+
+
+def talk_of(pipeline: Pipeline, size_hw: tuple[int, int] | None, step_count: int | None) -> Talk:
+    """A session of drawn sound and portrait, as the weights want it but for what is given."""
+    sampling = pipeline.sampling
+    if step_count is not None:
+        sampling = dataclasses.replace(sampling, steps=step_count)
+    size = size_hw or sampling.size_hw
+    return Talk(pipeline, portrait(None, size), sound(None, pipeline.spec), size, sampling)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunks:
+    """Some chunks of one session, their warm-up, and the memory that they took."""
+
+    warmup_s: float
+    times: Measured
+    memory: dict[str, int | None]
+
+
+def measured(talk: Talk, warmup: int, count: int) -> Chunks:
+    """So many chunks, after so many that warm up."""
+    device = next(talk.pipeline.denoiser.dit.parameters()).device
+    reset_peak(device)
+    warmup_s, times = measure_chunks(talk, warmup, count, lambda: None)
+    return Chunks(warmup_s, times, device_memory(device))
+
+
+def report_of(choice: PipelineChoice, talk: Talk, peaks: Peaks, found: Chunks) -> dict[str, Any]:
+    """What chunks say, with the work and the limit of each stage."""
+    pipeline, times = talk.pipeline, found.times
+    work, stages = stages_work(talk), {}
+    precision_of = {
+        "audio": "float32",
+        "denoise": choice.precision_name,
+        "decode": str(next(pipeline.codec.vae.parameters()).dtype).removeprefix("torch."),
+        "color": "float32",
+    }
+    precision_of["motion"] = precision_of["decode"]
+    for name in TITLES:
+        values_s = _rest_s(times) if name == REST else times.stages_s[name]
+        spread = Spread.of(values_s)
+        p50_ms = 1e3 * spread.p50
+        stages[name] = {"p50_ms": p50_ms, "p95_ms": 1e3 * spread.p95, "count": spread.count}
+        if name in work:
+            limit = Limit.of(work[name], peaks, precision_of[name])
+            stages[name] |= work_row(p50_ms, work[name], limit)
+    return as_json(choice, talk, peaks, stages, times) | {
+        "warmup_s": found.warmup_s,
+        "memory": found.memory,
+    }
+
+
+def startup_row(load_s: float, cold: StreamStart, warm: list[StreamStart]) -> dict[str, float]:
+    """The two numbers of a start, and what comes before it; medians."""
+    return {
+        "sound_s": statistics.median(start.sound_s for start in warm),
+        "computing_s": statistics.median(start.computing_s for start in warm),
+        "computing_cold_s": cold.computing_s,
+        "condition_s": statistics.median(start.condition_s for start in warm),
+        "condition_cold_s": cold.condition_s,
+        "load_s": load_s,
+    }
+
+
+def stages_work(talk: Talk) -> dict[str, Work]:
+    """Of the stages whose work can be counted."""
+    dit, vae, size_hw = talk.pipeline.denoiser.dit, talk.pipeline.codec.vae, talk.size_hw
+    assert size_hw is not None
+    of_vae = next(vae.parameters()).dtype
+    batch = 1 if talk.sampling.audio_guidance == 1 else 2
+    step = dit_step_work(dit.config, size_hw, dit.dtype, batch)
+    return {
+        "audio": speech_work(talk.pipeline.audio.model.config),
+        "denoise": dit_speech_work(dit.config, dit.dtype, batch) + step.times(talk.sampling.steps),
+        "decode": decode_work(vae.config, size_hw, of_vae),
+        "color": frames_work(size_hw),
+        "motion": encode_work(vae.config, size_hw, of_vae),
+    }
+
+
+def _rest_s(times: Measured) -> list[float]:
+    """What of a chunk lies between its stages."""
+    named = [name for name in TITLES if name != REST]
+    parts = zip(*(times.stages_s[name] for name in named), strict=True)
+    return [max(0.0, whole - sum(each)) for whole, each in zip(times.chunks_s, parts, strict=True)]

@@ -1,0 +1,44 @@
+"""How a command reaches a running suite; imports nothing large before it does."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flashtalk.client import FlashTalkClient
+
+
+def add_gateway_options(parser: argparse.ArgumentParser) -> None:
+    """Where it is, and what it is shown."""
+    parser.add_argument(
+        "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
+    )
+    parser.add_argument("--tls", action="store_true", help="believe the public authorities")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM; believe these instead")
+    parser.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="API key to show; without it, what FLASHTALK_API_KEY holds",
+    )
+    parser.add_argument(
+        "--plaintext-key",
+        action="store_true",
+        help="send the key to another machine without TLS too",
+    )
+
+
+def open_client(args: argparse.Namespace) -> FlashTalkClient:
+    """Of those options and ``args.patience``. Raises InputError for what cannot be used."""
+    from flashtalk.client import FlashTalkClient, read_api_key, tls_credentials
+
+    encrypted = args.tls or args.tls_ca is not None
+    return FlashTalkClient(
+        args.gateway,
+        patience_s=args.patience,
+        credentials=tls_credentials(args.tls_ca) if encrypted else None,
+        api_key=read_api_key(args.api_key_file) if args.api_key_file else args.api_key,
+        plaintext_key=args.plaintext_key,
+    )

@@ -1,0 +1,148 @@
+"""A function on several ranks of this machine, each a process of its own; none outlives the call.
+
+The ranks meet through a file, speak gloo on a CPU and NCCL on GPUs, and have to be done in time:
+a rank that dies or hangs ends all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flashtalk.errors import FlashTalkError, InputError
+
+CONTEXT: BaseContext = multiprocessing.get_context("spawn")
+_EXCHANGE_S = 120.0
+_FAREWELL_S = 10.0
+
+
+class RankFailed(FlashTalkError):
+    """A rank raised, died or took too long; the text says which and why."""
+
+
+def check_ranks(ranks: int, device: torch.device) -> None:
+    """Raises InputError where this machine cannot have so many: a GPU each, or a core each."""
+    if ranks < 1:
+        raise InputError("ranks", ranks, "at least 1")
+    if device.type == "cuda":
+        there = torch.cuda.device_count()
+        if ranks > there:
+            raise InputError("ranks", ranks, f"at most {there}, one for each GPU of this machine")
+    elif device.type != "cpu" and ranks > 1:
+        raise InputError("ranks", ranks, f"1 on {device.type}")
+    elif ranks > (cores := multiprocessing.cpu_count()):
+        raise InputError("ranks", ranks, f"at most {cores}, one for each core of this machine")
+
+
+def on_ranks(
+    function: Callable[..., Any], arguments: tuple[Any, ...], ranks: int, device_type: str,
+    limit_s: float,
+) -> list[Any]:  # fmt: skip
+    """``function(rank, ranks, *arguments)`` in every process, ``torch.distributed`` set up.
+
+    Args:
+        function: of a module; its arguments and its result are pickled.
+        ranks: how many.
+        device_type: ``cpu`` or ``cuda``; on the latter rank n has device n as its own.
+        limit_s: for everything, starts included.
+
+    Returns:
+        The results by rank.
+
+    Raises:
+        RankFailed: see there.
+    """
+    processes: list[BaseProcess] = []
+    ends: list[Connection] = []
+    answered = False
+    with tempfile.TemporaryDirectory(prefix="flashtalk-ranks-") as folder:
+        try:
+            for rank in range(ranks):
+                here, there = CONTEXT.Pipe(duplex=False)
+                given = there, rank, ranks, device_type, str(Path(folder) / "meeting")
+                process = CONTEXT.Process(  # type: ignore[attr-defined]
+                    target=_rank, args=(*given, function, arguments), daemon=True
+                )
+                process.start()
+                there.close()
+                processes.append(process)
+                ends.append(here)
+            answers = _answers(processes, ends, time.monotonic() + limit_s)
+            answered = True
+            return answers
+        finally:
+            _end(processes, ends, _FAREWELL_S if answered else 0.0)
+
+
+def _answers(processes: list[BaseProcess], ends: list[Connection], until_s: float) -> list[Any]:
+    answers: dict[int, Any] = {}
+    while waiting := [rank for rank in range(len(ends)) if rank not in answers]:
+        ready = wait([ends[rank] for rank in waiting], max(0.0, until_s - time.monotonic()))
+        if not ready:
+            late = ", ".join(map(str, waiting))
+            raise RankFailed(f"no answer in time from rank {late}")
+        for rank in waiting:
+            if ends[rank] in ready:
+                answers[rank] = _answer(rank, processes[rank], ends[rank])
+    return [answers[rank] for rank in range(len(ends))]
+
+
+def _answer(rank: int, process: BaseProcess, end: Connection) -> Any:
+    try:
+        fine, value = end.recv()
+    except EOFError:
+        process.join(_FAREWELL_S)
+        raise RankFailed(f"rank {rank} ended with {process.exitcode}") from None
+    if not fine:
+        raise RankFailed(f"rank {rank}: {value}")
+    return value
+
+
+def _end(processes: list[BaseProcess], ends: list[Connection], patience_s: float) -> None:
+    """Those that have answered end by themselves; the others have nobody to answer any more."""
+    until_s = time.monotonic() + patience_s
+    for process, end in zip(processes, ends, strict=True):
+        end.close()
+        process.join(max(0.0, until_s - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _rank(
+    end: Connection, rank: int, ranks: int, device_type: str, meeting: str,
+    function: Callable[..., Any], arguments: tuple[Any, ...],
+) -> None:  # fmt: skip
+    import torch.distributed as dist
+
+    # Ctrl-C reaches every process of a terminal; the one that was started ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if device_type == "cuda":
+            torch.cuda.set_device(rank)
+        else:
+            torch.set_num_threads(max(1, multiprocessing.cpu_count() // ranks))
+        dist.init_process_group(
+            "nccl" if device_type == "cuda" else "gloo", f"file://{meeting}", rank=rank,
+            world_size=ranks, timeout=timedelta(seconds=_EXCHANGE_S),
+        )  # fmt: skip
+        answer = True, function(rank, ranks, *arguments)
+        dist.barrier()
+        dist.destroy_process_group()
+    except Exception as error:
+        answer = False, f"{type(error).__name__}: {error}"
+    with contextlib.suppress(OSError):
+        end.send(answer)
+    end.close()
