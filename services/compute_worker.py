@@ -11,7 +11,13 @@ from typing import Protocol
 import grpc
 import torch
 
-from flashtalk.engine import Checkpoint, keep_freed_memory, open_checkpoint, weights_digest
+from flashtalk.engine import (
+    Checkpoint,
+    DigestCache,
+    keep_freed_memory,
+    open_checkpoint,
+    weights_digest,
+)
 from flashtalk.errors import InputError
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.logs import get_logger
@@ -19,9 +25,14 @@ from flashtalk.serving.worker import WorkerCard, WorkerSettings
 
 _LOG = get_logger(__name__)
 
-WARM_UP_RUNS = 3
+MEASURED_RUNS = 2
+"""Chunks of a size that are timed once it is warm. What the first one costs more (memory, kernels
+that are chosen or compiled) is over then; of two the slower counts, so that one which was lucky
+promises nothing."""
 _SHARE_OF_REAL_TIME = 0.8
 """How much of a worker's time sessions may use: the rest is for portraits and for bad luck."""
+
+_DIGESTS = "digests"
 
 
 class Stage(Protocol):
@@ -32,10 +43,12 @@ class Stage(Protocol):
     def load(self, checkpoint: Checkpoint, digest: str) -> None:
         """Loads what this stage needs of a checkpoint."""
 
-    def warm_up(self, size_hw: tuple[int, int]) -> float:
-        """Computes a chunk of one size by every path that calls may take; its seconds."""
+    def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
+        """Computes at one size by every path that calls may take, once; gives what measures it."""
 
 
+MeasureChunk = Callable[[], float]
+"""Computes a chunk like most of a stream's; its seconds."""
 Register = Callable[[grpc.aio.Server, ComputeLane, WorkerCard], str]
 """Adds the servicer of a stage to a server; gives the full name of its service."""
 
@@ -71,17 +84,18 @@ class ComputeWorker:
         await self.lane.run(lambda _: self._load())
         seconds = []
         for size_hw in self.card.sizes_hw:
-            runs = [
-                await self.lane.run(lambda _, size_hw=size_hw: self._stage.warm_up(size_hw))  # type: ignore[misc]
-                for _ in range(WARM_UP_RUNS)
-            ]
-            seconds.append(sorted(runs)[len(runs) // 2])
+            seconds.append(await self._measured(size_hw))
             _LOG.info("warm", extra={"size": f"{size_hw[1]}x{size_hw[0]}", "chunk_s": seconds[-1]})
         # The slowest size decides how many sessions can be kept.
         self.card.chunk_s = max(seconds)
         share = int(_SHARE_OF_REAL_TIME * self._chunk_s / self.card.chunk_s)
         self.card.session_slots = self._settings.session_slots or max(1, share)
         self.card.ready = True
+
+    async def _measured(self, size_hw: tuple[int, int]) -> float:
+        """Seconds of a chunk of this size, which is warm afterwards."""
+        measure = await self.lane.run(lambda _: self._stage.warm_up(size_hw))
+        return max([await self.lane.run(lambda _: measure()) for _ in range(MEASURED_RUNS)])
 
     async def drain(self, grace_s: float) -> None:
         """Lets calls that wait or run come to their end."""
@@ -105,7 +119,8 @@ class ComputeWorker:
                 checkpoint.spec.latent_size(height, width)
             except InputError as error:
                 raise InputError("sizes", f"{width}x{height}", error.limit) from None
-        digest = weights_digest(checkpoint.layout)
+        cache = DigestCache(settings.cache / _DIGESTS) if settings.cache is not None else None
+        digest = weights_digest(checkpoint.layout, cache)
         self._stage.load(checkpoint, digest)
         self._chunk_s = checkpoint.spec.new_frames / checkpoint.spec.fps
         card = self.card

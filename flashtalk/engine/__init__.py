@@ -3,6 +3,7 @@
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser
+from flashtalk.engine.digest_cache import DigestCache
 from flashtalk.engine.host_memory import keep_freed_memory
 from flashtalk.engine.load import Checkpoint, load_pipeline, open_checkpoint
 from flashtalk.engine.pipeline import Architecture, Pipeline
@@ -21,6 +22,7 @@ __all__ = [
     "ChunkResult",
     "Conditioning",
     "Denoiser",
+    "DigestCache",
     "Pipeline",
     "Reference",
     "Sampling",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flashtalk.engine.digest_cache import DigestCache, FileStamp
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.models.checkpoint import CheckpointLayout
 
@@ -13,7 +14,7 @@ _SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model"})
 _BLOCK_BYTES = 1 << 20
 
 
-def weights_digest(layout: CheckpointLayout) -> str:
+def weights_digest(layout: CheckpointLayout, cache: DigestCache | None = None) -> str:
     """SHA-256 in hex over every file that a checkpoint's models are made of.
 
     The weights of all stages, their configurations and the settings beside them are in it, whoever
@@ -21,16 +22,32 @@ def weights_digest(layout: CheckpointLayout) -> str:
     is in it (cards, pictures) does not matter. Reads everything once; the interpreter stays free
     meanwhile.
 
+    Args:
+        layout: of the checkpoint.
+        cache: of digests; files that are in it as they are now are not read again.
+
     Raises:
         OSError: a file that cannot be read.
     """
+    files = sorted(_files(layout))
+    stamps = _stamps(files)
+    if cache is not None and (known := cache.find(stamps)) is not None:
+        return known
     named = hashlib.sha256()
-    for name, path in sorted(_files(layout)):
+    for name, path in files:
         named.update(f"{name}/{path.stat().st_size}/".encode())
         with path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 named.update(block)
-    return named.hexdigest()
+    digest = named.hexdigest()
+    # What changed while it was read has a digest of nothing that ever was.
+    if cache is not None and _stamps(files) == stamps:
+        cache.keep(stamps, digest)
+    return digest
+
+
+def _stamps(files: Sequence[tuple[str, Path]]) -> list[FileStamp]:
+    return [FileStamp.of(name, path) for name, path in files]
 
 
 def _files(layout: CheckpointLayout) -> Iterator[tuple[str, Path]]:

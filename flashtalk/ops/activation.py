@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from flashtalk.ops.eager import works_in_blocks
 
@@ -37,11 +37,3 @@ def gelu_tanh(x: Tensor) -> Tensor:
         else:
             out_N.copy_(share_N.mul_(wide_N))
     return out
-
-
-class GeluTanh(nn.Module):
-    """``gelu_tanh`` as a layer without parameters."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
-        return gelu_tanh(x)

@@ -19,9 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from flashtalk.errors import InputError
 from flashtalk.ops import cpu_attention
 from flashtalk.ops.flash_kernels import KERNELS, PACKAGES, REFUSED, flash_attention
+from flashtalk.ops.linear import onednn_multiplies
 from flashtalk.ops.token_slice import TokenSlice
 
-Backend = Literal["flash3", "flash4", "cudnn", "flash2", "matmul", "sdpa"]
+Backend = Literal["flash3", "flash4", "cudnn", "flash2", "product", "sdpa"]
 AttentionCore = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values to the attention of these queries."""
 SharedAttentionCore = Callable[[Tensor, Tensor, Tensor, TokenSlice], Tensor]
@@ -31,6 +32,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 _HALF = (torch.float16, torch.bfloat16)
 _FLASH_MAX_HEAD_DIM = {"flash3": 256, "flash4": 128, "flash2": 256}
 _CUDNN_MAX_HEAD_DIM = 128
+_MANY_SCORES = 1 << 20
 _AMPERE, _HOPPER, _BLACKWELL = 8, 9, 10
 # Major capabilities for which each was written.
 _CAPABILITIES = {
@@ -64,7 +66,8 @@ def attention(
         InputError: ``backend`` is named and cannot run these tensors here.
     """
     if backend is None:
-        backend = choose_backend(q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1])
+        scores = q_BNHD.shape[1] * k_BMHD.shape[1]
+        backend = choose_backend(q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1], scores)
     elif not _fits(backend, q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1]):
         raise InputError(
             "backend",
@@ -74,8 +77,8 @@ def attention(
         )
     if backend in PACKAGES:
         return flash_attention(backend, q_BNHD, k_BMHD, v_BMHD)
-    if backend == "matmul":
-        return cpu_attention.matmul_attention(q_BNHD, k_BMHD, v_BMHD)
+    if backend == "product":
+        return cpu_attention.product_attention(q_BNHD, k_BMHD, v_BMHD)
     q, k, v = (t.transpose(1, 2) for t in (q_BNHD, k_BMHD, v_BMHD))
     if backend == "cudnn":
         with sdpa_kernel(_CUDNN_FIRST, set_priority=True):
@@ -112,14 +115,20 @@ def available_backends(device: torch.device | str) -> tuple[Backend, ...]:
     return tuple(b for b in BACKENDS if _fits(b, where, torch.bfloat16, 128))
 
 
-def choose_backend(device: torch.device, dtype: torch.dtype, head_dim: int) -> Backend:
-    """The fastest kernel for these tensors.
+def choose_backend(
+    device: torch.device, dtype: torch.dtype, head_dim: int, scores: int = _MANY_SCORES
+) -> Backend:
+    """The fastest kernel for these tensors; ``scores`` is query tokens times key tokens.
 
     On GPUs FlashAttention-3 (Hopper), 4 (Hopper, Blackwell), cuDNN, FlashAttention-2, SDPA: on an
     H100 with heads of 128 they reach about 620, 620, 600 and 370 TFLOP/s. cuDNN is taken on Hopper
     and newer only: before it, PyTorch's own flash kernel is as fast. On a CPU see
     ``cpu_attention``.
     """
+    if device.type == "cpu":
+        by_products = cpu_attention.prefers_products(dtype, head_dim, scores)
+        autocast = torch.is_autocast_enabled("cpu")
+        return "product" if by_products and not autocast else "sdpa"
     for backend in BACKENDS:
         old = device.type == "cuda" and _capability(device) < _HOPPER
         if _fits(backend, device, dtype, head_dim) and not (backend == "cudnn" and old):
@@ -131,13 +140,8 @@ def _fits(backend: Backend, device: torch.device, dtype: torch.dtype, head_dim: 
     """Whether ``backend`` exists here and takes heads of this dtype and width."""
     if backend == "sdpa":
         return True
-    if backend == "matmul":
-        return (
-            device.type == "cpu"
-            and dtype == torch.bfloat16
-            and cpu_attention.MULTIPLIES_BFLOAT16
-            and not torch.is_grad_enabled()
-        )
+    if backend == "product":
+        return device.type == "cpu" and onednn_multiplies(dtype)
     if device.type != "cuda" or dtype not in _HALF or head_dim % 8:
         return False
     if backend == "cudnn":

@@ -4,9 +4,10 @@ torch (2.13) packs half-precision keys for oneDNN wherever the processor has ins
 but its packing is compiled for AVX-512 only: where torch itself runs at a lower level (a processor
 with AVX2-VNNI-2, or ATEN_CPU_CAPABILITY=avx2) it raises RuntimeError. The plain kernel is right.
 
-Without AMX the fused kernel takes as long in bfloat16 as in float32. oneDNN's matrix products do
-gain: two of them and a softmax took 0.28 of its time (docs/performance.md). The scores are rounded
-to bfloat16 there, which the fused kernel does not do.
+The fused kernel takes MKL's matrix products, and without AMX as long in bfloat16 as in float32.
+Two products by oneDNN (``linear``) and a softmax took 0.55 of its time in float32 and 0.35 in
+bfloat16, on a core of an EPYC with 576 tokens and more. In bfloat16 the scores are rounded then,
+which the fused kernel does not do.
 
 Legend: B batch, N query tokens, M key tokens, H heads, D head width.
 """
@@ -21,25 +22,35 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from flashtalk.ops.linear import linear, onednn_multiplies
+
 _X86 = ("x86_64", "AMD64")
 _HALF = (torch.bfloat16, torch.float16)
 _BELOW_AVX512 = ("DEFAULT", "AVX2")
-# Scores of one head that are held at once: 2 MiB, about what a core's cache takes.
-_BLOCK_SCORES = 1 << 20
+# Scores of one head that are held at once: about what a core's cache takes.
+_BLOCK_SCORES = 1 << 19
+# Below, starting that many small kernels takes longer than they do.
+_FEWEST_SCORES = 1 << 16
+_NARROWEST_HEAD = 64  # in float32
 
 REFUSES_HALF = (
     platform.machine() in _X86 and torch.backends.cpu.get_cpu_capability() in _BELOW_AVX512
 )
 """Whether the packed kernel cannot be relied on in this process."""
 
-MULTIPLIES_BFLOAT16 = (
-    not REFUSES_HALF
-    and torch.backends.mkldnn.is_available()
-    and torch.cpu._is_avx512_bf16_supported()
-    and not torch.cpu._is_amx_tile_supported()
-)
-"""Whether matrix products in bfloat16 are much faster here than in float32, and AMX is not there,
-for which the fused kernel was made."""
+_HAS_AMX = torch.cpu._is_amx_tile_supported()
+
+
+def prefers_products(dtype: torch.dtype, head_dim: int, scores: int) -> bool:
+    """Whether ``product_attention`` is the faster one, for so many scores of a head.
+
+    The fused kernel has a form of its own for bfloat16 with AMX.
+    """
+    if scores < _FEWEST_SCORES or not onednn_multiplies(dtype) or torch.is_grad_enabled():
+        return False
+    if dtype == torch.float32:
+        return head_dim >= _NARROWEST_HEAD
+    return not _HAS_AMX and not REFUSES_HALF
 
 
 def cpu_attention(x: Tensor) -> AbstractContextManager[object]:
@@ -54,7 +65,7 @@ def cpu_attention(x: Tensor) -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def matmul_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
+def product_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
     """``softmax(q k^T / sqrt(D)) v`` by matrix products, a block of queries of a head at a time.
 
     Args:
@@ -65,12 +76,15 @@ def matmul_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
     """
     batch, tokens, heads, width = q_BNHD.shape
     rows = max(1, _BLOCK_SCORES // k_BMHD.shape[1])
-    scaled, out = q_BNHD * width**-0.5, torch.empty_like(q_BNHD)
+    out = torch.empty((batch, tokens, heads, width), dtype=q_BNHD.dtype)
+    q_BHND = (q_BNHD * width**-0.5).transpose(1, 2).contiguous()
+    k_BHMD = k_BMHD.transpose(1, 2).contiguous()
+    v_BHDM = v_BMHD.permute(0, 2, 3, 1).contiguous()
     for sample in range(batch):
         for head in range(heads):
-            k_DM, v_MD = k_BMHD[sample, :, head].t(), v_BMHD[sample, :, head]
+            k_MD, v_DM = k_BHMD[sample, head], v_BHDM[sample, head]
             for start in range(0, tokens, rows):
                 block = slice(start, start + rows)
-                weights = torch.softmax(scaled[sample, block, head] @ k_DM, dim=-1)
-                out[sample, block, head] = weights @ v_MD
+                weights = torch.softmax(linear(q_BHND[sample, head, block], k_MD), dim=-1)
+                out[sample, block, head] = linear(weights, v_DM)
     return out

@@ -12,6 +12,7 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.serving import metrics
 from flashtalk.serving.certificates import server_credentials
 from flashtalk.serving.channel import ChannelLimits
+from flashtalk.serving.collector import settle_collector
 from flashtalk.serving.interceptor import CallInterceptor
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.parent import end_with_parent
@@ -67,12 +69,13 @@ async def serve(
     register: Register,
     lifecycle: Lifecycle,
     inner: Sequence[grpc.aio.ServerInterceptor] = (),
+    settled: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves until a signal comes.
 
     The port is open from the beginning, so that health can be asked; it says SERVING, and the port
-    file is written, once ``lifecycle.start`` is done. ``inner`` are interceptors of the service
-    itself, within the one that turns errors into statuses.
+    file is written, once ``lifecycle.start`` is done and ``settled`` was called. ``inner`` are
+    interceptors of the service itself, within the one that turns errors into statuses.
     """
     limits = ChannelLimits(message_bytes=settings.message_bytes)
     credentials = server_credentials(settings.served_certificates())
@@ -96,6 +99,7 @@ async def serve(
     await server.start()
     try:
         await lifecycle.start()
+        settled()
         for name in ("", *names):
             await checks.set(name, _SERVING)
         if settings.port_file is not None:
@@ -177,13 +181,16 @@ def _say_ready(path: Path, port: int) -> None:
         raise InputError("port_file", path, f"cannot be written: {error.strerror}") from None
 
 
-def run(name: str, settings: ServiceSettings, make: Callable[[], App]) -> int:
+def run(
+    name: str, settings: ServiceSettings, make: Callable[[], App], young_objects: int | None = None
+) -> int:
     """A service from start to end.
 
     Args:
         name: for logs and traces.
         settings: of the service.
         make: the service; its errors are those of the settings.
+        young_objects: see ``settle_collector``.
 
     Returns:
         The exit code: 0 after a clean stop, 2 for settings or weights that cannot be used, 1 after
@@ -197,7 +204,8 @@ def run(name: str, settings: ServiceSettings, make: Callable[[], App]) -> int:
     try:
         set_up_tracing(name, settings.otlp_endpoint)
         app = make()
-        asyncio.run(serve(settings, app.register, app, app.interceptors))
+        settled = partial(settle_collector, young_objects)
+        asyncio.run(serve(settings, app.register, app, app.interceptors, settled))
     except FlashTalkError as error:
         _LOG.error("cannot start", extra={"error": start_up_error(settings, error)})
         return EXIT_SETTINGS

@@ -30,6 +30,26 @@ OptionalFile = Annotated[Path | None, BeforeValidator(_no_file)]
 """A file, or none; so is a variable that is there and empty."""
 
 
+class _UserFolders(BaseSettings):
+    """Where a user keeps things (XDG base directory specification)."""
+
+    model_config = settings_config("XDG_")
+
+    cache_home: OptionalFile = None
+
+
+def user_cache() -> Path | None:
+    """This project's folder in the user's cache; ``None`` for a user without a home."""
+    home = _UserFolders().cache_home
+    # A relative one is to be ignored.
+    if home is None or not home.is_absolute():
+        try:
+            home = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return home / "flashtalk"
+
+
 class ServiceSettings(BaseSettings):
     """What every service can be told."""
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from flashtalk.errors import InputError
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.serving.settings import ServiceSettings
+from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
 from flashtalk.streaming import parse_size_hw
 from flashtalk.v1 import media_pb2, worker_pb2
 
@@ -29,6 +29,10 @@ class WorkerSettings(ServiceSettings):
     threads: int = Field(default=0, ge=0, le=256, description="of a CPU; 0 leaves the default")
     sizes: str = Field(default="", description="WIDTHxHEIGHT,...; empty: the weights' own")
     max_pending: int = Field(default=64, ge=1, le=4_096, description="calls that wait or run")
+    cache: OptionalFile = Field(
+        default_factory=user_cache,
+        description="folder for what need not be computed at every start; empty: none",
+    )
     session_slots: int = Field(default=0, ge=0, le=100_000, description="0: measured")
 
     def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -55,7 +59,7 @@ class WorkerCard:
         preset, weights_digest, default_prompt: of its weights.
         sizes_hw: that it has warmed up.
         session_slots: sessions that it keeps in real time.
-        chunk_s: median seconds per chunk.
+        chunk_s: seconds per chunk, as it measured them.
     """
 
     role: str

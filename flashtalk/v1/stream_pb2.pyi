@@ -26,18 +26,20 @@ class StreamRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[StreamOpen, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., end_of_audio: _Optional[_Union[EndOfAudio, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ...) -> None: ...
 
 class StreamOpen(_message.Message):
-    __slots__ = ("session_id", "sample_rate_hz", "channels", "audio_encoding", "resume_frame")
+    __slots__ = ("session_id", "sample_rate_hz", "channels", "audio_encoding", "resume_frame", "frames_per_message")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_ENCODING_FIELD_NUMBER: _ClassVar[int]
     RESUME_FRAME_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     sample_rate_hz: int
     channels: int
     audio_encoding: _media_pb2.AudioEncoding
     resume_frame: int
-    def __init__(self, session_id: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., audio_encoding: _Optional[_Union[_media_pb2.AudioEncoding, str]] = ..., resume_frame: _Optional[int] = ...) -> None: ...
+    frames_per_message: int
+    def __init__(self, session_id: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., audio_encoding: _Optional[_Union[_media_pb2.AudioEncoding, str]] = ..., resume_frame: _Optional[int] = ..., frames_per_message: _Optional[int] = ...) -> None: ...
 
 class AudioPacket(_message.Message):
     __slots__ = ("pcm", "first_sample")
@@ -64,7 +66,7 @@ class Finish(_message.Message):
     def __init__(self) -> None: ...
 
 class StreamResponse(_message.Message):
-    __slots__ = ("opened", "frame", "chunk", "activity", "underrun", "interrupted", "heartbeat", "go_away", "closed")
+    __slots__ = ("opened", "frame", "chunk", "activity", "underrun", "interrupted", "heartbeat", "go_away", "closed", "frames")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +76,7 @@ class StreamResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
     opened: StreamOpened
     frame: Frame
     chunk: ChunkReport
@@ -83,7 +86,8 @@ class StreamResponse(_message.Message):
     heartbeat: Heartbeat
     go_away: GoAway
     closed: StreamClosed
-    def __init__(self, opened: _Optional[_Union[StreamOpened, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., chunk: _Optional[_Union[ChunkReport, _Mapping]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ..., underrun: _Optional[_Union[Underrun, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[StreamClosed, _Mapping]] = ...) -> None: ...
+    frames: FrameGroup
+    def __init__(self, opened: _Optional[_Union[StreamOpened, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., chunk: _Optional[_Union[ChunkReport, _Mapping]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ..., underrun: _Optional[_Union[Underrun, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[StreamClosed, _Mapping]] = ..., frames: _Optional[_Union[FrameGroup, _Mapping]] = ...) -> None: ...
 
 class StreamOpened(_message.Message):
     __slots__ = ("input_samples", "next_frame", "epoch", "spec", "audio_encoding", "utterances")
@@ -118,6 +122,12 @@ class Frame(_message.Message):
     chunk_index: int
     epoch: int
     def __init__(self, frame_index: _Optional[int] = ..., first_sample: _Optional[int] = ..., pcm: _Optional[bytes] = ..., video: _Optional[bytes] = ..., key_frame: _Optional[bool] = ..., chunk_index: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class FrameGroup(_message.Message):
+    __slots__ = ("frames",)
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedCompositeFieldContainer[Frame]
+    def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class StageTiming(_message.Message):
     __slots__ = ("stage", "duration")

@@ -22,11 +22,15 @@ _TYPES: dict[int, np.dtype[Any]] = {
 _NUMBERS = {dtype: number for number, dtype in _TYPES.items()}
 
 
-def tensor_to_proto(array: npt.NDArray[Any]) -> tensor_pb2.Tensor:
+def tensor_to_proto(
+    array: npt.NDArray[Any], message: tensor_pb2.Tensor | None = None
+) -> tensor_pb2.Tensor:
     """An array as a message.
 
     Args:
         array: float32, float16 or uint8, 1 to 6 axes, none empty.
+        message: an empty one to fill, part of a larger message: that spares the copy which putting
+            a finished one into its place would be.
 
     Raises:
         InputError: another type or shape.
@@ -37,7 +41,11 @@ def tensor_to_proto(array: npt.NDArray[Any]) -> tensor_pb2.Tensor:
     if not 1 <= array.ndim <= MAX_AXES or 0 in array.shape:
         raise InputError("tensor", list(array.shape), f"1 to {MAX_AXES} axes, none empty")
     plain = np.ascontiguousarray(array, dtype=_TYPES[number])
-    return tensor_pb2.Tensor(data_type=number, shape=plain.shape, data=plain.tobytes())  # type: ignore[arg-type]
+    message = tensor_pb2.Tensor() if message is None else message
+    message.data_type = number  # type: ignore[assignment]
+    message.shape.extend(plain.shape)
+    message.data = plain.tobytes()
+    return message
 
 
 def tensor_from_proto(

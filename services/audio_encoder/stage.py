@@ -14,6 +14,7 @@ from flashtalk.engine import AudioEncoder, Checkpoint
 from flashtalk.serving import metrics
 from flashtalk.streaming import Pcm
 from services.audio_encoder.batching import Rows
+from services.compute_worker import MeasureChunk
 
 
 class AudioStage:
@@ -33,13 +34,18 @@ class AudioStage:
         """See ``Stage``."""
         self._encoder = checkpoint.load_audio()
 
-    def warm_up(self, size_hw: tuple[int, int]) -> float:
+    def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """See ``Stage``; the size of the video does not matter to speech."""
         spec = self._loaded.spec
         noise_S = np.random.default_rng(0).normal(0, 0.1, spec.window_samples).astype(np.float32)
-        begun_s = time.perf_counter()
-        self.encode([noise_S])
-        return time.perf_counter() - begun_s
+
+        def chunk() -> float:
+            begun_s = time.perf_counter()
+            self.encode([noise_S])
+            return time.perf_counter() - begun_s
+
+        chunk()
+        return chunk
 
     def encode(self, windows: Sequence[Pcm]) -> list[Rows]:
         """Features of several windows, float32 [R, L, D] each."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from flashtalk.serving import metrics
 from flashtalk.serving.lane import Wanted
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
+from services.compute_worker import MeasureChunk
 from services.dit_worker.commands import Floats, Keep, Run
 from services.dit_worker.rank import Leader
 
@@ -67,7 +69,7 @@ class DenoiseStage:
         self.features = FeatureShape(rows, sizes.audio_blocks, sizes.audio_channels)
         self.tokens = TokenShapes(sizes.clip_tokens, sizes.clip_dim, sizes.text_len, sizes.text_dim)
 
-    def warm_up(self, size_hw: tuple[int, int]) -> float:
+    def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """See ``Stage``: the first chunk, which continues one latent, and a later one."""
         spec = StreamSpec()
         portrait_HWC = np.zeros((*size_hw, 3), np.uint8)
@@ -76,11 +78,14 @@ class DenoiseStage:
         kept = self.embed(portrait_HWC, "", z)
         features = self.features
         rows = np.zeros((features.rows, features.layers, features.width), np.float32)
-        seconds = 0.0
-        for index in range(2):
+
+        def chunk(index: int) -> float:
             motion_z = z[:, :, : spec.motion_latents_for(index)]
-            _, seconds = self.run(Run(kept.digest, 0, index, rows, motion_z), Wanted())
-        return seconds
+            return self.run(Run(kept.digest, 0, index, rows, motion_z), Wanted())[1]
+
+        for index in range(2):
+            chunk(index)
+        return partial(chunk, 1)
 
     def embed(self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, reference_z: Floats) -> Keep:
         """A conditioning of a portrait uint8 [H, W, 3] and a prompt, made and kept."""

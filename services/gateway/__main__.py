@@ -10,11 +10,14 @@ from flashtalk.serving.settings import load_settings
 from services.gateway.app import GatewayApp
 from services.gateway.settings import GatewaySettings
 
+_YOUNG_OBJECTS = 20_000
+"""What is in the air with some hundred callers."""
+
 
 def main() -> int:
     """0 after a clean stop, 2 for settings that cannot be used."""
     settings = load_settings(GatewaySettings)
-    return run("gateway", settings, partial(GatewayApp, settings))
+    return run("gateway", settings, partial(GatewayApp, settings), _YOUNG_OBJECTS)
 
 
 if __name__ == "__main__":

@@ -113,16 +113,13 @@ async def _put(
         stream.activity = plan.activity
         activity = stream_pb2.Activity(kind=plan.activity, frame_index=number)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(activity=activity))
-    frame = stream_pb2.Frame(
-        frame_index=number,
-        first_sample=number * size,
-        pcm=pcm[index * frame_bytes : (index + 1) * frame_bytes],
-        video=video,
-        key_frame=key_frame,
-        chunk_index=plan.index,
-        epoch=plan.epoch,
-    )
-    await stream.outbox.put(stream_pb2.StreamResponse(frame=frame))
+    response = stream_pb2.StreamResponse()
+    frame = response.frame  # filled in its place: a finished one would be copied there
+    frame.frame_index, frame.first_sample = number, number * size
+    frame.pcm = pcm[index * frame_bytes : (index + 1) * frame_bytes]
+    frame.video, frame.key_frame = video, key_frame
+    frame.chunk_index, frame.epoch = plan.index, plan.epoch
+    await stream.outbox.put(response)
     stream.next_put = number + 1
 
 

@@ -113,7 +113,7 @@ class Conductor:
         while not self._disturbed():
             if stream.outbox.waiting_frames > stream.spec.new_frames:
                 # Far enough ahead: what is made now might be interrupted before it is shown.
-                await self._changed(stream.outbox.below(stream.spec.new_frames), None)
+                await self._below(stream.spec.new_frames)
                 continue
             version = stream.intake.version
             wait_s = self._latest_s() - now_s()
@@ -131,7 +131,7 @@ class Conductor:
             if isinstance(cut, Cut):
                 return await self._plan(cut)
             timeout_s = max(wait_s, 0.0) if cut is Wait.UNTIL_LATEST else None
-            await self._changed(stream.intake.changed(version), timeout_s)
+            await self._heard(version, timeout_s)
         return None
 
     def _latest_s(self) -> float:
@@ -141,13 +141,31 @@ class Conductor:
             return self._opened_s + FIRST_IDLE_AFTER_S
         return stream.outbox.clock.due_s(stream.state.next_frame) - stream.lead.seconds
 
-    async def _changed(self, event: Awaitable[None], timeout_s: float | None) -> None:
-        """Waits for ``event``, for the stream's wake, or for the time."""
+    async def _heard(self, version: int, timeout_s: float | None) -> None:
+        """Waits for more speech than this version, for the stream's wake, or for the time."""
         stream = self._stream
         stream.wake.clear()
-        tasks = {asyncio.ensure_future(event), asyncio.ensure_future(stream.wake.wait())}
+        # Without tasks: this is done for every packet.
+        stream.intake.on_change = stream.wake.set
         try:
-            await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if stream.intake.version == version:
+                async with asyncio.timeout(timeout_s):
+                    await stream.wake.wait()
+        except TimeoutError:
+            pass
+        finally:
+            stream.intake.on_change = None
+
+    async def _below(self, frames: int) -> None:
+        """Waits until at most so many frames wait, or for the stream's wake."""
+        stream = self._stream
+        stream.wake.clear()
+        tasks = {
+            asyncio.ensure_future(stream.outbox.below(frames)),
+            asyncio.ensure_future(stream.wake.wait()),
+        }
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,8 @@ class SpeechIntake:
         self._at_door = 0
         self._begun = begun
         self.version = 0
+        self.on_change: Callable[[], None] | None = None
+        """Called after each packet, end and drop, whoever waits for one."""
         self._room = asyncio.Condition()
 
     @property
@@ -169,11 +172,6 @@ class SpeechIntake:
             self._begun = False
             self._notify()
 
-    async def changed(self, version: int) -> None:
-        """Wait until ``version`` is another: for the next packet, end or drop."""
-        async with self._room:
-            await self._room.wait_for(lambda: self.version != version)
-
     def _skip(self, samples: int) -> None:
         while samples > 0:
             packet_S = self._packets.popleft()
@@ -184,6 +182,8 @@ class SpeechIntake:
     def _notify(self) -> None:
         self.version += 1
         self._room.notify_all()
+        if self.on_change is not None:
+            self.on_change()
 
     def _check_open(self, field: str) -> None:
         if self.finished:

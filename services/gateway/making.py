@@ -135,7 +135,8 @@ class ChunkMaker:
 
     async def features(self, key: worker_pb2.ChunkKey, window_S: Pcm, times: ChunkTimes) -> Tensor:
         """Speech features of the 8 s that end with a chunk."""
-        request = audio_pb2.EncodeRequest(key=key, pcm=tensor_to_proto(window_S))
+        request = audio_pb2.EncodeRequest(key=key)
+        tensor_to_proto(window_S, request.pcm)
 
         async def encode(worker: Worker, timeout_s: float) -> audio_pb2.EncodeResponse:
             response: audio_pb2.EncodeResponse = await worker.audio.Encode(
@@ -164,8 +165,8 @@ class ChunkMaker:
             seed=seed,
             conditioning_digest=asset.digest,
             features=features,
-            motion_latents=tensor_to_proto(motion_z),
         )
+        tensor_to_proto(motion_z, request.motion_latents)
 
         async def denoise(worker: Worker, timeout_s: float) -> dit_pb2.DenoiseResponse:
             response: dit_pb2.DenoiseResponse

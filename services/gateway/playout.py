@@ -78,6 +78,10 @@ class PlayClock:
             self._zero_s = due_s - frame / self.fps
 
 
+_GROUP_BYTES = 512 * 1024
+"""A group of frames grows no further: clients take messages of 4 MiB if nobody says otherwise, and
+of large pictures a message each costs little."""
+
 _OF_FRAMES = frozenset({"frame", "chunk", "activity", "underrun"})
 """Messages that mean nothing without the frames that they are about; all others are answers."""
 
@@ -101,10 +105,11 @@ class Outbox:
         clock: says when a frame may leave.
         next_frame: the first frame that will be put.
         limit: frames that it holds; ``put`` waits beyond.
+        together: frames that leave in one message, at most, when the first of them may leave.
     """
 
-    def __init__(self, clock: PlayClock, next_frame: int, limit: int) -> None:
-        self.clock, self.limit = clock, limit
+    def __init__(self, clock: PlayClock, next_frame: int, limit: int, together: int = 1) -> None:
+        self.clock, self.limit, self._together = clock, limit, together
         self.sent_frames = next_frame
         self.late_s = 0.0
         self._items: deque[_Item] = deque()
@@ -170,12 +175,26 @@ class Outbox:
 
     def _leave(self) -> stream_pb2.StreamResponse:
         item = self._items.popleft()
+        response = item.response
         if item.frame is not None:
-            self._frames -= 1
             self.late_s = self.clock.leave(item.frame)
-            self.sent_frames = item.frame + 1
+            if others := self._companions(response.ByteSize()):
+                frames = [response.frame, *(other.response.frame for other in others)]
+                response = stream_pb2.StreamResponse(frames=stream_pb2.FrameGroup(frames=frames))
+            self._frames -= 1 + len(others)
+            self.sent_frames = item.frame + 1 + len(others)
         self._wake_waiting()
-        return item.response
+        return response
+
+    def _companions(self, size_bytes: int) -> list[_Item]:
+        """Takes out the frames that leave with one of this size: never to be waited for."""
+        taken: list[_Item] = []
+        while len(taken) + 1 < self._together and self._items and self._items[0].frame is not None:
+            size_bytes += self._items[0].response.ByteSize()
+            if size_bytes > _GROUP_BYTES:
+                break
+            taken.append(self._items.popleft())
+        return taken
 
     async def _doze(self, seconds: float) -> None:
         """Until the time has passed or another message is the first."""

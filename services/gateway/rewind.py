@@ -41,7 +41,7 @@ def tail_samples(spec: StreamSpec) -> int:
 
 def heard_window(spec: StreamSpec, tail_S: Pcm, chunk_S: Pcm) -> Pcm:
     """The 8 s that end with a chunk, float32 [128000]."""
-    return np.concatenate((tail_S, chunk_S))[-spec.window_samples :]
+    return np.concatenate((tail_S[len(chunk_S) - spec.window_samples :], chunk_S))
 
 
 def after_chunk(

@@ -193,7 +193,12 @@ class StreamHost:
                 self._limits.max_buffered_samples(self.spec),
                 begun=_in_utterance(state),
             ),
-            outbox=Outbox(clock, first, _OUTBOX_CHUNKS * self.spec.new_frames),
+            outbox=Outbox(
+                clock,
+                first,
+                _OUTBOX_CHUNKS * self.spec.new_frames,
+                together=min(opening.frames_per_message, self.spec.new_frames),
+            ),
             audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             state=state,
             next_put=first,
@@ -267,6 +272,9 @@ class StreamHost:
             kind = response.WhichOneof("message")
             if kind == "frame":
                 seen.frame(response.frame.chunk_index, stream.outbox.late_s)
+            elif kind == "frames":
+                for frame in response.frames.frames:
+                    seen.frame(frame.chunk_index, stream.outbox.late_s)
             elif kind == "closed":
                 return
 

@@ -15,6 +15,7 @@ from flashtalk.engine import Checkpoint, Reference, StageClock
 from flashtalk.serving import metrics
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
+from services.compute_worker import MeasureChunk
 from services.vae_decoder.commands import Decode, Encode, Floats, Frames
 from services.vae_decoder.rank import CodecLeader
 
@@ -43,17 +44,21 @@ class CodecStage:
         """See ``Stage``."""
         self._leader.rank.load(checkpoint)
 
-    def warm_up(self, size_hw: tuple[int, int]) -> float:
+    def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """See ``Stage``."""
         portrait_HWC = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
         reference = self.encode_reference(portrait_HWC)
         z, color = reference.z_BCFHW.float().cpu().numpy(), reference.color.to_array()
-        begun_s = time.perf_counter()
-        for _ in self.decode(z, color, self.spec.new_frames):
-            pass
-        seconds = time.perf_counter() - begun_s
+
+        def chunk() -> float:
+            begun_s = time.perf_counter()
+            for _ in self.decode(z, color, self.spec.new_frames):
+                pass
+            return time.perf_counter() - begun_s
+
+        chunk()
         self.motion(z, color, 1)
-        return seconds
+        return chunk
 
     @property
     def spec(self) -> StreamSpec:

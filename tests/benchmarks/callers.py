@@ -32,20 +32,25 @@ class Noticed:
     """By one caller, or by all.
 
     Args:
-        frames: (frame, when it came in monotonic seconds).
+        frames: that came.
+        heads: (first frame of a message, when it came in monotonic seconds).
         chunks: (when the report came, wall seconds of the chunk, seconds its first frame was late).
         underruns: how often silence stood in for late speech.
         misplaced: frames that were not the next one.
     """
 
-    frames: list[tuple[int, float]] = field(default_factory=list)
+    frames: int = 0
+    heads: list[tuple[int, float]] = field(default_factory=list)
     chunks: list[tuple[float, float, float]] = field(default_factory=list)
     underruns: int = 0
     misplaced: int = 0
 
     def lags_s(self, since_s: float) -> list[float]:
-        """How much later than the timeliest one each frame came: the buffer that a player needs."""
-        kept = [(index, at) for index, at in self.frames if at >= since_s]
+        """How much later than the timeliest one each message came: the buffer that a player needs.
+
+        Further frames of a message come earlier than they have to.
+        """
+        kept = [(index, at) for index, at in self.heads if at >= since_s]
         if not kept:
             return []
         zero = min(at - index / FPS for index, at in kept)
@@ -70,9 +75,11 @@ class Caller:
     Args:
         channel: to the gateway.
         seed: of the noise that it speaks.
+        frames_per_message: that it asks for; 7 as the Python client.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, seed: int) -> None:
+    def __init__(self, channel: grpc.aio.Channel, seed: int, frames_per_message: int = 7) -> None:
+        self._frames_per_message = frames_per_message
         self._stub: Any = pb_grpc.SessionServiceStub(channel)
         samples = int(PACKET_S * PCM_HZ)
         noise_S = np.random.default_rng(seed).integers(-3_000, 3_000, samples)
@@ -87,7 +94,12 @@ class Caller:
         try:
             await call.write(
                 stream_pb2.StreamRequest(
-                    open=stream_pb2.StreamOpen(session_id=name, sample_rate_hz=PCM_HZ, channels=1)
+                    open=stream_pb2.StreamOpen(
+                        session_id=name,
+                        sample_rate_hz=PCM_HZ,
+                        channels=1,
+                        frames_per_message=self._frames_per_message,
+                    )
                 )
             )
             speaking = asyncio.create_task(self._speak(call, until))
@@ -110,10 +122,12 @@ class Caller:
     def _notice(self, response: stream_pb2.StreamResponse) -> None:
         now_s = time.monotonic()
         kind = response.WhichOneof("message")
-        if kind == "frame":
-            frames = self.noticed.frames
-            self.noticed.misplaced += response.frame.frame_index != len(frames)
-            frames.append((response.frame.frame_index, now_s))
+        if kind in ("frame", "frames"):
+            frames = [response.frame] if kind == "frame" else response.frames.frames
+            self.noticed.heads.append((frames[0].frame_index, now_s))
+            for frame in frames:
+                self.noticed.misplaced += frame.frame_index != self.noticed.frames
+                self.noticed.frames += 1
         elif kind == "chunk":
             report = response.chunk
             wall_s = sum(

@@ -96,7 +96,7 @@ class Watched:
             "wanted_chunks_per_s": count / CHUNK_S,
             "gateway_cpu_ms_per_chunk": 1e3 * self.used["gateway"].cpu_s / max(1, len(over_s)),
             **spread,
-            "frames": [len(caller.frames) for caller in self.noticed],
+            "frames": [caller.frames for caller in self.noticed],
             "misplaced_frames": sum(caller.misplaced for caller in self.noticed),
             "underruns": sum(caller.underruns for caller in self.noticed),
             "refused": len(self.refusals_s),
@@ -113,11 +113,13 @@ class Course:
         seconds: counted; in the second half more sessions are asked for than there is room for.
         ramp_s: in which they begin, one after the other.
         settle_s: from then on until it counts.
+        frames_per_message: that callers ask for.
     """
 
     seconds: float
     ramp_s: float
     settle_s: float
+    frames_per_message: int = 7
 
 
 def channel_of_its_own(target: str) -> grpc.aio.Channel:
@@ -134,7 +136,9 @@ async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(count):
-                caller = Caller(channels[number // _CALLERS_PER_CHANNEL], number)
+                caller = Caller(
+                    channels[number // _CALLERS_PER_CHANNEL], number, course.frames_per_message
+                )
                 callers.append(caller)
                 group.create_task(caller.run(until))
                 await asyncio.sleep(course.ramp_s / count * draw.uniform(0.5, 1.5))
@@ -255,6 +259,9 @@ def main() -> int:
     parser.add_argument("--callers", default="25,50,100,150,200", help="numbers, with commas")
     parser.add_argument("--seconds", type=float, default=20.0, help="counted (%(default)s)")
     parser.add_argument("--ramp", type=float, default=4.0, help="seconds (%(default)s)")
+    parser.add_argument(
+        "--frames-per-message", type=int, default=7, help="that callers ask for (%(default)s)"
+    )
     parser.add_argument("--settle", type=float, default=4.0, help="seconds (%(default)s)")
     parser.add_argument("--store", default="memory", choices=("memory", "redis"))
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -262,7 +269,7 @@ def main() -> int:
     console = Console()
     average = load_average()
     counts = [int(count) for count in given.callers.split(",")]
-    course = Course(given.seconds, given.ramp, given.settle)
+    course = Course(given.seconds, given.ramp, given.settle, given.frames_per_message)
     results = asyncio.run(measure(counts, course, given.store, console))
     show(results, given.store, console)
     if given.out is not None:

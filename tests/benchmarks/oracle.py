@@ -78,7 +78,7 @@ class Step:
     def __init__(self, network: Network, dtype: torch.dtype, compiled: bool) -> None:
         dit = DiT(network.config).eval().requires_grad_(False)
         torch.nn.init.normal_(dit.head.head.weight, std=0.02)
-        self._dit = dit.to(dtype)
+        self._dit: DiT = dit.to(dtype)
         self._plain = PlainDiT(network.config, self._dit.state_dict())
         cfg, (height, width) = network.config, network.size_hw
         size = (_LATENTS, height // 8, width // 8)
@@ -91,7 +91,7 @@ class Step:
         )
         self._context = self._dit.encode_context(self._clip, self._text)
         if compiled:
-            self._dit.compile_blocks()
+            compile_transformer(self._dit)
 
     def plain(self) -> Tensor:
         """Everything from its inputs, as published."""

@@ -25,11 +25,6 @@ PRELOADED = [
     "torch.distributed.fsdp",
     "torch.distributed.run",
     "torch.profiler",
-    # What the models import when they are built, and loudness when it is first measured.
-    "transformers.models.clip.modeling_clip",
-    "transformers.models.umt5.modeling_umt5",
-    "transformers.models.wav2vec2.modeling_wav2vec2",
-    "pyloudnorm",
     "flashtalk.parallel",
     "training.train",
     "training.evaluate.__main__",

@@ -17,6 +17,7 @@ from flashtalk.models.umt5 import weights as umt5_weights
 from flashtalk.models.vae import VideoVAE
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.models.wav2vec2 import weights as audio_weights
+from tests.fakes.transformers_models import wav2vec2_config
 
 SENTENCES = ("A person is talking.", "A woman talks to the camera.")
 
@@ -57,7 +58,7 @@ def write_published_audio(folder: Path, model: Wav2Vec2Features) -> None:
     """A speech encoder as a pre-training checkpoint of transformers."""
     folder.mkdir(parents=True)
     config: AudioConfig = model.config
-    values = config.to_transformers().to_dict() | {"hidden_dropout": 0.1, "layerdrop": 0.05}
+    values = wav2vec2_config(config).to_dict() | {"hidden_dropout": 0.1, "layerdrop": 0.05}
     (folder / "config.json").write_text(json.dumps(values))
     state = audio_weights.to_published(model.state_dict())
     state |= {

@@ -39,8 +39,9 @@ class TimedWatcher(Watcher):
 
     def take(self, response: stream_pb2.StreamResponse) -> str:
         kind = super().take(response)
-        if kind == "frame":
-            self.at_s.append(asyncio.get_running_loop().time())
+        if kind in ("frame", "frames"):
+            now_s = asyncio.get_running_loop().time()
+            self.at_s += [now_s] * (self.next_frame - len(self.at_s))
         elif kind == "interrupted":
             del self.at_s[self.next_frame :]
         return kind
@@ -69,7 +70,7 @@ def virtual_suite(stand_in: StandIn | None = None, **kwargs: Any) -> Any:
     return small_suite(stand_in, transport=Network(), **kwargs)
 
 
-async def talking(stub: Any, **fields: Any) -> tuple[Any, str, TimedWatcher]:
+async def talking(stub: Any, together: int = 0, **fields: Any) -> tuple[Any, str, TimedWatcher]:
     """A new session, live and idling in motion unless told otherwise, and its open stream."""
     live: dict[str, Any] = {
         "idle_policy": pb.IDLE_POLICY_MODEL,
@@ -77,8 +78,8 @@ async def talking(stub: Any, **fields: Any) -> tuple[Any, str, TimedWatcher]:
         "video_codec": media_pb2.VIDEO_CODEC_H264,
     }
     made = await stub.CreateSession(creation(**{**live, **fields}))
-    call, _ = await opened(stub, made.session.session_id)
-    return call, made.session.session_id, TimedWatcher()
+    call, _ = await opened(stub, made.session.session_id, together=together)
+    return call, made.session.session_id, TimedWatcher(together=together)
 
 
 async def speak(call: Any, pcm_S: np.ndarray, first: int = 0, packet: int = 1_600) -> None:

@@ -155,7 +155,7 @@ class PlainDiT:
         return torch.cat(axes, dim=-1).flatten(0, 2)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self._config.num_heads, -1))
+        return torch.unflatten(x, -1, (self._config.num_heads, -1))
 
     def _gain(self, name: str, x: Tensor) -> Tensor:
         wide = x.float()
@@ -194,5 +194,6 @@ def _attend(q_BNHK: Tensor, k_BMHK: Tensor, v_BMHK: Tensor) -> Tensor:
 
 
 def _unpatchify(patches_BNP: Tensor, grid: tuple[int, int, int], channels: int) -> Tensor:
-    parts = patches_BNP.unflatten(1, grid).unflatten(-1, (_PATCH, _PATCH, channels))
+    parts = torch.unflatten(patches_BNP, 1, grid)
+    parts = torch.unflatten(parts, -1, (_PATCH, _PATCH, channels))
     return parts.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)

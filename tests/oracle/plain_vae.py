@@ -143,7 +143,8 @@ class PlainVAE:
         return F.conv2d(x_FCHW, weight, bias, padding=margin, stride=stride)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
-        return F.normalize(x, dim=1) * x.shape[1] ** 0.5 * self._state[f"{name}.gamma"]
+        normed: Tensor = F.normalize(x, dim=1) * x.shape[1] ** 0.5 * self._state[f"{name}.gamma"]
+        return normed
 
     def _weights(self, name: str) -> tuple[Tensor, Tensor]:
         return self._state[f"{name}.weight"], self._state[f"{name}.bias"]

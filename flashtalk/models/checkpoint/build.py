@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from flashtalk.errors import WeightsError
 from flashtalk.models.checkpoint.read import some_of
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
+
+_FILLS = frozenset(
+    {
+        torch.Tensor.normal_,
+        torch.Tensor.uniform_,
+        nn.init.normal_,
+        nn.init.uniform_,
+        nn.init.kaiming_uniform_,
+    }
+)
+
+
+class _Unfilled(TorchFunctionMode):
+    """No initial weights: tensors of the meta device hold none, and torch (2.13) imports its
+    compiler to draw them, a second and more of every process."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        if func in _FILLS:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 @runtime_checkable
@@ -54,7 +82,7 @@ def build(
         WeightsError: names or shapes differ (one message lists all three kinds), or the model has
             buffers without a value.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         model = factory()
     check_state(model, state, ignore=ignore, source=source)
     wanted = model.state_dict().keys()

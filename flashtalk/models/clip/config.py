@@ -5,12 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from flashtalk.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import CLIPVisionConfig
 
 
 @dataclass(frozen=True)
@@ -75,19 +71,3 @@ class ClipConfig:
         if unknown := sorted(set(values) - set(known)):
             raise InputError("clip config", ", ".join(unknown), f"one of {known}")
         return cls(**values)  # type: ignore[arg-type]
-
-    def to_transformers(self) -> CLIPVisionConfig:
-        """The same tower, without its last block, for the transformers classes."""
-        # Imported here: its parts take seconds, and most processes build no such model.
-        from transformers import CLIPVisionConfig
-
-        return CLIPVisionConfig(
-            hidden_size=self.width,
-            intermediate_size=self.mlp_ratio * self.width,
-            num_hidden_layers=self.layers - 1,
-            num_attention_heads=self.heads,
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            hidden_act="gelu",
-            layer_norm_eps=self.norm_eps,
-        )

@@ -1,4 +1,7 @@
-"""What a portrait looks like, as tokens: transformers' CLIP vision tower behind a thin adapter.
+"""What a portrait looks like, as tokens: a CLIP vision tower.
+
+Written out here for the reason that ``wav2vec2/encoder.py`` gives, with transformers' CLIP as the
+yardstick of its tests and for its names.
 
 Legend: B batch, C colours, H W pixels, N tokens, D width.
 """
@@ -11,12 +14,13 @@ from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.clip.config import ClipConfig
-from flashtalk.ops.cpu_attention import cpu_attention
+from flashtalk.ops.self_attention import SelfAttention
 
 # Colour statistics that CLIP was trained with, for values in [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 RGB = 3
+_EMBEDDING_STD = 0.02
 
 
 class ClipVision(nn.Module):
@@ -32,15 +36,11 @@ class ClipVision(nn.Module):
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
-        # Imported here as in ``to_transformers``.
-        from transformers import CLIPVisionModel
-
         self.config = config
-        tower = CLIPVisionModel(config.to_transformers())
-        self.embeddings = tower.embeddings
-        self.embeddings.patch_embedding = PatchEmbedding(config)
-        self.pre_layrnorm = tower.pre_layrnorm
-        self.encoder = tower.encoder
+        self.embeddings = Embeddings(config)
+        # Misspelt in the files, and so here.
+        self.pre_layrnorm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.encoder = Encoder(config)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,15 +62,82 @@ class ClipVision(nn.Module):
         if image_BCHW.ndim != 4 or image_BCHW.shape[1] != 3 or not image_BCHW.numel():
             raise InputError("image", list(image_BCHW.shape), "[batch, 3, height, width]")
         pixels = preprocess(image_BCHW, self.config.image_size).to(self.dtype)
-        tokens_BND = self.pre_layrnorm(self.embeddings(pixels))
-        with cpu_attention(tokens_BND):
-            return self.encoder(inputs_embeds=tokens_BND).last_hidden_state
+        tokens_BND: Tensor = self.encoder(self.pre_layrnorm(self.embeddings(pixels)))
+        return tokens_BND
 
-    def reset_buffers(self) -> None:
-        """Compute what no checkpoint holds, after the weights of a meta-device model were set."""
-        table = self.embeddings.position_embedding.weight
-        ids_1N = torch.arange(len(table), device=table.device)[None]
-        self.embeddings.register_buffer("position_ids", ids_1N, persistent=False)
+
+class Embeddings(nn.Module):
+    """Patches to tokens with their positions, the class token first: [B, 3, H, W] to [B, N, D]."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.empty(config.width))
+        self.patch_embedding = PatchEmbedding(config)
+        self.position_embedding = nn.Embedding(config.tokens, config.width)
+        nn.init.normal_(self.class_embedding, std=config.width**-0.5)
+        nn.init.normal_(self.position_embedding.weight, std=_EMBEDDING_STD)
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        """See the class."""
+        patches_BND = self.patch_embedding(pixels_BCHW).flatten(2).transpose(1, 2)
+        first_B1D = self.class_embedding.expand(len(pixels_BCHW), 1, -1)
+        return torch.cat([first_B1D, patches_BND], dim=1) + self.position_embedding.weight
+
+
+class Encoder(nn.Module):
+    """The blocks up to the penultimate one: [B, N, D] to the same."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers - 1))
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """See the class."""
+        for layer in self.layers:
+            x_BND = layer(x_BND)
+        return x_BND
+
+
+class EncoderLayer(nn.Module):
+    """Attention and feed-forward, each after a norm and around a residual: [B, N, D]."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.self_attn = SelfAttention(width, config.heads)
+        self.layer_norm1 = nn.LayerNorm(width, eps=config.norm_eps)
+        self.mlp = FeedForward(width, config.mlp_ratio * width)
+        self.layer_norm2 = nn.LayerNorm(width, eps=config.norm_eps)
+        # CLIP's own: what is added to the residuals is the smaller, the more blocks add to it.
+        shared = (2 * (config.layers - 1)) ** -0.5
+        attention = self.self_attn
+        for linear in (attention.q_proj, attention.k_proj, attention.v_proj, self.mlp.fc2):
+            nn.init.normal_(linear.weight, std=width**-0.5 * shared)
+        nn.init.normal_(attention.out_proj.weight, std=width**-0.5)
+        nn.init.normal_(self.mlp.fc1.weight, std=(2 * width) ** -0.5)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """See the class."""
+        x_BND = x_BND + self.self_attn(self.layer_norm1(x_BND))
+        out_BND: Tensor = x_BND + self.mlp(self.layer_norm2(x_BND))
+        return out_BND
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around GELU: [B, N, D] to the same."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """See the class."""
+        out_BND: Tensor = self.fc2(F.gelu(self.fc1(x_BND)))
+        return out_BND
 
 
 class PatchEmbedding(nn.Conv2d):
@@ -83,6 +150,7 @@ class PatchEmbedding(nn.Conv2d):
     def __init__(self, config: ClipConfig) -> None:
         patch = config.patch_size
         super().__init__(RGB, config.width, kernel_size=patch, stride=patch, bias=False)
+        nn.init.normal_(self.weight, std=_EMBEDDING_STD)
 
     def forward(self, input: Tensor) -> Tensor:
         """[B, 3, H, W] to [B, D, H / patch, W / patch]."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from flashtalk.models.dit.conditions import AudioTokens, ContextLayer, ContextTokens, KeyValue
 from flashtalk.models.dit.config import DiTConfig
-from flashtalk.ops.activation import GeluTanh
 from flashtalk.ops.attention import (
     AttentionCore,
     SharedAttentionCore,
@@ -21,6 +20,7 @@ from flashtalk.ops.attention import (
     frame_attention,
     whole_attention,
 )
+from flashtalk.ops.linear import FeedForward, Linear
 from flashtalk.ops.norms import gated_add, layer_norm, modulated_norm, rms_norm
 from flashtalk.ops.rope import RopeTable, apply_rope
 from flashtalk.ops.token_slice import TokenSlice
@@ -57,10 +57,10 @@ class SelfAttention(nn.Module):
         super().__init__()
         dim = config.dim
         self.heads = config.num_heads
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
-        self.o = nn.Linear(dim, dim)
+        self.q = Linear(dim, dim)
+        self.k = Linear(dim, dim)
+        self.v = Linear(dim, dim)
+        self.o = Linear(dim, dim)
         self.norm_q = Gain(dim, config.eps)
         self.norm_k = Gain(dim, config.eps)
         self.core: SharedAttentionCore = whole_attention
@@ -90,12 +90,12 @@ class ContextAttention(nn.Module):
         super().__init__()
         dim = config.dim
         self.heads = config.num_heads
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
-        self.o = nn.Linear(dim, dim)
-        self.k_img = nn.Linear(dim, dim)
-        self.v_img = nn.Linear(dim, dim)
+        self.q = Linear(dim, dim)
+        self.k = Linear(dim, dim)
+        self.v = Linear(dim, dim)
+        self.o = Linear(dim, dim)
+        self.k_img = Linear(dim, dim)
+        self.v_img = Linear(dim, dim)
         self.norm_q = Gain(dim, config.eps)
         self.norm_k = Gain(dim, config.eps)
         self.norm_k_img = Gain(dim, config.eps)
@@ -129,9 +129,9 @@ class AudioAttention(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.heads = config.num_heads
-        self.q_linear = nn.Linear(config.dim, config.dim)
-        self.kv_linear = nn.Linear(config.output_dim, 2 * config.dim)
-        self.proj = nn.Linear(config.dim, config.dim)
+        self.q_linear = Linear(config.dim, config.dim)
+        self.kv_linear = Linear(config.output_dim, 2 * config.dim)
+        self.proj = Linear(config.dim, config.dim)
         self.core: SharedAttentionCore = frame_attention
 
     def project(self, audio: AudioTokens) -> KeyValue:
@@ -159,12 +159,9 @@ class Block(nn.Module):
         self.self_attn = SelfAttention(config)
         self.norm3 = AffineNorm(dim, eps=config.eps)
         self.cross_attn = ContextAttention(config)
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, config.ffn_dim),
-            GeluTanh(),
-            nn.Linear(config.ffn_dim, dim),
-        )
-        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.ffn = FeedForward(dim, config.ffn_dim)
+        self.modulation = nn.Parameter(torch.empty(1, 6, dim))
+        nn.init.normal_(self.modulation, std=dim**-0.5)
         self.audio_cross_attn = AudioAttention(config)
         self.norm_x = AffineNorm(dim, eps=config.eps)
 

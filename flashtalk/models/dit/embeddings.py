@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.dit.config import DiTConfig
+from flashtalk.ops.linear import Linear
 from flashtalk.ops.norms import layer_norm
 
 PROJECTION_EPS = 1e-5
@@ -64,10 +65,10 @@ class AudioProjection(nn.Module):
         self.config = config
         entry = config.audio_blocks * config.audio_channels
         hidden = config.intermediate_dim
-        self.proj1 = nn.Linear(config.audio_window * entry, hidden)
-        self.proj1_vf = nn.Linear(config.group_window * entry, hidden)
-        self.proj2 = nn.Linear(hidden, hidden)
-        self.proj3 = nn.Linear(hidden, config.context_tokens * config.output_dim)
+        self.proj1 = Linear(config.audio_window * entry, hidden)
+        self.proj1_vf = Linear(config.group_window * entry, hidden)
+        self.proj2 = Linear(hidden, hidden)
+        self.proj3 = Linear(hidden, config.context_tokens * config.output_dim)
         self.norm = nn.LayerNorm(config.output_dim, eps=PROJECTION_EPS)
 
     def forward(self, win_BTWLC: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from flashtalk.models.dit.embeddings import (
     run_float32,
     time_code,
 )
-from flashtalk.ops.activation import GeluTanh
+from flashtalk.ops.linear import FeedForward, Linear, linear
 from flashtalk.ops.norms import modulated_norm
 from flashtalk.ops.rope import rope_table
 from flashtalk.ops.token_slice import TokenSlice
@@ -50,7 +50,7 @@ class PatchEmbedding(nn.Conv3d):
         """[B, in_dim, F, H, W] to [B, N, D], tokens in frame-major order."""
         tiled = torch.unflatten(torch.unflatten(input, 4, (-1, PATCH_HW)), 3, (-1, PATCH_HW))
         patches = tiled.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
-        return nn.functional.linear(patches, self.weight.flatten(1), self.bias)
+        return linear(patches, self.weight.flatten(1), self.bias)
 
 
 class Head(nn.Module):
@@ -59,8 +59,9 @@ class Head(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.eps = config.eps
-        self.head = nn.Linear(config.dim, PATCH_HW * PATCH_HW * config.out_dim)
-        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+        self.head = Linear(config.dim, PATCH_HW * PATCH_HW * config.out_dim)
+        self.modulation = nn.Parameter(torch.empty(1, 2, config.dim))
+        nn.init.normal_(self.modulation, std=config.dim**-0.5)
 
     def forward(self, x_BND: Tensor, time_BD: Tensor) -> Tensor:
         """[B, N, D] and the float32 [B, D] time embedding to [B, N, 4 * C]."""
@@ -104,9 +105,7 @@ class DiT(nn.Module):
         self.config = config
         dim = config.dim
         self.patch_embedding = PatchEmbedding(config)
-        self.text_embedding = nn.Sequential(
-            nn.Linear(config.text_dim, dim), GeluTanh(), nn.Linear(dim, dim)
-        )
+        self.text_embedding = FeedForward(config.text_dim, dim, dim)
         self.time_embedding = nn.Sequential(
             nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim)
         )

@@ -5,12 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from flashtalk.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import UMT5Config
 
 
 @dataclass(frozen=True)
@@ -74,20 +70,3 @@ class TextConfig:
         if unknown := sorted(set(values) - set(known)):
             raise InputError("text config", ", ".join(unknown), f"one of {known}")
         return cls(**values)  # type: ignore[arg-type]
-
-    def to_transformers(self) -> UMT5Config:
-        """The same encoder for the transformers classes."""
-        # Imported here: its parts take seconds, and most processes build no such model.
-        from transformers import UMT5Config
-
-        return UMT5Config(
-            vocab_size=self.vocab,
-            d_model=self.dim,
-            d_kv=self.dim_attn // self.heads,
-            d_ff=self.dim_ffn,
-            num_layers=self.layers,
-            num_heads=self.heads,
-            relative_attention_num_buckets=self.buckets,
-            dropout_rate=self.dropout,
-            feed_forward_proj="gated-gelu",
-        )

@@ -1,4 +1,4 @@
-"""What a prompt says, as tokens: transformers' umT5 encoder behind a thin adapter.
+"""What a prompt says, as tokens: a umT5 encoder.
 
 Legend: B batch, N tokens (text_len), D width.
 """
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.umt5.config import TextConfig
+from flashtalk.models.umt5.encoder import Encoder
 
 
 class TextEncoder(nn.Module):
@@ -25,11 +26,8 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        # Imported here as in ``to_transformers``.
-        from transformers import UMT5EncoderModel
-
         self.config = config
-        self.encoder = UMT5EncoderModel(config.to_transformers()).encoder
+        self.encoder = Encoder(config)
 
     def forward(self, ids_BN: Tensor, mask_BN: Tensor) -> Tensor:
         """Context of padded prompts, zero where there is no text.
@@ -51,7 +49,7 @@ class TextEncoder(nn.Module):
         if ids_BN.min() < 0 or ids_BN.max() >= self.config.vocab:
             raise InputError("ids", int(ids_BN.max()), f"from 0 to {self.config.vocab - 1}")
         mask_BN = mask_BN.to(ids_BN.device)
-        context_BND = self.encoder(input_ids=ids_BN, attention_mask=mask_BN).last_hidden_state
+        context_BND: Tensor = self.encoder(ids_BN, mask_BN.bool())
         return context_BND * mask_BN[..., None].to(context_BND.dtype)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.models.vae.config import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from flashtalk.ops.linear import Linear
 
 PATCH_VALUES = 3 * SPATIAL_STRIDE**2
 TUBE_VALUES = TEMPORAL_STRIDE * PATCH_VALUES
@@ -40,8 +41,8 @@ class LinearEncoder(nn.Module):
 
     def __init__(self, z_channels: int) -> None:
         super().__init__()
-        self.first = nn.Linear(PATCH_VALUES, z_channels)
-        self.later = nn.Linear(TUBE_VALUES, z_channels)
+        self.first = Linear(PATCH_VALUES, z_channels)
+        self.later = Linear(TUBE_VALUES, z_channels)
 
     def forward(self, video_BCTHW: Tensor, *, first: bool) -> Tensor:
         """[B, 3, T, H, W] -> [B, z, F, h, w]; ``first``: the video begins with frame 0."""
@@ -59,8 +60,8 @@ class LinearDecoder(nn.Module):
 
     def __init__(self, z_channels: int) -> None:
         super().__init__()
-        self.first = nn.Linear(z_channels, PATCH_VALUES)
-        self.later = nn.Linear(z_channels, TUBE_VALUES)
+        self.first = Linear(z_channels, PATCH_VALUES)
+        self.later = Linear(z_channels, TUBE_VALUES)
 
     def forward(self, raw_BCFHW: Tensor, *, first: bool) -> Tensor:
         """[B, z, F, h, w] -> [B, 3, T, H, W]; ``first``: the latents begin with latent 0."""

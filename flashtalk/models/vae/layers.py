@@ -17,6 +17,7 @@ from flashtalk.models.vae.history import History
 from flashtalk.ops.channel_norm import channel_norm, channel_norm_into
 from flashtalk.ops.convolution import convolve_columns, onednn_convolution, takes_onednn
 from flashtalk.ops.eager import works_in_blocks
+from flashtalk.ops.linear import linear
 
 Margins = tuple[int, int, int, int]
 """Pixels wanted beyond the (left, right, top, bottom) border."""
@@ -74,7 +75,7 @@ class Pointwise(nn.Conv3d):
     def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
         """[B, C_in, T, H, W] -> [B, C_out, T, H, W]."""
         x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
-        return F.linear(x_BTHWC, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
+        return linear(x_BTHWC, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
 
 
 class CausalConv3d(nn.Conv3d):
@@ -196,7 +197,7 @@ def convolve_frames(
     kernel, with other bits. So would some 1x1 convolutions; those are matrix products here.
     """
     if weight.shape[2:] == (1, 1) and stride == 1:
-        return F.linear(x_FCHW.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+        return linear(x_FCHW.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     onednn = takes_onednn(x_FCHW)
     alone = x_FCHW.shape[0] == 1 and x_FCHW.device.type == "cpu" and not onednn
     if alone:
@@ -256,9 +257,9 @@ class AttentionBlock(nn.Module):
         x_FCHW = as_frames(x_BCTHW)
         size = x_FCHW.shape[2:]
         y_FNC = self.norm(x_FCHW).flatten(2).transpose(1, 2)
-        qkv_F1NC = F.linear(y_FNC, self.to_qkv.weight.flatten(1), self.to_qkv.bias).unsqueeze(1)
+        qkv_F1NC = linear(y_FNC, self.to_qkv.weight.flatten(1), self.to_qkv.bias).unsqueeze(1)
         q, k, v = qkv_F1NC.chunk(3, dim=-1)
         y_F1NC = F.scaled_dot_product_attention(q, self.whole_frame(k), self.whole_frame(v))
-        y_FNC = F.linear(y_F1NC.squeeze(1), self.proj.weight.flatten(1), self.proj.bias)
+        y_FNC = linear(y_F1NC.squeeze(1), self.proj.weight.flatten(1), self.proj.bias)
         y_FCHW = torch.unflatten(y_FNC.transpose(1, 2), 2, size)
         return x_BCTHW + as_video(y_FCHW, x_BCTHW.shape[0])

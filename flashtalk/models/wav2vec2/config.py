@@ -6,12 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 from flashtalk.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import Wav2Vec2Config
 
 # What a published config.json may say only in one way, because nothing else is implemented.
 _FIXED: dict[str, object] = {
@@ -137,35 +133,6 @@ class AudioConfig:
             return cls(**chosen)  # type: ignore[arg-type]
         except TypeError as error:
             raise InputError("audio config", chosen, str(error)) from error
-
-    def to_transformers(self) -> Wav2Vec2Config:
-        """The same architecture for the transformers classes; nothing random in evaluation."""
-        # Imported here: its parts take seconds, and most processes build no such model.
-        from transformers import Wav2Vec2Config
-
-        return Wav2Vec2Config(
-            conv_dim=self.conv_dim,
-            conv_kernel=self.conv_kernel,
-            conv_stride=self.conv_stride,
-            conv_bias=self.conv_bias,
-            feat_extract_norm=self.feat_extract_norm,
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            num_conv_pos_embeddings=self.num_conv_pos_embeddings,
-            num_conv_pos_embedding_groups=self.num_conv_pos_embedding_groups,
-            do_stable_layer_norm=self.do_stable_layer_norm,
-            layer_norm_eps=self.layer_norm_eps,
-            hidden_dropout=self.dropout,
-            activation_dropout=self.dropout,
-            attention_dropout=self.dropout,
-            feat_proj_dropout=0.0,
-            layerdrop=0.0,
-            # No masked training here: with both at zero the mask embedding is not built.
-            mask_time_prob=0.0,
-            mask_feature_prob=0.0,
-        )
 
 
 def _plain(value: object) -> object:

@@ -11,37 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from flashtalk.errors import InputError
+from flashtalk.models.wav2vec2.loudness_meter import PCM_HZ, integrated_loudness
 
 Pcm: TypeAlias = npt.NDArray[np.floating]
 
 TARGET_LUFS = -23.0
 VARIANCE_EPS = 1e-7
-PCM_HZ = 16_000
 FPS = 25
-
-# The gating block of ITU-R BS.1770-4: shorter audio has no measurable loudness.
-_BLOCK_S = 0.4
 
 
 def feature_frames(samples: int, pcm_hz: int = PCM_HZ, fps: int = FPS) -> int:
     """Whole video frames in ``samples``: floor(seconds * fps), in exact arithmetic."""
     return samples * fps // pcm_hz
-
-
-def integrated_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ) -> float:
-    """Gated loudness in LUFS (ITU-R BS.1770-4); ``-inf`` where there is nothing to measure.
-
-    Args:
-        pcm_N: [N] samples in [-1, 1].
-        pcm_hz: sampling rate.
-    """
-    if pcm_N.size < _BLOCK_S * pcm_hz or not np.any(pcm_N):
-        return -np.inf
-    # Imported here: it brings SciPy, whose two seconds only those wait for who measure.
-    import pyloudnorm
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(pyloudnorm.Meter(pcm_hz).integrated_loudness(pcm_N.astype(np.float64)))
 
 
 def match_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET_LUFS) -> Pcm:

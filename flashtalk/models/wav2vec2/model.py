@@ -1,4 +1,4 @@
-"""Speech features at the video's frame rate: transformers' Wav2Vec2 behind a thin adapter.
+"""Speech features at the video's frame rate: a Wav2Vec2 encoder with frames for its tokens.
 
 Legend: B batch, N samples (16 kHz), S convolutional steps (50 Hz), T video frames (25 Hz),
 C convolutional channels, L transformer layers, D width.
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.models.wav2vec2.encoder import Encoder, FeatureExtractor, FeatureProjection
 from flashtalk.ops.convolution import in_float32
-from flashtalk.ops.cpu_attention import cpu_attention
 
 
 class Wav2Vec2Features(nn.Module):
@@ -31,15 +31,9 @@ class Wav2Vec2Features(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.config = config
-        # Imported here as in ``to_transformers``.
-        from transformers import Wav2Vec2Model
-
-        # Only these three parts are kept: their loops are run here, because the whole model
-        # has no place between convolutions and projection, and stacks no hidden states.
-        whole = Wav2Vec2Model(config.to_transformers())
-        self.feature_extractor = whole.feature_extractor
-        self.feature_projection = whole.feature_projection
-        self.encoder = whole.encoder
+        self.feature_extractor = FeatureExtractor(config)
+        self.feature_projection = FeatureProjection(config)
+        self.encoder = Encoder(config)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -78,17 +72,16 @@ class Wav2Vec2Features(nn.Module):
 
     def transform(self, conv_BTC: Tensor) -> Tensor:
         """Hidden states [B, T, L, D] of convolutional features [B, T, C] at the frame rate."""
-        hidden_BTD, _ = self.feature_projection(conv_BTC)
+        hidden_BTD = self.feature_projection(conv_BTC)
         hidden_BTD = hidden_BTD + in_float32(self.encoder.pos_conv_embed, hidden_BTD)
         pre_norm = self.config.do_stable_layer_norm
         if not pre_norm:
             hidden_BTD = self.encoder.layer_norm(hidden_BTD)
         hidden_BTD = self.encoder.dropout(hidden_BTD)
         states = []
-        with cpu_attention(hidden_BTD):
-            for layer in self.encoder.layers:
-                hidden_BTD = layer(hidden_BTD)
-                states.append(hidden_BTD)
+        for layer in self.encoder.layers:
+            hidden_BTD = layer(hidden_BTD)
+            states.append(hidden_BTD)
         if pre_norm:
             states[-1] = self.encoder.layer_norm(hidden_BTD)
         return torch.stack(states, dim=2)

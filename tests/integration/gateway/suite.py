@@ -221,19 +221,16 @@ class Watcher:
     interrupted: list[stream_pb2.Interrupted] = field(default_factory=list)
     closed: stream_pb2.StreamClosed | None = None
     away: bool = False
+    together: int = 0
 
     def take(self, response: stream_pb2.StreamResponse) -> str:
         kind = response.WhichOneof("message")
         if kind == "frame":
-            frame = response.frame
-            assert frame.frame_index == self.next_frame
-            assert frame.first_sample == frame.frame_index * SPEC.samples_per_frame
-            assert frame.epoch == self.epoch, "nothing of an old epoch after its end"
-            pcm_S = np.frombuffer(frame.pcm, "<f4")
-            assert len(pcm_S) == SPEC.samples_per_frame
-            self.next_frame += 1
-            self.video.append(frame.video)
-            self.pcm.append(pcm_S)
+            self._frame(response.frame)
+        elif kind == "frames":
+            assert 2 <= len(response.frames.frames) <= self.together, "only who asked for groups"
+            for frame in response.frames.frames:
+                self._frame(frame)
         elif kind == "chunk":
             self.chunks.append(response.chunk)
         elif kind == "activity":
@@ -253,6 +250,16 @@ class Watcher:
             self.away = True
         return str(kind)
 
+    def _frame(self, frame: stream_pb2.Frame) -> None:
+        assert frame.frame_index == self.next_frame
+        assert frame.first_sample == frame.frame_index * SPEC.samples_per_frame
+        assert frame.epoch == self.epoch, "nothing of an old epoch after its end"
+        pcm_S = np.frombuffer(frame.pcm, "<f4")
+        assert len(pcm_S) == SPEC.samples_per_frame
+        self.next_frame += 1
+        self.video.append(frame.video)
+        self.pcm.append(pcm_S)
+
     @property
     def activity(self) -> int:
         """Of the newest frame."""
@@ -264,12 +271,16 @@ class Watcher:
 
 
 async def opened(
-    stub: Any, session_id: str, resume: int | None = None
+    stub: Any, session_id: str, resume: int | None = None, together: int = 0
 ) -> tuple[Any, stream_pb2.StreamOpened]:
     """A stream that is open, and what its first response said."""
     call = stub.Stream()
     opening = stream_pb2.StreamOpen(
-        session_id=session_id, sample_rate_hz=16_000, channels=1, audio_encoding=F32
+        session_id=session_id,
+        sample_rate_hz=16_000,
+        channels=1,
+        audio_encoding=F32,
+        frames_per_message=together,
     )
     if resume is not None:
         opening.resume_frame = resume

@@ -88,6 +88,30 @@ def test_frames_leave_so_much_ahead_of_their_time(send_ahead_s: float) -> None:
 
 
 @pytest.mark.parametrize("stand_in", [SWIFT, SLOW])
+def test_frames_that_come_together_are_the_same_and_none_is_later(stand_in: StandIn) -> None:
+    async def scenario() -> None:
+        seen: dict[int, TimedWatcher] = {}
+        begun_s: dict[int, float] = {}
+        for together in (0, 7):
+            async with virtual_suite(stand_in) as (gateway, _):
+                begun_s[together] = now_s()
+                call, _, watcher = await talking(gateway.stub, together)
+                await speak(call, speech(3 * CHUNK + 700))
+                await watch(call, watcher, lambda w: w.next_frame >= 8 * SPEC.fps)
+                seen[together] = watcher
+        count = 8 * SPEC.fps
+        single = np.array(seen[0].at_s[:count]) - begun_s[0]
+        grouped = np.array(seen[7].at_s[:count]) - begun_s[7]
+        assert seen[7].video[:count] == seen[0].video[:count]
+        np.testing.assert_array_equal(seen[7].sound[: 640 * count], seen[0].sound[: 640 * count])
+        assert (grouped <= single + ROUNDING_S).all()
+        assert (grouped >= single - 6 * FRAME_S - ROUNDING_S).all()
+        assert len(set(grouped)) < count / 3, "most of them came in company"
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("stand_in", [SWIFT, SLOW])
 def test_an_idle_session_never_stops_and_speech_comes_through(stand_in: StandIn) -> None:
     async def scenario() -> None:
         async with virtual_suite(stand_in) as (gateway, _):

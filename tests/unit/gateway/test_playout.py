@@ -145,3 +145,77 @@ def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
         assert outbox.waiting_frames == 0
 
     run_virtual(scenario)
+
+
+def frames_of(response: pb.StreamResponse | None) -> list[int]:
+    assert response is not None
+    if response.HasField("frame"):
+        return [response.frame.frame_index]
+    return [frame.frame_index for frame in response.frames.frames]
+
+
+def test_frames_leave_with_the_first_of_them_and_none_is_waited_for() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        clock = PlayClock(25, 0.0, paced=True, now_s=loop.time)
+        outbox = Outbox(clock, 0, limit=99, together=4)
+        for index in range(6):
+            await outbox.put(frame(index))
+        begun_s = loop.time()
+        assert frames_of(await outbox.get(1)) == [0, 1, 2, 3]
+        assert (outbox.sent_frames, outbox.waiting_frames) == (4, 2)
+        assert loop.time() == begun_s
+        assert frames_of(await outbox.get(1)) == [4, 5]
+        assert loop.time() - begun_s == pytest.approx(4 / 25)
+        getting = asyncio.create_task(outbox.get(1))
+        await pass_time(0.5)
+        await outbox.put(frame(6))
+        assert frames_of(await getting) == [6], "it is late: nothing else is waited for"
+        assert loop.time() - begun_s == pytest.approx(4 / 25 + 0.5)
+        assert outbox.late_s == pytest.approx(0.5 - 2 / 25)
+        assert clock.played(7) == 7
+
+    run_virtual(scenario)
+
+
+def test_what_stands_between_frames_keeps_its_place() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=99, together=28)
+        for response in (frame(0), frame(1), note(), frame(2), frame(3)):
+            await outbox.put(response)
+        taken = [await outbox.get(1) for _ in range(3)]
+        assert frames_of(taken[0]) == [0, 1]
+        assert taken[1] == note()
+        assert frames_of(taken[2]) == [2, 3]
+
+    run_virtual(scenario)
+
+
+def test_large_pictures_do_not_add_up_to_a_message_that_is_too_large() -> None:
+    """Clients take 4 MiB unless they say otherwise."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=99, together=28)
+        for index in range(4):
+            large = pb.Frame(frame_index=index, video=bytes(200_000))
+            await outbox.put(pb.StreamResponse(frame=large))
+        await outbox.put(pb.StreamResponse(frame=pb.Frame(frame_index=4, video=bytes(3_000_000))))
+        assert [frames_of(await outbox.get(1)) for _ in range(3)] == [[0, 1], [2, 3], [4]]
+
+    run_virtual(scenario)
+
+
+def test_a_client_that_asked_for_nothing_gets_one_frame_after_the_other() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        for together in (0, 1):
+            clock = PlayClock(25, 0.0, paced=False, now_s=loop.time)
+            outbox = Outbox(clock, 0, limit=99, together=together)
+            for index in range(3):
+                await outbox.put(frame(index))
+            taken = [await outbox.get(1) for _ in range(3)]
+            assert [r.WhichOneof("message") for r in taken if r] == ["frame"] * 3
+
+    run_virtual(scenario)

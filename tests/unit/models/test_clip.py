@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import CLIPVisionModel
 
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.clip import ClipConfig, ClipVision
@@ -19,6 +20,7 @@ from flashtalk.models.clip.weights import (
     save_config,
     to_published,
 )
+from tests.fakes.transformers_models import clip_config
 from tests.tolerances import PUBLISHED, assert_rounded
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
@@ -66,6 +68,32 @@ def test_tokens_match_the_published_tower(tower: ClipVision, golden: Golden, cas
 def test_preprocessing_matches(golden: Golden) -> None:
     rows = preprocess(image_of(golden, "case0"), 224)[:, :, ::16]
     torch.testing.assert_close(rows, golden["case0.tap.preprocessed"], atol=PUBLISHED, rtol=0)
+
+
+def test_tokens_are_those_of_transformers() -> None:
+    config = ClipConfig.tiny()
+    library: nn.Module = CLIPVisionModel(clip_config(config))
+    library.eval()
+    tower = ClipVision(config).eval()
+    state = library.state_dict()
+    # The norm above the last block is not ours.
+    assert state.keys() - tower.state_dict().keys() == {"post_layernorm.weight",
+                                                        "post_layernorm.bias"}  # fmt: skip
+    tower.load_state_dict({name: state[name] for name in tower.state_dict()})
+    image_BCHW = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        pixels = preprocess(image_BCHW, config.image_size)
+        expected = library(pixel_values=pixels).last_hidden_state
+        actual = tower(image_BCHW)
+    assert_rounded(actual, expected)
+
+
+def test_initial_weights_are_spread_as_in_transformers() -> None:
+    library = CLIPVisionModel(clip_config(ClipConfig.tiny())).state_dict()
+    for name, weight in ClipVision(ClipConfig.tiny()).state_dict().items():
+        # The standard error of a deviation is 1 / sqrt(2 n): five of both sides.
+        within = 5 / weight.numel() ** 0.5 * float(library[name].std())
+        assert float(weight.std()) == pytest.approx(float(library[name].std()), abs=within), name
 
 
 def test_a_batch_equals_its_rows(tiny: ClipVision) -> None:

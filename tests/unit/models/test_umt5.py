@@ -1,5 +1,6 @@
 """Text contexts against the published encoder's own numbers, cleaning, tokens, names."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sentencepiece import SentencePieceTrainer
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import UMT5EncoderModel
 
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.umt5 import (
@@ -28,7 +30,8 @@ from flashtalk.models.umt5.weights import (
     save_config,
     to_published,
 )
-from tests.tolerances import PUBLISHED
+from tests.fakes.transformers_models import umt5_config
+from tests.tolerances import BFLOAT16_STEP, PUBLISHED, assert_rounded
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 NOTES = json.loads((GOLDENS / "umt5_tiny.json").read_text())
@@ -91,6 +94,42 @@ def test_padding_does_not_change_a_context(encoder: TextEncoder, golden: Golden)
     length = int(mask.sum())
     alone = encoder(ids[:, :length], mask[:, :length])
     torch.testing.assert_close(alone[0], golden["out.context0"], atol=PUBLISHED, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_contexts_are_those_of_transformers(dtype: torch.dtype) -> None:
+    """Prompts of one token, of some, and of as many as there is room for."""
+    config = dataclasses.replace(TextConfig.tiny(), text_len=160)
+    library: nn.Module = UMT5EncoderModel(umt5_config(config))
+    library.eval().to(dtype)
+    ours = TextEncoder(config).eval().to(dtype)
+    ours.encoder.load_state_dict(library.get_submodule("encoder").state_dict())
+    ids_BN = torch.randint(0, config.vocab, (3, 160))
+    mask_BN = (torch.arange(160)[None] < torch.tensor([1, 23, 160])[:, None]).long()
+    with torch.no_grad():
+        expected = library(input_ids=ids_BN, attention_mask=mask_BN).last_hidden_state
+        actual = ours(ids_BN, mask_BN)
+    inside = mask_BN[..., None].bool()
+    if dtype == torch.float32:
+        assert_rounded(actual, expected.where(inside, torch.zeros(())))
+    else:  # the library rounds within GELU, we once after it
+        difference = (actual - expected).where(inside, torch.zeros((), dtype=dtype)).abs()
+        assert float(difference.mean()) < BFLOAT16_STEP * float(expected.abs().mean())
+
+
+def test_initial_weights_are_spread_as_in_transformers() -> None:
+    library = UMT5EncoderModel(umt5_config(TextConfig.tiny())).encoder.state_dict()
+    for name, weight in TextEncoder(TextConfig.tiny()).encoder.state_dict().items():
+        # The standard error of a deviation is 1 / sqrt(2 n): five of both sides.
+        within = 5 / weight.numel() ** 0.5 * float(library[name].std())
+        assert float(weight.std()) == pytest.approx(float(library[name].std()), abs=within), name
+
+
+def test_a_prompt_without_any_token_is_nothing() -> None:
+    model = TextEncoder(TextConfig.tiny()).eval()
+    context_BND = model(torch.ones(2, 8).long(), torch.tensor([[1] * 8, [0] * 8]))
+    assert context_BND[0].abs().sum() > 0
+    assert torch.equal(context_BND[1], torch.zeros(8, 64))
 
 
 def test_every_parameter_learns() -> None:

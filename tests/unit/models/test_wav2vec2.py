@@ -1,9 +1,11 @@
 """Speech features against the published encoder's own numbers, and what must hold for any."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
+import pyloudnorm
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,7 +14,8 @@ from transformers import Wav2Vec2Model
 
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features, feature_frames, prepare_pcm
-from flashtalk.models.wav2vec2.loudness import integrated_loudness, match_loudness, unit_variance
+from flashtalk.models.wav2vec2.loudness import match_loudness, unit_variance
+from flashtalk.models.wav2vec2.loudness_meter import integrated_loudness
 from flashtalk.models.wav2vec2.weights import (
     convert_published,
     load_config,
@@ -21,6 +24,7 @@ from flashtalk.models.wav2vec2.weights import (
     to_published,
 )
 from tests.fakes.called_convolutions import CalledConvolutions
+from tests.fakes.transformers_models import wav2vec2_config
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 TOLERANCE = 1e-4
@@ -121,6 +125,23 @@ def test_loudness_of_the_recording_does_not_matter(gain: float) -> None:
 def test_unmeasurable_loudness_changes_nothing(pcm_N: np.ndarray) -> None:
     np.testing.assert_array_equal(match_loudness(pcm_N), pcm_N)
     assert np.isfinite(prepare_pcm(pcm_N)).all()
+
+
+@pytest.mark.parametrize("pcm_hz", [8_000, 16_000, 44_100, 48_000])
+def test_loudness_is_that_of_pyloudnorm(pcm_hz: int) -> None:
+    """With pauses, an offset, and lengths between two blocks."""
+    meter = pyloudnorm.Meter(pcm_hz)
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        samples = int(pcm_hz * random.uniform(0.4, 9))
+        levels = random.choice([0, 1e-5, 1e-3, 0.03, 0.3], 50)
+        pcm_N = np.repeat(levels, samples // 50 + 1)[:samples] * random.normal(0, 1, samples)
+        pcm_N += random.choice([0, 0.2])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            expected = meter.integrated_loudness(pcm_N)
+        # Of sounds below the gate the library takes the mean of nothing.
+        expected = expected if np.isfinite(expected) else -np.inf
+        assert integrated_loudness(pcm_N, pcm_hz) == pytest.approx(expected, abs=1e-9)
 
 
 def test_unit_variance_of_anything_but_silence() -> None:
@@ -232,7 +253,7 @@ def test_hidden_states_are_those_of_transformers(norm: str, stable: bool) -> Non
         intermediate_size=24, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
         do_stable_layer_norm=stable,
     )  # fmt: skip
-    whole: nn.Module = Wav2Vec2Model(config.to_transformers())
+    whole: nn.Module = Wav2Vec2Model(wav2vec2_config(config))
     whole.eval()
     ours = Wav2Vec2Features(config).eval()
     ours.load_state_dict(whole.state_dict())
@@ -246,6 +267,18 @@ def test_hidden_states_are_those_of_transformers(norm: str, stable: bool) -> Non
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_initial_weights_are_spread_as_in_transformers(norm: str) -> None:
+    config = dataclasses.replace(AudioConfig.tiny(), feat_extract_norm=norm, conv_bias=False)
+    library = Wav2Vec2Model(wav2vec2_config(config)).state_dict()
+    ours = Wav2Vec2Features(config).state_dict()
+    assert ours.keys() == library.keys()
+    for name, weight in ours.items():
+        # The standard error of a deviation is 1 / sqrt(2 n): five of both sides.
+        within = 5 / weight.numel() ** 0.5 * float(library[name].std())
+        assert float(weight.std()) == pytest.approx(float(library[name].std()), abs=within), name
+
+
 @pytest.mark.parametrize("config", [AudioConfig.tiny(), AudioConfig.flashtalk_14b()])
 def test_config_survives_its_file(config: AudioConfig, tmp_path: Path) -> None:
     save_config(config, tmp_path)
@@ -253,7 +286,7 @@ def test_config_survives_its_file(config: AudioConfig, tmp_path: Path) -> None:
 
 
 def test_a_published_config_is_read(tmp_path: Path) -> None:
-    published = AudioConfig.flashtalk_14b().to_transformers().to_dict() | {"hidden_dropout": 0.1}
+    published = wav2vec2_config(AudioConfig.flashtalk_14b()).to_dict() | {"hidden_dropout": 0.1}
     (tmp_path / "config.json").write_text(json.dumps(published))
     assert load_config(tmp_path) == AudioConfig.flashtalk_14b()
 

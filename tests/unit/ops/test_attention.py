@@ -9,6 +9,7 @@ from torch import Tensor
 from flashtalk.errors import InputError
 from flashtalk.ops import cpu_attention
 from flashtalk.ops.attention import Backend, attention, available_backends, choose_backend
+from tests.tolerances import assert_rounded
 
 CPU = torch.device("cpu")
 
@@ -27,19 +28,42 @@ def test_attention_is_softmax_of_scaled_products(queries: int, keys: int) -> Non
     assert torch.equal(attention(q, k, v, backend="sdpa"), out)
 
 
-def test_a_cpu_has_one_kernel_and_refuses_the_others() -> None:
-    assert available_backends("cpu") == ("sdpa",)
+def test_a_cpu_refuses_the_kernels_of_gpus() -> None:
+    here = available_backends("cpu")
+    assert set(here) <= {"product", "sdpa"}
     q = torch.randn(1, 4, 2, 64, dtype=torch.bfloat16)
-    for backend in get_args(Backend):
-        if backend != "sdpa":
-            with pytest.raises(InputError, match=f"backend: {backend}: cannot run.*here: sdpa"):
-                attention(q, q, q, backend=backend)
+    for backend in set(get_args(Backend)) - set(here):
+        with pytest.raises(InputError, match=f"backend: {backend}: cannot run.*here: .*sdpa"):
+            attention(q, q, q, backend=backend)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("backend", available_backends("cpu"))
+@pytest.mark.parametrize("shape", [(300, 257, 64), (70, 1100, 32), (5, 3, 8)])
+def test_every_kernel_of_a_cpu_agrees(backend: Backend, shape: tuple[int, int, int]) -> None:
+    queries, keys, width = shape
+    q = torch.randn(2, queries, 3, width)
+    k, v = torch.randn(2, 2, keys, 3, width)
+    exact = definition(q, k, v)
+    assert_rounded(attention(q, k, v, backend=backend), exact)
+    half = attention(*(t.bfloat16() for t in (q, k, v)), backend=backend)
+    # bfloat16 keeps eight bits, of the inputs and perhaps of the scores.
+    torch.testing.assert_close(half.float(), exact, atol=0.05, rtol=0.05)
+
+
+@torch.inference_mode()
+def test_blocks_of_queries_are_all_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(3, 1, 100, 2, 64)
+    whole = cpu_attention.product_attention(q, k, v)
+    monkeypatch.setattr(cpu_attention, "_BLOCK_SCORES", 700)
+    assert_rounded(cpu_attention.product_attention(q, k, v), whole)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_automatic_choice_always_fits(dtype: torch.dtype) -> None:
     for head_dim in (8, 30, 128, 512):
         assert choose_backend(CPU, dtype, head_dim) in available_backends(CPU)
+        assert choose_backend(CPU, dtype, head_dim, 64) == "sdpa"
 
 
 @pytest.mark.gpu
