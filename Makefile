@@ -153,6 +153,8 @@ bench: setup ## measure this machine: tables, and JSON in out/
 	$(BIN)/flashtalk bench --image examples/portrait.png --audio examples/speech.wav \
 		--out out/bench.json
 	$(BIN)/flashtalk bench --random --size 128x128 --guidance 1 --out out/bench-128.json
+	$(BIN)/flashtalk bench table4
+	$(BIN)/flashtalk bench cycle
 	$(BIN)/python -m tests.benchmarks.overhead --out out/bench-suite.json
 
 .PHONY: train-smoke

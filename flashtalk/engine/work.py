@@ -23,7 +23,6 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
@@ -40,7 +39,6 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 _CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten._convolution})
 _PRODUCTS = frozenset({torch.ops.aten.mm, torch.ops.aten.addmm})
 """Of tokens and a weight; other matrix products are of two activations."""
-HALF = torch.bfloat16
 _RGB = 3
 
 
@@ -77,23 +75,14 @@ class Work:
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
         return Work(*(mine + theirs for mine, theirs in pairs))
 
-    def in_type(self, dtype: torch.dtype) -> Work:
-        """What was counted in bfloat16, in another type."""
-        halves = dtype.itemsize / HALF.itemsize
-        return dataclasses.replace(
-            self,
-            matrix_weight_bytes=round(self.matrix_weight_bytes * halves),
-            convolution_weight_bytes=round(self.convolution_weight_bytes * halves),
-            activation_bytes=round(self.activation_bytes * halves),
-        )
-
     def times(self, count: int) -> Work:
         """So many such calls."""
         return Work(*(count * value for value in dataclasses.astuple(self)))
 
 
 def count_work(call: Callable[[], object]) -> Work:
-    """What a call asks of the device, best of tensors without values (``FakeTensorMode``)."""
+    """What a call asks of the device. It must be of tensors of the meta device: elsewhere kernels
+    may be taken to pieces, and tables kept that are then of no use."""
     counter = _Counter()
     with torch.no_grad(), counter, _Attention(counter):
         call()
@@ -104,52 +93,44 @@ def dit_step_work(
     config: DiTConfig, size_hw: tuple[int, int], dtype: torch.dtype, batch: int = 1
 ) -> Work:
     """One evaluation of the transformer; keys and values of text, portrait and speech are there."""
-    spec = StreamSpec()
+    spec, dit = StreamSpec(), _shapes_of(lambda: DiT(config), dtype)
     shape = (batch, config.out_dim, spec.latent_frames, *spec.latent_size(*size_hw))
-    with FakeTensorMode(), torch.no_grad():
-        dit = _half(lambda: DiT(config))
+    with torch.no_grad():
         context = dit.encode_context(
-            torch.empty(batch, config.clip_tokens, config.clip_dim, dtype=HALF),
-            torch.empty(batch, config.text_len, config.text_dim, dtype=HALF),
+            _shape(batch, config.clip_tokens, config.clip_dim, dtype=dtype),
+            _shape(batch, config.text_len, config.text_dim, dtype=dtype),
         )
-        audio = dit.encode_audio(_windows(config, batch))
-        x_BCFHW, t_B = torch.empty(shape), torch.empty(batch)
-        y_BCFHW = torch.empty(batch, config.cond_dim, *shape[2:])
-        work = count_work(lambda: dit(x_BCFHW, t_B, y_BCFHW, context, audio))
-    return work.in_type(dtype)
+        audio = dit.encode_audio(_windows(config, batch, dtype))
+    x_BCFHW, y_BCFHW = _shape(*shape), _shape(batch, config.cond_dim, *shape[2:])
+    return count_work(lambda: dit(x_BCFHW, _shape(batch), y_BCFHW, context, audio))
 
 
 def dit_speech_work(config: DiTConfig, dtype: torch.dtype, batch: int = 1) -> Work:
     """Keys and values of a chunk's speech in every layer, once per chunk."""
-    with FakeTensorMode():
-        dit, windows_BTWLD = _half(lambda: DiT(config)), _windows(config, batch)
-        return count_work(lambda: dit.encode_audio(windows_BTWLD)).in_type(dtype)
+    dit, windows_BTWLD = _shapes_of(lambda: DiT(config), dtype), _windows(config, batch, dtype)
+    return count_work(lambda: dit.encode_audio(windows_BTWLD))
 
 
 def decode_work(config: VAEConfig, size_hw: tuple[int, int], dtype: torch.dtype) -> Work:
     """A chunk's 9 latents to its 33 frames."""
-    spec = StreamSpec()
-    shape = (1, config.z_channels, spec.latent_frames, *spec.latent_size(*size_hw))
-    with FakeTensorMode():
-        vae, z_BCFHW = _half(lambda: VideoVAE(config)), torch.empty(shape, dtype=HALF)
-        return count_work(lambda: vae.decode(z_BCFHW)).in_type(dtype)
+    spec, vae = StreamSpec(), _shapes_of(lambda: VideoVAE(config), dtype)
+    cells = spec.latent_size(*size_hw)
+    z_BCFHW = _shape(1, config.z_channels, spec.latent_frames, *cells, dtype=dtype)
+    return count_work(lambda: vae.decode(z_BCFHW))
 
 
 def encode_work(config: VAEConfig, size_hw: tuple[int, int], dtype: torch.dtype) -> Work:
     """The 5 motion frames to their latents."""
-    shape = (1, _RGB, StreamSpec().motion_frames, *size_hw)
-    with FakeTensorMode():
-        vae, video_BCTHW = _half(lambda: VideoVAE(config)), torch.empty(shape, dtype=HALF)
-        return count_work(lambda: vae.encode(video_BCTHW)).in_type(dtype)
+    vae = _shapes_of(lambda: VideoVAE(config), dtype)
+    video_BCTHW = _shape(1, _RGB, StreamSpec().motion_frames, *size_hw, dtype=dtype)
+    return count_work(lambda: vae.encode(video_BCTHW))
 
 
 def speech_work(config: AudioConfig) -> Work:
     """Features of the newest 8 s of sound, which are float32 whatever the rest is."""
-    spec = StreamSpec()
-    with FakeTensorMode():
-        model = Wav2Vec2Features(config).eval()
-        pcm_BN = torch.empty(1, spec.window_samples)
-        return count_work(lambda: model(pcm_BN, spec.window_s * spec.fps))
+    spec, model = StreamSpec(), _shapes_of(lambda: Wav2Vec2Features(config), torch.float32)
+    pcm_BN = _shape(1, spec.window_samples)
+    return count_work(lambda: model(pcm_BN, spec.window_s * spec.fps))
 
 
 def frames_work(size_hw: tuple[int, int]) -> Work:
@@ -237,17 +218,18 @@ def _bytes(values: Sequence[object]) -> int:
     )
 
 
-def _windows(config: DiTConfig, batch: int) -> Tensor:
+def _windows(config: DiTConfig, batch: int, dtype: torch.dtype) -> Tensor:
     frames = StreamSpec().chunk_frames
-    return torch.empty(
-        batch, frames, config.audio_window, config.audio_blocks, config.audio_channels, dtype=HALF
+    return _shape(
+        batch, frames, config.audio_window, config.audio_blocks, config.audio_channels, dtype=dtype
     )
 
 
-def _half(factory: Callable[[], ModelT]) -> ModelT:
-    """Counted in bfloat16: in float32 a CPU's convolutions are taken to pieces."""
+def _shape(*sizes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(sizes, dtype=dtype, device="meta")
+
+
+def _shapes_of(factory: Callable[[], ModelT], dtype: torch.dtype) -> ModelT:
     with torch.device("meta"):
         model = factory()
-    weights = {name: torch.empty(w.shape, dtype=HALF) for name, w in model.state_dict().items()}
-    model.load_state_dict(weights, assign=True)
-    return model.eval().requires_grad_(False)
+    return model.to(dtype).eval().requires_grad_(False)

@@ -39,29 +39,29 @@ _START_S = 120.0
 """What a new process may take before its first part begins."""
 PARTS: dict[str, float] = {
     "machine": 40.0,
-    "stages-bf16-eager-report": 90.0,
-    "error-bf16-eager-report": 30.0,
+    "stages-bf16-eager-720x416": 90.0,
+    "error-bf16-eager-720x416": 30.0,
     "attention": 30.0,
-    "stages-bf16-compiled-report": 200.0,
-    "cycle-bf16-compiled-report": 90.0,
-    "trace-bf16-compiled-report": 90.0,
-    "stages-fp8-compiled-report": 200.0,
-    "error-fp8-compiled-report": 30.0,
-    "cycle-fp8-compiled-report": 60.0,
-    "stages-fp8-compiled-large": 120.0,
-    "stages-bf16-compiled-large": 120.0,
-    "stages-bf16-eager-large": 60.0,
-    "graphs-bf16-eager-report": 60.0,
-    "stages-fp8-eager-report": 60.0,
-    "stages-fp8-eager-large": 60.0,
+    "stages-bf16-compiled-720x416": 200.0,
+    "cycle-bf16-compiled-720x416": 90.0,
+    "trace-bf16-compiled-720x416": 90.0,
+    "stages-fp8-compiled-720x416": 200.0,
+    "error-fp8-compiled-720x416": 30.0,
+    "cycle-fp8-compiled-720x416": 60.0,
+    "stages-fp8-compiled-768x448": 120.0,
+    "stages-bf16-compiled-768x448": 120.0,
+    "stages-bf16-eager-768x448": 60.0,
+    "graphs-bf16-eager-720x416": 60.0,
+    "stages-fp8-eager-720x416": 60.0,
+    "stages-fp8-eager-768x448": 60.0,
 }
 """Seconds that each may take, in the order in which they are run."""
 
 TARGETS = (
-    ("DiT step, bf16, compiled", "stages-bf16-compiled-report", "dit_step", 560.0),
-    ("DiT step, FP8, compiled", "stages-fp8-compiled-report", "dit_step", 450.0),
-    ("VAE decode", "stages-bf16-compiled-report", "decode", 450.0),
-    ("motion encode", "stages-bf16-compiled-report", "encode", 45.0),
+    ("DiT step, bf16, compiled", "stages-bf16-compiled-720x416", "dit_step", 560.0),
+    ("DiT step, FP8, compiled", "stages-fp8-compiled-720x416", "dit_step", 450.0),
+    ("VAE decode", "stages-bf16-compiled-720x416", "decode", 450.0),
+    ("motion encode", "stages-bf16-compiled-720x416", "encode", 45.0),
 )
 """Name, part, stage, and the milliseconds that are aimed at on an H100 at 720x416."""
 

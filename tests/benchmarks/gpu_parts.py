@@ -49,7 +49,7 @@ class Scale:
 
     Args:
         choice: the models.
-        sizes_hw: of the video: the first is that of the report.
+        sizes_hw: of the video: what stands for 720x416, and for 768x448.
         repeats: of a stage.
         chunks: of a cycle, and those before them.
         tokens: of the attention that backends are compared with, and its heads.
@@ -110,7 +110,7 @@ class Parts:
             self.scale.choice, compiled=compiled == "compiled",
             precision={"bf16": BF16, "fp8": FP8}[precision],
         )  # fmt: skip
-        size_hw = self.scale.sizes_hw[0 if size == "report" else 1]
+        size_hw = self.scale.sizes_hw[0 if size == "720x416" else 1]
         return {
             "stages": self.stages, "cycle": self.cycle, "error": self.error, "trace": self.trace,
             "graphs": self.graphs,
@@ -120,6 +120,7 @@ class Parts:
         """What it is, and its peaks."""
         return surroundings(self.scale.choice, self.peaks)
 
+    @torch.inference_mode()
     def attention(self) -> Result:
         """Each kernel that is there, on the self-attention of one layer, and how far it is off."""
         device, (tokens, heads) = self.device, self.scale.tokens

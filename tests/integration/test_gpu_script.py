@@ -17,12 +17,12 @@ from tests.patience import patient
 REHEARSED = (
     "machine",
     "no-such-part",
-    "stages-bf16-eager-report",
-    "error-bf16-eager-report",
+    "stages-bf16-eager-720x416",
+    "error-bf16-eager-720x416",
     "attention",
-    "cycle-bf16-eager-large",
-    "trace-bf16-eager-report",
-    "graphs-bf16-eager-report",
+    "cycle-bf16-eager-768x448",
+    "trace-bf16-eager-720x416",
+    "graphs-bf16-eager-720x416",
 )
 
 
@@ -47,18 +47,18 @@ def test_every_part_that_runs_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert list(found) == list(REHEARSED)
     states = {name: part["state"] for name, part in found.items()}
     assert states == dict.fromkeys(REHEARSED, "done") | {"no-such-part": "failed"}
-    row = found["stages-bf16-eager-report"]["result"]
+    row = found["stages-bf16-eager-720x416"]["result"]
     assert row["stages"].keys() == {"encode", "decode", "dit_step"}
     assert row["build"]["took_s"] > 0
     assert found["attention"]["result"]["sdpa"]["relative_to_sdpa"] == 0
-    cycle = found["cycle-bf16-eager-large"]["result"]
+    cycle = found["cycle-bf16-eager-768x448"]["result"]
     assert cycle["startup"]["sound_s"] == pytest.approx(1.12)
     assert {"setting", "stages", "cycle", "memory"} <= cycle.keys()
-    trace = found["trace-bf16-eager-report"]["result"]
+    trace = found["trace-bf16-eager-720x416"]["result"]
     assert trace["denoise"]["longest"]
     # Nothing in the sampler's loop asks the device for a number.
     assert trace["denoise"]["waits"] == {}
-    graphs = found["graphs-bf16-eager-report"]["result"]["dit_step"]
+    graphs = found["graphs-bf16-eager-720x416"]["result"]["dit_step"]
     assert graphs["graphs"] == 1 + graphs["breaks"]
     assert out.with_suffix(".png").stat().st_size > 10_000
 

@@ -204,7 +204,8 @@ class DiT(nn.Module):
         Args:
             t_B: [B] float, 1000 * sigma.
         """
-        with torch.autocast(t_B.device.type, enabled=False):
+        # Tensors that have only a shape know no autocast.
+        with torch.autocast("cpu" if t_B.is_meta else t_B.device.type, enabled=False):
             code = time_code(t_B, self.config.freq_dim)
             time_BD = run_float32(code, self.time_embedding)
             six = run_float32(time_BD, self.time_projection)
