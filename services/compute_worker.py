@@ -18,7 +18,9 @@ from flashtalk.engine import (
     open_checkpoint,
     weights_digest,
 )
+from flashtalk.engine.compiled import graph_count
 from flashtalk.errors import InputError
+from flashtalk.serving import metrics
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.logs import get_logger
 from flashtalk.serving.worker import WorkerCard, WorkerSettings
@@ -90,6 +92,9 @@ class ComputeWorker:
         self.card.chunk_s = max(seconds)
         share = int(_SHARE_OF_REAL_TIME * self._chunk_s / self.card.chunk_s)
         self.card.session_slots = self._settings.session_slots or max(1, share)
+        if self._settings.compile:
+            warm = graph_count()
+            metrics.WORKER_RECOMPILES.set_function(lambda: graph_count() - warm)
         self.card.ready = True
 
     async def _measured(self, size_hw: tuple[int, int]) -> float:
@@ -111,8 +116,9 @@ class ComputeWorker:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         checkpoint = open_checkpoint(
-            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype
-        )
+            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
+            compiled=settings.compile,
+        )  # fmt: skip
         sizes = settings.sizes_hw(checkpoint.sampling.size_hw)
         for height, width in sizes:
             try:

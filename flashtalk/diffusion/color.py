@@ -8,8 +8,8 @@ Legend: B batch, C the three channels (R G B, X Y Z or L a b), T frames, H W pix
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -123,8 +123,13 @@ def match_color(video_BCTHW: Tensor, reference: ReferenceColor, strength: float 
     return torch.lerp(video_BCTHW.float(), matched, strength).to(video_BCTHW.dtype)
 
 
-MatchColor = Callable[[Tensor, ReferenceColor, float], Tensor]
-"""``match_color`` in any form."""
+class MatchColor(Protocol):
+    """``match_color`` in any form."""
+
+    def __call__(
+        self, video_BCTHW: Tensor, reference: ReferenceColor, strength: float = 1.0
+    ) -> Tensor:
+        """See ``match_color``."""
 
 
 def lab_from_rgb(video_BCTHW: Tensor) -> Tensor:

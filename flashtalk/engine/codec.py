@@ -9,8 +9,9 @@ Legend: B batch (1), C channels, F latent frames, T video frames, H W pixels or 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -75,13 +76,18 @@ class VideoCodec:
     Args:
         vae: in evaluation mode on its device.
         spec: the stream contract.
-        match: ``match_color``, or a compiled form of it.
+        compiled_colors: a compiled form of ``match_color`` to go with a VAE that is compiled. Then
+            a chunk that is cut short is computed whole: every other length would be compiled anew,
+            in the middle of a stream.
     """
 
-    def __init__(self, vae: VideoVAE, spec: StreamSpec, match: MatchColor = match_color) -> None:
+    def __init__(
+        self, vae: VideoVAE, spec: StreamSpec, compiled_colors: MatchColor | None = None
+    ) -> None:
         self.vae = vae
         self.spec = spec
-        self._match = match
+        self._match: MatchColor = compiled_colors or match_color
+        self._fixed_shapes = compiled_colors is not None
 
     @torch.inference_mode()
     def encode_reference(self, portrait_HWC: Frames) -> Reference:
@@ -160,9 +166,10 @@ class VideoCodec:
         """
         shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
         newest: list[Tensor] = []
-        for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):
+        colors = partial(self._match, reference=color, strength=strength)
+        begin = min(shown, self.spec.motion_frames)
+        for first, corrected in self._decoded(z_BCFHW, begin, shown, colors, times):
             with times.stage("color"):
-                corrected = self._match(video_BCTHW, color, strength)
                 # Before index 5 are frames that were shown with the chunk before.
                 new = to_bytes(corrected[:, :, max(0, self.spec.motion_frames - first) :])
             newest = [*newest, corrected[:, :, -self.spec.motion_frames :]][-2:]
@@ -182,12 +189,9 @@ class VideoCodec:
     ) -> Tensor:
         """What ``stream`` returns, to rounding, but no frames; arguments and errors as there."""
         shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
-        newest: list[Tensor] = []
-        for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):
-            motion_BCTHW = video_BCTHW[:, :, max(0, shown - first) :]
-            if motion_BCTHW.shape[2]:
-                with times.stage("color"):
-                    newest.append(self._match(motion_BCTHW, color, strength))
+        colors = partial(self._match, reference=color, strength=strength)
+        parts = self._decoded(z_BCFHW, shown, shown, colors, times)
+        newest = [corrected for _, corrected in parts]
         with times.stage("motion"):
             return self.encode_motion(torch.cat(newest, dim=2))
 
@@ -203,24 +207,39 @@ class VideoCodec:
         return shown
 
     def _decoded(
-        self, z_BCFHW: Tensor, shown: int, clock: StageClock
+        self,
+        z_BCFHW: Tensor,
+        begin: int,
+        shown: int,
+        colors: Callable[[Tensor], Tensor],
+        clock: StageClock,
     ) -> Iterator[tuple[int, Tensor]]:
-        """Of the 33 frames those that the first ``shown`` new ones and their motion need, in two
-        parts: the number of the first one, and [1, 3, T, H, W] float32."""
+        """Of the 33 frames those from ``begin`` to the end of the motion after ``shown`` new ones,
+        their colours corrected, in two parts: the number of the first one, and [1, 3, T, H, W]."""
         spec = self.spec
-        begin, end = min(shown, spec.motion_frames), spec.motion_frames + shown
-        latents = 1 - (1 - end) // spec.vae_stride_t
+        end = spec.motion_frames + shown
+        if not self._fixed_shapes:
+            z_BCFHW = z_BCFHW[:, :, : 1 - (1 - end) // spec.vae_stride_t]
         # The motion latents and one more: the fewest that give new frames.
         least = spec.motion_latents + 1
         state, first = VAEState(), 0
-        for part_BCFHW in filter(_has_frames, z_BCFHW[:, :, :latents].tensor_split([least], dim=2)):
+        for part_BCFHW in filter(_has_frames, z_BCFHW.tensor_split([least], dim=2)):
             with clock.stage("decode"):
                 video_BCTHW, state = self._decode_step(part_BCFHW, state)
-            skip = max(0, begin - first)
-            wanted = video_BCTHW[:, :, skip : end - first]
-            if wanted.shape[2]:
-                yield first + skip, wanted
+            wanted = slice(max(0, begin - first), max(0, end - first))
+            if video_BCTHW[:, :, wanted].shape[2]:
+                with clock.stage("color"):
+                    corrected = self._corrected(video_BCTHW, wanted, colors)
+                yield first + wanted.start, corrected
             first += video_BCTHW.shape[2]
+
+    def _corrected(
+        self, video_BCTHW: Tensor, wanted: slice, colors: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Frames are corrected one by one, before or after the others are left out."""
+        if self._fixed_shapes:
+            return colors(video_BCTHW)[:, :, wanted]
+        return colors(video_BCTHW[:, :, wanted])
 
     @property
     def _weight(self) -> Tensor:

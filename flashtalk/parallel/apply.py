@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
@@ -23,6 +24,7 @@ from flashtalk.parallel.sequence import SequenceAttention
 from flashtalk.parallel.xdit import xdit_attention
 
 JOIN = "join"
+SeamT = TypeVar("SeamT", bound=Callable[..., Any])
 Backend = Literal["torch", "xfuser"]
 
 
@@ -78,6 +80,15 @@ def apply(
         raise InputError("mesh", type(mesh).__name__, f"the kind of a {type(model).__name__}")
 
 
+def _opaque(seam: SeamT, model: nn.Module) -> SeamT:
+    """A seam that talks to other ranks, for a model that is compiled: the compiler stops before it
+    and goes on behind it."""
+    if all(getattr(m, "_compiled_call_impl", None) is None for m in model.modules()):
+        return seam
+    outside: SeamT = torch.compiler.disable(seam)
+    return outside
+
+
 def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
     """Every rank computes its slice of the pictures."""
     if mesh.grid.ranks == 1:
@@ -86,7 +97,8 @@ def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
         vae.share = Overlap(mesh)
         return
     vae.share = Slices(mesh)
-    margins, tokens = NeighbourMargins(mesh), FrameTokens(mesh)
+    margins = _opaque(NeighbourMargins(mesh), vae)
+    tokens = _opaque(FrameTokens(mesh), vae)
     for module in vae.modules():
         if isinstance(module, CausalConv3d | Downsample | Upsample):
             module.margins = margins
@@ -103,13 +115,14 @@ def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend) -> None:
         return
     heads = dit.config.num_heads
     check_layout(mesh.layout, heads, tokens=mesh.layout.ranks)
-    sequence = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh)
-    kept = KeptHeads(mesh.ulysses)
+    cores = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh)
+    sequence, kept = _opaque(cores, dit), KeptHeads(mesh.ulysses)
+    context = _opaque(kept.core, dit)
     dit.share = RankTokens(mesh, heads)
     for module in dit.modules():
         if isinstance(module, SelfAttention):
             module.core = sequence
         elif isinstance(module, ContextAttention) and mesh.ulysses.size > 1:
-            module.keep, module.core = kept.keep, kept.core
+            module.keep, module.core = kept.keep, context
         elif isinstance(module, AudioAttention):
             module.core = shared_frame_attention

@@ -18,6 +18,10 @@ WORKER_WAIT_SECONDS = Histogram(
 WORKER_STAGE_SECONDS = Histogram(
     "flashtalk_worker_stage_seconds", "Time of computing, by stage.", ["stage"], buckets=_BUCKETS_S
 )
+WORKER_RECOMPILES = Gauge(
+    "flashtalk_worker_recompiles",
+    "Graphs compiled after the warm-up; each made a session wait. 0 where nothing is compiled.",
+)
 
 
 class MetricsPage:

@@ -25,7 +25,10 @@ class WorkerSettings(ServiceSettings):
     preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    dtype: str = Field(default="auto", description="auto, float32 or bfloat16")
+    dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
+    compile: bool = Field(
+        default=False, description="models through torch.compile; needs a C++ compiler"
+    )
     threads: int = Field(default=0, ge=0, le=256, description="of a CPU; 0 leaves the default")
     sizes: str = Field(default="", description="WIDTHxHEIGHT,...; empty: the weights' own")
     max_pending: int = Field(default=64, ge=1, le=4_096, description="calls that wait or run")

@@ -123,8 +123,9 @@ def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
         torch.set_num_threads(settings.threads)
     try:
         checkpoint = open_checkpoint(
-            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype
-        )
+            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
+            compiled=settings.compile,
+        )  # fmt: skip
         role.load(checkpoint)
         follow(pod, role.carry_out)
     except Exception as error:
