@@ -150,7 +150,7 @@ class TracedChannel(grpc.aio.Channel):
 def _traced(begin: Callable[..., Any]) -> Callable[..., Any]:
     """A call that is begun with the trace among its metadata."""
 
-    def traced(*request: Any, metadata: Sequence[Any] = (), **how: Any) -> Any:
-        return begin(*request, metadata=(*metadata, *outgoing_metadata()), **how)
+    def traced(*request: Any, metadata: Sequence[Any] | None = None, **how: Any) -> Any:
+        return begin(*request, metadata=(*(metadata or ()), *outgoing_metadata()), **how)
 
     return traced

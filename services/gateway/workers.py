@@ -191,15 +191,17 @@ class WorkerPool:
         Raises:
             ServiceError: UNAVAILABLE: none was ready in time.
         """
-        async with self._changed:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._changed.wait_for(lambda: bool(self._ready(role)))
-            except TimeoutError:
-                raise _nobody(role, timeout_s) from None
-            ready = self._ready(role)
-            self._turn += 1
-            return ready[self._turn % len(ready)]
+        ready = self._ready(role)
+        if not ready:
+            async with self._changed:
+                try:
+                    async with asyncio.timeout(timeout_s):
+                        await self._changed.wait_for(lambda: bool(self._ready(role)))
+                except TimeoutError:
+                    raise _nobody(role, timeout_s) from None
+                ready = self._ready(role)
+        self._turn += 1
+        return ready[self._turn % len(ready)]
 
     def suspect(self, worker: Worker) -> None:
         """A call to it failed: nobody gets it before the next probe finds it serving."""

@@ -66,8 +66,9 @@ def test_two_ranks_do_what_one_does(
     (steps, alone), (same, together) = runs["one"], runs["two"]
     assert steps == same
     assert alone.keys() == together.keys()
-    # Muon rounds to bfloat16 on its way: a last bit of that in three moves of up to 0.03.
-    tolerance = 1e-5 if optimizer == "adamw" else 5e-3
+    # Muon rounds to bfloat16 on its way, and its iteration makes last bits larger: within three
+    # moves of up to 0.03 at most half of one (0.011 of 20 seeds). Half a batch is 0.034 away.
+    tolerance = 1e-5 if optimizer == "adamw" else 1.5e-2
     assert_close(together, alone, tolerance)
     exported = sorted(path.name for path in (tmp_path / "two/weights").rglob("*"))
     assert exported == sorted(path.name for path in (tmp_path / "one/weights").rglob("*"))
