@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashtalk.errors import InputError
 from flashtalk.ops import cpu_attention
+from flashtalk.ops.eager import on_cpu
 from flashtalk.ops.flash_kernels import KERNELS, PACKAGES, REFUSED, flash_attention
 from flashtalk.ops.linear import onednn_multiplies
 from flashtalk.ops.token_slice import TokenSlice
@@ -66,7 +67,7 @@ def attention(
         InputError: ``backend`` is named and cannot run these tensors here.
     """
     if backend is None:
-        scores = q_BNHD.shape[1] * k_BMHD.shape[1]
+        scores = q_BNHD.shape[1] * k_BMHD.shape[1] if on_cpu(q_BNHD) else 0
         backend = choose_backend(q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1], scores)
     elif not _fits(backend, q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1]):
         raise InputError(

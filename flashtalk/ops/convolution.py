@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flashtalk.ops.eager import on_cpu
+
 _HALF = (torch.bfloat16, torch.float16)
 _X86 = ("x86_64", "AMD64")
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in _X86
@@ -36,7 +38,7 @@ def takes_onednn(x: Tensor) -> bool:
     PyTorch's own choice for a single float32 video is an im2col kernel, up to 30 times slower, and
     it depends on batch and threads.
     """
-    exact = x.dtype == torch.float32 and x.device.type == "cpu"
+    exact = x.dtype == torch.float32 and on_cpu(x)
     return _HAS_ONEDNN and exact and not torch.is_grad_enabled() and not is_half_on_cpu(x)
 
 

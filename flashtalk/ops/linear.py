@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.ops.activation import gelu_tanh
+from flashtalk.ops.eager import on_cpu
 
 _X86 = ("x86_64", "AMD64")
 _FEWEST_ROWS = 16  # fewer read the weights once and compute next to nothing
-_PLAIN_TENSORS = (Tensor, nn.Parameter)
 
 
 def _onednn_dtypes() -> tuple[torch.dtype, ...]:
@@ -51,7 +51,9 @@ def linear(
     """
     if takes_onednn(x, weight):
         kind, form = ("gelu", "tanh") if activate else ("none", "")
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, kind, [], form)
+        # Its kernels for strided tensors are a thousand times slower.
+        rows = x.contiguous()
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, kind, [], form)
         return result
     result = F.linear(x, weight, bias)
     return gelu_tanh(result) if activate else result
@@ -60,11 +62,10 @@ def linear(
 def takes_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether the product of these is oneDNN's: inference on a CPU, many rows, plain tensors."""
     return (
-        x.device.type == "cpu"
+        on_cpu(x)
+        and on_cpu(weight)
         and onednn_multiplies(x.dtype)
         and weight.dtype == x.dtype
-        and type(weight) in _PLAIN_TENSORS
-        # Its kernel for strided weights is a thousand times slower.
         and weight.is_contiguous()
         and x.numel() >= _FEWEST_ROWS * x.shape[-1]
         and not torch.is_grad_enabled()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flashtalk.ops.eager import is_plain
 from flashtalk.ops.token_slice import TokenSlice
 
 THETA = 10_000.0
@@ -51,12 +52,18 @@ def axis_widths(head_dim: int) -> tuple[int, int, int]:
     return head_dim - 2 * side, side, side
 
 
+def kept_rope_table(grid_FRC: tuple[int, int, int], head_dim: int, x: Tensor) -> RopeTable:
+    """``rope_table`` on the device of ``x``; the tables that were asked for last are kept."""
+    if torch.compiler.is_compiling() or not is_plain(x):
+        return rope_table(grid_FRC, head_dim, x.device)
+    return _kept_table(grid_FRC, head_dim, x.device)
+
+
 def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
     """Angles of a [F, R, C] grid of tokens.
 
     They are computed in float64 and rounded once, which is where the accuracy of the published
     complex128 table survives. Made on the device from three short axes: no copy from the host.
-    The tables that were asked for last are kept.
 
     Args:
         grid_FRC: tokens along time, height and width.
@@ -66,12 +73,6 @@ def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.devi
     Returns:
         RopeTable of N = F * R * C rows and ``head_dim / 2`` columns.
     """
-    if torch.compiler.is_compiling():
-        return _make_table(grid_FRC, head_dim, device)
-    return _kept_table(grid_FRC, head_dim, device)
-
-
-def _make_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
     angle_NP = _angles(grid_FRC, head_dim, device)
     return RopeTable(torch.stack((angle_NP.cos(), angle_NP.sin()), dim=-1).float())
 
@@ -79,7 +80,7 @@ def _make_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.dev
 @functools.lru_cache(_KEPT_TABLES)
 def _kept_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
     with torch.inference_mode(False):  # training may use what inference made first
-        return _make_table(grid_FRC, head_dim, device)
+        return rope_table(grid_FRC, head_dim, device)
 
 
 def _angles(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.ops.cpu_attention import cpu_attention
+from flashtalk.ops.linear import Linear
 
 
 class SelfAttention(nn.Module):
@@ -23,10 +24,10 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.k_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
-        self.q_proj = nn.Linear(channels, channels)
-        self.out_proj = nn.Linear(channels, channels)
+        self.k_proj = Linear(channels, channels)
+        self.v_proj = Linear(channels, channels)
+        self.q_proj = Linear(channels, channels)
+        self.out_proj = Linear(channels, channels)
 
     def forward(self, x_BNC: Tensor) -> Tensor:
         """[B, N, C] to [B, N, C]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -89,11 +90,14 @@ class FramesSeen:
         self._opened_s = now_s()
         self._chunk: int | None = None
 
-    def frame(self, chunk_index: int, late_s: float) -> None:
-        """A frame of a chunk left, so late."""
-        FRAMES.inc()
-        if chunk_index == self._chunk:
-            return
+    def frames(self, chunks: Sequence[int], late_s: float) -> None:
+        """Frames of these chunks left together, the first of them so late."""
+        FRAMES.inc(len(chunks))
+        for chunk_index in dict.fromkeys(chunks):
+            if chunk_index != self._chunk:
+                self._begun(chunk_index, late_s)
+
+    def _begun(self, chunk_index: int, late_s: float) -> None:
         if self._chunk is None:
             FIRST_FRAME_SECONDS.observe(now_s() - self._opened_s)
         if self._paced:

@@ -271,10 +271,10 @@ class StreamHost:
             await write(response)
             kind = response.WhichOneof("message")
             if kind == "frame":
-                seen.frame(response.frame.chunk_index, stream.outbox.late_s)
+                seen.frames([response.frame.chunk_index], stream.outbox.late_s)
             elif kind == "frames":
-                for frame in response.frames.frames:
-                    seen.frame(frame.chunk_index, stream.outbox.late_s)
+                chunks = [frame.chunk_index for frame in response.frames.frames]
+                seen.frames(chunks, stream.outbox.late_s)
             elif kind == "closed":
                 return
 

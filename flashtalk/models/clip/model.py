@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.clip.config import ClipConfig
+from flashtalk.ops.linear import Linear
 from flashtalk.ops.self_attention import SelfAttention
 
 # Colour statistics that CLIP was trained with, for values in [0, 1].
@@ -131,8 +132,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         """See the class."""

@@ -101,9 +101,9 @@ class ImageEmbedding(nn.Module):
         super().__init__()
         self.proj = nn.Sequential(
             nn.LayerNorm(config.clip_dim, eps=PROJECTION_EPS),
-            nn.Linear(config.clip_dim, config.clip_dim),
+            Linear(config.clip_dim, config.clip_dim),
             nn.GELU(),
-            nn.Linear(config.clip_dim, config.dim),
+            Linear(config.clip_dim, config.dim),
             nn.LayerNorm(config.dim, eps=PROJECTION_EPS),
         )
 

@@ -32,7 +32,7 @@ from flashtalk.models.dit.embeddings import (
 )
 from flashtalk.ops.linear import FeedForward, Linear, linear
 from flashtalk.ops.norms import modulated_norm
-from flashtalk.ops.rope import rope_table
+from flashtalk.ops.rope import kept_rope_table
 from flashtalk.ops.token_slice import TokenSlice
 
 
@@ -232,7 +232,7 @@ class DiT(nn.Module):
         self._check(x_BCFHW, y_BCFHW, audio)
         grid = (x_BCFHW.shape[2], x_BCFHW.shape[3] // PATCH_HW, x_BCFHW.shape[4] // PATCH_HW)
         tokens = self.share.mine(math.prod(grid))
-        rope = rope_table(grid, self.config.head_dim, x_BCFHW.device).rows(tokens)
+        rope = kept_rope_table(grid, self.config.head_dim, x_BCFHW).rows(tokens)
         time_BD, time_B6D = self.embed_time(t_B)
         inputs = torch.cat((x_BCFHW.to(self.dtype), y_BCFHW.to(self.dtype)), dim=1)
         # Under autocast the embedding is rounded; the residual stream keeps the weights' dtype.

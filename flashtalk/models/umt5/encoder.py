@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.ops.cpu_attention import cpu_attention
+from flashtalk.ops.linear import Linear
 
 _NORM_EPS = 1e-6
 _FAR = 128
@@ -42,10 +43,10 @@ class BiasedAttention(nn.Module):
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
         width, inner = config.dim, config.dim_attn
-        self.q = nn.Linear(width, inner, bias=False)
-        self.k = nn.Linear(width, inner, bias=False)
-        self.v = nn.Linear(width, inner, bias=False)
-        self.o = nn.Linear(inner, width, bias=False)
+        self.q = Linear(width, inner, bias=False)
+        self.k = Linear(width, inner, bias=False)
+        self.v = Linear(width, inner, bias=False)
+        self.o = Linear(inner, width, bias=False)
         self.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
         # Without a scale in the attention, queries begin that much smaller.
         nn.init.normal_(self.q.weight, std=(width * inner / config.heads) ** -0.5)
@@ -97,9 +98,9 @@ class GatedFeedForward(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         width, hidden = config.dim, config.dim_ffn
-        self.wi_0 = nn.Linear(width, hidden, bias=False)
-        self.wi_1 = nn.Linear(width, hidden, bias=False)
-        self.wo = nn.Linear(hidden, width, bias=False)
+        self.wi_0 = Linear(width, hidden, bias=False)
+        self.wi_1 = Linear(width, hidden, bias=False)
+        self.wo = Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         nn.init.normal_(self.wi_0.weight, std=width**-0.5)
         nn.init.normal_(self.wi_1.weight, std=width**-0.5)

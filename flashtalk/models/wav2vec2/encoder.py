@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.ops.linear import Linear
 from flashtalk.ops.self_attention import SelfAttention
 
 _LINEAR_STD = 0.02
@@ -74,7 +75,7 @@ class FeatureProjection(nn.Module):
         super().__init__()
         channels = config.conv_dim[-1]
         self.layer_norm = nn.LayerNorm(channels, eps=config.layer_norm_eps)
-        self.projection = nn.Linear(channels, config.hidden_size)
+        self.projection = Linear(channels, config.hidden_size)
         bound = channels**-0.5
         nn.init.uniform_(self.projection.weight, -bound, bound)
         nn.init.uniform_(self.projection.bias, -bound, bound)
@@ -151,8 +152,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
-        self.intermediate_dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.output_dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.intermediate_dense = Linear(config.hidden_size, config.intermediate_size)
+        self.output_dense = Linear(config.intermediate_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
