@@ -2,4 +2,4 @@
 
 TINY, PUBLISHED = "tiny", "flashtalk-14b"
 PRESETS = (TINY, PUBLISHED)
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float8")

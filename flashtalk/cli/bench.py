@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flashtalk.cli import capacity, cycle, stream, table4
 
-DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
+DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": "float8"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, ...")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="of the models")
     parser.add_argument(
-        "--compile", default="off", choices=("on", "off"), help="torch.compile the transformer"
+        "--compile", default="off", choices=("on", "off"), help="torch.compile transformer and VAE"
     )
     parser.add_argument("--threads", type=int, help="of torch; default its own choice")
     parser.add_argument(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from flashtalk.cli.limits import check_preset, check_weights
 from flashtalk.cli.peaks import FP8
 from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline, random_pipeline
 from flashtalk.engine.load import Placement
 from flashtalk.errors import InputError
+from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import TINY
 
 PRECISIONS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": FP8}
 _ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
-_COMPILERS = ("c++", "g++", "clang++")
 
 
 @dataclass(frozen=True)
@@ -50,18 +47,16 @@ class PipelineChoice:
         check_preset(self.preset)
         if not self.random:
             check_weights(self.preset, self.weights)
-        if self.compiled and not any(map(shutil.which, _COMPILERS)):
-            raise InputError("compile", "on", "needs a C++ compiler, such as g++")
         self.placement()
 
     def placement(self) -> Placement:
         """Device and type of the models. Raises InputError for a device that cannot."""
-        half = self.precision == FP8
         placement = Placement.choose(
-            self.preset, self.device, "bfloat16" if half else self.precision
+            self.preset, self.device, self.precision, compiled=self.compiled
         )
-        if half:
-            check_fp8(placement.device)
+        if placement.float8 and not has_float8(placement.device):
+            needs = "a CUDA device of compute capability 8.9 or more"
+            raise InputError("precision", "fp8", f"{needs}, not {placement.device}")
         return placement
 
     @property
@@ -89,28 +84,19 @@ class PipelineChoice:
             InputError, WeightsError: as the engine's ``load_pipeline``.
         """
         self.check()
-        dtype = str(self.placement().dtype).removeprefix("torch.")
         if not self.random:
             pipeline = load_pipeline(
-                self.preset, self.weights, device=self.device, dtype=dtype, sampling=self.sampling
-            )
+                self.preset, self.weights, device=self.device, dtype=self.precision,
+                sampling=self.sampling, compiled=self.compiled,
+            )  # fmt: skip
         else:
             pipeline = random_pipeline(
                 self.architecture or _ARCHITECTURES[self.preset](),
                 sampling=self.sampling or (Sampling() if self.preset != TINY else None),
                 device=self.device,
-                dtype=dtype,
+                dtype=self.precision_name,
+                compiled=self.compiled,
                 encoders=False,
                 on_device=True,
             )
-        if self.compiled:
-            pipeline.denoiser.dit.compile()
         return pipeline
-
-
-def check_fp8(device: torch.device) -> None:
-    """Raises InputError for a device without products in FP8."""
-    needs = "a CUDA device of compute capability 8.9 or more"
-    if device.type != "cuda":
-        raise InputError("precision", "fp8", f"{needs}, not {device}")
-    raise InputError("precision", "fp8", "not implemented")

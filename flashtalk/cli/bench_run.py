@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import tempfile
 import time
 
@@ -35,6 +34,7 @@ from flashtalk.engine import (
     load_pipeline,
 )
 from flashtalk.engine import random_pipeline as build_random
+from flashtalk.engine.compiled import check_compiler
 from flashtalk.errors import InputError
 from flashtalk.streaming import Pcm, StreamSpec, parse_size_hw
 from flashtalk.terminal import live_console, report_console
@@ -62,8 +62,6 @@ def _bench(
     began_s = time.perf_counter()
     pipeline = _pipeline(args)
     load_s = time.perf_counter() - began_s
-    if args.compile == "on":
-        pipeline.denoiser.dit.compile()
     talk = Talk(pipeline, face_HWC, speech_S, size_hw, _sampling(args, pipeline.sampling))
     findings = _measure(talk, args, load_s)
     setting = Setting(
@@ -115,8 +113,8 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
     check_between("audio_guidance", args.guidance, 0, MOST_GUIDANCE)
     check_above("minutes", args.minutes, _MOST_MINUTES)
     check_report(args.out)
-    if args.compile == "on" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        raise InputError("compile", "on", "needs a C++ compiler, such as g++")
+    if args.compile == "on":
+        check_compiler()
     try:
         tempfile.gettempdir()
     except OSError as error:
@@ -125,12 +123,15 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
 
 
 def _pipeline(args: argparse.Namespace) -> Pipeline:
-    dtype = DTYPES[args.dtype]
+    dtype, compiled = DTYPES[args.dtype], args.compile == "on"
     if args.random:
         architecture = _ARCHITECTURES[args.preset]()
         sampling = None if args.preset == "tiny" else Sampling()
-        return build_random(architecture, sampling=sampling, device=args.device, dtype=dtype)
-    return load_pipeline(args.preset, args.weights, device=args.device, dtype=dtype)
+        return build_random(architecture, sampling=sampling, device=args.device, dtype=dtype,
+                            compiled=compiled)  # fmt: skip
+    return load_pipeline(
+        args.preset, args.weights, device=args.device, dtype=dtype, compiled=compiled
+    )
 
 
 def _sampling(args: argparse.Namespace, default: Sampling) -> Sampling:

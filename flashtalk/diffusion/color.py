@@ -8,6 +8,7 @@ Legend: B batch, C the three channels (R G B, X Y Z or L a b), T frames, H W pix
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +17,24 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
+from flashtalk.ops.constants import constant
 
 # Linear sRGB to CIE XYZ (IEC 61966-2-1) in units of the D65 white point, and back.
-_XYZ_FROM_RGB = np.array(
+Matrix = tuple[tuple[float, ...], ...]
+
+
+def _rows(matrix: npt.NDArray[np.float64]) -> Matrix:
+    return tuple(tuple(float(value) for value in row) for row in matrix)
+
+
+_XYZ = np.array(
     (
         (0.4124564, 0.3575761, 0.1804375),
         (0.2126729, 0.7151522, 0.0721750),
         (0.0193339, 0.1191920, 0.9503041),
     )
 ) / np.array([[0.95047], [1.0], [1.08883]])
-_RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
+_XYZ_FROM_RGB, _RGB_FROM_XYZ = _rows(_XYZ), _rows(np.linalg.inv(_XYZ))
 _LAB_KNEE = 6 / 29
 _XYZ_FLOOR = 1e-8
 # Lab deviation below which a frame counts as one flat colour: it has no contrast to stretch, only
@@ -114,6 +123,10 @@ def match_color(video_BCTHW: Tensor, reference: ReferenceColor, strength: float 
     return torch.lerp(video_BCTHW.float(), matched, strength).to(video_BCTHW.dtype)
 
 
+MatchColor = Callable[[Tensor, ReferenceColor, float], Tensor]
+"""``match_color`` in any form."""
+
+
 def lab_from_rgb(video_BCTHW: Tensor) -> Tensor:
     """CIE Lab (L in 0 .. 100) of sRGB pixels in [-1, 1]: [B, 3, T, H, W] float32."""
     return torch.unflatten(_lab(video_BCTHW), -1, video_BCTHW.shape[3:])
@@ -153,7 +166,15 @@ def _rgb(lab_BCTN: Tensor) -> Tensor:
     return rgb.clamp(0, 1) * 2 - 1
 
 
-def _mix(matrix_DC: np.ndarray, x_BCTN: Tensor) -> Tensor:
+def _mix(matrix_DC: Matrix, x_BCTN: Tensor) -> Tensor:
     """The 3x3 ``matrix_DC`` applied to the channels of [B, 3, T, N]."""
-    matrix = torch.from_numpy(matrix_DC).to(x_BCTN)
+    if torch.compiler.is_compiling():
+        # Numbers of the program: one fused pass, and nothing to bring to the device.
+        channels = x_BCTN.unbind(1)
+        rows = [
+            sum(weight * channel for weight, channel in zip(row, channels, strict=True))
+            for row in matrix_DC
+        ]
+        return torch.stack(rows, dim=1)  # type: ignore[arg-type]
+    matrix = constant(matrix_DC, x_BCTN)
     return torch.unflatten(matrix @ x_BCTN.flatten(2), -1, x_BCTN.shape[2:])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.diffusion.color import ReferenceColor, match_color
+from flashtalk.diffusion.color import MatchColor, ReferenceColor, match_color
 from flashtalk.diffusion.condition import reference_clip
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
@@ -75,11 +75,13 @@ class VideoCodec:
     Args:
         vae: in evaluation mode on its device.
         spec: the stream contract.
+        match: ``match_color``, or a compiled form of it.
     """
 
-    def __init__(self, vae: VideoVAE, spec: StreamSpec) -> None:
+    def __init__(self, vae: VideoVAE, spec: StreamSpec, match: MatchColor = match_color) -> None:
         self.vae = vae
         self.spec = spec
+        self._match = match
 
     @torch.inference_mode()
     def encode_reference(self, portrait_HWC: Frames) -> Reference:
@@ -116,7 +118,7 @@ class VideoCodec:
     @torch.inference_mode()
     def correct(self, video_BCTHW: Tensor, reference: Reference, strength: float) -> Tensor:
         """The same frames in the portrait's colours; ``strength`` from 0 (off) to 1."""
-        return match_color(video_BCTHW, reference.color, strength)
+        return self._match(video_BCTHW, reference.color, strength)
 
     @torch.inference_mode()
     def encode_motion(self, video_BCTHW: Tensor) -> Tensor:
@@ -160,7 +162,7 @@ class VideoCodec:
         newest: list[Tensor] = []
         for first, video_BCTHW in self._decoded(z_BCFHW, shown, times):
             with times.stage("color"):
-                corrected = match_color(video_BCTHW, color, strength)
+                corrected = self._match(video_BCTHW, color, strength)
                 # Before index 5 are frames that were shown with the chunk before.
                 new = to_bytes(corrected[:, :, max(0, self.spec.motion_frames - first) :])
             newest = [*newest, corrected[:, :, -self.spec.motion_frames :]][-2:]
@@ -185,7 +187,7 @@ class VideoCodec:
             motion_BCTHW = video_BCTHW[:, :, max(0, shown - first) :]
             if motion_BCTHW.shape[2]:
                 with times.stage("color"):
-                    newest.append(match_color(motion_BCTHW, color, strength))
+                    newest.append(self._match(motion_BCTHW, color, strength))
         with times.stage("motion"):
             return self.encode_motion(torch.cat(newest, dim=2))
 

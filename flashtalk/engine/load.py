@@ -14,7 +14,14 @@ from torch import Tensor, nn
 import flashtalk
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import VideoCodec
+from flashtalk.engine.compiled import (
+    check_compiler,
+    compile_transformer,
+    compile_vae,
+    compiled_colors,
+)
 from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.inference_form import join_projections, lay_out_weights, to_float8
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.sampling import Sampling, load_sampling
 from flashtalk.errors import InputError
@@ -30,10 +37,16 @@ from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import PRESETS, PUBLISHED, TINY
 from flashtalk.streaming import StreamSpec
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+FLOAT8_DTYPE = "float8"
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    FLOAT8_DTYPE: torch.bfloat16,
+}
 
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -41,23 +54,39 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a pipeline computes and in which type."""
+    """Where a pipeline computes and in which type.
+
+    Args:
+        device: of all models.
+        dtype: of their weights.
+        float8: linear layers of the transformer's blocks are float8 (``ops.float8``).
+        compiled: transformer and VAE go through torch.compile (``engine.compiled``).
+    """
 
     device: torch.device
     dtype: torch.dtype
+    float8: bool = False
+    compiled: bool = False
 
     @classmethod
-    def choose(cls, preset: str, device: str = "auto", dtype: str = "auto") -> Placement:
+    def choose(
+        cls, preset: str, device: str = "auto", dtype: str = "auto", *, compiled: bool = False
+    ) -> Placement:
         """Read the names of a device and of a type.
 
         Args:
             preset: the large one is not held in float32 unless that is asked for.
             device: ``auto`` (a GPU if there is one), or torch's name of a device.
-            dtype: ``auto`` (bfloat16 on a GPU and for the large preset), float32 or bfloat16.
+            dtype: ``auto`` (bfloat16 on a GPU and for the large preset), float32, bfloat16 or
+                float8: bfloat16 with a transformer in float8.
+            compiled: whether models go through torch.compile.
 
         Raises:
-            InputError: an unknown name, or a device that is not there.
+            InputError: an unknown name, a device that is not there, no compiler, or a GPU without
+                float8.
         """
+        if compiled:
+            check_compiler()
         name = device
         if device == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -70,10 +99,32 @@ class Placement:
             raise InputError("device", device, "auto, cpu, or a device that computes")
         if dtype == "auto":
             half = place.type == "cuda" or preset == PUBLISHED
-            return cls(place, torch.bfloat16 if half else torch.float32)
+            return cls(place, torch.bfloat16 if half else torch.float32, compiled=compiled)
         if dtype not in DTYPES:
             raise InputError("dtype", dtype, f"auto, {', '.join(DTYPES)}")
-        return cls(place, DTYPES[dtype])
+        float8 = dtype == FLOAT8_DTYPE
+        if float8 and place.type != "cpu" and not has_float8(place):
+            raise InputError("dtype", dtype, f"a GPU of compute capability 8.9, not {place}")
+        return cls(place, DTYPES[dtype], float8, compiled)
+
+
+def to_inference_form(dit: DiT, placement: Placement) -> None:
+    """Joined, rounded and compiled as its placement wants it, in place."""
+    if placement.device.type != "cpu" or placement.float8:
+        join_projections(dit)
+    if placement.float8:
+        to_float8(dit)
+    if placement.compiled:
+        compile_transformer(dit)
+
+
+def made_codec(vae: VideoVAE, spec: StreamSpec, placement: Placement) -> VideoCodec:
+    """A codec whose VAE is compiled if its placement wants it."""
+    lay_out_weights(vae)
+    if not placement.compiled:
+        return VideoCodec(vae, spec)
+    compile_vae(vae)
+    return VideoCodec(vae, spec, compiled_colors())
 
 
 def shipped_weights() -> Path:
@@ -115,8 +166,10 @@ class Checkpoint:
 
     def load_denoiser(self) -> Denoiser:
         """The transformer with its two conditioning encoders."""
+        dit = self._model(lambda: DiT(self.sizes.dit), self.layout.dit, dit_weights.convert)
+        to_inference_form(dit, self.placement)
         return Denoiser(
-            dit=self._model(lambda: DiT(self.sizes.dit), self.layout.dit, dit_weights.convert),
+            dit=dit,
             clip=self.load_clip(),
             text=self.load_text(),
             tokenizer=self.load_tokenizer(),
@@ -124,7 +177,7 @@ class Checkpoint:
 
     def load_codec(self) -> VideoCodec:
         """The video VAE."""
-        return VideoCodec(self.load_vae(), self.spec)
+        return made_codec(self.load_vae(), self.spec, self.placement)
 
     def load_speech(self) -> Wav2Vec2Features:
         """The network of the speech encoder, float32."""
@@ -194,6 +247,7 @@ def open_checkpoint(
     dtype: str = "auto",
     sampling: Sampling | None = None,
     architecture: Architecture | None = None,
+    compiled: bool = False,
 ) -> Checkpoint:
     """Find a folder of weights and read everything of it but the weights.
 
@@ -205,7 +259,7 @@ def open_checkpoint(
         raise InputError("weights", "none given", f"{preset} needs the folder of its checkpoint")
     folder = shipped_weights() if weights_dir is None else Path(weights_dir)
     layout = find_checkpoint(folder)
-    placement = Placement.choose(preset, device, dtype)
+    placement = Placement.choose(preset, device, dtype, compiled=compiled)
     if layout.kind == "own":
         found, chosen = _own_architecture(layout), sampling or load_sampling(folder)
     else:
@@ -222,6 +276,7 @@ def load_pipeline(
     dtype: str = "auto",
     sampling: Sampling | None = None,
     architecture: Architecture | None = None,
+    compiled: bool = False,
 ) -> Pipeline:
     """Load a folder of weights, in the published layout or in this project's own.
 
@@ -232,6 +287,7 @@ def load_pipeline(
         sampling: instead of the folder's ``pipeline.json``, or of the published settings.
         architecture: sizes of a published folder that holds a model of other sizes. Transformer
             and speech encoder say theirs in their own ``config.json``.
+        compiled: transformer and VAE go through torch.compile at the first call of each size.
 
     Raises:
         InputError: an unknown preset or device, no folder.
@@ -244,6 +300,7 @@ def load_pipeline(
         dtype=dtype,
         sampling=sampling,
         architecture=architecture,
+        compiled=compiled,
     ).load()
 
 

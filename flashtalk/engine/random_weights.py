@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from flashtalk.engine.audio import AudioEncoder
-from flashtalk.engine.codec import VideoCodec
 from flashtalk.engine.denoiser import Denoiser
 from flashtalk.engine.device_weights import StandInTokens, drawn
-from flashtalk.engine.load import Placement
+from flashtalk.engine.load import Placement, made_codec, to_inference_form
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
@@ -45,6 +44,7 @@ def random_pipeline(
     dtype: str = "float32",
     encoders: bool = True,
     on_device: bool | None = None,
+    compiled: bool = False,
 ) -> Pipeline:
     """All models at their initial weights, the transformer's head not zero but small.
 
@@ -57,6 +57,7 @@ def random_pipeline(
             they make of every portrait and prompt (``device_weights.StandInTokens``).
         on_device: draw the weights where they are used (``device_weights.drawn``), without a copy
             on the host; ``None`` does so everywhere but on a CPU.
+        compiled: transformer and VAE go through torch.compile.
 
     Raises:
         InputError: a text vocabulary too small for bytes, or an unknown device or type.
@@ -64,7 +65,7 @@ def random_pipeline(
     sizes = architecture or Architecture.tiny()
     if sizes.text.vocab < _FIRST_BYTE_ID + _BYTES:
         raise InputError("vocab", sizes.text.vocab, f"at least {_FIRST_BYTE_ID + _BYTES}")
-    placement = Placement.choose("random", device, dtype)
+    placement = Placement.choose("random", device, dtype, compiled=compiled)
 
     there = placement.device.type != "cpu" if on_device is None else on_device
 
@@ -80,6 +81,7 @@ def random_pipeline(
         dit = made(lambda: DiT(sizes.dit))
         if not there:
             nn.init.normal_(dit.head.head.weight, std=_HEAD_STD)
+        to_inference_form(dit, placement)
         vae = made(lambda: VideoVAE(sizes.vae))
         audio = made(lambda: Wav2Vec2Features(sizes.audio), half=False)
         if encoders:
@@ -94,7 +96,7 @@ def random_pipeline(
         sampling=sampling or Sampling(height_px=64, width_px=64),
         audio=AudioEncoder(audio, spec, sizes.dit.audio_window),
         denoiser=Denoiser(dit, clip, text, Tokenizer(byte_ids, sizes.text.text_len)),
-        codec=VideoCodec(vae, spec),
+        codec=made_codec(vae, spec, placement),
     )
 
 

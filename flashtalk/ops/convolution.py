@@ -54,10 +54,36 @@ def onednn_convolution(
         margin: zeros around rows and columns; none in time.
         stride: of every axis.
     """
+    convolve = _operator if torch.compiler.is_compiling() else _convolve
+    result: Tensor = convolve(x, weight, bias, margin, list(stride))
+    return result
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, margin: int, stride: list[int]
+) -> Tensor:
     axes = x.ndim - 2
     padding = [0] * (axes - 2) + [margin, margin]
     result: Tensor = torch.mkldnn_convolution(x, weight, bias, padding, stride, [1] * axes, 1)
     return result
+
+
+# What is compiled sees one operator: torch has no form of oneDNN's without values.
+_operator = torch.library.custom_op("flashtalk::onednn_convolution", _convolve, mutates_args=())
+
+
+@_operator.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, margin: int, stride: list[int]) -> Tensor:
+    axes = x.ndim - 2
+    padding = [0] * (axes - 2) + [margin, margin]
+    sizes = [
+        (n + 2 * pad - taps) // step + 1
+        for n, pad, taps, step in zip(x.shape[2:], padding, weight.shape[2:], stride, strict=True)
+    ]
+    layout = torch.channels_last_3d if axes == 3 else torch.channels_last
+    return torch.empty(
+        (x.shape[0], weight.shape[0], *sizes), dtype=x.dtype, device=x.device, memory_format=layout
+    )
 
 
 def is_reliable_in_half(

@@ -74,6 +74,12 @@ def product_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
     Returns:
         [B, N, H, D] in that dtype; what is between has it too.
     """
+    attend = _operator if torch.compiler.is_compiling() else _attend_by_products
+    out: Tensor = attend(q_BNHD, k_BMHD, v_BMHD)
+    return out
+
+
+def _attend_by_products(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
     batch, tokens, heads, width = q_BNHD.shape
     rows = max(1, _BLOCK_SCORES // k_BMHD.shape[1])
     out = torch.empty((batch, tokens, heads, width), dtype=q_BNHD.dtype)
@@ -88,3 +94,13 @@ def product_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
                 weights = torch.softmax(linear(q_BHND[sample, head, block], k_MD), dim=-1)
                 out[sample, block, head] = linear(weights, v_DM)
     return out
+
+
+_operator = torch.library.custom_op(
+    "flashtalk::product_attention", _attend_by_products, mutates_args=()
+)
+
+
+@_operator.register_fake
+def _(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
+    return torch.empty_like(q_BNHD, memory_format=torch.contiguous_format)

@@ -50,13 +50,28 @@ def linear(
         [..., N].
     """
     if takes_onednn(x, weight):
-        kind, form = ("gelu", "tanh") if activate else ("none", "")
-        # Its kernels for strided tensors are a thousand times slower.
-        rows = x.contiguous()
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, kind, [], form)
-        return result
+        multiply = _operator if torch.compiler.is_compiling() else _multiply
+        by_onednn: Tensor = multiply(x, weight, bias, activate)
+        return by_onednn
     result = F.linear(x, weight, bias)
     return gelu_tanh(result) if activate else result
+
+
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None, activate: bool) -> Tensor:
+    kind, form = ("gelu", "tanh") if activate else ("none", "")
+    # Its kernels for strided tensors are a thousand times slower.
+    rows = x.contiguous()
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, kind, [], form)
+    return result
+
+
+# What is compiled sees one operator: torch's compiler knows oneDNN's for its own packed weights.
+_operator = torch.library.custom_op("flashtalk::onednn_linear", _multiply, mutates_args=())
+
+
+@_operator.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, activate: bool) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
 
 
 def takes_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -97,6 +112,6 @@ class FeedForward(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         """[..., width] to [..., out_width]."""
         first, _, last = self
-        assert isinstance(first, Linear)
-        out: Tensor = last(first.activated(input))
+        inner: Tensor = first.activated(input)  # type: ignore[operator]
+        out: Tensor = last(inner)
         return out

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from flashtalk.cli.bench_report import load_average, machine
 from flashtalk.engine import keep_freed_memory
+from flashtalk.engine.compiled import compile_transformer
 from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.vae import VAEConfig, VideoVAE
 from tests.oracle.plain_dit import PlainDiT

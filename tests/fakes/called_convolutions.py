@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @dataclass(frozen=True)
 class Called:
-    """One call of ``aten.convolution``."""
+    """One call of ``aten.convolution``, or of oneDNN's form of it."""
 
     dtype: torch.dtype
     kernel: tuple[int, ...]
@@ -38,8 +38,13 @@ class CalledConvolutions(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.convolution.default:
-            x, weight, _, stride, _, _, transposed, _, groups = args
+        aten = torch.ops.aten
+        if func in (aten.convolution.default, aten.mkldnn_convolution.default):
+            if func is aten.convolution.default:
+                x, weight, _, stride, _, _, transposed, _, groups = args
+            else:
+                x, weight, _, _, stride, _, groups = args
+                transposed = False
             called = Called(
                 dtype=x.dtype,
                 kernel=tuple(weight.shape[2:]),

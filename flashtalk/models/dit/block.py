@@ -64,14 +64,30 @@ class SelfAttention(nn.Module):
         self.norm_q = Gain(dim, config.eps)
         self.norm_k = Gain(dim, config.eps)
         self.core: SharedAttentionCore = whole_attention
+        self.qkv: nn.Module | None = None
+
+    def join_projections(self) -> None:
+        """One product for queries, keys and values instead of three; for inference only.
+
+        The parameters lose their published names.
+        """
+        parts = (self.q, self.k, self.v)
+        width = self.q.in_features
+        self.qkv = Linear(width, len(parts) * width, device="meta")
+        self.qkv.weight = nn.Parameter(torch.cat([p.weight for p in parts]), requires_grad=False)
+        self.qkv.bias = nn.Parameter(torch.cat([p.bias for p in parts]), requires_grad=False)
+        del self.q, self.k, self.v
 
     def forward(self, x_BND: Tensor, rope: RopeTable, tokens: TokenSlice) -> Tensor:
         """[B, N, D] to [B, N, D]; ``rope`` holds the angles of the same N ``tokens``."""
         heads = (self.heads, -1)
-        q = apply_rope(self.norm_q(self.q(x_BND)).unflatten(-1, heads), rope)
-        k = apply_rope(self.norm_k(self.k(x_BND)).unflatten(-1, heads), rope)
-        v = self.v(x_BND).unflatten(-1, heads)
-        return self.o(self.core(q, k, v, tokens).flatten(2))
+        if self.qkv is None:
+            q, k, v = self.q(x_BND), self.k(x_BND), self.v(x_BND)
+        else:
+            q, k, v = self.qkv(x_BND).chunk(3, dim=-1)
+        q = apply_rope(self.norm_q(q).unflatten(-1, heads), rope)
+        k = apply_rope(self.norm_k(k).unflatten(-1, heads), rope)
+        return self.o(self.core(q, k, v.unflatten(-1, heads), tokens).flatten(2))
 
 
 def all_heads(kv: KeyValue) -> KeyValue:

@@ -22,6 +22,7 @@ from flashtalk.models.vae.history import History, VAEState
 from flashtalk.models.vae.layers import Pointwise
 from flashtalk.models.vae.stacks import RGB, Decoder, Encoder
 from flashtalk.models.vae.tubes import TubeDecoder, TubeEncoder
+from flashtalk.ops.constants import constant
 
 
 class Moments(NamedTuple):
@@ -66,9 +67,6 @@ class VideoVAE(nn.Module):
     Args:
         config: the architecture; ``VAEConfig.flashtalk_14b()`` is the published one.
     """
-
-    latent_mean: Tensor
-    latent_std: Tensor
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -173,10 +171,11 @@ class VideoVAE(nn.Module):
         self.config = self.config.with_latent_stats(mean.tolist(), std.tolist())
 
     def _stats(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        def column(values: tuple[float, ...]) -> Tensor:
-            return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1, 1)
-
-        return column(self.config.latent_mean), column(self.config.latent_std)
+        mean, std = self.config.latent_mean, self.config.latent_std
+        return (
+            constant(mean, like).view(1, -1, 1, 1, 1),
+            constant(std, like).view(1, -1, 1, 1, 1),
+        )
 
     def _latents(self, video_BCTHW: Tensor, history: History | None) -> Tensor:
         """Normalised, of the whole picture."""

@@ -8,6 +8,7 @@ Shape suffixes as in ``layers.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,6 +25,10 @@ from flashtalk.models.vae.layers import (
     convolve_frames,
     zero_margins,
 )
+
+LARGEST_ELEMENTS = 1 << 30
+"""Of a tensor that is made at once. Kernels count elements in 32 bits: 33 frames of 192 channels at
+768x448, the last doubling of the published VAE, are 2.18e9, more than 2^31."""
 
 
 class FrameConv(nn.Conv2d):
@@ -123,13 +128,21 @@ class Upsample(nn.Module):
         return torch.cat((head, interleave_time(self.time_conv(rest, history))), dim=2)
 
     def double_space(self, x_BCTHW: Tensor) -> Tensor:
-        """Nearest neighbour x2, then the convolution."""
-        x_FCHW = F.interpolate(as_frames(x_BCTHW), scale_factor=2.0, mode="nearest")
+        """Nearest neighbour x2, then the convolution, so many frames at once as kernels count."""
+        frames_FCHW = as_frames(x_BCTHW)
+        each = max(1, LARGEST_ELEMENTS // (4 * math.prod(frames_FCHW.shape[1:])))
+        parts = [self._double_frames(x_FCHW) for x_FCHW in frames_FCHW.split(each)]
+        y_FCHW = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return as_video(y_FCHW, x_BCTHW.shape[0])
+
+    def _double_frames(self, x_FCHW: Tensor) -> Tensor:
+        x_FCHW = F.interpolate(x_FCHW, scale_factor=2.0, mode="nearest")
         margin = 1
         if self.margins is not zero_margins:
             x_FCHW = self.margins(x_FCHW, (1, 1, 1, 1))
             margin = 0
-        return as_video(self.resample[1](x_FCHW, margin), x_BCTHW.shape[0])
+        out: Tensor = self.resample[1](x_FCHW, margin)
+        return out
 
 
 def interleave_time(x_BCTHW: Tensor) -> Tensor:

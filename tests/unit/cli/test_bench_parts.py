@@ -109,7 +109,7 @@ def test_the_processor_is_named() -> None:
         (["--size", "64"], "size"),
         (["--size", "64x40"], "40"),
         (["--preset", "small"], "preset"),
-        (["--dtype", "fp8"], "dtype"),
+        (["--dtype", "fp4"], "dtype"),
         (["--guidance", "-1"], "audio_guidance"),
         (["--out", "no-such-folder/bench.json"], "out"),
         (["--image", "no-such-picture.png"], "image"),

@@ -74,7 +74,7 @@ def test_a_wrong_kernel_that_is_avoided_does_no_harm() -> None:
 
 
 def test_float32_itself_is_checked() -> None:
-    with Planted(lambda c: c.dtype == torch.float32 and len(c.kernel) == 2):
+    with Planted(lambda c: c.dtype == torch.float32 and len(c.kernel) > 1):
         wrong = [found for found in check_kernels("cpu") if not found.right]
     assert any(found.dtype == "float32" and found.harmful for found in wrong)
 

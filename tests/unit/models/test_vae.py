@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flashtalk.errors import InputError, WeightsError
-from flashtalk.models.vae import VAEConfig, VAEState, VideoVAE, fit_linear_bypass
+from flashtalk.models.vae import VAEConfig, VAEState, VideoVAE, fit_linear_bypass, resample
 from flashtalk.models.vae.weights import convert, load_config, save_config
 from tests.tolerances import assert_rounded
 
@@ -218,3 +218,24 @@ def test_fit_refuses_what_it_cannot_fit() -> None:
 def test_published_state_dict_keeps_its_names() -> None:
     state = {"decoder.conv1.weight": torch.zeros(1)}
     assert convert(state) == state
+
+
+@torch.no_grad()
+def test_frames_that_are_too_many_for_one_tensor_are_doubled_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = VideoVAE(VAEConfig(dim=8)).eval()
+    z = torch.randn(1, 16, 3, 2, 4)
+    whole = model.decode(z)
+    made: list[int] = []
+    double = resample.Upsample._double_frames
+
+    def counted(self: resample.Upsample, x: Tensor) -> Tensor:
+        made.append(4 * x.numel())
+        return double(self, x)
+
+    monkeypatch.setattr(resample.Upsample, "_double_frames", counted)
+    monkeypatch.setattr(resample, "LARGEST_ELEMENTS", 20_000)
+    assert_rounded(model.decode(z), whole)
+    assert max(made) <= 20_000
+    assert len(made) > 6

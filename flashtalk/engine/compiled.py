@@ -1,0 +1,57 @@
+"""Models through torch.compile: regions that repeat share one graph per shape (report section 2.3).
+
+A block of the transformer is compiled once, whatever their number; the VAE as its encoder and its
+decoder. Graphs depend on shapes, and a worker warms up all of them: a session compiles nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import torch
+from torch import nn
+
+from flashtalk.diffusion.color import MatchColor, match_color
+from flashtalk.errors import InputError
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.vae.model import VideoVAE
+
+COMPILERS = ("c++", "g++", "clang++")
+BACKEND = "inductor"
+_GRAPHS_PER_REGION = 64
+"""Sizes, first and later chunks, batches of one and of two."""
+
+
+def check_compiler() -> None:
+    """Raises InputError where nothing can build what torch.compile writes."""
+    if not any(map(shutil.which, COMPILERS)):
+        raise InputError("compile", "on", "needs a C++ compiler, such as g++")
+
+
+def compile_transformer(dit: DiT, backend: str | None = None) -> None:
+    """Its blocks, in place; the first call of each shape compiles (``backend``: of torch)."""
+    _compile_each(list(dit.blocks), backend)
+
+
+def compile_vae(vae: VideoVAE, backend: str | None = None) -> None:
+    """Its encoder and decoder, in place; the first call of each shape compiles."""
+    _compile_each([vae.encoder, vae.decoder], backend)
+
+
+def compiled_colors() -> MatchColor:
+    """``match_color``, compiled at the first call of each shape."""
+    matched: MatchColor = torch.compile(match_color, dynamic=False, backend=BACKEND)
+    return matched
+
+
+def _compile_each(regions: list[nn.Module], backend: str | None) -> None:
+    torch._dynamo.config.recompile_limit = _GRAPHS_PER_REGION
+    for region in regions:
+        region.compile(dynamic=False, backend=backend or BACKEND)
+
+
+def graph_count() -> int:
+    """Graphs that this process has compiled."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])

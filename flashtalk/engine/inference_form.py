@@ -1,0 +1,63 @@
+"""Models as inference wants them: projections joined, linear layers perhaps in float8, weights in
+the order of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from flashtalk.models.dit.block import Block
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.ops.float8 import Float8Linear
+from flashtalk.ops.linear import Linear
+
+
+def join_projections(dit: DiT) -> None:
+    """Queries, keys and values of every self-attention by one product, in place."""
+    for block in _blocks(dit):
+        block.self_attn.join_projections()
+
+
+def to_float8(dit: DiT) -> int:
+    """Linear layers of the blocks in float8, in place; gives how many.
+
+    Those that run once per session or chunk (keys and values of text, portrait and speech) stay as
+    they are: they cost nothing, and everything hears them.
+    """
+    count = 0
+    for block in _blocks(dit):
+        for parent, name, layer in list(_every_step(block)):
+            if Float8Linear.takes(layer):
+                setattr(parent, name, Float8Linear(layer))
+                count += 1
+    return count
+
+
+def lay_out_weights(vae: VideoVAE) -> None:
+    """Weights of 3D convolutions in the order in which kernels read them, in place."""
+    for module in vae.modules():
+        if isinstance(module, nn.Conv3d):
+            weight = module.weight.detach().contiguous(memory_format=torch.channels_last_3d)
+            module.weight = nn.Parameter(weight, requires_grad=False)
+
+
+def _every_step(block: Block) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    attention, context, audio = block.self_attn, block.cross_attn, block.audio_cross_attn
+    names: list[tuple[nn.Module, tuple[str, ...]]] = [
+        (attention, ("qkv", "q", "k", "v", "o")),
+        (context, ("q", "o")),
+        (audio, ("q_linear", "proj")),
+        (block.ffn, ("0", "2")),
+    ]
+    for parent, children in names:
+        for name in children:
+            layer = getattr(parent, name, None)
+            if isinstance(layer, Linear):
+                yield parent, name, layer
+
+
+def _blocks(dit: DiT) -> list[Block]:
+    return [block for block in dit.blocks if isinstance(block, Block)]
