@@ -64,6 +64,18 @@ class Peaks:
     convolution_flops_s: dict[str, float]
     copy_bytes_s: float
 
+    def or_better(self, other: Peaks) -> Peaks:
+        """The higher of each, of two measurements of one device."""
+        pairs = (
+            (self.matrix_flops_s, other.matrix_flops_s),
+            (self.convolution_flops_s, other.convolution_flops_s),
+        )
+        matrix, convolution = (
+            {name: max(mine.get(name, 0.0), theirs.get(name, 0.0)) for name in mine | theirs}
+            for mine, theirs in pairs
+        )
+        return Peaks(matrix, convolution, max(self.copy_bytes_s, other.copy_bytes_s))
+
 
 def measure_peaks(device: torch.device, sizes: Sizes | None = None) -> Peaks:
     """Runs each of them a few times."""

@@ -92,6 +92,14 @@ def test_peaks_are_measured_for_each_type() -> None:
     assert min(*peaks.matrix_flops_s.values(), peaks.copy_bytes_s) > 0
 
 
+def test_the_higher_of_two_peaks_counts() -> None:
+    other = Peaks({"float32": 2e12, "bfloat16": 1e12}, {"float32": 5e11, "bfloat16": 3e12}, 2e9)
+    assert PEAKS.or_better(other) == other.or_better(PEAKS) == Peaks(
+        {"float32": 2e12, "bfloat16": 4e12, "float8": 8e12},
+        {"float32": 1e12, "bfloat16": 3e12}, 2e9,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("text", "found"), [("1", [1]), ("4, 1,2,2", [1, 2, 4])])
 def test_numbers_of_ranks(text: str, found: list[int]) -> None:
     assert read_ranks(text) == found
