@@ -214,6 +214,13 @@ def _sessions() -> Row:
                 quantile_by("job", "flashtalk_worker_wait_seconds"),
             ),
             graph(
+                "Graphs compiled too late",
+                "Of workers that compile: after the warm-up. Good: 0. Bad: anything else, a "
+                "session waited for it; its size is not among those that are warmed up.",
+                "short",
+                [Query(f"flashtalk_worker_recompiles{selected()}", "{{job}} {{instance}}")],
+            ),
+            graph(
                 "Interruptions per second",
                 "How often people cut in. Neither good nor bad; each costs about a chunk.",
                 "ops",
