@@ -6,7 +6,7 @@ Everything on the device happens in the one thread of its lane: loading, warm-up
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 import torch
@@ -23,7 +23,7 @@ from flashtalk.errors import InputError
 from flashtalk.serving import metrics
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.logs import get_logger
-from flashtalk.serving.worker import WorkerCard, WorkerSettings
+from flashtalk.serving.worker import WorkerCard, WorkerSettings, not_ready
 
 _LOG = get_logger(__name__)
 
@@ -40,11 +40,6 @@ _DIGESTS = "digests"
 class Stage(Protocol):
     """One of the three stages of a chunk."""
 
-    role: str
-
-    def load(self, checkpoint: Checkpoint, digest: str) -> None:
-        """Loads what this stage needs of a checkpoint."""
-
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """Computes at one size by every path that calls may take, once; gives what measures it."""
 
@@ -55,20 +50,47 @@ Register = Callable[[grpc.aio.Server, ComputeLane, WorkerCard], str]
 """Adds the servicer of a stage to a server; gives the full name of its service."""
 
 
+StageT = TypeVar("StageT", bound=Stage)
+
+
+class Loading(Generic[StageT]):
+    """A stage that there is once the weights of its worker are loaded.
+
+    Args:
+        role: of the worker.
+        make: the stage of a checkpoint whose weights have this name (hex digest).
+    """
+
+    def __init__(self, role: str, make: Callable[[Checkpoint, str], StageT]) -> None:
+        self.role, self._make = role, make
+        self._made: list[StageT] = []
+
+    def load(self, checkpoint: Checkpoint, digest: str) -> None:
+        """Makes it."""
+        self._made.append(self._make(checkpoint, digest))
+
+    @property
+    def stage(self) -> StageT:
+        """The stage. Raises ServiceError (UNAVAILABLE, NOT_READY) before it is loaded."""
+        if not self._made:
+            raise not_ready()
+        return self._made[-1]
+
+
 class ComputeWorker:
     """A ``flashtalk.serving`` app around a stage.
 
     Args:
         settings: of the worker.
-        stage: what it computes.
+        loading: what it computes.
         register: adds the calls that ask for it.
     """
 
-    def __init__(self, settings: WorkerSettings, stage: Stage, register: Register) -> None:
-        self._settings, self._stage, self._register = settings, stage, register
+    def __init__(self, settings: WorkerSettings, loading: Loading[Any], register: Register) -> None:
+        self._settings, self._loading, self._register = settings, loading, register
         self._chunk_s = 0.0
         self.lane = ComputeLane(settings.max_pending)
-        self.card = WorkerCard(stage.role)
+        self.card = WorkerCard(loading.role)
 
     @property
     def interceptors(self) -> Sequence[grpc.aio.ServerInterceptor]:
@@ -99,7 +121,8 @@ class ComputeWorker:
 
     async def _measured(self, size_hw: tuple[int, int]) -> float:
         """Seconds of a chunk of this size, which is warm afterwards."""
-        measure = await self.lane.run(lambda _: self._stage.warm_up(size_hw))
+        warm_up: Callable[[tuple[int, int]], MeasureChunk] = self._loading.stage.warm_up
+        measure = await self.lane.run(lambda _: warm_up(size_hw))
         return max([await self.lane.run(lambda _: measure()) for _ in range(MEASURED_RUNS)])
 
     async def drain(self, grace_s: float) -> None:
@@ -127,7 +150,7 @@ class ComputeWorker:
                 raise InputError("sizes", f"{width}x{height}", error.limit) from None
         cache = DigestCache(settings.cache / _DIGESTS) if settings.cache is not None else None
         digest = weights_digest(checkpoint.layout, cache)
-        self._stage.load(checkpoint, digest)
+        self._loading.load(checkpoint, digest)
         self._chunk_s = checkpoint.spec.new_frames / checkpoint.spec.fps
         card = self.card
         card.preset, card.weights_digest, card.sizes_hw = settings.preset, digest, sizes

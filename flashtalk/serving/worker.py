@@ -52,6 +52,16 @@ def _size_hw(text: str) -> tuple[int, int]:
         raise InputError("sizes", text, error.limit) from None
 
 
+def not_ready() -> ServiceError:
+    """What a call before the end of the warm-up is told."""
+    return ServiceError(
+        grpc.StatusCode.UNAVAILABLE,
+        Reason.NOT_READY,
+        "this worker is not warm yet",
+        retry_after_s=1.0,
+    )
+
+
 @dataclass
 class WorkerCard:
     """How a worker describes itself; filled while it starts, fixed afterwards.
@@ -82,12 +92,7 @@ class WorkerCard:
     def check_ready(self) -> None:
         """Raises ServiceError (UNAVAILABLE, NOT_READY) before the end of the warm-up."""
         if not self.ready:
-            raise ServiceError(
-                grpc.StatusCode.UNAVAILABLE,
-                Reason.NOT_READY,
-                "this worker is not warm yet",
-                retry_after_s=1.0,
-            )
+            raise not_ready()
 
     def check_size(self, field: str, size_hw: tuple[int, int]) -> None:
         """Raises InputError for a size that was not warmed up."""

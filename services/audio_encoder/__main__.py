@@ -9,16 +9,16 @@ from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
 from services.audio_encoder.servicer import registering
 from services.audio_encoder.settings import AudioEncoderSettings
-from services.audio_encoder.stage import AudioStage
+from services.audio_encoder.stage import loading
 from services.compute_worker import ComputeWorker
 
 
 def main() -> int:
     """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
     settings = load_settings(AudioEncoderSettings)
-    stage = AudioStage(settings.batch_windows)
-    register = registering(stage, settings.max_pending)
-    return run("audio_encoder", settings, partial(ComputeWorker, settings, stage, register))
+    made = loading(settings.batch_windows)
+    register = registering(made, settings.batch_windows, settings.max_pending)
+    return run("audio_encoder", settings, partial(ComputeWorker, settings, made, register))
 
 
 if __name__ == "__main__":

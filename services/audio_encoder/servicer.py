@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -9,23 +10,26 @@ import grpc
 from flashtalk.serving.epochs import EpochGuard
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.worker import WorkerCard, deadline_s
-from flashtalk.streaming import StreamSpec
+from flashtalk.streaming import Pcm, StreamSpec
 from flashtalk.v1 import audio_encoder_service_pb2 as pb
 from flashtalk.v1 import audio_encoder_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_from_proto, tensor_to_proto
-from services.audio_encoder.batching import WindowBatcher
+from services.audio_encoder.batching import Rows, WindowBatcher
 from services.audio_encoder.stage import AudioStage
-from services.compute_worker import Register
+from services.compute_worker import Loading, Register
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AudioEncoderService"].full_name
 
 
-def registering(stage: AudioStage, max_pending: int) -> Register:
+def registering(loading: Loading[AudioStage], batch_windows: int, max_pending: int) -> Register:
     """How to add the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
-        batcher = WindowBatcher(lane, stage.encode, stage.batch_windows, max_pending)
+        def encode(windows: Sequence[Pcm]) -> list[Rows]:
+            return loading.stage.encode(windows)
+
+        batcher = WindowBatcher(lane, encode, batch_windows, max_pending)
         pb_grpc.add_AudioEncoderServiceServicer_to_server(AudioServicer(batcher, card), server)
         return SERVICE
 

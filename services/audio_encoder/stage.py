@@ -10,33 +10,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flashtalk.engine import AudioEncoder, Checkpoint
+from flashtalk.engine import AudioEncoder
 from flashtalk.serving import metrics
 from flashtalk.streaming import Pcm
 from services.audio_encoder.batching import Rows
-from services.compute_worker import MeasureChunk
+from services.compute_worker import Loading, MeasureChunk
 
 
 class AudioStage:
     """Speech features (a ``services.compute_worker`` stage).
 
     Args:
+        encoder: the loaded network.
         batch_windows: windows of sound per batch.
     """
 
-    role = "audio_encoder"
-
-    def __init__(self, batch_windows: int) -> None:
-        self.batch_windows = batch_windows
-        self._encoder: AudioEncoder | None = None
-
-    def load(self, checkpoint: Checkpoint, digest: str) -> None:
-        """See ``Stage``."""
-        self._encoder = checkpoint.load_audio()
+    def __init__(self, encoder: AudioEncoder, batch_windows: int) -> None:
+        self._encoder, self._batch_windows = encoder, batch_windows
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """See ``Stage``; the size of the video does not matter to speech."""
-        spec = self._loaded.spec
+        spec = self._encoder.spec
         noise_S = np.random.default_rng(0).normal(0, 0.1, spec.window_samples).astype(np.float32)
 
         def chunk() -> float:
@@ -50,13 +44,14 @@ class AudioStage:
     def encode(self, windows: Sequence[Pcm]) -> list[Rows]:
         """Features of several windows, float32 [R, L, D] each."""
         begun_s = time.perf_counter()
-        rows = self._loaded.batch_rows(windows, self.batch_windows)
+        rows = self._encoder.batch_rows(windows, self._batch_windows)
         arrays = [rows_RLD.float().cpu().numpy() for rows_RLD in rows]
         metrics.WORKER_STAGE_SECONDS.labels("audio").observe(time.perf_counter() - begun_s)
         return arrays
 
-    @property
-    def _loaded(self) -> AudioEncoder:
-        if self._encoder is None:
-            raise RuntimeError("used before it was loaded")
-        return self._encoder
+
+def loading(batch_windows: int) -> Loading[AudioStage]:
+    """The stage of a worker that makes batches of so many windows."""
+    return Loading(
+        "audio_encoder", lambda checkpoint, _: AudioStage(checkpoint.load_audio(), batch_windows)
+    )

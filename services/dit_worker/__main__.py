@@ -9,10 +9,9 @@ from flashtalk.serving.server import run
 from flashtalk.serving.settings import load_settings
 from services.compute_worker import ComputeWorker
 from services.dit_worker.pod import Ranks, denoising
-from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.servicer import registering
 from services.dit_worker.settings import DitWorkerSettings
-from services.dit_worker.stage import DenoiseStage
+from services.dit_worker.stage import loading
 from services.pod import end_rank, started_as_pod
 from services.pod.group import Solo
 from services.pod.worker import run_pod
@@ -25,10 +24,8 @@ def main() -> int:
         ranks = Ranks(settings.layout, settings.backend)
         make_role = partial(denoising, settings, ranks)
         end_rank(run_pod("dit_worker", settings, make_role, ranks.exchanges))
-    group = Solo()
-    leader = Leader(DenoiseRank(group, settings.conditioning_bytes), group)
-    stage = DenoiseStage(leader)
-    make = partial(ComputeWorker, settings, stage, registering(stage))
+    made = loading(Solo(), settings.conditioning_bytes)
+    make = partial(ComputeWorker, settings, made, registering(made))
     return run("dit_worker", settings, make)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from flashtalk.engine import Checkpoint
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from flashtalk.parallel import Backend, Layout, Mesh, apply, choose_layout, join_mesh
 from flashtalk.serving.logs import get_logger
-from services.dit_worker.rank import DenoiseRank, Leader
+from services.dit_worker.commands import Command
+from services.dit_worker.rank import DenoiseRank
 from services.dit_worker.servicer import registering
 from services.dit_worker.settings import DitWorkerSettings
-from services.dit_worker.stage import DenoiseStage
+from services.dit_worker.stage import loading
 from services.pod import Pod
 from services.pod.worker import Role
 
@@ -54,6 +57,10 @@ def read_layout(text: str) -> Layout:
 
 def denoising(settings: DitWorkerSettings, ranks: Ranks, pod: Pod) -> Role:
     """What a rank of the DiT worker is for."""
-    rank = DenoiseRank(pod, settings.conditioning_bytes, partial(ranks.lay_out, pod))
-    stage = DenoiseStage(Leader(rank, pod))
-    return Role(stage, registering(stage), rank.load, rank.carry_out)
+    given = (pod, settings.conditioning_bytes, partial(ranks.lay_out, pod))
+    made = loading(*given)
+
+    def follow(checkpoint: Checkpoint) -> Callable[[Command], None]:
+        return DenoiseRank.load(checkpoint, *given).carry_out
+
+    return Role(made, registering(made), follow)

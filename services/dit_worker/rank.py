@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 import torch
@@ -31,29 +32,30 @@ class DenoiseRank:
 
     Args:
         group: the ranks.
+        denoiser: the loaded network, laid over them.
+        sampling: how its weights want to be run.
         conditioning_bytes: memory for conditionings.
-        spread: lays a loaded network over the ranks.
     """
 
     def __init__(
-        self, group: Group, conditioning_bytes: int, spread: Callable[[DiT], None] = whole
+        self, group: Group, denoiser: Denoiser, sampling: Sampling, conditioning_bytes: int
     ) -> None:
-        self._group, self._spread = group, spread
+        self._group, self.denoiser, self._sampling = group, denoiser, sampling
         self.conditionings = ConditioningCache(conditioning_bytes)
-        self._denoiser: Denoiser | None = None
-        self._sampling = Sampling()
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Loads the transformer and the conditioning encoders."""
-        self._denoiser, self._sampling = checkpoint.load_denoiser(), checkpoint.sampling
-        self._spread(self._denoiser.dit)
-
-    @property
-    def denoiser(self) -> Denoiser:
-        """The loaded network."""
-        if self._denoiser is None:
-            raise RuntimeError("used before it was loaded")
-        return self._denoiser
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        group: Group,
+        conditioning_bytes: int,
+        spread: Callable[[DiT], None] = whole,
+    ) -> Self:
+        """Loads the transformer and the conditioning encoders; ``spread`` lays the transformer
+        over the ranks."""
+        denoiser = checkpoint.load_denoiser()
+        spread(denoiser.dit)
+        return cls(group, denoiser, checkpoint.sampling, conditioning_bytes)
 
     def keep(self, command: Keep) -> None:
         """See ``Keep``. Raises InputError for tokens that do not fit the transformer."""

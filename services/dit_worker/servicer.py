@@ -17,7 +17,7 @@ from flashtalk.v1 import dit_worker_service_pb2 as pb
 from flashtalk.v1 import dit_worker_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import tensor_pb2, worker_pb2
 from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
-from services.compute_worker import Register
+from services.compute_worker import Loading, Register
 from services.dit_worker.commands import Floats, Keep, Run
 from services.dit_worker.conditionings import ConditioningMissing
 from services.dit_worker.stage import DenoiseStage
@@ -27,11 +27,11 @@ MAX_PROMPT = 2_000
 _DIGEST = 64
 
 
-def registering(stage: DenoiseStage) -> Register:
+def registering(loading: Loading[DenoiseStage]) -> Register:
     """How to add the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
-        servicer = DitServicer(stage, lane, card)
+        servicer = DitServicer(loading, lane, card)
         pb_grpc.add_DitWorkerServiceServicer_to_server(servicer, server)
         return SERVICE
 
@@ -41,8 +41,8 @@ def registering(stage: DenoiseStage) -> Register:
 class DitServicer(pb_grpc.DitWorkerServiceServicer):
     """Answers calls; keeps conditionings by name, and of a session its epoch."""
 
-    def __init__(self, stage: DenoiseStage, lane: ComputeLane, card: WorkerCard) -> None:
-        self._stage, self._lane, self._card = stage, lane, card
+    def __init__(self, loading: Loading[DenoiseStage], lane: ComputeLane, card: WorkerCard) -> None:
+        self._loading, self._lane, self._card = loading, lane, card
         self._epochs = EpochGuard()
         self._spec = StreamSpec()
 
@@ -56,7 +56,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             made = await self._lane.run(lambda _: embed(), until_s)
         elif kind == "conditioning":
             given = self._conditioning(request.conditioning)
-            await self._lane.run(lambda _: self._stage.keep(given), until_s)
+            await self._lane.run(lambda _: self._loading.stage.keep(given), until_s)
             return pb.ConditionResponse(conditioning=request.conditioning)
         else:
             raise InputError("source", "none", "a portrait or a conditioning")
@@ -76,7 +76,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         command = self._command(request)
         try:
             latents, seconds = await self._lane.run(
-                partial(self._stage.run, command), deadline_s(context)
+                partial(self._loading.stage.run, command), deadline_s(context)
             )
         except ConditioningMissing as missing:
             raise ServiceError(
@@ -101,12 +101,12 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         z = self._reference(source.reference_latents, field)
         if z.shape[3:] != self._spec.latent_size(*portrait_HWC.shape[:2]):
             raise InputError(field, list(z.shape), "latents of the portrait's size")
-        return partial(self._stage.embed, portrait_HWC, source.prompt, z)
+        return partial(self._loading.stage.embed, portrait_HWC, source.prompt, z)
 
     def _conditioning(self, given: pb.Conditioning) -> Keep:
         if len(given.digest) != _DIGEST or not set(given.digest) <= set("0123456789abcdef"):
             raise InputError("conditioning.digest", given.digest[:80], f"{_DIGEST} hex digits")
-        tokens, field = self._stage.tokens, "conditioning.text_tokens"
+        tokens, field = self._loading.stage.tokens, "conditioning.text_tokens"
         image = tensor_from_proto(
             given.image_tokens,
             field="conditioning.image_tokens",
@@ -126,7 +126,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         return z
 
     def _command(self, request: pb.DenoiseRequest) -> Run:
-        spec, features = self._spec, self._stage.features
+        spec, features = self._spec, self._loading.stage.features
         rows = tensor_from_proto(
             request.features,
             field="features",

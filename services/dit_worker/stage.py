@@ -6,6 +6,7 @@ Legend: as in ``commands``; H W pixels.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,13 +18,15 @@ from flashtalk.engine import Checkpoint
 from flashtalk.engine.audio import row_count
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
+from flashtalk.models.dit.model import DiT
 from flashtalk.serving import metrics
 from flashtalk.serving.lane import Wanted
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
-from services.compute_worker import MeasureChunk
+from services.compute_worker import Loading, MeasureChunk
 from services.dit_worker.commands import Floats, Keep, Run
-from services.dit_worker.rank import Leader
+from services.dit_worker.rank import DenoiseRank, Leader, whole
+from services.pod.group import Group
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,12 @@ class DenoiseStage:
 
     Args:
         leader: of the group.
+        checkpoint: what it has loaded.
+        digest: name of the weights.
     """
 
-    role = "dit_worker"
-
-    def __init__(self, leader: Leader) -> None:
-        self._leader = leader
-        self._weights_digest = ""
-        self.features = FeatureShape(0, 0, 0)
-        self.tokens = TokenShapes(0, 0, 0, 0)
-
-    def load(self, checkpoint: Checkpoint, digest: str) -> None:
-        """See ``Stage``."""
-        self._leader.rank.load(checkpoint)
-        self._weights_digest = digest
+    def __init__(self, leader: Leader, checkpoint: Checkpoint, digest: str) -> None:
+        self._leader, self._weights_digest = leader, digest
         sizes, spec = checkpoint.sizes.dit, checkpoint.spec
         rows = row_count(spec, sizes.audio_window)
         self.features = FeatureShape(rows, sizes.audio_blocks, sizes.audio_channels)
@@ -114,6 +109,18 @@ class DenoiseStage:
             latents, seconds = self._leader.run(command, wanted)
         metrics.WORKER_STAGE_SECONDS.labels("denoise").observe(seconds)
         return latents, seconds
+
+
+def loading(
+    group: Group, conditioning_bytes: int, spread: Callable[[DiT], None] = whole
+) -> Loading[DenoiseStage]:
+    """The stage of the leader of a group; arguments as of ``DenoiseRank.load``."""
+
+    def make(checkpoint: Checkpoint, digest: str) -> DenoiseStage:
+        rank = DenoiseRank.load(checkpoint, group, conditioning_bytes, spread)
+        return DenoiseStage(Leader(rank, group), checkpoint, digest)
+
+    return Loading("dit_worker", make)
 
 
 def _floats(tensor: torch.Tensor) -> Floats:

@@ -23,7 +23,7 @@ from flashtalk.serving.server import run
 from flashtalk.serving.settings import EXIT_SETTINGS
 from flashtalk.serving.worker import WorkerSettings
 from flashtalk.terminal import stopping_signals
-from services.compute_worker import ComputeWorker, Register, Stage
+from services.compute_worker import ComputeWorker, Loading, Register
 from services.pod.commands import Ping, Shutdown, Warm
 from services.pod.group import follow, tell
 from services.pod.member import PING_S, Pod, PodError, join_pod
@@ -39,24 +39,23 @@ class Role:
     """What the ranks of a pod are for.
 
     Args:
-        stage, register: of the leader.
-        load: gives a follower its share of the weights, as the leader's stage takes its own.
-        carry_out: does a follower's share of a command.
+        loading, register: of the leader.
+        follow: gives a follower its share of the weights, as the leader's stage takes its own, and
+            what does its share of a command.
     """
 
-    stage: Stage
+    loading: Loading[Any]
     register: Register
-    load: Callable[[Checkpoint], None]
-    carry_out: Callable[[Any], None]
+    follow: Callable[[Checkpoint], Callable[[Any], None]]
 
 
 class PodWorker(ComputeWorker):
     """A compute worker whose device is a pod."""
 
     def __init__(
-        self, settings: WorkerSettings, stage: Stage, register: Register, pod: Pod
+        self, settings: WorkerSettings, loading: Loading[Any], register: Register, pod: Pod
     ) -> None:
-        super().__init__(settings, stage, register)
+        super().__init__(settings, loading, register)
         self._pod = pod
         self._pings: asyncio.Task[None] | None = None
 
@@ -111,7 +110,7 @@ def run_pod(
     placed = settings.model_copy(update={"device": str(device)})
     role = make(pod)
     if pod.leads:
-        return run(name, placed, partial(PodWorker, placed, role.stage, role.register, pod))
+        return run(name, placed, partial(PodWorker, placed, role.loading, role.register, pod))
     return _follow(placed, pod, role)
 
 
@@ -126,8 +125,7 @@ def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
             settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
             compiled=settings.compile,
         )  # fmt: skip
-        role.load(checkpoint)
-        follow(pod, role.carry_out)
+        follow(pod, role.follow(checkpoint))
     except Exception as error:
         _LOG.exception("a follower ended by an error", extra={"rank": pod.rank})
         give_up(f"rank {pod.rank}: {type(error).__name__}")

@@ -12,10 +12,9 @@ from services.pod import end_rank, started_as_pod
 from services.pod.group import Solo
 from services.pod.worker import run_pod
 from services.vae_decoder.pod import Slicing, coding
-from services.vae_decoder.rank import CodecLeader, CodecRank
 from services.vae_decoder.servicer import registering
 from services.vae_decoder.settings import VaeDecoderSettings
-from services.vae_decoder.stage import CodecStage
+from services.vae_decoder.stage import loading
 
 
 def main() -> int:
@@ -24,9 +23,8 @@ def main() -> int:
     if started_as_pod():
         slicing = Slicing(settings)
         end_rank(run_pod("vae_decoder", settings, partial(coding, slicing), slicing.exchanges))
-    group = Solo()
-    stage = CodecStage(CodecLeader(CodecRank(group), group))
-    make = partial(ComputeWorker, settings, stage, registering(stage))
+    made = loading(Solo())
+    make = partial(ComputeWorker, settings, made, registering(made))
     return run("vae_decoder", settings, make)
 
 

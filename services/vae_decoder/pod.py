@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from flashtalk.engine import Checkpoint
 from flashtalk.errors import InputError
 from flashtalk.models.vae.model import VideoVAE
@@ -9,10 +12,11 @@ from flashtalk.parallel import Grid, PictureMesh, apply, check_grid, choose_grid
 from flashtalk.serving.logs import get_logger
 from services.pod import Pod
 from services.pod.worker import Role
-from services.vae_decoder.rank import CodecLeader, CodecRank
+from services.vae_decoder.commands import Command
+from services.vae_decoder.rank import CodecRank
 from services.vae_decoder.servicer import registering
 from services.vae_decoder.settings import VaeDecoderSettings
-from services.vae_decoder.stage import CodecStage
+from services.vae_decoder.stage import loading
 
 _LOG = get_logger(__name__)
 
@@ -57,6 +61,10 @@ def read_grid(text: str) -> Grid:
 
 def coding(slicing: Slicing, pod: Pod) -> Role:
     """What a rank of the VAE decoder is for."""
-    rank = CodecRank(pod, lambda vae, checkpoint: slicing.lay_out(pod, vae, checkpoint))
-    stage = CodecStage(CodecLeader(rank, pod))
-    return Role(stage, registering(stage), rank.load, rank.carry_out)
+    spread = partial(slicing.lay_out, pod)
+    made = loading(pod, spread)
+
+    def follow(checkpoint: Checkpoint) -> Callable[[Command], None]:
+        return CodecRank.load(checkpoint, pod, spread).carry_out
+
+    return Role(made, registering(made), follow)

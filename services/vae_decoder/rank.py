@@ -6,6 +6,7 @@ Legend: H W pixels, T frames, h w latent size.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,26 +29,19 @@ class CodecRank:
 
     Args:
         group: the ranks.
-        spread: lays a loaded network over the ranks.
+        codec: the loaded network, laid over them.
+        strength: of the colour correction, 0 to 1.
     """
 
-    def __init__(self, group: Group, spread: Spread = whole) -> None:
-        self._group, self._spread = group, spread
-        self._codec: VideoCodec | None = None
-        self._strength = 1.0
+    def __init__(self, group: Group, codec: VideoCodec, strength: float) -> None:
+        self._group, self.codec, self._strength = group, codec, strength
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Loads the VAE."""
-        self._codec = checkpoint.load_codec()
-        self._strength = checkpoint.sampling.color_strength
-        self._spread(self._codec.vae, checkpoint)
-
-    @property
-    def codec(self) -> VideoCodec:
-        """The loaded network."""
-        if self._codec is None:
-            raise RuntimeError("used before it was loaded")
-        return self._codec
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, group: Group, spread: Spread = whole) -> Self:
+        """Loads the VAE; ``spread`` lays it over the ranks."""
+        codec = checkpoint.load_codec()
+        spread(codec.vae, checkpoint)
+        return cls(group, codec, checkpoint.sampling.color_strength)
 
     @property
     def device(self) -> torch.device:

@@ -28,7 +28,7 @@ from flashtalk.v1 import media_pb2, worker_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as pb
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as pb_grpc
 from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
-from services.compute_worker import Register
+from services.compute_worker import Loading, Register
 from services.vae_decoder.stage import CodecStage, Decoded
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VaeDecoderService"].full_name
@@ -36,11 +36,11 @@ _H264 = (media_pb2.VIDEO_CODEC_H264, media_pb2.VIDEO_CODEC_UNSPECIFIED)
 _RAW = media_pb2.VIDEO_CODEC_RAW_RGB24
 
 
-def registering(stage: CodecStage) -> Register:
+def registering(loading: Loading[CodecStage]) -> Register:
     """How to add the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
-        servicer = VaeServicer(stage, lane, card)
+        servicer = VaeServicer(loading, lane, card)
         pb_grpc.add_VaeDecoderServiceServicer_to_server(servicer, server)
         return SERVICE
 
@@ -50,8 +50,8 @@ def registering(stage: CodecStage) -> Register:
 class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     """Answers calls; keeps nothing of a session but its epoch."""
 
-    def __init__(self, stage: CodecStage, lane: ComputeLane, card: WorkerCard) -> None:
-        self._stage, self._lane, self._card = stage, lane, card
+    def __init__(self, loading: Loading[CodecStage], lane: ComputeLane, card: WorkerCard) -> None:
+        self._loading, self._lane, self._card = loading, lane, card
         self._epochs = EpochGuard()
         self._spec = StreamSpec()
 
@@ -62,7 +62,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         self._card.check_ready()
         portrait_HWC = image_from_proto(request.portrait, "portrait")
         self._card.check_size("portrait.size", portrait_HWC.shape[:2])
-        work = partial(self._stage.encode_reference, portrait_HWC)
+        work = partial(self._loading.stage.encode_reference, portrait_HWC)
         reference = await self._lane.run(lambda _: work(), deadline_s(context))
         return pb.EncodeReferenceResponse(
             reference_latents=tensor_to_proto(reference.z_BCFHW.float().cpu().numpy()),
@@ -78,10 +78,10 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         z_BCFHW, color, size_hw = self._checked(request)
         until_s = deadline_s(context)
         if request.motion_only:
-            make_motion = partial(self._stage.motion, z_BCFHW, color, request.frames)
+            make_motion = partial(self._loading.stage.motion, z_BCFHW, color, request.frames)
             yield _result(await self._lane.run(lambda _: make_motion(), until_s), {})
             return
-        decode = partial(self._stage.decode, z_BCFHW, color, request.frames)
+        decode = partial(self._loading.stage.decode, z_BCFHW, color, request.frames)
         writer = FrameWriter(request.video_codec, size_hw, self._spec.fps)
         async with aclosing(self._lane.stream(lambda _: decode(), until_s)) as parts:
             async for part in parts:

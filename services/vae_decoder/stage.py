@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashtalk.engine import Checkpoint, Reference, StageClock
+from flashtalk.engine import Reference, StageClock
 from flashtalk.serving import metrics
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
-from services.compute_worker import MeasureChunk
+from services.compute_worker import Loading, MeasureChunk
+from services.pod.group import Group
 from services.vae_decoder.commands import Decode, Encode, Floats, Frames
-from services.vae_decoder.rank import CodecLeader
+from services.vae_decoder.rank import CodecLeader, CodecRank, Spread, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +36,8 @@ class CodecStage:
         leader: of the group.
     """
 
-    role = "vae_decoder"
-
     def __init__(self, leader: CodecLeader) -> None:
         self._leader = leader
-
-    def load(self, checkpoint: Checkpoint, digest: str) -> None:
-        """See ``Stage``."""
-        self._leader.rank.load(checkpoint)
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """See ``Stage``."""
@@ -93,6 +88,16 @@ class CodecStage:
 
     def _clock(self) -> StageClock:
         return StageClock(self._leader.rank.device)
+
+
+def loading(group: Group, spread: Spread = whole) -> Loading[CodecStage]:
+    """The stage of the leader of a group; arguments as of ``CodecRank.load``."""
+    return Loading(
+        "vae_decoder",
+        lambda checkpoint, _: CodecStage(
+            CodecLeader(CodecRank.load(checkpoint, group, spread), group)
+        ),
+    )
 
 
 def _end(motion_z: Floats, clock: StageClock) -> Decoded:

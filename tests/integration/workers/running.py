@@ -18,17 +18,15 @@ from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
 from services.audio_encoder.servicer import registering as registering_audio
 from services.audio_encoder.settings import AudioEncoderSettings
-from services.audio_encoder.stage import AudioStage
-from services.compute_worker import ComputeWorker, Register, Stage
-from services.dit_worker.rank import DenoiseRank, Leader
+from services.audio_encoder.stage import loading as loading_audio
+from services.compute_worker import ComputeWorker, Loading, Register
 from services.dit_worker.servicer import registering as registering_dit
 from services.dit_worker.settings import DitWorkerSettings
-from services.dit_worker.stage import DenoiseStage
+from services.dit_worker.stage import loading as loading_dit
 from services.pod.group import Solo
-from services.vae_decoder.rank import CodecLeader, CodecRank
 from services.vae_decoder.servicer import registering as registering_vae
 from services.vae_decoder.settings import VaeDecoderSettings
-from services.vae_decoder.stage import CodecStage
+from services.vae_decoder.stage import loading as loading_vae
 from tests.patience import patient
 
 SIZE = "48x32"
@@ -46,9 +44,14 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: WorkerSettings, stage: Stage, register: Register, stub: Any, *, start: bool = True
+    settings: WorkerSettings,
+    made: Loading[Any],
+    register: Register,
+    stub: Any,
+    *,
+    start: bool = True,
 ) -> AsyncIterator[Running]:
-    worker = ComputeWorker(settings, stage, register)
+    worker = ComputeWorker(settings, made, register)
     options = ChannelLimits().server_options()
     server = grpc.aio.server(interceptors=[CallInterceptor()], options=options)
     worker.register(server)
@@ -69,20 +72,18 @@ def audio_worker(
     weights: Path, *, start: bool = True, **settings: Any
 ) -> contextlib.AbstractAsyncContextManager[Running]:
     given = AudioEncoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
-    stage = AudioStage(given.batch_windows)
-    register = registering_audio(stage, given.max_pending)
-    return running(given, stage, register, audio_grpc.AudioEncoderServiceStub, start=start)
+    made = loading_audio(given.batch_windows)
+    register = registering_audio(made, given.batch_windows, given.max_pending)
+    return running(given, made, register, audio_grpc.AudioEncoderServiceStub, start=start)
 
 
 def dit_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
     given = DitWorkerSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
-    group = Solo()
-    stage = DenoiseStage(Leader(DenoiseRank(group, given.conditioning_bytes), group))
-    return running(given, stage, registering_dit(stage), dit_grpc.DitWorkerServiceStub)
+    made = loading_dit(Solo(), given.conditioning_bytes)
+    return running(given, made, registering_dit(made), dit_grpc.DitWorkerServiceStub)
 
 
 def vae_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
     given = VaeDecoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
-    group = Solo()
-    stage = CodecStage(CodecLeader(CodecRank(group), group))
-    return running(given, stage, registering_vae(stage), vae_grpc.VaeDecoderServiceStub)
+    made = loading_vae(Solo())
+    return running(given, made, registering_vae(made), vae_grpc.VaeDecoderServiceStub)

@@ -27,10 +27,9 @@ def test_what_does_not_fit_the_network_ends_no_rank(
     group = Threads()
     group.barrier = threading.Barrier(2, timeout=patient(30))
     checkpoint = open_checkpoint("tiny", weights, device="cpu")
-    leading, following = DenoiseRank(group, 2**20), Recorded(group)
-    stage = DenoiseStage(Leader(leading, group))
-    stage.load(checkpoint, "w" * 64)
-    following.load(checkpoint)
+    leading = DenoiseRank.load(checkpoint, group, 2**20)
+    following = Recorded.load(checkpoint, group, 2**20)
+    stage = DenoiseStage(Leader(leading, group), checkpoint, "w" * 64)
     thread = threading.Thread(target=lambda: follow(group, following.carry_out), daemon=True)
     thread.start()
     try:

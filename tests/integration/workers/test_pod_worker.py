@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from flashtalk.serving.errors import ServiceError
-from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.servicer import registering
 from services.dit_worker.settings import DitWorkerSettings
-from services.dit_worker.stage import DenoiseStage
+from services.dit_worker.stage import loading
 from services.pod import worker as pod_module
 from services.pod.commands import Ping
 from services.pod.group import Solo
@@ -39,8 +38,8 @@ def test_pings_go_on_after_the_lane_was_full(monkeypatch: pytest.MonkeyPatch) ->
     async def scenario() -> None:
         group: Any = Heard()
         settings = DitWorkerSettings(max_pending=1, device="cpu")
-        stage = DenoiseStage(Leader(DenoiseRank(group, 2**20), group))
-        worker = PodWorker(settings, stage, registering(stage), group)
+        made = loading(group, 2**20)
+        worker = PodWorker(settings, made, registering(made), group)
         await worker.lane.start()
         release, refused = threading.Event(), list[ServiceError]()
         running = worker.lane.run

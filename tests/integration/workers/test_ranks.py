@@ -62,8 +62,8 @@ class Threads:
 class Recorded(DenoiseRank):
     """A follower whose latents can be looked at."""
 
-    def __init__(self, group: Threads) -> None:
-        super().__init__(group, 2**20)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.latents: list[Floats] = []
         self.stopped = 0
 
@@ -80,10 +80,9 @@ class Recorded(DenoiseRank):
 def test_followers_do_what_the_leader_does(weights: Path, pipeline: Pipeline) -> None:
     group = Threads()
     checkpoint = open_checkpoint("tiny", weights, device="cpu")
-    leading, following = DenoiseRank(group, 2**20), Recorded(group)
-    stage = DenoiseStage(Leader(leading, group))
-    stage.load(checkpoint, "w" * 64)
-    following.load(checkpoint)
+    leading, following = (kind.load(checkpoint, group, 2**20) for kind in (DenoiseRank, Recorded))
+    assert isinstance(following, Recorded)
+    stage = DenoiseStage(Leader(leading, group), checkpoint, "w" * 64)
     thread = threading.Thread(target=follow, args=(group, following.carry_out))
     thread.start()
     try:
@@ -121,8 +120,8 @@ def test_followers_do_what_the_leader_does(weights: Path, pipeline: Pipeline) ->
 class Counted(CodecRank):
     """A follower that counts the parts of each command that it has carried out."""
 
-    def __init__(self, group: Threads) -> None:
-        super().__init__(group)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.done: list[str] = []
 
     def carry_out(self, command: CodecCommand) -> None:
@@ -150,9 +149,8 @@ def test_followers_decode_what_the_leader_does_and_stop_where_it_stops(
 ) -> None:
     group = Threads()
     checkpoint = open_checkpoint("tiny", weights, device="cpu")
-    stage, following = CodecStage(CodecLeader(CodecRank(group), group)), Counted(group)
-    stage.load(checkpoint, "w" * 64)
-    following.load(checkpoint)
+    stage = CodecStage(CodecLeader(CodecRank.load(checkpoint, group), group))
+    following = Counted.load(checkpoint, group)
     thread = threading.Thread(target=follow, args=(group, following.carry_out), daemon=True)
     thread.start()
     try:

@@ -201,7 +201,7 @@ def test_conditionings_beyond_the_memory_are_forgotten_oldest_first(
                 made = await here.stub.Condition(request, timeout=CALL_S)
                 digests.append(made.conditioning.digest)
             assert len(set(digests)) == 40
-            rank = here.worker._stage._leader.rank  # type: ignore[attr-defined]
+            rank = here.worker._loading.stage._leader.rank
             kept = [digest in rank.conditionings for digest in digests]
             assert 1 <= sum(kept) < 40
             assert rank.conditionings.bytes <= 2**20

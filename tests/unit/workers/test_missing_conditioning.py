@@ -27,8 +27,8 @@ def denoised(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         lane, card = ComputeLane(2), WorkerCard("dit_worker", ready=True)
         await lane.start()
         try:
-            stage: Any = SimpleNamespace(run=work)
-            servicer = DitServicer(stage, lane, card)
+            loading: Any = SimpleNamespace(stage=SimpleNamespace(run=work))
+            servicer = DitServicer(loading, lane, card)
             monkeypatch.setattr(servicer, "_command", lambda request: SimpleNamespace(digest="a"))
             await servicer.Denoise(
                 pb.DenoiseRequest(), SimpleNamespace(time_remaining=lambda: None)
