@@ -31,6 +31,7 @@ class PipelineChoice:
         compiled: models go through torch.compile.
         architecture: other sizes than the preset's, for random weights.
         sampling: instead of the weights' own.
+        emulated: FP8 also on a device that has none: the same numbers, and times that say nothing.
     """
 
     preset: str = TINY
@@ -41,6 +42,7 @@ class PipelineChoice:
     compiled: bool = False
     architecture: Architecture | None = None
     sampling: Sampling | None = None
+    emulated: bool = False
 
     def check(self) -> None:
         """Raises InputError for what can be seen to be impossible before anything is built."""
@@ -54,7 +56,7 @@ class PipelineChoice:
         placement = Placement.choose(
             self.preset, self.device, self.precision, compiled=self.compiled
         )
-        if placement.float8 and not has_float8(placement.device):
+        if placement.float8 and not (self.emulated or has_float8(placement.device)):
             needs = "a CUDA device of compute capability 8.9 or more"
             raise InputError("precision", "fp8", f"{needs}, not {placement.device}")
         return placement

@@ -208,7 +208,7 @@ def show(document: dict[str, Any], console: Console) -> None:
             continue
         stages, memory = part["result"]["stages"], part["result"]["memory"]
         share = f"{100 * stages['dit_step']['peak_share']:.0f} %"
-        cells = [f"{stage['p50_ms']:.1f} ({stage['limit_ms']:.1f})" for stage in stages.values()]
+        cells = [f"{stage['p50_ms']:.3g} ({stage['limit_ms']:.3g})" for stage in stages.values()]
         peak = memory["device_peak_bytes"] or memory["peak_rss_bytes"]
         rows.add_row(name.removeprefix("stages-"), *cells, share, f"{peak / 2**30:.1f}")
     console.print(rows)

@@ -76,7 +76,7 @@ class Scale:
         """The same on a CPU, in seconds."""
         choice = PipelineChoice(
             random=True, device="cpu", precision=BF16, architecture=MICRO,
-            sampling=Sampling(steps=2, height_px=32, width_px=32),
+            sampling=Sampling(steps=2, height_px=32, width_px=32), emulated=True,
         )  # fmt: skip
         return cls(choice, ((32, 32), (32, 48)), Repeats(1, 2), 2, 1, (64, 2),
                    Sizes.of(torch.device("cpu")))  # fmt: skip

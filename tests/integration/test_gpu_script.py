@@ -19,6 +19,8 @@ REHEARSED = (
     "no-such-part",
     "stages-bf16-eager-720x416",
     "error-bf16-eager-720x416",
+    "stages-fp8-eager-720x416",
+    "error-fp8-eager-720x416",
     "attention",
     "cycle-bf16-eager-768x448",
     "trace-bf16-eager-720x416",
@@ -50,6 +52,10 @@ def test_every_part_that_runs_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     row = found["stages-bf16-eager-720x416"]["result"]
     assert row["stages"].keys() == {"encode", "decode", "dit_step"}
     assert row["build"]["took_s"] > 0
+    fp8 = found["stages-fp8-eager-720x416"]["result"]
+    assert fp8["stages"]["dit_step"]["flops"] == row["stages"]["dit_step"]["flops"]
+    # E4M3 rounds each number by 0.03 at most; random layers neither hide it nor make much of it.
+    assert 1e-3 < found["error-fp8-eager-720x416"]["result"]["relative"] < 0.2
     assert found["attention"]["result"]["sdpa"]["relative_to_sdpa"] == 0
     cycle = found["cycle-bf16-eager-768x448"]["result"]
     assert cycle["startup"]["sound_s"] == pytest.approx(1.12)
