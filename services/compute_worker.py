@@ -140,7 +140,7 @@ class ComputeWorker:
             torch.set_num_threads(settings.threads)
         checkpoint = open_checkpoint(
             settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
-            compiled=settings.compile,
+            compiled=settings.compile, attention=settings.attention,
         )  # fmt: skip
         sizes = settings.sizes_hw(checkpoint.sampling.size_hw)
         for height, width in sizes:

@@ -37,6 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--compile", default="off", choices=("on", "off"), help="torch.compile transformer and VAE"
     )
+    parser.add_argument(
+        "--attention", default="auto", help="kernel; doctor lists those of this machine"
+    )
     parser.add_argument("--threads", type=int, help="of torch; default its own choice")
     parser.add_argument(
         "--minutes", type=float, help="also stream so many minutes of sound and watch the memory"

@@ -128,10 +128,11 @@ def _pipeline(args: argparse.Namespace) -> Pipeline:
         architecture = _ARCHITECTURES[args.preset]()
         sampling = None if args.preset == "tiny" else Sampling()
         return build_random(architecture, sampling=sampling, device=args.device, dtype=dtype,
-                            compiled=compiled)  # fmt: skip
+                            compiled=compiled, attention=args.attention)  # fmt: skip
     return load_pipeline(
-        args.preset, args.weights, device=args.device, dtype=dtype, compiled=compiled
-    )
+        args.preset, args.weights, device=args.device, dtype=dtype, compiled=compiled,
+        attention=args.attention,
+    )  # fmt: skip
 
 
 def _sampling(args: argparse.Namespace, default: Sampling) -> Sampling:

@@ -4,6 +4,7 @@ the order of the kernels."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import nn
@@ -11,8 +12,18 @@ from torch import nn
 from flashtalk.models.dit.block import Block
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.vae.model import VideoVAE
+from flashtalk.ops.attention import Backend, attention, frame_attention, whole_attention
 from flashtalk.ops.float8 import Float8Linear
 from flashtalk.ops.linear import Linear
+
+
+def fix_attention(dit: DiT, backend: Backend) -> None:
+    """Every attention of the blocks by one kernel, in place; before its seams are filled for
+    several ranks, where the choice is free again."""
+    for block in _blocks(dit):
+        block.self_attn.core = partial(whole_attention, backend=backend)
+        block.cross_attn.core = partial(attention, backend=backend)
+        block.audio_cross_attn.core = partial(frame_attention, backend=backend)
 
 
 def join_projections(dit: DiT) -> None:

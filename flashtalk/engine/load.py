@@ -21,7 +21,12 @@ from flashtalk.engine.compiled import (
     compiled_colors,
 )
 from flashtalk.engine.denoiser import Denoiser
-from flashtalk.engine.inference_form import join_projections, lay_out_weights, to_float8
+from flashtalk.engine.inference_form import (
+    fix_attention,
+    join_projections,
+    lay_out_weights,
+    to_float8,
+)
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.sampling import Sampling, load_sampling
 from flashtalk.errors import InputError
@@ -37,6 +42,7 @@ from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.ops.attention import Backend, read_backend
 from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import PRESETS, PUBLISHED, TINY
 from flashtalk.streaming import StreamSpec
@@ -61,16 +67,24 @@ class Placement:
         dtype: of their weights.
         float8: linear layers of the transformer's blocks are float8 (``ops.float8``).
         compiled: transformer and VAE go through torch.compile (``engine.compiled``).
+        attention: kernel of the transformer's attention; ``None`` is the fastest for each.
     """
 
     device: torch.device
     dtype: torch.dtype
     float8: bool = False
     compiled: bool = False
+    attention: Backend | None = None
 
     @classmethod
     def choose(
-        cls, preset: str, device: str = "auto", dtype: str = "auto", *, compiled: bool = False
+        cls,
+        preset: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        *,
+        compiled: bool = False,
+        attention: str = "auto",
     ) -> Placement:
         """Read the names of a device and of a type.
 
@@ -80,10 +94,11 @@ class Placement:
             dtype: ``auto`` (bfloat16 on a GPU and for the large preset), float32, bfloat16 or
                 float8: bfloat16 with a transformer in float8.
             compiled: whether models go through torch.compile.
+            attention: ``auto``, or a kernel that the device has (``ops.attention``).
 
         Raises:
             InputError: an unknown name, a device that is not there, no compiler, or a GPU without
-                float8.
+                float8 or that kernel.
         """
         if compiled:
             check_compiler()
@@ -97,19 +112,23 @@ class Placement:
             raise InputError("device", device, "auto, cpu, or a device that is there") from error
         if place.type == "meta":
             raise InputError("device", device, "auto, cpu, or a device that computes")
+        kernel = read_backend(attention, place)
         if dtype == "auto":
             half = place.type == "cuda" or preset == PUBLISHED
-            return cls(place, torch.bfloat16 if half else torch.float32, compiled=compiled)
+            chosen = torch.bfloat16 if half else torch.float32
+            return cls(place, chosen, compiled=compiled, attention=kernel)
         if dtype not in DTYPES:
             raise InputError("dtype", dtype, f"auto, {', '.join(DTYPES)}")
         float8 = dtype == FLOAT8_DTYPE
         if float8 and place.type != "cpu" and not has_float8(place):
             raise InputError("dtype", dtype, f"a GPU of compute capability 8.9, not {place}")
-        return cls(place, DTYPES[dtype], float8, compiled)
+        return cls(place, DTYPES[dtype], float8, compiled, kernel)
 
 
 def to_inference_form(dit: DiT, placement: Placement) -> None:
     """Joined, rounded and compiled as its placement wants it, in place."""
+    if placement.attention is not None:
+        fix_attention(dit, placement.attention)
     if placement.device.type != "cpu" or placement.float8:
         join_projections(dit)
     if placement.float8:
@@ -248,6 +267,7 @@ def open_checkpoint(
     sampling: Sampling | None = None,
     architecture: Architecture | None = None,
     compiled: bool = False,
+    attention: str = "auto",
 ) -> Checkpoint:
     """Find a folder of weights and read everything of it but the weights.
 
@@ -259,7 +279,7 @@ def open_checkpoint(
         raise InputError("weights", "none given", f"{preset} needs the folder of its checkpoint")
     folder = shipped_weights() if weights_dir is None else Path(weights_dir)
     layout = find_checkpoint(folder)
-    placement = Placement.choose(preset, device, dtype, compiled=compiled)
+    placement = Placement.choose(preset, device, dtype, compiled=compiled, attention=attention)
     if layout.kind == "own":
         found, chosen = _own_architecture(layout), sampling or load_sampling(folder)
     else:
@@ -277,6 +297,7 @@ def load_pipeline(
     sampling: Sampling | None = None,
     architecture: Architecture | None = None,
     compiled: bool = False,
+    attention: str = "auto",
 ) -> Pipeline:
     """Load a folder of weights, in the published layout or in this project's own.
 
@@ -288,6 +309,7 @@ def load_pipeline(
         architecture: sizes of a published folder that holds a model of other sizes. Transformer
             and speech encoder say theirs in their own ``config.json``.
         compiled: transformer and VAE go through torch.compile at the first call of each size.
+        attention: ``auto``, or a kernel for the transformer (``ops.attention``).
 
     Raises:
         InputError: an unknown preset or device, no folder.
@@ -301,6 +323,7 @@ def load_pipeline(
         sampling=sampling,
         architecture=architecture,
         compiled=compiled,
+        attention=attention,
     ).load()
 
 

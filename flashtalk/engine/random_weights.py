@@ -45,6 +45,7 @@ def random_pipeline(
     encoders: bool = True,
     on_device: bool | None = None,
     compiled: bool = False,
+    attention: str = "auto",
 ) -> Pipeline:
     """All models at their initial weights, the transformer's head not zero but small.
 
@@ -58,6 +59,7 @@ def random_pipeline(
         on_device: draw the weights where they are used (``device_weights.drawn``), without a copy
             on the host; ``None`` does so everywhere but on a CPU.
         compiled: transformer and VAE go through torch.compile.
+        attention: see ``Placement.choose``.
 
     Raises:
         InputError: a text vocabulary too small for bytes, or an unknown device or type.
@@ -65,7 +67,7 @@ def random_pipeline(
     sizes = architecture or Architecture.tiny()
     if sizes.text.vocab < _FIRST_BYTE_ID + _BYTES:
         raise InputError("vocab", sizes.text.vocab, f"at least {_FIRST_BYTE_ID + _BYTES}")
-    placement = Placement.choose("random", device, dtype, compiled=compiled)
+    placement = Placement.choose("random", device, dtype, compiled=compiled, attention=attention)
 
     there = placement.device.type != "cpu" if on_device is None else on_device
 

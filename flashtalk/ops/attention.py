@@ -88,32 +88,63 @@ def attention(
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
-def frame_attention(q_BNHD: Tensor, k_BFMHD: Tensor, v_BFMHD: Tensor, tokens: TokenSlice) -> Tensor:
+def frame_attention(
+    q_BNHD: Tensor,
+    k_BFMHD: Tensor,
+    v_BFMHD: Tensor,
+    tokens: TokenSlice,
+    *,
+    backend: Backend | None = None,
+) -> Tensor:
     """Attention of every token to the keys of its own frame.
 
     Args:
         q_BNHD: [B, N, H, D] queries of a whole sequence, frame after frame.
         k_BFMHD, v_BFMHD: [B, F, M, H, D] keys and values of F frames.
         tokens: all N of them.
+        backend: see ``attention``.
 
     Returns:
         [B, N, H, D].
     """
     frames = k_BFMHD.shape[1]
     q_FNHD = q_BNHD.unflatten(1, (frames, -1)).flatten(0, 1)
-    out_FNHD = attention(q_FNHD, k_BFMHD.flatten(0, 1), v_BFMHD.flatten(0, 1))
+    keys, values = k_BFMHD.flatten(0, 1), v_BFMHD.flatten(0, 1)
+    out_FNHD = attention(q_FNHD, keys, values, backend=backend)
     return torch.unflatten(out_FNHD, 0, (-1, frames)).flatten(1, 2)
 
 
-def whole_attention(q_BNHD: Tensor, k_BNHD: Tensor, v_BNHD: Tensor, tokens: TokenSlice) -> Tensor:
+def whole_attention(
+    q_BNHD: Tensor,
+    k_BNHD: Tensor,
+    v_BNHD: Tensor,
+    tokens: TokenSlice,
+    *,
+    backend: Backend | None = None,
+) -> Tensor:
     """``attention`` among all tokens of a sequence that one process holds."""
-    return attention(q_BNHD, k_BNHD, v_BNHD)
+    return attention(q_BNHD, k_BNHD, v_BNHD, backend=backend)
 
 
 def available_backends(device: torch.device | str) -> tuple[Backend, ...]:
     """Kernels that can run on ``device`` with half-precision heads of 128, fastest first."""
     where = torch.device(device)
     return tuple(b for b in BACKENDS if _fits(b, where, torch.bfloat16, 128))
+
+
+def read_backend(name: str, device: torch.device) -> Backend | None:
+    """A kernel by its name; ``auto`` is ``None``, the fastest of each shape.
+
+    Raises:
+        InputError: the device has no such kernel.
+    """
+    if name == "auto":
+        return None
+    for backend in available_backends(device):
+        if backend == name:
+            return backend
+    limit = f"auto, {', '.join(available_backends(device))}"
+    raise InputError("attention", name, limit)
 
 
 def choose_backend(

@@ -26,6 +26,9 @@ class WorkerSettings(ServiceSettings):
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
+    attention: str = Field(
+        default="auto", description="auto, or a kernel that flashtalk doctor lists"
+    )
     compile: bool = Field(
         default=False, description="models through torch.compile; needs a C++ compiler"
     )

@@ -123,7 +123,7 @@ def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
     try:
         checkpoint = open_checkpoint(
             settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
-            compiled=settings.compile,
+            compiled=settings.compile, attention=settings.attention,
         )  # fmt: skip
         follow(pod, role.follow(checkpoint))
     except Exception as error:

@@ -18,7 +18,12 @@ from flashtalk.engine import (
     talk,
 )
 from flashtalk.engine.compiled import compile_transformer, compile_vae, graph_count
-from flashtalk.engine.inference_form import join_projections, lay_out_weights, to_float8
+from flashtalk.engine.inference_form import (
+    fix_attention,
+    join_projections,
+    lay_out_weights,
+    to_float8,
+)
 from flashtalk.engine.load import Placement
 from flashtalk.errors import InputError
 from flashtalk.models.dit import DiT, DiTConfig
@@ -171,3 +176,13 @@ def test_what_a_placement_cannot_have_is_said(monkeypatch: pytest.MonkeyPatch) -
         Placement.choose("tiny", "cpu", compiled=True)
     with pytest.raises(InputError, match="dtype: fp8: auto, float32, bfloat16, float8"):
         Placement.choose("tiny", "cpu", "fp8")
+
+
+def test_the_kernel_of_attention_may_be_chosen() -> None:
+    placed = Placement.choose("tiny", "cpu", attention="sdpa")
+    assert placed.attention == "sdpa"
+    dit, plain = transformer(), velocity(transformer())
+    fix_attention(dit, "sdpa")
+    assert_rounded(velocity(dit), plain)
+    with pytest.raises(InputError, match=r"attention: flash3: auto, .*sdpa"):
+        Placement.choose("tiny", "cpu", attention="flash3")
