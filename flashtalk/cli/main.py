@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenMP reads it when torch is first imported. Threads that spin while they wait make a run
     # on two cores 20 times slower as soon as another program wants one of them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Some microseconds of it are worth having: a chunk asks for thousands of small kernels, and to
+    # sleep between two of them took a third of its time.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # torch reads it at its first allocation: large tensors come in pages of 2 MiB where the system
     # has them. The faults for pages of 4 KiB cost several times what is written to them.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
