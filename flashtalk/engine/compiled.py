@@ -15,6 +15,7 @@ from flashtalk.diffusion.color import MatchColor, match_color
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 
 COMPILERS = ("c++", "g++", "clang++")
 BACKEND = "inductor"
@@ -31,6 +32,11 @@ def check_compiler() -> None:
 def compile_transformer(dit: DiT, backend: str | None = None) -> None:
     """Its blocks, in place; the first call of each shape compiles (``backend``: of torch)."""
     _compile_each(list(dit.blocks), backend)
+
+
+def compile_speech(model: Wav2Vec2Features, backend: str | None = None) -> None:
+    """All of it, in place; the first call of each shape compiles."""
+    _compile_each([model], backend)
 
 
 def compile_vae(vae: VideoVAE, backend: str | None = None) -> None:

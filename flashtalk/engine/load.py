@@ -16,6 +16,7 @@ from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import VideoCodec
 from flashtalk.engine.compiled import (
     check_compiler,
+    compile_speech,
     compile_transformer,
     compile_vae,
     compiled_colors,
@@ -66,7 +67,8 @@ class Placement:
         device: of all models.
         dtype: of their weights.
         float8: linear layers of the transformer's blocks are float8 (``ops.float8``).
-        compiled: transformer and VAE go through torch.compile (``engine.compiled``).
+        compiled: speech encoder, transformer and VAE go through torch.compile
+            (``engine.compiled``).
         attention: kernel of the transformer's attention; ``None`` is the fastest for each.
     """
 
@@ -181,7 +183,10 @@ class Checkpoint:
     def load_audio(self) -> AudioEncoder:
         """The speech encoder. Raises WeightsError, as the other stages, for tensors that do not
         fit."""
-        return AudioEncoder(self.load_speech(), self.spec, self.sizes.dit.audio_window)
+        model = self.load_speech()
+        if self.placement.compiled:
+            compile_speech(model)
+        return AudioEncoder(model, self.spec, self.sizes.dit.audio_window)
 
     def load_denoiser(self) -> Denoiser:
         """The transformer with its two conditioning encoders."""

@@ -7,10 +7,11 @@ import pytest
 
 from flashtalk.engine import Pipeline, compiled
 from flashtalk.serving import metrics
+from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
 from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
 from flashtalk.wire import image_to_proto, tensor_to_proto
-from tests.integration.workers.running import CALL_S, dit_worker, vae_worker
-from tests.integration.workers.test_workers import PORTRAIT, RAW, array, decoded, key, run
+from tests.integration.workers.running import CALL_S, audio_worker, dit_worker, vae_worker
+from tests.integration.workers.test_workers import PORTRAIT, RAW, array, decoded, key, run, sound
 from tests.tolerances import ROUNDED_SUMS
 
 
@@ -79,5 +80,23 @@ def test_a_denoiser_compiles_nothing_in_a_session(weights: Path, pipeline: Pipel
             for mine, theirs in zip(latents[:3], latents[3:], strict=True):
                 scale = max(1.0, float(np.abs(theirs).max()))
                 np.testing.assert_allclose(mine, theirs, atol=ROUNDED_SUMS * scale, rtol=0)
+
+    run(scenario)
+
+
+def test_an_encoder_compiles_nothing_in_a_session(weights: Path) -> None:
+    async def scenario() -> None:
+        async with audio_worker(weights, compile=True) as here, audio_worker(weights) as plain:
+            for chunk in range(2):
+                request = audio_pb2.EncodeRequest(
+                    key=key(chunk=chunk), pcm=tensor_to_proto(sound(chunk))
+                )
+                mine, theirs = [
+                    array((await worker.stub.Encode(request, timeout=CALL_S)).features)
+                    for worker in (here, plain)
+                ]
+                scale = max(1.0, float(np.abs(theirs).max()))
+                np.testing.assert_allclose(mine, theirs, atol=ROUNDED_SUMS * scale, rtol=0)
+                assert recompiles() == 0
 
     run(scenario)
