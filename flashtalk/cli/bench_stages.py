@@ -133,6 +133,7 @@ def measure_chunks(talk: Talk, warmup: int, count: int, tick: Tick) -> tuple[flo
                 warm_s, measured = time.perf_counter() - began_s, Measured()
             wall_s, cpu_s, clock = time.perf_counter(), time.process_time(), StageClock(device)
             result, session = advance(talk.pipeline, session, chunk)
+            len(dict(result.timings_s))  # a GPU has ended the chunk
             with clock.stage("h264"):
                 writer.write(result.frames_THWC, result.pcm_S)
             measured.chunks_s.append(time.perf_counter() - wall_s)

@@ -17,8 +17,9 @@ from torch import Tensor
 from flashtalk.diffusion.schedule import TRAIN_STEPS
 from flashtalk.errors import InputError
 
-VelocityFn = Callable[[Tensor, Tensor], Tensor]
-"""``(x [B, C, F, H, W], t [B] = 1000 * sigma float32) -> v [B, C, F, H, W]``."""
+VelocityFn = Callable[[Tensor, float], Tensor]
+"""``(x [B, C, F, H, W], noise level sigma) -> v [B, C, F, H, W]``; a plain number, so that what
+depends on the noise level alone can be looked up (``timestep`` makes the network's input of it)."""
 
 NoiseFn = Callable[[int], Tensor]
 """``step -> standard normal [B, C, F, H, W]``; a list's ``__getitem__`` will do."""
@@ -52,7 +53,7 @@ def sample(
     """
     x = _start(motion_z, shape, sigmas, noise_fn)
     for step, (sigma, following) in enumerate(pairwise(sigmas), start=1):
-        x = predict_x0(x, velocity_fn(x, timestep(x, sigma)), sigma)
+        x = predict_x0(x, velocity_fn(x, sigma), sigma)
         if following > 0:
             x = renoise(x, noise_fn(step), following)
         x = impose_motion(x, motion_z)
@@ -72,7 +73,7 @@ def sample_euler(
     """
     x = _start(motion_z, shape, sigmas, noise_fn)
     for sigma, following in pairwise(sigmas):
-        v = velocity_fn(x, timestep(x, sigma))
+        v = velocity_fn(x, sigma)
         x = impose_motion(x + (following - sigma) * v.float(), motion_z)
     return x
 

@@ -9,24 +9,23 @@ Legend: B batch (1), C channels, F latent frames, T video frames, H W pixels or 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from flashtalk.diffusion.color import MatchColor, ReferenceColor, match_color
 from flashtalk.diffusion.condition import reference_clip
+from flashtalk.engine.frame_transfer import Frames, LeavingFrames, send_frames
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
 from flashtalk.models.vae.history import VAEState
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.streaming import StreamSpec
-
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +56,6 @@ def pixels(rgb_HWC: Frames, device: torch.device) -> Tensor:
     """uint8 [H, W, 3] to [1, 3, H, W] float32 in [-1, 1]."""
     scaled = torch.from_numpy(np.ascontiguousarray(rgb_HWC)).to(device).float() / 255
     return ((scaled - 0.5) * 2).permute(2, 0, 1)[None]
-
-
-def to_bytes(video_BCTHW: Tensor) -> Frames:
-    """[1, 3, T, H, W] in [-1, 1] to uint8 [T, H, W, 3]: truncated, not rounded, as published."""
-    scaled = ((video_BCTHW[0] + 1) / 2).clamp(0, 1) * 255
-    frames: Frames = scaled.to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
-    return frames
 
 
 def _has_frames(z_BCFHW: Tensor) -> bool:
@@ -164,19 +156,29 @@ class VideoCodec:
         Raises:
             InputError: latents of another shape, or another number of frames.
         """
-        shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
+        device = self._weight.device
+        shown, times = self._shown(z_BCFHW, frames), clock or StageClock(device)
+        # A GPU is asked for the next part before the host waits for the frames of this one. On a
+        # CPU asking is computing.
+        ahead = 1 if device.type == "cuda" else 0
+        leaving: deque[LeavingFrames] = deque()
         newest: list[Tensor] = []
         colors = partial(self._match, reference=color, strength=strength)
         begin = min(shown, self.spec.motion_frames)
         for first, corrected in self._decoded(z_BCFHW, begin, shown, colors, times):
             with times.stage("color"):
                 # Before index 5 are frames that were shown with the chunk before.
-                new = to_bytes(corrected[:, :, max(0, self.spec.motion_frames - first) :])
+                new = send_frames(corrected[:, :, max(0, self.spec.motion_frames - first) :])
             newest = [*newest, corrected[:, :, -self.spec.motion_frames :]][-2:]
             if len(new):
-                yield new
+                leaving.append(new)
+            while len(leaving) > ahead:
+                yield leaving.popleft().wait()
         with times.stage("motion"):
-            return self.encode_motion(torch.cat(newest, dim=2))
+            motion_z = self.encode_motion(torch.cat(newest, dim=2))
+        for last in leaving:
+            yield last.wait()
+        return motion_z
 
     def motion(
         self,

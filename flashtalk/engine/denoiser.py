@@ -7,8 +7,9 @@ L layers of the speech encoder, D width, N tokens.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,16 +19,18 @@ from flashtalk.diffusion.condition import reference_condition
 from flashtalk.diffusion.guidance import two_pass
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import VelocityFn, sample, sample_euler
-from flashtalk.diffusion.schedule import sigmas
+from flashtalk.diffusion.schedule import TRAIN_STEPS, sigmas
 from flashtalk.diffusion.state import SessionState
-from flashtalk.engine.codec import Frames, Reference, pixels
+from flashtalk.engine.codec import Reference, pixels
+from flashtalk.engine.frame_transfer import Frames
 from flashtalk.engine.sampling import Sampling
 from flashtalk.models.clip.model import ClipVision
-from flashtalk.models.dit.conditions import ContextKV
+from flashtalk.models.dit.conditions import ContextKV, TimeEmbedding
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.umt5.text import Tokenizer
 
+_KEPT_SETTINGS = 8
 _SAMPLERS = {"renoise": sample, "euler": sample_euler}
 
 
@@ -38,7 +41,7 @@ class Conditioning:
     Args:
         digest: hex name of portrait and prompt (and weights): equal inputs, equal name.
         context: keys and values of the portrait's tokens and of the prompt, for every layer.
-        y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait.
+        y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait, in the network's dtype.
     """
 
     digest: str
@@ -66,7 +69,8 @@ def conditioning_digest(
 
 
 class Denoiser:
-    """The network with its two conditioning encoders. Keeps nothing between two calls.
+    """The network with its two conditioning encoders. Keeps nothing of a session; what the network
+    reads of the noise levels is kept for the last few settings.
 
     Args:
         dit: the transformer.
@@ -82,6 +86,7 @@ class Denoiser:
         self.clip = clip
         self.text = text
         self.tokenizer = tokenizer
+        self._times = lru_cache(_KEPT_SETTINGS)(self._embed_levels)
 
     @torch.inference_mode()
     def embed(self, portrait_HWC: Frames, prompt: str) -> tuple[Tensor, Tensor]:
@@ -116,7 +121,7 @@ class Denoiser:
         return Conditioning(
             digest=digest,
             context=self.dit.encode_context(tokens_BND.to(self._device), text_BND.to(self._device)),
-            y_BCFHW=reference_condition(reference_z.to(self._device)),
+            y_BCFHW=reference_condition(reference_z.to(self._device)).to(self.dit.dtype),
         )
 
     def condition(
@@ -163,44 +168,58 @@ class Denoiser:
         def noise(step: int) -> Tensor:
             return chunk_noise(state.seed, state.chunk_index, step, state.shape, device)
 
-        velocity = self._velocity(conditioning, windows_BTWLD.to(device), sampling.audio_guidance)
+        levels = sigmas(sampling.steps, sampling.shift)
+        velocity = self._velocity(conditioning, windows_BTWLD.to(device), levels, sampling)
 
-        def watched(x_BCFHW: Tensor, t_B: Tensor) -> Tensor:
+        def watched(x_BCFHW: Tensor, sigma: float) -> Tensor:
             if before_step is not None:
                 before_step()
-            return velocity(x_BCFHW, t_B)
+            return velocity(x_BCFHW, sigma)
 
         return _SAMPLERS[sampling.sampler](
             watched,
             state.motion_z.to(device),
             state.shape,
-            sigmas(sampling.steps, sampling.shift),
+            levels,
             noise,
         )
+
+    def _embed_levels(self, levels: Sequence[float]) -> TimeEmbedding:
+        """Of all noise levels of a setting in one batch."""
+        t_B = torch.tensor([TRAIN_STEPS * level for level in levels], device=self._device)
+        return self.dit.embed_time(t_B)
 
     @property
     def _device(self) -> torch.device:
         return next(self.dit.parameters()).device
 
     def _velocity(
-        self, conditioning: Conditioning, windows_BTWLD: Tensor, guidance: float
+        self,
+        conditioning: Conditioning,
+        windows_BTWLD: Tensor,
+        levels: Sequence[float],
+        sampling: Sampling,
     ) -> VelocityFn:
-        """The network as a function of noisy latents and time, everything else given.
+        """The network as a function of noisy latents and noise level, everything else given.
 
         Guided, every evaluation is a batch of two: with the speech, and with the zero tensor that
         stands for no speech (training specification 1.3).
         """
-        y, context = conditioning.y_BCFHW, conditioning.context
+        y, context, guidance = conditioning.y_BCFHW, conditioning.context, sampling.audio_guidance
+        times = self._times(levels)
         if guidance == 1:
             audio = self.dit.encode_audio(windows_BTWLD)
-            return lambda x, t: self.dit(x, t, y, context, audio)
+            alone = {level: times.row(index, 1) for index, level in enumerate(levels)}
+            return lambda x, sigma: self.dit(x, alone[sigma], y, context, audio)
         pair = torch.cat((windows_BTWLD, torch.zeros_like(windows_BTWLD)))
         both_audio = self.dit.encode_audio(pair)
         both_context, both_y = context.expand(2), y.expand(2, *y.shape[1:])
 
-        def guided(x_BCFHW: Tensor, t_B: Tensor) -> Tensor:
-            x, t = torch.cat((x_BCFHW, x_BCFHW)), torch.cat((t_B, t_B))
-            heard, deaf = self.dit(x, t, both_y, both_context, both_audio).chunk(2)
+        pairs = {level: times.row(index, 2) for index, level in enumerate(levels)}
+
+        def guided(x_BCFHW: Tensor, sigma: float) -> Tensor:
+            x = torch.cat((x_BCFHW, x_BCFHW))
+            heard, deaf = self.dit(x, pairs[sigma], both_y, both_context, both_audio).chunk(2)
             return two_pass(heard, deaf, guidance)
 
         return guided

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flashtalk.diffusion.state import SessionState
-from flashtalk.engine.codec import Frames, Reference, to_bytes
+from flashtalk.engine.codec import Reference
 from flashtalk.engine.denoiser import Conditioning
+from flashtalk.engine.frame_transfer import Frames, send_frames
 from flashtalk.engine.pipeline import Pipeline
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
@@ -59,7 +60,8 @@ class ChunkResult:
         pcm_S: float32 [640 T], frame n showing samples [640 n, 640 n + 640); the end of the last
             frame of a stream may be silence that was added.
         first_frame, first_sample: place of the first one in the stream.
-        timings_s: seconds per stage: ``audio``, ``denoise``, ``decode``, ``color``, ``motion``.
+        timings_s: seconds per stage: ``audio``, ``denoise``, ``decode``, ``color``, ``motion``;
+            the first look at them waits for a GPU to end the last one.
     """
 
     index: int
@@ -141,12 +143,12 @@ def advance(pipeline: Pipeline, session: Session, chunk: AudioChunk) -> tuple[Ch
         video_BCTHW = codec.decode(z_BCFHW)
     with clock.stage("color"):
         video_BCTHW = codec.correct(video_BCTHW, session.reference, sampling.color_strength)
-        frames_THWC = to_bytes(video_BCTHW)
+        leaving = send_frames(video_BCTHW)
     with clock.stage("motion"):
         motion_z = codec.encode_motion(video_BCTHW)
     result = ChunkResult(
         index=chunk.index,
-        frames_THWC=frames_THWC[: chunk.frames],
+        frames_THWC=leaving.wait()[: chunk.frames],
         pcm_S=chunk.pcm_S[: chunk.frames * spec.samples_per_frame],
         first_frame=chunk.first_frame,
         first_sample=chunk.first_sample,

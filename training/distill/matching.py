@@ -161,7 +161,9 @@ class Matching:
 
         def velocity_of(chunk: int) -> VelocityFn:
             given = self._conditions(batch, prompts, chunk)
-            return lambda x, t_B: velocity(self.student, x, t_B / 1000.0, given, bf16=self._bf16)
+            return lambda x, sigma: velocity(
+                self.student, x, torch.full((len(x),), sigma), given, bf16=self._bf16
+            )
 
         return roll_out(
             velocity_of, batch.motion_BCMHW, tuple(batch.reference_BCFHW.shape), self._sigmas,

@@ -23,7 +23,6 @@ from flashtalk.diffusion.sample import (
     predict_x0,
     renoise,
     sample,
-    timestep,
 )
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
@@ -133,14 +132,14 @@ def roll_out(
                 z = sample(velocity, motion, shape, sigmas, noise)
             else:
                 x, sigma = noisy_until(velocity, motion, shape, sigmas, noise, at.step)
-                z = predict_x0(x, velocity(x, timestep(x, sigma)), sigma)
+                z = predict_x0(x, velocity(x, sigma), sigma)
                 z = impose_motion(z, motion)
             motion = handover(z).detach()
         velocity = velocity_of(at.chunk - 1)
         handed = jitter.disturb(motion, draws)
         x, sigma = noisy_until(velocity, handed, shape, sigmas, noise, at.step)
     with torch.set_grad_enabled(graph):
-        raw = predict_x0(x, velocity(x, timestep(x, sigma)), sigma)
+        raw = predict_x0(x, velocity(x, sigma), sigma)
     return Rolled(raw, motion, at.chunk - 1)
 
 
@@ -155,6 +154,6 @@ def noisy_until(
     """What evaluation ``step`` of ``sample`` is given: noisy latents and their noise level."""
     x = impose_motion(noise(0), motion_z)
     for number in range(1, step):
-        x0 = predict_x0(x, velocity(x, timestep(x, sigmas[number - 1])), sigmas[number - 1])
+        x0 = predict_x0(x, velocity(x, sigmas[number - 1]), sigmas[number - 1])
         x = impose_motion(renoise(x0, noise(number), sigmas[number]), motion_z)
     return x, sigmas[step - 1]

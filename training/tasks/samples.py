@@ -16,7 +16,7 @@ from torch import Tensor
 from flashtalk.diffusion.condition import reference_clip, reference_condition
 from flashtalk.diffusion.guidance import two_pass
 from flashtalk.diffusion.noise import chunk_noise
-from flashtalk.diffusion.sample import VelocityFn, sample
+from flashtalk.diffusion.sample import VelocityFn, sample, timestep
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.sampling import Sampling
@@ -182,7 +182,8 @@ def _velocity(
     audio = dit.embed_audio(win)
     null = dit.embed_audio(torch.zeros_like(win)) if guidance != 1.0 else None
 
-    def velocity(x: Tensor, t_B: Tensor) -> Tensor:
+    def velocity(x: Tensor, sigma: float) -> Tensor:
+        t_B = timestep(x, sigma)
         v: Tensor = dit(x, t_B, y, context, audio)
         if null is None:
             return v

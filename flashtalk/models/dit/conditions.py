@@ -36,6 +36,24 @@ class ContextLayer(NamedTuple):
     image: KeyValue
 
 
+class TimeEmbedding(NamedTuple):
+    """What the blocks and the head read of the noise level, float32 in every precision.
+
+    Args:
+        time_BD: [B, D] the embedding.
+        six_B6D: [B, 6, D] its projection: shift, scale, gate of attention, then of feed-forward.
+    """
+
+    time_BD: Tensor
+    six_B6D: Tensor
+
+    def row(self, index: int, batch: int) -> TimeEmbedding:
+        """One of its noise levels, for a batch of samples that share it."""
+        return TimeEmbedding(
+            self.time_BD[index].expand(batch, -1), self.six_B6D[index].expand(batch, -1, -1)
+        )
+
+
 @dataclass(frozen=True)
 class ContextTokens:
     """Embedded text [B, N_text, D] and image [B, N_image, D] tokens, shared by all layers."""

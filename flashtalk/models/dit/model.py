@@ -22,6 +22,7 @@ from flashtalk.models.dit.conditions import (
     Context,
     ContextKV,
     ContextTokens,
+    TimeEmbedding,
 )
 from flashtalk.models.dit.config import PATCH_HW, DiTConfig
 from flashtalk.models.dit.embeddings import (
@@ -198,8 +199,8 @@ class DiT(nn.Module):
         tokens = self.embed_audio(win_BTWLD)
         return AudioKV(tuple(block.audio_cross_attn.project(tokens) for block in self._blocks()))
 
-    def embed_time(self, t_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Time embedding [B, D] and its six-way projection [B, 6, D], float32 under autocast too.
+    def embed_time(self, t_B: Tensor) -> TimeEmbedding:
+        """Time embedding and its projection, float32 under autocast too: once per noise level.
 
         Args:
             t_B: [B] float, 1000 * sigma.
@@ -209,17 +210,23 @@ class DiT(nn.Module):
             code = time_code(t_B, self.config.freq_dim)
             time_BD = run_float32(code, self.time_embedding)
             six = run_float32(time_BD, self.time_projection)
-        return time_BD, torch.unflatten(six, 1, (6, -1))
+        return TimeEmbedding(time_BD, torch.unflatten(six, 1, (6, -1)))
 
     def forward(
-        self, x_BCFHW: Tensor, t_B: Tensor, y_BCFHW: Tensor, context: Context, audio: Audio
+        self,
+        x_BCFHW: Tensor,
+        t: Tensor | TimeEmbedding,
+        y_BCFHW: Tensor,
+        context: Context,
+        audio: Audio,
     ) -> Tensor:
-        """Velocity ``eps - x0`` at the noise level ``t_B``.
+        """Velocity ``eps - x0`` at the noise level ``t``.
 
         Args:
             x_BCFHW: [B, 16, F, H, W] noisy latents, motion positions clean.
-            t_B: [B] float, 1000 * sigma.
-            y_BCFHW: [B, 20, F, H, W] mask (4) and conditioning latents (16).
+            t: [B] float, 1000 * sigma, or what ``embed_time`` made of it.
+            y_BCFHW: [B, 20, F, H, W] mask (4) and conditioning latents (16); in the dtype of the
+                weights they are taken as they are.
             context: of ``encode_context`` or ``embed_context``, batch B.
             audio: of ``encode_audio`` or ``embed_audio``, batch B and F latent frames.
 
@@ -233,12 +240,12 @@ class DiT(nn.Module):
         grid = (x_BCFHW.shape[2], x_BCFHW.shape[3] // PATCH_HW, x_BCFHW.shape[4] // PATCH_HW)
         tokens = self.share.mine(math.prod(grid))
         rope = kept_rope_table(grid, self.config.head_dim, x_BCFHW).rows(tokens)
-        time_BD, time_B6D = self.embed_time(t_B)
+        time_BD, six_B6D = t if isinstance(t, TimeEmbedding) else self.embed_time(t)
         inputs = torch.cat((x_BCFHW.to(self.dtype), y_BCFHW.to(self.dtype)), dim=1)
         # Under autocast the embedding is rounded; the residual stream keeps the weights' dtype.
         x_BND = self.patch_embedding(inputs)[:, tokens.start : tokens.stop].to(self.dtype)
         for index, block in enumerate(self.blocks):
-            x_BND = block(x_BND, time_B6D, rope, context.layer(index), audio.layer(index), tokens)
+            x_BND = block(x_BND, six_B6D, rope, context.layer(index), audio.layer(index), tokens)
         patches_BNP = self.share.join(self.head(x_BND, time_BD).float(), tokens)
         return self._unpatchify(patches_BNP, grid)
 

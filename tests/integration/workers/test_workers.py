@@ -17,7 +17,7 @@ import torch
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import Pipeline
-from flashtalk.engine.codec import Frames
+from flashtalk.engine.frame_transfer import Frames
 from flashtalk.serving.errors import Reason, field_of, reason_of
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2

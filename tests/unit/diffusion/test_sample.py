@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.diffusion.guidance import three_pass, two_pass
-from flashtalk.diffusion.sample import NoiseFn, VelocityFn, sample, sample_euler
+from flashtalk.diffusion.sample import NoiseFn, VelocityFn, sample, sample_euler, timestep
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 
@@ -23,8 +23,8 @@ def noise(step: int) -> Tensor:
 def oracle(x0: Tensor) -> VelocityFn:
     """The velocity that leads to ``x0`` from anywhere."""
 
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        return (x - x0) / (t / 1000).view(-1, 1, 1, 1, 1)
+    def velocity(x: Tensor, sigma: float) -> Tensor:
+        return (x - x0) / sigma
 
     return velocity
 
@@ -46,7 +46,7 @@ def test_motion_stands_before_every_evaluation_and_in_the_result(
     motion_z = torch.randn(SHAPE)[:, :, :motion]
     seen: list[Tensor] = []
 
-    def velocity(x: Tensor, _t: Tensor) -> Tensor:
+    def velocity(x: Tensor, _sigma: float) -> Tensor:
         seen.append(x)
         return torch.randn_like(x)
 
@@ -61,8 +61,8 @@ def test_motion_stands_before_every_evaluation_and_in_the_result(
 def test_the_network_is_told_one_timestep_per_sample(sampler: Sampler) -> None:
     told: list[Tensor] = []
 
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        told.append(t)
+    def velocity(x: Tensor, sigma: float) -> Tensor:
+        told.append(timestep(x, sigma))
         return torch.zeros_like(x)
 
     sampler(velocity, torch.zeros(SHAPE)[:, :, :1], SHAPE, sigmas(4), noise)
@@ -78,16 +78,18 @@ def test_draws_are_asked_for_in_order_and_the_last_is_spared() -> None:
         return noise(step)
 
     motion_z = torch.zeros(SHAPE)[:, :, :2]
-    sample(lambda x, _t: x, motion_z, SHAPE, sigmas(4), counted)
+    sample(lambda x, _sigma: x, motion_z, SHAPE, sigmas(4), counted)
     assert asked == [0, 1, 2, 3]
     asked.clear()
-    sample_euler(lambda x, _t: x, motion_z, SHAPE, sigmas(4), counted)
+    sample_euler(lambda x, _sigma: x, motion_z, SHAPE, sigmas(4), counted)
     assert asked == [0]
 
 
 def test_half_precision_velocities_do_not_round_the_latents() -> None:
     x0 = torch.randn(SHAPE)
-    z = sample(lambda x, t: oracle(x0)(x, t).bfloat16(), x0[:, :, :1], SHAPE, sigmas(4), noise)
+    exact = oracle(x0)
+    motion_z = x0[:, :, :1]
+    z = sample(lambda x, sigma: exact(x, sigma).bfloat16(), motion_z, SHAPE, sigmas(4), noise)
     assert z.dtype == torch.float32
     assert (z - x0).abs().max() < 0.03
 

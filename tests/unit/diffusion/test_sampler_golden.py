@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flashtalk.diffusion.color import ReferenceColor, match_color
 from flashtalk.diffusion.condition import reference_clip, reference_condition
-from flashtalk.diffusion.sample import sample
+from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.models.dit import AudioKV, DiT, DiTConfig
@@ -79,9 +79,9 @@ def talk(
         velocities: list[Tensor] = []
 
         def velocity(
-            x: Tensor, t: Tensor, audio: AudioKV = audio, seen: list[Tensor] = velocities
+            x: Tensor, sigma: float, audio: AudioKV = audio, seen: list[Tensor] = velocities
         ) -> Tensor:
-            v: Tensor = dit(x, t, y, context, audio)
+            v: Tensor = dit(x, timestep(x, sigma), y, context, audio)
             seen.append(v)
             return v
 

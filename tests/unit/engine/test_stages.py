@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from flashtalk.diffusion.noise import chunk_noise
-from flashtalk.diffusion.sample import sample
+from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import AudioEncoder, Pipeline, Sampling
-from flashtalk.engine.codec import Frames, to_bytes
+from flashtalk.engine.frame_transfer import Frames, to_bytes
 from flashtalk.errors import InputError
+from flashtalk.models.dit.conditions import TimeEmbedding
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.models.wav2vec2.weights import convert_published
 from flashtalk.streaming import StreamSpec
@@ -136,6 +137,28 @@ def test_conditionings_are_named_by_portrait_and_prompt(pipeline: Pipeline) -> N
     assert name("hello", PORTRAIT[::-1], other) != first
 
 
+def test_noise_levels_are_embedded_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once per chunk: their projection is the largest layer of the published network."""
+    denoiser = pipeline.denoiser
+    asked: list[list[float]] = []
+    reference = pipeline.codec.encode_reference(PORTRAIT)
+    conditioning = denoiser.condition(PORTRAIT, reference, "hello")
+    windows, sampling = torch.randn(1, 33, 5, 1, 16), Sampling(steps=3, shift=2.0)
+    embed_time = denoiser.dit.embed_time
+
+    def counted(t_B: torch.Tensor) -> TimeEmbedding:
+        asked.append(t_B.tolist())
+        return embed_time(t_B)
+
+    monkeypatch.setattr(denoiser.dit, "embed_time", counted)
+    for seed in range(3):
+        state = SessionState.start(seed, reference.z_BCFHW)
+        denoiser.denoise(conditioning, windows, state, sampling)
+    assert asked == [pytest.approx([1000 * level for level in sigmas(3, 2.0)])]
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> None:
     denoiser = pipeline.denoiser
@@ -149,7 +172,8 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
     dit, context, y = denoiser.dit, conditioning.context, conditioning.y_BCFHW
     heard, deaf = dit.encode_audio(windows), dit.encode_audio(torch.zeros_like(windows))
 
-    def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        t = timestep(x, sigma)
         with_speech, without = dit(x, t, y, context, heard), dit(x, t, y, context, deaf)
         mixed: torch.Tensor = without + scale * (with_speech - without)
         return mixed

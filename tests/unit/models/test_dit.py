@@ -75,6 +75,15 @@ def test_a_batch_of_two_equals_two_singles(dit: DiT) -> None:
     assert_rounded(run(dit, given), singles)
 
 
+def test_a_noise_level_embedded_before_is_the_one_embedded_there(dit: DiT) -> None:
+    """All levels of a sampler in one batch, each row for a batch of any size."""
+    given = inputs(2)
+    context, audio = dit.encode_context(given.clip, given.text), dit.encode_audio(given.win)
+    times = dit.embed_time(torch.tensor([1000.0, 625.0]))
+    early = dit(given.x, times.row(1, 2), given.y, context, audio)
+    assert_rounded(early, dit(given.x, torch.tensor([625.0, 625.0]), given.y, context, audio))
+
+
 def test_guidance_batch_from_cat_and_expand(dit: DiT) -> None:
     given = inputs(1)
     context = dit.encode_context(given.clip, given.text)

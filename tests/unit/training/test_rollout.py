@@ -32,8 +32,8 @@ class Student:
         self.handed: list[Tensor] = []
 
     def velocity_of(self, chunk: int) -> VelocityFn:
-        def velocity(x: Tensor, t_B: Tensor) -> Tensor:
-            self.calls.append((chunk, round(float(t_B[0]) / 1000, 4), torch.is_grad_enabled()))
+        def velocity(x: Tensor, sigma: float) -> Tensor:
+            self.calls.append((chunk, round(sigma, 4), torch.is_grad_enabled()))
             self.inputs.append(x.detach().clone())
             return self.weight * x
 
