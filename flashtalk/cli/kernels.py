@@ -18,6 +18,7 @@ from flashtalk.models.vae.layers import convolve, convolve_frames
 from flashtalk.models.wav2vec2 import AudioConfig
 from flashtalk.ops.attention import attention, available_backends, frame_attention
 from flashtalk.ops.convolution import is_reliable_in_half
+from flashtalk.ops.linear import linear
 from flashtalk.ops.norms import layer_norm, rms_norm
 from flashtalk.ops.token_slice import TokenSlice
 
@@ -146,7 +147,7 @@ def _positional(config: AudioConfig) -> Form:
 
 _FRAMES = (1, 64, 5, 16, 16)  # [B, C, T, H, W]
 _FORMS = (
-    Form("matrix product", "all", ((96, 256), (512, 256)), F.linear),
+    Form("matrix product", "all", ((96, 256), (512, 256)), linear),
     Form("layer norm", "DiT", ((64, 256),), lambda x: layer_norm(x, 1e-6)),
     Form("RMS norm", "DiT, umT5", ((64, 256), (256,)), lambda x, g: rms_norm(x, g, 1e-6)),
     Form("RMS norm of channels", "VAE", ((64, 96), (96,)), _channel_norm),

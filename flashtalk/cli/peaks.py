@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flashtalk.cli.call_times import Repeats, time_calls
+from flashtalk.ops.widened import EMULATES_BF16
 
 FP8 = "float8"
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -80,7 +81,10 @@ class Peaks:
 def measure_peaks(device: torch.device, sizes: Sizes | None = None) -> Peaks:
     """Runs each of them a few times."""
     chosen = sizes or Sizes.of(device)
-    matrix = {name: _matrix_flops_s(device, kind, chosen) for name, kind in TYPES.items()}
+    kinds = dict(TYPES)
+    if device.type == "cpu" and EMULATES_BF16:
+        kinds["bfloat16"] = torch.float32  # what its products are computed in
+    matrix = {name: _matrix_flops_s(device, kind, chosen) for name, kind in kinds.items()}
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FIRST_WITH_FP8:
         # A build of torch without the kernel says so; the other peaks are worth having.
         with contextlib.suppress(RuntimeError):
@@ -88,7 +92,7 @@ def measure_peaks(device: torch.device, sizes: Sizes | None = None) -> Peaks:
     return Peaks(
         matrix_flops_s=matrix,
         convolution_flops_s={
-            name: _convolution_flops_s(device, kind, chosen) for name, kind in TYPES.items()
+            name: _convolution_flops_s(device, kind, chosen) for name, kind in kinds.items()
         },
         copy_bytes_s=_copy_bytes_s(device, chosen),
     )

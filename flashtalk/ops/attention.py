@@ -22,6 +22,7 @@ from flashtalk.ops.eager import on_cpu
 from flashtalk.ops.flash_kernels import KERNELS, PACKAGES, REFUSED, flash_attention
 from flashtalk.ops.linear import onednn_multiplies
 from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.ops.widened import is_widened
 
 Backend = Literal["flash3", "flash4", "cudnn", "flash2", "product", "sdpa"]
 AttentionCore = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -68,7 +69,8 @@ def attention(
     """
     if backend is None:
         scores = q_BNHD.shape[1] * k_BMHD.shape[1] if on_cpu(q_BNHD) else 0
-        backend = choose_backend(q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1], scores)
+        computed = torch.float32 if is_widened(q_BNHD) else q_BNHD.dtype
+        backend = choose_backend(q_BNHD.device, computed, q_BNHD.shape[-1], scores)
     elif not _fits(backend, q_BNHD.device, q_BNHD.dtype, q_BNHD.shape[-1]):
         raise InputError(
             "backend",
@@ -76,6 +78,9 @@ def attention(
             f"cannot run {q_BNHD.dtype} heads of {q_BNHD.shape[-1]} "
             f"on {q_BNHD.device}; here: {', '.join(available_backends(q_BNHD.device))}",
         )
+    if is_widened(q_BNHD):
+        wide_BNHD = attention(q_BNHD.float(), k_BMHD.float(), v_BMHD.float(), backend=backend)
+        return wide_BNHD.to(q_BNHD.dtype)
     if backend in PACKAGES:
         return flash_attention(backend, q_BNHD, k_BMHD, v_BMHD)
     if backend == "product":

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flashtalk.ops.activation import gelu_tanh
 from flashtalk.ops.eager import on_cpu
+from flashtalk.ops.widened import is_widened, wide
 
 _X86 = ("x86_64", "AMD64")
 _FEWEST_ROWS = 16  # fewer read the weights once and compute next to nothing
@@ -49,6 +50,8 @@ def linear(
     Returns:
         [..., N].
     """
+    if is_widened(x):
+        return linear(x.float(), weight.float(), wide(bias), activate=activate).to(x.dtype)
     if takes_onednn(x, weight):
         multiply = _operator if torch.compiler.is_compiling() else _multiply
         by_onednn: Tensor = multiply(x, weight, bias, activate)

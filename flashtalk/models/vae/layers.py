@@ -18,6 +18,7 @@ from flashtalk.ops.channel_norm import channel_norm, channel_norm_into
 from flashtalk.ops.convolution import convolve_columns, onednn_convolution, takes_onednn
 from flashtalk.ops.eager import works_in_blocks
 from flashtalk.ops.linear import linear
+from flashtalk.ops.widened import is_widened, wide
 
 Margins = tuple[int, int, int, int]
 """Pixels wanted beyond the (left, right, top, bottom) border."""
@@ -159,6 +160,11 @@ def convolve(
     then never depends on how many frames follow, and streamed stays as close to whole as rounding
     lets it.
     """
+    if is_widened(x_BCTHW):
+        widened = convolve(
+            x_BCTHW.float(), weight.float(), wide(bias), margin=margin, stride_t=stride_t
+        )
+        return widened.to(x_BCTHW.dtype)
     x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
     exact = x_BCTHW.dtype == torch.float32 and x_BCTHW.device.type == "cpu"
     onednn = takes_onednn(x_BCTHW)
@@ -198,6 +204,11 @@ def convolve_frames(
     """
     if weight.shape[2:] == (1, 1) and stride == 1:
         return linear(x_FCHW.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    if is_widened(x_FCHW):
+        widened = convolve_frames(
+            x_FCHW.float(), weight.float(), wide(bias), margin=margin, stride=stride
+        )
+        return widened.to(x_FCHW.dtype)
     onednn = takes_onednn(x_FCHW)
     alone = x_FCHW.shape[0] == 1 and x_FCHW.device.type == "cpu" and not onednn
     if alone:

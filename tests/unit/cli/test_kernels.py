@@ -17,6 +17,7 @@ from flashtalk.cli import doctor, doctor_report, kernels
 from flashtalk.cli.kernels import LIMITS, Checked, check_kernels
 from flashtalk.engine import Pipeline
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
+from flashtalk.ops import widened
 from tests.fakes.called_convolutions import Called, CalledConvolutions
 from tests.fakes.weights import micro_pipeline
 
@@ -44,6 +45,12 @@ def is_half(called: Called) -> bool:
     return called.dtype == torch.bfloat16
 
 
+@pytest.fixture
+def half_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor with instructions for bfloat16, whose kernels are used."""
+    monkeypatch.setattr(widened, "EMULATES_BF16", False)
+
+
 def test_every_used_kernel_is_right_here() -> None:
     """If this fails, the machine's kernels are wrong and the engine has to avoid one more form."""
     checked = check_kernels("cpu")
@@ -51,6 +58,7 @@ def test_every_used_kernel_is_right_here() -> None:
     assert {found.dtype for found in checked} == {"float32", "bfloat16"}
 
 
+@pytest.mark.usefixtures("half_kernels")
 def test_a_wrong_kernel_that_is_used_is_found_and_named() -> None:
     # This machine may have wrong ones of its own, as those with AMX do.
     before = {(found.form, found.dtype) for found in check_kernels("cpu") if not found.right}
@@ -98,6 +106,7 @@ def test_a_kernel_that_refuses_is_said_to(capsys: pytest.CaptureFixture[str]) ->
     assert found.harmful
 
 
+@pytest.mark.usefixtures("half_kernels")
 def test_the_report_says_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
     with Planted(lambda c: is_half(c) and len(c.kernel) != 1):
         assert run_doctor("--json") == 1
