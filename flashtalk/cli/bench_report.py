@@ -97,8 +97,8 @@ def dtypes(pipeline: Pipeline) -> dict[str, str]:
         "dit": pipeline.denoiser.dit,
         "vae": pipeline.codec.vae,
         "wav2vec2": pipeline.audio.model,
-        "clip": pipeline.denoiser.clip,
-        "umt5": pipeline.denoiser.text,
+        "clip": pipeline.encoders.clip,
+        "umt5": pipeline.encoders.text,
     }
     return {
         name: str(next(model.parameters()).dtype).removeprefix("torch.")

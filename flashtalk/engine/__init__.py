@@ -4,6 +4,7 @@ from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser
 from flashtalk.engine.digest_cache import DigestCache
+from flashtalk.engine.encoders import ConditionEncoders
 from flashtalk.engine.host_memory import keep_freed_memory
 from flashtalk.engine.load import Checkpoint, load_pipeline, open_checkpoint
 from flashtalk.engine.pipeline import Architecture, Pipeline
@@ -20,6 +21,7 @@ __all__ = [
     "AudioEncoder",
     "Checkpoint",
     "ChunkResult",
+    "ConditionEncoders",
     "Conditioning",
     "Denoiser",
     "DigestCache",

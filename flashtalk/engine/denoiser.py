@@ -21,14 +21,9 @@ from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import VelocityFn, sample, sample_euler
 from flashtalk.diffusion.schedule import TRAIN_STEPS, sigmas
 from flashtalk.diffusion.state import SessionState
-from flashtalk.engine.codec import Reference, pixels
-from flashtalk.engine.frame_transfer import Frames
 from flashtalk.engine.sampling import Sampling
-from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.dit.conditions import ContextKV, TimeEmbedding
 from flashtalk.models.dit.model import DiT
-from flashtalk.models.umt5.model import TextEncoder
-from flashtalk.models.umt5.text import Tokenizer
 
 _KEPT_SETTINGS = 8
 _SAMPLERS = {"renoise": sample, "euler": sample_euler}
@@ -69,40 +64,16 @@ def conditioning_digest(
 
 
 class Denoiser:
-    """The network with its two conditioning encoders. Keeps nothing of a session; what the network
-    reads of the noise levels is kept for the last few settings.
+    """The network and its samplers. Keeps nothing of a session; what the network reads of the noise
+    levels is kept for the last few settings.
 
     Args:
-        dit: the transformer.
-        clip: the image encoder.
-        text: the text encoder.
-        tokenizer: its vocabulary.
-
-    All in evaluation mode on one device.
+        dit: the transformer, in evaluation mode on its device.
     """
 
-    def __init__(self, dit: DiT, clip: ClipVision, text: TextEncoder, tokenizer: Tokenizer) -> None:
+    def __init__(self, dit: DiT) -> None:
         self.dit = dit
-        self.clip = clip
-        self.text = text
-        self.tokenizer = tokenizer
         self._times = lru_cache(_KEPT_SETTINGS)(self._embed_levels)
-
-    @torch.inference_mode()
-    def embed(self, portrait_HWC: Frames, prompt: str) -> tuple[Tensor, Tensor]:
-        """What the two encoders make of a portrait and a prompt, before any layer of the DiT.
-
-        Args:
-            portrait_HWC: uint8 [H, W, 3].
-            prompt: any text, the empty one included.
-
-        Returns:
-            Image tokens [1, N, D] and text tokens [1, N, D], in the encoders' types.
-        """
-        tokens_BND: Tensor = self.clip(pixels(portrait_HWC, self._device))
-        ids_BN, mask_BN = self.tokenizer.encode([prompt])
-        text_BND: Tensor = self.text(ids_BN.to(self._device), mask_BN.to(self._device))
-        return tokens_BND, text_BND
 
     @torch.inference_mode()
     def conditioned(
@@ -111,7 +82,8 @@ class Denoiser:
         """A conditioning of what was encoded before, here or elsewhere.
 
         Args:
-            tokens_BND, text_BND: of ``embed``; they may have been float32 in between.
+            tokens_BND, text_BND: of ``ConditionEncoders.embed``; they may have been float32 in
+                between.
             reference_z: [1, 16, 9, h, w] latents of the portrait (``Reference.z_BCFHW``).
             digest: its name (``conditioning_digest``).
 
@@ -123,21 +95,6 @@ class Denoiser:
             context=self.dit.encode_context(tokens_BND.to(self._device), text_BND.to(self._device)),
             y_BCFHW=reference_condition(reference_z.to(self._device)).to(self.dit.dtype),
         )
-
-    def condition(
-        self, portrait_HWC: Frames, reference: Reference, prompt: str, weights_digest: str = ""
-    ) -> Conditioning:
-        """``embed`` and ``conditioned`` in one.
-
-        Args:
-            portrait_HWC: uint8 [H, W, 3], the picture that ``reference`` was made of.
-            reference: the portrait's latents (``VideoCodec.encode_reference``).
-            prompt: any text, the empty one included.
-            weights_digest: name of the weights, where conditionings of several meet.
-        """
-        tokens_BND, text_BND = self.embed(portrait_HWC, prompt)
-        digest = conditioning_digest(reference.digest, reference.z_BCFHW, prompt, weights_digest)
-        return self.conditioned(tokens_BND, text_BND, reference.z_BCFHW, digest)
 
     @torch.inference_mode()
     def denoise(

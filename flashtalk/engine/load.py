@@ -22,6 +22,7 @@ from flashtalk.engine.compiled import (
     compiled_colors,
 )
 from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.encoders import ConditionEncoders, park
 from flashtalk.engine.inference_form import (
     fix_attention,
     join_projections,
@@ -189,15 +190,18 @@ class Checkpoint:
         return AudioEncoder(model, self.spec, self.sizes.dit.audio_window)
 
     def load_denoiser(self) -> Denoiser:
-        """The transformer with its two conditioning encoders."""
+        """The transformer."""
         dit = self._model(lambda: DiT(self.sizes.dit), self.layout.dit, dit_weights.convert)
         to_inference_form(dit, self.placement)
-        return Denoiser(
-            dit=dit,
-            clip=self.load_clip(),
-            text=self.load_text(),
-            tokenizer=self.load_tokenizer(),
-        )
+        return Denoiser(dit)
+
+    def load_encoders(self, *, parked: bool = False) -> ConditionEncoders:
+        """The encoders of portrait and prompt; ``parked``: see there."""
+        clip, text, device = self.load_clip(), self.load_text(), self.placement.device
+        if parked:
+            park(clip, device)
+            park(text, device)
+        return ConditionEncoders(clip, text, self.load_tokenizer(), device, parked=parked)
 
     def load_codec(self) -> VideoCodec:
         """The video VAE."""
@@ -235,8 +239,8 @@ class Checkpoint:
         tensors = load_state(self.layout.dit)
         return dit_weights.convert(tensors) if self.layout.kind == "published" else tensors
 
-    def load(self) -> Pipeline:
-        """All stages."""
+    def load(self, *, offload_encoders: bool = False) -> Pipeline:
+        """All stages; see ``load_pipeline``."""
         return Pipeline(
             name=self.preset,
             spec=self.spec,
@@ -244,6 +248,7 @@ class Checkpoint:
             denoiser=self.load_denoiser(),
             codec=self.load_codec(),
             audio=self.load_audio(),
+            encoders=self.load_encoders(parked=offload_encoders),
         )
 
     def _model(
@@ -303,6 +308,7 @@ def load_pipeline(
     architecture: Architecture | None = None,
     compiled: bool = False,
     attention: str = "auto",
+    offload_encoders: bool = False,
 ) -> Pipeline:
     """Load a folder of weights, in the published layout or in this project's own.
 
@@ -315,6 +321,8 @@ def load_pipeline(
             and speech encoder say theirs in their own ``config.json``.
         compiled: transformer and VAE go through torch.compile at the first call of each size.
         attention: ``auto``, or a kernel for the transformer (``ops.attention``).
+        offload_encoders: the encoders of portrait and prompt are on the device only while they
+            are used (``engine.encoders``).
 
     Raises:
         InputError: an unknown preset or device, no folder.
@@ -329,7 +337,7 @@ def load_pipeline(
         architecture=architecture,
         compiled=compiled,
         attention=attention,
-    ).load()
+    ).load(offload_encoders=offload_encoders)
 
 
 def _own_architecture(layout: CheckpointLayout) -> Architecture:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flashtalk.engine.audio import AudioEncoder
-from flashtalk.engine.codec import VideoCodec
-from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.codec import Reference, VideoCodec
+from flashtalk.engine.denoiser import Conditioning, Denoiser, conditioning_digest
+from flashtalk.engine.encoders import ConditionEncoders
+from flashtalk.engine.frame_transfer import Frames
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import WeightsError
 from flashtalk.models.clip.config import ClipConfig
@@ -26,6 +28,7 @@ class Pipeline:
         spec: the stream contract.
         sampling: default settings of these weights.
         audio, denoiser, codec: the three stages of a chunk.
+        encoders: of portrait and prompt.
     """
 
     name: str
@@ -34,6 +37,22 @@ class Pipeline:
     audio: AudioEncoder
     denoiser: Denoiser
     codec: VideoCodec
+    encoders: ConditionEncoders
+
+    def condition(
+        self, portrait_HWC: Frames, reference: Reference, prompt: str, weights_digest: str = ""
+    ) -> Conditioning:
+        """What the network is told in every chunk of a session.
+
+        Args:
+            portrait_HWC: uint8 [H, W, 3], the picture that ``reference`` was made of.
+            reference: the portrait's latents (``VideoCodec.encode_reference``).
+            prompt: any text, the empty one included.
+            weights_digest: name of the weights, where conditionings of several meet.
+        """
+        tokens_BND, text_BND = self.encoders.embed(portrait_HWC, prompt)
+        digest = conditioning_digest(reference.digest, reference.z_BCFHW, prompt, weights_digest)
+        return self.denoiser.conditioned(tokens_BND, text_BND, reference.z_BCFHW, digest)
 
 
 @dataclass(frozen=True)

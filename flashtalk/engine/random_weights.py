@@ -11,6 +11,7 @@ from torch import nn
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.denoiser import Denoiser
 from flashtalk.engine.device_weights import StandInTokens, drawn
+from flashtalk.engine.encoders import ConditionEncoders
 from flashtalk.engine.load import Placement, made_codec, to_inference_form
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.sampling import Sampling
@@ -97,7 +98,10 @@ def random_pipeline(
         spec=spec,
         sampling=sampling or Sampling(height_px=64, width_px=64),
         audio=AudioEncoder(audio, spec, sizes.dit.audio_window),
-        denoiser=Denoiser(dit, clip, text, Tokenizer(byte_ids, sizes.text.text_len)),
+        denoiser=Denoiser(dit),
+        encoders=ConditionEncoders(
+            clip, text, Tokenizer(byte_ids, sizes.text.text_len), placement.device
+        ),
         codec=made_codec(vae, spec, placement),
     )
 

@@ -110,7 +110,7 @@ def start(
     reference = pipeline.codec.encode_reference(covered)
     text = chosen.prompt if prompt is None else prompt
     return Session(
-        conditioning=pipeline.denoiser.condition(covered, reference, text),
+        conditioning=pipeline.condition(covered, reference, text),
         reference=reference,
         sampling=chosen,
         state=SessionState.start(seed, reference.z_BCFHW, pipeline.spec),

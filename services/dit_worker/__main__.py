@@ -24,7 +24,7 @@ def main() -> int:
         ranks = Ranks(settings.layout, settings.backend)
         make_role = partial(denoising, settings, ranks)
         end_rank(run_pod("dit_worker", settings, make_role, ranks.exchanges))
-    made = loading(Solo(), settings.conditioning_bytes)
+    made = loading(Solo(), settings.conditioning_bytes, offload_encoders=settings.offload_encoders)
     make = partial(ComputeWorker, settings, made, registering(made))
     return run("dit_worker", settings, make)
 

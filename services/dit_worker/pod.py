@@ -58,7 +58,7 @@ def read_layout(text: str) -> Layout:
 def denoising(settings: DitWorkerSettings, ranks: Ranks, pod: Pod) -> Role:
     """What a rank of the DiT worker is for."""
     given = (pod, settings.conditioning_bytes, partial(ranks.lay_out, pod))
-    made = loading(*given)
+    made = loading(*given, offload_encoders=settings.offload_encoders)
 
     def follow(checkpoint: Checkpoint) -> Callable[[Command], None]:
         return DenoiseRank.load(checkpoint, *given).carry_out

@@ -51,8 +51,7 @@ class DenoiseRank:
         conditioning_bytes: int,
         spread: Callable[[DiT], None] = whole,
     ) -> Self:
-        """Loads the transformer and the conditioning encoders; ``spread`` lays the transformer
-        over the ranks."""
+        """Loads the transformer; ``spread`` lays it over the ranks."""
         denoiser = checkpoint.load_denoiser()
         spread(denoiser.dit)
         return cls(group, denoiser, checkpoint.sampling, conditioning_bytes)

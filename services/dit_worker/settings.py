@@ -20,6 +20,9 @@ class DitWorkerSettings(PodSettings):
     conditioning_bytes: int = Field(
         default=2 * 2**30, ge=2**20, description="memory for portraits and prompts that are kept"
     )
+    offload_encoders: bool = Field(
+        default=False, description="umT5 and CLIP are on the device only while they are used"
+    )
     layout: str = Field(
         default="", description="of a pod's ranks, ULYSSESxRING; empty: the least to send"
     )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from flashtalk.engine import Checkpoint
+from flashtalk.engine import Checkpoint, ConditionEncoders
 from flashtalk.engine.audio import row_count
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
@@ -53,12 +53,15 @@ class DenoiseStage:
 
     Args:
         leader: of the group.
+        encoders: of portraits and prompts; the other ranks get the tokens.
         checkpoint: what it has loaded.
         digest: name of the weights.
     """
 
-    def __init__(self, leader: Leader, checkpoint: Checkpoint, digest: str) -> None:
-        self._leader, self._weights_digest = leader, digest
+    def __init__(
+        self, leader: Leader, encoders: ConditionEncoders, checkpoint: Checkpoint, digest: str
+    ) -> None:
+        self._leader, self._encoders, self._weights_digest = leader, encoders, digest
         sizes, spec = checkpoint.sizes.dit, checkpoint.spec
         rows = row_count(spec, sizes.audio_window)
         self.features = FeatureShape(rows, sizes.audio_blocks, sizes.audio_channels)
@@ -92,7 +95,7 @@ class DenoiseStage:
             self._weights_digest,
         )
         with span("condition"):
-            image, text = self._leader.rank.denoiser.embed(portrait_HWC, prompt)
+            image, text = self._encoders.embed(portrait_HWC, prompt)
             command = Keep(name, _floats(image), _floats(text), reference_z)
             self._leader.keep(command)
         metrics.WORKER_STAGE_SECONDS.labels("condition").observe(time.perf_counter() - begun_s)
@@ -112,13 +115,23 @@ class DenoiseStage:
 
 
 def loading(
-    group: Group, conditioning_bytes: int, spread: Callable[[DiT], None] = whole
+    group: Group,
+    conditioning_bytes: int,
+    spread: Callable[[DiT], None] = whole,
+    *,
+    offload_encoders: bool = False,
 ) -> Loading[DenoiseStage]:
-    """The stage of the leader of a group; arguments as of ``DenoiseRank.load``."""
+    """The stage of the leader of a group.
+
+    Args:
+        group, conditioning_bytes, spread: as of ``DenoiseRank.load``.
+        offload_encoders: as of ``load_pipeline``.
+    """
 
     def make(checkpoint: Checkpoint, digest: str) -> DenoiseStage:
         rank = DenoiseRank.load(checkpoint, group, conditioning_bytes, spread)
-        return DenoiseStage(Leader(rank, group), checkpoint, digest)
+        encoders = checkpoint.load_encoders(parked=offload_encoders)
+        return DenoiseStage(Leader(rank, group), encoders, checkpoint, digest)
 
     return Loading("dit_worker", make)
 

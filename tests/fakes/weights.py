@@ -51,13 +51,13 @@ def micro_pipeline(seed: int = 0, sampling: Sampling = MICRO_SAMPLING) -> Pipeli
 
 def write_own(pipeline: Pipeline, folder: Path) -> Path:
     """The layout of ``weights/tiny``."""
-    denoiser = pipeline.denoiser
+    denoiser, encoders = pipeline.denoiser, pipeline.encoders
     models = {
         "dit": denoiser.dit,
         "vae": pipeline.codec.vae,
         "wav2vec2": pipeline.audio.model,
-        "clip": denoiser.clip,
-        "umt5": denoiser.text,
+        "clip": encoders.clip,
+        "umt5": encoders.text,
     }
     for name, model in models.items():
         (folder / name).mkdir(parents=True)
@@ -66,8 +66,8 @@ def write_own(pipeline: Pipeline, folder: Path) -> Path:
     dit_weights.save_config(denoiser.dit.config, folder / "dit")
     vae_weights.save_config(pipeline.codec.vae.config, folder / "vae")
     audio_weights.save_config(pipeline.audio.model.config, folder / "wav2vec2")
-    clip_weights.save_config(denoiser.clip.config, folder / "clip")
-    text_weights.save_config(denoiser.text.config, folder / "umt5")
+    clip_weights.save_config(encoders.clip.config, folder / "clip")
+    text_weights.save_config(encoders.text.config, folder / "umt5")
     train_tokenizer(SENTENCES, 300, folder / "umt5" / "tokenizer.json")
     save_sampling(pipeline.sampling, folder)
     return folder
@@ -75,13 +75,13 @@ def write_own(pipeline: Pipeline, folder: Path) -> Path:
 
 def write_published_layout(pipeline: Pipeline, folder: Path) -> Path:
     """The layout of the published checkpoint."""
-    denoiser = pipeline.denoiser
+    denoiser, encoders = pipeline.denoiser, pipeline.encoders
     write_published(
         folder,
         dit=denoiser.dit,
         vae=pipeline.codec.vae,
         wav2vec2=pipeline.audio.model,
-        clip=denoiser.clip,
-        umt5=denoiser.text,
+        clip=encoders.clip,
+        umt5=encoders.text,
     )
     return folder

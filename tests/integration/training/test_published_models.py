@@ -59,7 +59,7 @@ def test_frozen_models_say_what_the_engine_says(folder: Path) -> None:
     grey = torch.zeros(1, 3, 32, 32, 32)
     z = frozen.video(torch.cat([image[:, :, None], grey], dim=2))
     torch.testing.assert_close(z, reference, rtol=1e-3, atol=1e-3)
-    tokens, text = pipeline.denoiser.embed(portrait, "A person is talking.")
+    tokens, text = pipeline.encoders.embed(portrait, "A person is talking.")
     torch.testing.assert_close(frozen.image(image), tokens.clone(), rtol=1e-3, atol=1e-3)
     prompter = Prompter(models(folder))
     said = prompter.tokens(["A person is talking.", ""])

@@ -29,7 +29,7 @@ def test_what_does_not_fit_the_network_ends_no_rank(
     checkpoint = open_checkpoint("tiny", weights, device="cpu")
     leading = DenoiseRank.load(checkpoint, group, 2**20)
     following = Recorded.load(checkpoint, group, 2**20)
-    stage = DenoiseStage(Leader(leading, group), checkpoint, "w" * 64)
+    stage = DenoiseStage(Leader(leading, group), checkpoint.load_encoders(), checkpoint, "w" * 64)
     thread = threading.Thread(target=lambda: follow(group, following.carry_out), daemon=True)
     thread.start()
     try:

@@ -82,7 +82,7 @@ def test_followers_do_what_the_leader_does(weights: Path, pipeline: Pipeline) ->
     checkpoint = open_checkpoint("tiny", weights, device="cpu")
     leading, following = (kind.load(checkpoint, group, 2**20) for kind in (DenoiseRank, Recorded))
     assert isinstance(following, Recorded)
-    stage = DenoiseStage(Leader(leading, group), checkpoint, "w" * 64)
+    stage = DenoiseStage(Leader(leading, group), checkpoint.load_encoders(), checkpoint, "w" * 64)
     thread = threading.Thread(target=follow, args=(group, following.carry_out))
     thread.start()
     try:

@@ -170,7 +170,7 @@ def test_latents_have_the_bits_of_the_engine(weights: Path, pipeline: Pipeline, 
             answer = await here.stub.Denoise(request, timeout=CALL_S)
             reference = pipeline.codec.encode_reference(PORTRAIT)
             expected = pipeline.denoiser.denoise(
-                pipeline.denoiser.condition(PORTRAIT, reference, "hello"),
+                pipeline.condition(PORTRAIT, reference, "hello"),
                 pipeline.audio.encode(sound(3)),
                 SessionState(5, chunk, torch.from_numpy(array(request.motion_latents))),
                 pipeline.sampling,

@@ -138,7 +138,7 @@ def test_no_convolution_of_the_engine_is_left_out(kind: torch.dtype) -> None:
         check_kernels("cpu")
     with CalledConvolutions() as called, torch.no_grad():
         vae.decode(vae.encode(torch.randn(1, 3, 9, 32, 32).to(kind)))
-        pipeline.denoiser.clip.to(kind)(torch.randn(1, 3, 40, 40))
+        pipeline.encoders.clip.to(kind)(torch.randn(1, 3, 40, 40))
         audio(torch.randn(1, 16_000), 25)
     assert called.seen
     assert {form_of(c) for c in called.seen} <= {form_of(c) for c in checked.seen}

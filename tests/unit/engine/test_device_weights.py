@@ -121,8 +121,8 @@ def test_a_drawn_pipeline_talks(dtype: str) -> None:
         frames_THWC = spoken(pipeline)
         assert frames_THWC.shape == (28, 32, 32, 3)
         assert frames_THWC.std() > 5
-    assert isinstance(pipelines[1].denoiser.text, StandInTokens)
-    tokens_BND, text_BND = pipelines[1].denoiser.embed(np.zeros((32, 32, 3), np.uint8), "")
+    assert isinstance(pipelines[1].encoders.text, StandInTokens)
+    tokens_BND, text_BND = pipelines[1].encoders.embed(np.zeros((32, 32, 3), np.uint8), "")
     assert tokens_BND.shape == (1, MICRO.dit.clip_tokens, MICRO.dit.clip_dim)
     assert text_BND.shape == (1, MICRO.dit.text_len, MICRO.dit.text_dim)
 

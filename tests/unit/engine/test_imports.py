@@ -18,7 +18,7 @@ import services.vae_decoder.__main__
 # In half precision what has to be computed in float32 takes its own way too.
 checkpoint = open_checkpoint("tiny", device="cpu", dtype="bfloat16")
 checkpoint.load_audio().encode(np.random.default_rng(0).normal(0, 0.1, 128_000).astype(np.float32))
-checkpoint.load_denoiser().embed(np.zeros((64, 64, 3), np.uint8), "A person talks.")
+checkpoint.load_encoders().embed(np.zeros((64, 64, 3), np.uint8), "A person talks.")
 checkpoint.load_codec()
 print(json.dumps(sorted(sys.modules)))
 """

@@ -35,8 +35,8 @@ def own(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def models(pipeline: Pipeline) -> list[nn.Module]:
-    denoiser = pipeline.denoiser
-    return [denoiser.dit, denoiser.clip, denoiser.text, pipeline.codec.vae, pipeline.audio.model]
+    denoiser, encoders = pipeline.denoiser, pipeline.encoders
+    return [denoiser.dit, encoders.clip, encoders.text, pipeline.codec.vae, pipeline.audio.model]
 
 
 def same(left: Pipeline, right: Pipeline) -> bool:

@@ -119,8 +119,8 @@ def real_on_cpu(monkeypatch: pytest.MonkeyPatch, real: object, x: Pcm) -> torch.
 
 def test_a_conditioning_is_the_same_of_tokens_that_travelled(pipeline: Pipeline) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
-    whole = denoiser.condition(PORTRAIT, reference, "hello", "w" * 64)
-    image, text = denoiser.embed(PORTRAIT, "hello")
+    whole = pipeline.condition(PORTRAIT, reference, "hello", "w" * 64)
+    image, text = pipeline.encoders.embed(PORTRAIT, "hello")
     assert image.shape == (1, 5, 16)
     assert text.shape == (1, 16, 16)
     image, text = (torch.from_numpy(part.float().numpy().copy()) for part in (image, text))
@@ -221,7 +221,7 @@ def test_colours_survive_the_wire(pipeline: Pipeline) -> None:
 
 def test_a_state_of_the_wire_denoises_like_the_one_of_the_loop(pipeline: Pipeline) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
-    conditioning = denoiser.condition(PORTRAIT, reference, "")
+    conditioning = pipeline.condition(PORTRAIT, reference, "")
     state = SessionState.start(5, reference.z_BCFHW)
     rows = pipeline.audio.chunk_rows(pipeline.audio.features(sound(3)))
     sent = torch.from_numpy(rows.numpy().copy())

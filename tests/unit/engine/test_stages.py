@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import SessionState
-from flashtalk.engine import AudioEncoder, Pipeline, Sampling
+from flashtalk.engine import AudioEncoder, ConditionEncoders, Pipeline, Sampling
+from flashtalk.engine.device_weights import StandInTokens
+from flashtalk.engine.encoders import park
 from flashtalk.engine.frame_transfer import Frames, to_bytes
 from flashtalk.errors import InputError
 from flashtalk.models.dit.conditions import TimeEmbedding
+from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.models.wav2vec2.weights import convert_published
 from flashtalk.streaming import StreamSpec
@@ -129,12 +133,32 @@ def test_conditionings_are_named_by_portrait_and_prompt(pipeline: Pipeline) -> N
 
     def name(prompt: str, portrait: np.ndarray, of: object = reference) -> str:
         assert isinstance(of, type(reference))
-        return pipeline.denoiser.condition(portrait, of, prompt).digest
+        return pipeline.condition(portrait, of, prompt).digest
 
     first = name("hello", PORTRAIT)
     assert name("hello", PORTRAIT) == first
     assert name("hello ", PORTRAIT) != first
     assert name("hello", PORTRAIT[::-1], other) != first
+
+
+def test_parked_encoders_visit_the_device_and_leave_nothing_there() -> None:
+    """They are what they were, their weights where they were."""
+    encoders = micro_pipeline().encoders
+    exact = encoders.embed(PORTRAIT, "hello")
+    for model in (encoders.clip, encoders.text):
+        park(model, torch.device("cpu"))
+    parts = encoders.clip, encoders.text, encoders.tokenizer
+    parked = ConditionEncoders(*parts, torch.device("cpu"), parked=True)
+    for found, before in zip(parked.embed(PORTRAIT, "hello"), exact, strict=True):
+        assert torch.equal(found, before)
+    tokens = StandInTokens(4, 8, torch.device("cpu"), torch.float32, 0)  # umT5 looks at its words
+    text = cast(TextEncoder, tokens)
+    elsewhere = ConditionEncoders(
+        encoders.clip, text, encoders.tokenizer, torch.device("meta"), parked=True
+    )
+    assert [found.device.type for found in elsewhere.embed(PORTRAIT, "hello")] == ["meta", "meta"]
+    for model in (encoders.clip, text):
+        assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
 
 
 def test_noise_levels_are_embedded_once(
@@ -144,7 +168,7 @@ def test_noise_levels_are_embedded_once(
     denoiser = pipeline.denoiser
     asked: list[list[float]] = []
     reference = pipeline.codec.encode_reference(PORTRAIT)
-    conditioning = denoiser.condition(PORTRAIT, reference, "hello")
+    conditioning = pipeline.condition(PORTRAIT, reference, "hello")
     windows, sampling = torch.randn(1, 33, 5, 1, 16), Sampling(steps=3, shift=2.0)
     embed_time = denoiser.dit.embed_time
 
@@ -163,7 +187,7 @@ def test_noise_levels_are_embedded_once(
 def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> None:
     denoiser = pipeline.denoiser
     reference = pipeline.codec.encode_reference(PORTRAIT)
-    conditioning = denoiser.condition(PORTRAIT, reference, "hello")
+    conditioning = pipeline.condition(PORTRAIT, reference, "hello")
     state = SessionState.start(5, reference.z_BCFHW)
     windows = torch.randn(1, 33, 5, 1, 16)
     sampling = Sampling(steps=2, audio_guidance=scale)
@@ -189,7 +213,7 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
 
 def test_both_samplers_run_and_differ(pipeline: Pipeline) -> None:
     reference = pipeline.codec.encode_reference(PORTRAIT)
-    conditioning = pipeline.denoiser.condition(PORTRAIT, reference, "")
+    conditioning = pipeline.condition(PORTRAIT, reference, "")
     state = SessionState.start(5, reference.z_BCFHW)
     windows = torch.randn(1, 33, 5, 1, 16)
     first, second = (
