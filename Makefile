@@ -118,7 +118,7 @@ chart-check: setup ## the chart: lint, every profile against a cluster's schemas
 .PHONY: images
 images: ## container images of the services, with docker, podman or buildah (see the script)
 	BUILDER="$(BUILDER)" BASE_IMAGE="$(BASE_IMAGE)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" \
-		scripts/build_images.sh
+		COMPILER="$(COMPILER)" scripts/build_images.sh
 
 .PHONY: test-images
 test-images: setup ## builds the images and runs them as locked down as a cluster would

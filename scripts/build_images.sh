@@ -6,6 +6,7 @@
 # IMAGE_TAG        default: the version in flashtalk/__init__.py
 # BASE_IMAGE       another image with Python 3.11 than the Dockerfiles name
 # TORCH_INDEX_URL  where torch comes from: the CPU or a CUDA index that pytorch.org names
+# COMPILER         1: workers whose models can be compiled where they run (with g++)
 # BUILD_ARGS       more options of the builder
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -52,8 +53,9 @@ for service in "${services[@]}"; do
   tag="${IMAGE_PREFIX:-flashtalk-}${service//_/-}:${IMAGE_TAG:-$version}"
   own=()
   # The gateway has no torch, and builders complain of arguments that nothing takes.
-  if [ "$service" != gateway ] && [ -n "${TORCH_INDEX_URL:-}" ]; then
-    own=(--build-arg "TORCH_INDEX_URL=$TORCH_INDEX_URL")
+  if [ "$service" != gateway ]; then
+    [ -z "${TORCH_INDEX_URL:-}" ] || own+=(--build-arg "TORCH_INDEX_URL=$TORCH_INDEX_URL")
+    [ -z "${COMPILER:-}" ] || own+=(--build-arg "COMPILER=$COMPILER")
   fi
   echo "images: $tag with $builder"
   "${build[@]}" "${arguments[@]}" "${own[@]}" "${more[@]}" \

@@ -114,6 +114,32 @@ def test_services_and_policies_meet_the_pods_they_are_for(profile: str) -> None:
             assert chosen(source["podSelector"]["matchLabels"]) == ["ft-flashtalk-gateway"]
 
 
+@pytest.mark.parametrize("claim", ["", "shared-cache"])
+def test_compiled_workers_keep_what_they_built(claim: str) -> None:
+    """In a folder of their own, on a volume that they can write to."""
+    flags = ("--set=compile.enabled=true", f"--set=compile.claim={claim}")
+    found = pods(rendered("tiny", NEW, *flags))
+    folders = set()
+    for name, pod in found.items():
+        (container,) = pod["containers"]
+        env = {v["name"]: v.get("value") for v in container["env"]}
+        role = container["name"].upper().replace("-", "_")
+        if role not in ("AUDIO_ENCODER", "DIT_WORKER", "VAE_DECODER"):
+            assert not any("COMPILE" in variable for variable in env), name
+            continue
+        assert SETTINGS[role].model_fields["compile"].annotation is bool
+        assert env[f"FLASHTALK_{role}_COMPILE"] == "true"
+        folder = env["TORCHINDUCTOR_CACHE_DIR"]
+        assert env["TRITON_CACHE_DIR"] == folder
+        folders.add(folder)
+        (mount,) = [m for m in container["volumeMounts"] if folder.startswith(m["mountPath"] + "/")]
+        assert not mount.get("readOnly")
+        (volume,) = [v for v in pod["volumes"] if v["name"] == mount["name"]]
+        kept = volume.get("persistentVolumeClaim", {}).get("claimName", "")
+        assert kept == claim
+    assert len(folders) == 3
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_variable_is_a_setting_of_its_service(profile: str) -> None:
     for pod in pods(rendered(profile)).values():
@@ -188,6 +214,8 @@ def test_the_rendering_is_the_recorded_one(profile: str) -> None:
         ("ditWorker.nodes=0", "/ditWorker/nodes"),
         ("gateway.service.port=0", "/gateway/service/port"),
         ("tracing.otlpEndpoint=collector", "/tracing/otlpEndpoint"),
+        ("compile.enabled=maybe", "/compile/enabled"),
+        ("compile.cachePath=compiled", "/compile/cachePath"),
         ("nothing=1", "nothing"),
     ],
 )

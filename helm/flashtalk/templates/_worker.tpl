@@ -35,6 +35,20 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- $_ := set $fetch "volumeMounts" (list (dict "name" "weights" "mountPath" $weights.path) (dict "name" "fetch" "mountPath" "/fetch" "readOnly" true) (dict "name" "tmp" "mountPath" "/tmp")) -}}
 {{- $init = append $init $fetch -}}
 {{- end -}}
+{{- with $root.Values.compile -}}
+{{- if .enabled -}}
+{{- $env = append $env (dict "name" (printf "%s_COMPILE" $prefix) "value" "true") -}}
+{{- range list "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" -}}
+{{- $env = append $env (dict "name" . "value" (printf "%s/%s" $root.Values.compile.cachePath ($.component))) -}}
+{{- end -}}
+{{- if .claim -}}
+{{- $volumes = append $volumes (dict "name" "compiled" "persistentVolumeClaim" (dict "claimName" .claim)) -}}
+{{- else -}}
+{{- $volumes = append $volumes (dict "name" "compiled" "emptyDir" (dict "sizeLimit" .sizeLimit)) -}}
+{{- end -}}
+{{- $mounts = append $mounts (dict "name" "compiled" "mountPath" .cachePath) -}}
+{{- end -}}
+{{- end -}}
 {{- $command := list -}}
 {{- $nodes := int (default 1 (get $values "nodes")) -}}
 {{- if and (hasKey $values "ranks") (gt (mul $nodes (int $values.ranks)) 1) -}}
