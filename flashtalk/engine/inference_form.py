@@ -18,8 +18,8 @@ from flashtalk.ops.linear import Linear
 
 
 def fix_attention(dit: DiT, backend: Backend) -> None:
-    """Every attention of the blocks by one kernel, in place; before its seams are filled for
-    several ranks, where the choice is free again."""
+    """Every attention of the blocks by one kernel, in place. What fills the seams for several ranks
+    is told the kernel again (``parallel.apply``)."""
     for block in _blocks(dit):
         block.self_attn.core = partial(whole_attention, backend=backend)
         block.cross_attn.core = partial(attention, backend=backend)

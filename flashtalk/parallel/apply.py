@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.models.vae.layers import AttentionBlock, CausalConv3d
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.resample import Downsample, Upsample
+from flashtalk.ops.attention import Backend as Kernel
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.parallel.conditions import KeptHeads, shared_frame_attention
 from flashtalk.parallel.layout import check_layout, shard_tokens
@@ -59,6 +61,7 @@ def apply(
     *,
     exact: bool = True,
     backend: Backend = "torch",
+    kernel: Kernel | None = None,
 ) -> None:
     """Lays a model over the ranks of its mesh, in place.
 
@@ -67,13 +70,15 @@ def apply(
             every rank. All ranks then call it together with the same inputs and get whole results.
         mesh: the ranks.
         backend: of a transformer's self-attention: torch collectives, or xDiT's kernels on CUDA.
+        kernel: of a transformer's attention on each rank; ``None`` is the fastest of each shape.
+            xDiT chooses its own.
         exact: False gives the VAE the published windows instead, with seams (``picture.Overlap``).
 
     Raises:
         InputError: the network does not fit the mesh, or the backend cannot run here.
     """
     if isinstance(model, DiT) and isinstance(mesh, Mesh):
-        _share_tokens(model, mesh, backend)
+        _share_tokens(model, mesh, backend, kernel)
     elif isinstance(model, VideoVAE) and isinstance(mesh, PictureMesh):
         _share_pictures(model, mesh, exact=exact)
     else:
@@ -106,7 +111,7 @@ def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
             module.whole_frame = tokens
 
 
-def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend) -> None:
+def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend, kernel: Kernel | None) -> None:
     """Every rank computes its share of the tokens.
 
     Keys and values of a session (``encode_context``) made after this are this rank's heads only.
@@ -115,8 +120,8 @@ def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend) -> None:
         return
     heads = dit.config.num_heads
     check_layout(mesh.layout, heads, tokens=mesh.layout.ranks)
-    cores = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh)
-    sequence, kept = _opaque(cores, dit), KeptHeads(mesh.ulysses)
+    cores = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh, kernel)
+    sequence, kept = _opaque(cores, dit), KeptHeads(mesh.ulysses, kernel)
     context = _opaque(kept.core, dit)
     dit.share = RankTokens(mesh, heads)
     for module in dit.modules():
@@ -125,4 +130,4 @@ def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend) -> None:
         elif isinstance(module, ContextAttention) and mesh.ulysses.size > 1:
             module.keep, module.core = kept.keep, context
         elif isinstance(module, AudioAttention):
-            module.core = shared_frame_attention
+            module.core = partial(shared_frame_attention, backend=kernel)

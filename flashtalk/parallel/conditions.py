@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flashtalk.models.dit.conditions import KeyValue
+from flashtalk.ops.attention import Backend as Kernel
 from flashtalk.ops.attention import attention, frame_attention
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.parallel.mesh import Group
@@ -33,6 +34,7 @@ class KeptHeads:
     """
 
     group: Group
+    kernel: Kernel | None = None
 
     def keep(self, kv: KeyValue) -> KeyValue:
         """[B, M, H, K] to [B, M, h, K], copies: the others' memory is given back."""
@@ -45,11 +47,16 @@ class KeptHeads:
         mine = torch.stack((k_BMhK, v_BMhK))
         parts = self.group.all_gather(mine, [mine.shape] * self.group.size, CONTEXT)
         k_BMHK, v_BMHK = torch.cat(parts, dim=3)
-        return attention(q_BnHK, k_BMHK, v_BMHK)
+        return attention(q_BnHK, k_BMHK, v_BMHK, backend=self.kernel)
 
 
 def shared_frame_attention(
-    q_BnHK: Tensor, k_BFAHK: Tensor, v_BFAHK: Tensor, tokens: TokenSlice
+    q_BnHK: Tensor,
+    k_BFAHK: Tensor,
+    v_BFAHK: Tensor,
+    tokens: TokenSlice,
+    *,
+    backend: Kernel | None = None,
 ) -> Tensor:
     """``frame_attention`` of tokens that may begin and end inside a latent frame.
 
@@ -63,5 +70,6 @@ def shared_frame_attention(
     padded = F.pad(q_BnHK, (0, 0, 0, 0, lead, trail))
     frames = slice(first, last + 1)
     whole = TokenSlice.whole(padded.shape[1])
-    out = frame_attention(padded, k_BFAHK[:, frames], v_BFAHK[:, frames], whole)
+    keys, values = k_BFAHK[:, frames], v_BFAHK[:, frames]
+    out = frame_attention(padded, keys, values, whole, backend=backend)
     return out[:, lead : lead + tokens.count]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flashtalk.ops.attention import Backend as Kernel
 from flashtalk.ops.attention import attention
 from flashtalk.ops.partial_attention import Part, merge, partial_attention
 from flashtalk.ops.token_slice import TokenSlice
@@ -27,9 +28,16 @@ ULYSSES, RING = "ulysses", "ring"
 
 @dataclass(frozen=True)
 class SequenceAttention:
-    """A ``SharedAttentionCore`` over the ranks of a mesh; equal to one rank's to rounding."""
+    """A ``SharedAttentionCore`` over the ranks of a mesh; equal to one rank's to rounding.
+
+    Args:
+        mesh: the ranks.
+        kernel: of the attention between two trades; ``None`` is the fastest of each shape. Around
+            a ring attention comes in parts, for which there is one kernel.
+    """
 
     mesh: Mesh
+    kernel: Kernel | None = None
 
     def __call__(
         self, q_BnHK: Tensor, k_BnHK: Tensor, v_BnHK: Tensor, tokens: TokenSlice
@@ -40,7 +48,10 @@ class SequenceAttention:
         of_block = counts[ring.index * ulysses.size :][: ulysses.size]
         blocks = [sum(counts[i * ulysses.size :][: ulysses.size]) for i in range(ring.size)]
         q, k, v = trade_tokens(torch.stack((q_BnHK, k_BnHK, v_BnHK)), of_block, ulysses)
-        out = ring_attention(q, k, v, blocks, ring) if ring.size > 1 else attention(q, k, v)
+        if ring.size > 1:
+            out = ring_attention(q, k, v, blocks, ring)
+        else:
+            out = attention(q, k, v, backend=self.kernel)
         return trade_heads(out, of_block, ulysses)
 
 

@@ -33,13 +33,13 @@ class Ranks:
         self._layout, self._backend = layout, backend
         self._mesh: Mesh | None = None
 
-    def lay_out(self, pod: Pod, dit: DiT) -> None:
+    def lay_out(self, pod: Pod, dit: DiT, checkpoint: Checkpoint) -> None:
         """Shares a network. Raises InputError for a layout that cannot be used."""
         heads = dit.config.num_heads
         layout = read_layout(self._layout) if self._layout else choose_layout(pod.size, heads)
         pod.meet()  # groups are made together, and a rank may have loaded long before another
         self._mesh = join_mesh(layout)
-        apply(dit, self._mesh, backend=self._backend)
+        apply(dit, self._mesh, backend=self._backend, kernel=checkpoint.placement.attention)
         _LOG.info("laid out", extra={"layout": str(layout), "rank": pod.rank})
 
     def exchanges(self) -> int:

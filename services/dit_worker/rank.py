@@ -22,8 +22,11 @@ from services.dit_worker.commands import Command, Floats, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
 from services.pod.group import Group
 
+Spread = Callable[[DiT, Checkpoint], None]
+"""Lays a network over the ranks of its group, as its checkpoint's placement wants it."""
 
-def whole(_dit: DiT) -> None:
+
+def whole(_dit: DiT, _checkpoint: Checkpoint) -> None:
     """A rank by itself has the network by itself."""
 
 
@@ -49,11 +52,11 @@ class DenoiseRank:
         checkpoint: Checkpoint,
         group: Group,
         conditioning_bytes: int,
-        spread: Callable[[DiT], None] = whole,
+        spread: Spread = whole,
     ) -> Self:
         """Loads the transformer; ``spread`` lays it over the ranks."""
         denoiser = checkpoint.load_denoiser()
-        spread(denoiser.dit)
+        spread(denoiser.dit, checkpoint)
         return cls(group, denoiser, checkpoint.sampling, conditioning_bytes)
 
     def keep(self, command: Keep) -> None:

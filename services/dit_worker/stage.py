@@ -6,7 +6,6 @@ Legend: as in ``commands``; H W pixels.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,14 +17,13 @@ from flashtalk.engine import Checkpoint, ConditionEncoders
 from flashtalk.engine.audio import row_count
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
-from flashtalk.models.dit.model import DiT
 from flashtalk.serving import metrics
 from flashtalk.serving.lane import Wanted
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
 from services.compute_worker import Loading, MeasureChunk
 from services.dit_worker.commands import Floats, Keep, Run
-from services.dit_worker.rank import DenoiseRank, Leader, whole
+from services.dit_worker.rank import DenoiseRank, Leader, Spread, whole
 from services.pod.group import Group
 
 
@@ -117,7 +115,7 @@ class DenoiseStage:
 def loading(
     group: Group,
     conditioning_bytes: int,
-    spread: Callable[[DiT], None] = whole,
+    spread: Spread = whole,
     *,
     offload_encoders: bool = False,
 ) -> Loading[DenoiseStage]:

@@ -7,12 +7,15 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from flashtalk.engine.inference_form import fix_attention
 from flashtalk.models.dit import DiT, DiTConfig
+from flashtalk.ops.attention import Backend
 from flashtalk.parallel import Layout, Mesh, apply, join_mesh
 
 GOLDEN = Path(__file__).parents[2] / "goldens" / "dit_tiny.safetensors"
@@ -95,6 +98,19 @@ def shared_velocity(layout: Layout, shape: Shape) -> tuple[Tensor, Counter[str]]
     with torch.inference_mode():
         v = velocity(dit, shape)
     return v, Counter(mesh.traffic.sent_bytes)
+
+
+def velocity_by_kernel(layout: Layout, shape: Shape, kernel: Backend) -> Tensor:
+    """The velocity on this rank, where nothing may choose another kernel than the one that is
+    named."""
+    dit = network(shape)
+    fix_attention(dit, kernel)
+    apply(dit, mesh_of(layout), kernel=kernel)
+    chosen = mock.patch(
+        "flashtalk.ops.attention.choose_backend", side_effect=AssertionError("chosen anew")
+    )
+    with chosen, torch.inference_mode():
+        return velocity(dit, shape)
 
 
 def golden_network() -> DiT:

@@ -16,6 +16,7 @@ from tests.integration.parallel.networks import (
     network,
     shared_velocity,
     velocity,
+    velocity_by_kernel,
 )
 from tests.tolerances import PUBLISHED, assert_rounded
 
@@ -65,6 +66,15 @@ def test_all_ranks_hold_the_same_bits(pools: Pools) -> None:
     shape = Shape(heads=4, head_dim=16, frames=3, rows=3, columns=5)
     first, *others = (v for v, _ in pools[4].run(shared_velocity, Layout(2, 2), shape))
     assert all(torch.equal(first, v) for v in others)
+
+
+@pytest.mark.parametrize("layout", [Layout(2, 1), Layout(1, 2)], ids=str)
+def test_a_kernel_that_was_named_is_taken_on_every_rank(pools: Pools, layout: Layout) -> None:
+    shape = Shape(heads=2, head_dim=16, frames=3, rows=3, columns=5)
+    with torch.inference_mode():
+        alone = velocity(network(shape), shape)
+    for v in pools[2].run(velocity_by_kernel, layout, shape, "sdpa"):
+        assert_rounded(v, alone)
 
 
 def test_bfloat16_is_as_close_as_bfloat16_is(pools: Pools) -> None:
