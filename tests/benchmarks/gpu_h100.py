@@ -5,7 +5,8 @@
 
 The 14B preset with random weights that are drawn on the device: Table 4 in bfloat16 and FP8,
 eager and compiled, at 720x416 and 768x448; the cycle of a chunk and its peak memory; kernels of
-attention; how far FP8 is from bfloat16; a profiler's trace of a chunk with the host's waits.
+attention; how far FP8 is from bfloat16; a profiler's trace of a chunk with the host's waits; what
+a CUDA graph of a step and cuDNN's search for the fastest algorithm would gain.
 
 The most important parts come first. They run in a child process (``gpu_parts``); one that fails
 costs its own result, one that hangs or takes its process down costs a new process, and when the
@@ -52,6 +53,8 @@ PARTS: dict[str, float] = {
     "stages-bf16-compiled-768x448": 120.0,
     "stages-bf16-eager-768x448": 60.0,
     "graphs-bf16-eager-720x416": 60.0,
+    "replay-bf16-eager-720x416": 40.0,
+    "algorithms-bf16-eager-720x416": 60.0,
     "stages-fp8-eager-720x416": 60.0,
     "stages-fp8-eager-768x448": 60.0,
 }

@@ -25,7 +25,7 @@ from torch import Tensor
 from flashtalk.cli import cycle_run, table4_run
 from flashtalk.cli.bench_pipeline import PipelineChoice
 from flashtalk.cli.bench_stages import Talk, dit_step, measure_chunks
-from flashtalk.cli.call_times import Repeats, time_calls
+from flashtalk.cli.call_times import CallTimes, Repeats, time_calls
 from flashtalk.cli.device_memory import device_memory, reset_peak
 from flashtalk.cli.peaks import Peaks, Sizes, measure_peaks
 from flashtalk.cli.stage_times import stage_calls, stages_work
@@ -113,7 +113,7 @@ class Parts:
         size_hw = self.scale.sizes_hw[0 if size == "720x416" else 1]
         return {
             "stages": self.stages, "cycle": self.cycle, "error": self.error, "trace": self.trace,
-            "graphs": self.graphs,
+            "graphs": self.graphs, "replay": self.replay, "algorithms": self.algorithms,
         }[kind](choice, size_hw)  # fmt: skip
 
     def machine(self) -> Result:
@@ -139,7 +139,7 @@ class Parts:
                     lambda backend=backend: attention(q, k, v, backend=backend),  # type: ignore[misc]
                     device, self.scale.repeats,
                 )  # fmt: skip
-                ms = 1e3 * sorted(times.calls_s)[len(times.calls_s) // 2]
+                ms = median_ms(times)
                 off = float((out.float() - exact).norm() / exact.norm())
                 found[backend] = {"ms": ms, "tflops_s": flops / ms / 1e9, "relative_to_sdpa": off}
             except Exception as error:
@@ -215,6 +215,38 @@ class Parts:
         torch._dynamo.reset()
         return found
 
+    @torch.inference_mode()
+    def replay(self, choice: PipelineChoice, size_hw: tuple[int, int]) -> Result:
+        """One DiT step launched kernel by kernel, and replayed as one CUDA graph."""
+        pipeline = self.pipeline(choice)
+        step = dit_step(pipeline, cycle_run.talk_of(pipeline, size_hw, None).start())
+        launched = median_ms(time_calls(step, self.device, self.scale.repeats))
+        if self.device.type != "cuda":
+            return {"launched_ms": launched, "replayed_ms": None}
+        exact, graph = step(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            velocity = step()
+        replayed = median_ms(time_calls(graph.replay, self.device, self.scale.repeats))
+        off = float((velocity - exact).norm() / exact.norm())
+        return {"launched_ms": launched, "replayed_ms": replayed, "relative": off}
+
+    def algorithms(self, choice: PipelineChoice, size_hw: tuple[int, int]) -> Result:
+        """The VAE with cuDNN's choice of algorithms by rule, and by trying all of them.
+
+        What was fastest here need not be so on the next worker, and others give other bits: a
+        session that goes on elsewhere has to continue with its own.
+        """
+        calls = stage_calls(self.pipeline(choice), size_hw)
+        found: Result = {}
+        for name in ("encode", "decode"):
+            rows = {}
+            for how, tried in (("by_rule_ms", False), ("by_trial_ms", True)):
+                torch.backends.cudnn.benchmark = tried
+                rows[how] = median_ms(time_calls(calls[name], self.device, self.scale.repeats))
+            torch.backends.cudnn.benchmark = False
+            found[name] = rows
+        return found
+
     @property
     def device(self) -> torch.device:
         """Where everything computes."""
@@ -255,6 +287,11 @@ class Parts:
 
     def _chunk(self, talk: Talk) -> AudioChunk:
         return next(iter(chunks(talk.packets(1), talk.pipeline.spec)))
+
+
+def median_ms(times: CallTimes) -> float:
+    """Of some calls."""
+    return 1e3 * sorted(times.calls_s)[len(times.calls_s) // 2]
 
 
 def _line(error: object) -> str:
