@@ -6,8 +6,9 @@ with AVX2-VNNI-2, or ATEN_CPU_CAPABILITY=avx2) it raises RuntimeError. The plain
 
 The fused kernel takes MKL's matrix products, and without AMX as long in bfloat16 as in float32.
 Two products by oneDNN (``linear``) and a softmax took 0.55 of its time in float32 and 0.35 in
-bfloat16, on a core of an EPYC with 576 tokens and more. In bfloat16 the scores are rounded then,
-which the fused kernel does not do.
+bfloat16, on a core of an EPYC with 576 tokens and more: MKL uses half of the vector width of
+processors that are not Intel's. On a core of a Xeon with AVX-512 they took 1.35 of it in float32.
+In bfloat16 the scores are rounded then, which the fused kernel does not do.
 
 Legend: B batch, N query tokens, M key tokens, H heads, D head width.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -41,6 +43,18 @@ REFUSES_HALF = (
 _HAS_AMX = torch.cpu._is_amx_tile_supported()
 
 
+def _vendor() -> str:
+    """Who made the processor, as Linux tells; empty where nobody says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":")[-1].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
+_MKL_AT_FULL_WIDTH = _vendor() == "GenuineIntel"
+
+
 def prefers_products(dtype: torch.dtype, head_dim: int, scores: int) -> bool:
     """Whether ``product_attention`` is the faster one, for so many scores of a head.
 
@@ -49,7 +63,7 @@ def prefers_products(dtype: torch.dtype, head_dim: int, scores: int) -> bool:
     if scores < _FEWEST_SCORES or not onednn_multiplies(dtype) or torch.is_grad_enabled():
         return False
     if dtype == torch.float32:
-        return head_dim >= _NARROWEST_HEAD
+        return head_dim >= _NARROWEST_HEAD and not _MKL_AT_FULL_WIDTH
     return not _HAS_AMX and not REFUSES_HALF
 
 

@@ -59,6 +59,16 @@ def test_blocks_of_queries_are_all_queries(monkeypatch: pytest.MonkeyPatch) -> N
     assert_rounded(cpu_attention.product_attention(q, k, v), whole)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize(("full_width", "kernel"), [(True, "sdpa"), (False, "product")])
+def test_float32_goes_by_products_where_the_fused_kernel_has_slow_ones(
+    full_width: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_attention, "_MKL_AT_FULL_WIDTH", full_width)
+    monkeypatch.setattr(cpu_attention, "onednn_multiplies", lambda dtype: True)
+    assert choose_backend(torch.device("cpu"), torch.float32, 128, 1 << 20) == kernel
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_automatic_choice_always_fits(dtype: torch.dtype) -> None:
     for head_dim in (8, 30, 128, 512):
