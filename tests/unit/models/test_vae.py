@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.vae import VAEConfig, VAEState, VideoVAE, fit_linear_bypass, resample
+from flashtalk.models.vae.doubling import convolve_doubled
 from flashtalk.models.vae.weights import convert, load_config, save_config
 from tests.tolerances import assert_rounded
 
@@ -239,3 +240,21 @@ def test_frames_that_are_too_many_for_one_tensor_are_doubled_in_parts(
     assert_rounded(model.decode(z), whole)
     assert max(made) <= 20_000
     assert len(made) > 6
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 4)])
+def test_doubling_and_convolving_in_one_is_one_after_the_other(
+    frames: int, size: tuple[int, int]
+) -> None:
+    x_FCHW, weight, bias = torch.randn(frames, 6, *size), torch.randn(4, 6, 3, 3), torch.randn(4)
+    doubled = F.interpolate(x_FCHW, scale_factor=2.0, mode="nearest")
+    exact = F.conv2d(doubled.double(), weight.double(), bias.double(), padding=1).float()
+    assert_rounded(convolve_doubled(x_FCHW, weight, bias, margin=1), exact)
+    around = F.pad(x_FCHW, (1, 1, 1, 1))
+    assert_rounded(convolve_doubled(around, weight, bias, margin=0), exact)
+    half = convolve_doubled(x_FCHW.bfloat16(), weight.bfloat16(), None, margin=1)
+    assert half.dtype == torch.bfloat16
+    without = F.conv2d(doubled, weight, padding=1)
+    assert (half.float() - without).abs().mean() < 0.02 * without.abs().mean()
