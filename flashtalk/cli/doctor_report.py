@@ -73,6 +73,8 @@ def _machine_table(machine: Machine) -> Table:
     table.add_row("Python", machine.python)
     for name, version in machine.packages.items():
         table.add_row(name, version or "[red]missing[/red]")
+    if machine.emulates_bfloat16:
+        table.add_row("bfloat16", "no instructions: products in float32")
     table.add_row("CPU cores", f"{machine.cpu_cores}, torch uses {machine.torch_threads}")
     table.add_row("writes", _present(machine.encoders))
     table.add_row("reads", _present(machine.decoders))

@@ -14,6 +14,7 @@ import av
 import torch
 
 from flashtalk.ops.attention import available_backends
+from flashtalk.ops.widened import EMULATES_BF16
 
 PACKAGES = ("flashtalk", "torch", "transformers", "numpy", "av", "pillow", "safetensors")
 # What `generate` writes with, and the sound that people have.
@@ -50,6 +51,7 @@ class Machine:
     packages: dict[str, str | None]
     cpu_cores: int
     torch_threads: int
+    emulates_bfloat16: bool
     devices: tuple[Device, ...]
     encoders: dict[str, bool]
     decoders: dict[str, bool]
@@ -121,6 +123,7 @@ def inspect_machine() -> Machine:
         packages={name: package_version(name) for name in PACKAGES},
         cpu_cores=os.cpu_count() or 1,
         torch_threads=torch.get_num_threads(),
+        emulates_bfloat16=EMULATES_BF16,
         devices=_devices(),
         encoders={name: codec_available(name, "w") for name in ENCODERS},
         decoders={name: codec_available(name, "r") for name in DECODERS},

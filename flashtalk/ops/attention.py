@@ -132,9 +132,13 @@ def whole_attention(
 
 
 def available_backends(device: torch.device | str) -> tuple[Backend, ...]:
-    """Kernels that can run on ``device`` with half-precision heads of 128, fastest first."""
+    """Kernels that can run on ``device`` with half-precision heads of 128, fastest first; on a CPU
+    the fastest in float32, which computes there."""
     where = torch.device(device)
-    return tuple(b for b in BACKENDS if _fits(b, where, torch.bfloat16, 128))
+    usual = torch.float32 if where.type == "cpu" else torch.bfloat16
+    first = choose_backend(where, usual, 128)
+    fitting = [b for b in BACKENDS if _fits(b, where, torch.bfloat16, 128)]
+    return tuple(sorted(fitting, key=lambda backend: backend != first))
 
 
 def read_backend(name: str, device: torch.device) -> Backend | None:

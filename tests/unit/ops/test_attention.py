@@ -67,6 +67,7 @@ def test_float32_goes_by_products_where_the_fused_kernel_has_slow_ones(
     monkeypatch.setattr(cpu_attention, "_MKL_AT_FULL_WIDTH", full_width)
     monkeypatch.setattr(cpu_attention, "onednn_multiplies", lambda dtype: True)
     assert choose_backend(torch.device("cpu"), torch.float32, 128, 1 << 20) == kernel
+    assert available_backends("cpu")[0] == kernel
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
