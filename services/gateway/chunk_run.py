@@ -21,6 +21,7 @@ from services.gateway.holding import held_frames
 from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
+from services.gateway.outgoing import OutgoingFrame
 from services.gateway.records import Array, ChunkPlan, ChunkRecord
 from services.gateway.rewind import after_chunk, heard_window
 
@@ -86,9 +87,10 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
         async for result in results:
             if isinstance(result, np.ndarray):
                 motion_z = result
-            else:
-                stream.lead.frame(result.index)
-                await _put(stream, plan, pcm, result.index, result.video, result.key_frame)
+                continue
+            stream.lead.frame(result[0].index)  # the others are needed later
+            for frame in result:
+                await _put(stream, plan, pcm, frame.index, frame.video, frame.key_frame)
     return motion_z
 
 
@@ -113,13 +115,10 @@ async def _put(
         stream.activity = plan.activity
         activity = stream_pb2.Activity(kind=plan.activity, frame_index=number)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(activity=activity))
-    response = stream_pb2.StreamResponse()
-    frame = response.frame  # filled in its place: a finished one would be copied there
-    frame.frame_index, frame.first_sample = number, number * size
-    frame.pcm = pcm[index * frame_bytes : (index + 1) * frame_bytes]
-    frame.video, frame.key_frame = video, key_frame
-    frame.chunk_index, frame.epoch = plan.index, plan.epoch
-    await stream.outbox.put(response)
+    sound = pcm[index * frame_bytes : (index + 1) * frame_bytes]
+    await stream.outbox.put_frame(
+        OutgoingFrame(number, number * size, sound, video, key_frame, plan.index, plan.epoch)
+    )
     stream.next_put = number + 1
 
 

@@ -191,8 +191,9 @@ class ChunkMaker:
 
     async def frames(
         self, request: vae_pb2.DecodeRequest, times: ChunkTimes, skip: int = 0
-    ) -> AsyncGenerator[vae_pb2.DecodedFrame | Array]:
-        """Frames of a chunk as they are decoded, then its motion latents [1, C, 2, h, w].
+    ) -> AsyncGenerator[list[vae_pb2.DecodedFrame] | Array]:
+        """Frames of a chunk as they are decoded, one or more at a time, then its motion latents
+        [1, C, 2, h, w].
 
         Args:
             request: what to decode.
@@ -212,10 +213,13 @@ class ChunkMaker:
                     if response.WhichOneof("message") == "result":
                         result = response.result
                         continue
+                    wanted = []
                     for frame in response.decoded.frames:
                         if frame.index >= sent:
                             sent = frame.index + 1
-                            yield frame
+                            wanted.append(frame)
+                    if wanted:
+                        yield wanted
                 if result is not None:
                     times.add("decode", now_s() - begun)
                     times.compute_s += sum(result.compute_s.values())

@@ -267,15 +267,13 @@ class StreamHost:
             response = await stream.outbox.get(self._waits.idle_s)
             if response is None:
                 beat = stream_pb2.Heartbeat(next_frame=stream.outbox.sent_frames)
-                response = stream_pb2.StreamResponse(heartbeat=beat)
+                await write(stream_pb2.StreamResponse(heartbeat=beat))
+                continue
+            chunks, late_s = stream.outbox.left_chunks, stream.outbox.late_s
             await write(response)
-            kind = response.WhichOneof("message")
-            if kind == "frame":
-                seen.frames([response.frame.chunk_index], stream.outbox.late_s)
-            elif kind == "frames":
-                chunks = [frame.chunk_index for frame in response.frames.frames]
-                seen.frames(chunks, stream.outbox.late_s)
-            elif kind == "closed":
+            if chunks:
+                seen.frames(chunks, late_s)
+            elif response.HasField("closed"):
                 return
 
     async def _keep(self, stream: OpenStream) -> None:
