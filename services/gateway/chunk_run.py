@@ -83,7 +83,7 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
         return None
     motion_z: Array | None = None
     request = stream.decode_request(record, plan.frames)
-    async with aclosing(stream.maker.frames(request, times, skip)) as results:
+    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as results:
         async for result in results:
             if isinstance(result, np.ndarray):
                 motion_z = result
@@ -95,12 +95,12 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
 
 
 async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Array:
-    window_S = heard_window(stream.spec, stream.state.tail_S, plan.pcm_S)
+    window = heard_window(stream.spec, stream.state.tail_S, plan.pcm_S)
     key = stream.key(plan.index)
     async with asyncio.TaskGroup() as group:
         # Stored while the speech is encoded: long before the first frame leaves.
         group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
-        features = group.create_task(stream.maker.features(key, window_S, times))
+        features = group.create_task(stream.maker.features(key, window, times))
     return await stream.maker.latents(
         key, stream.setting.seed, stream.asset, features.result(), stream.state.motion_z, times
     )

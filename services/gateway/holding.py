@@ -50,8 +50,8 @@ async def _picture(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -
             return picture
     request = stream.decode_request(record, plan.held_frame)
     request.video_codec = media_pb2.VIDEO_CODEC_RAW_RGB24
-    picture = b""
-    async with aclosing(stream.maker.frames(request, times, skip=plan.held_frame - 1)) as results:
+    picture, skip = b"", plan.held_frame - 1
+    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as results:
         async for result in results:
             if not isinstance(result, np.ndarray):
                 picture = result[-1].video

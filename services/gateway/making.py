@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -27,7 +27,8 @@ from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
-from flashtalk.wire import image_to_proto, tensor_from_proto, tensor_to_proto
+from flashtalk.wire import image_to_proto, tensor_from_proto
+from flashtalk.wire.splice import spliced, tensor_pieces
 from services.gateway.loop_clock import now_s
 from services.gateway.records import Array, SessionAsset
 from services.gateway.worker import Role, Worker
@@ -133,15 +134,18 @@ class ChunkMaker:
             portrait_z=np.ascontiguousarray(z_BCFHW[:, :, :1]),
         )
 
-    async def features(self, key: worker_pb2.ChunkKey, window_S: Pcm, times: ChunkTimes) -> Tensor:
-        """Speech features of the 8 s that end with a chunk."""
-        request = audio_pb2.EncodeRequest(key=key)
-        tensor_to_proto(window_S, request.pcm)
+    async def features(
+        self, key: worker_pb2.ChunkKey, window: Sequence[Pcm], times: ChunkTimes
+    ) -> Tensor:
+        """Speech features of the 8 s that end with a chunk, given in pieces."""
+        samples = sum(map(len, window))
+        request = spliced(
+            audio_pb2.EncodeRequest(key=key),
+            (audio_pb2.EncodeRequest.PCM_FIELD_NUMBER, tensor_pieces(window, [samples])),
+        )
 
         async def encode(worker: Worker, timeout_s: float) -> audio_pb2.EncodeResponse:
-            response: audio_pb2.EncodeResponse = await worker.audio.Encode(
-                request, timeout=timeout_s
-            )
+            response: audio_pb2.EncodeResponse = await worker.encode(request, timeout=timeout_s)
             return response
 
         start = now_s()
@@ -160,18 +164,17 @@ class ChunkMaker:
         times: ChunkTimes,
     ) -> Array:
         """A chunk's latents [1, C, F, h, w]."""
-        request = dit_pb2.DenoiseRequest(
-            key=key,
-            seed=seed,
-            conditioning_digest=asset.digest,
-            features=features,
+        asked = dit_pb2.DenoiseRequest
+        request = spliced(
+            asked(key=key, seed=seed, conditioning_digest=asset.digest),
+            (asked.FEATURES_FIELD_NUMBER, [features.SerializeToString()]),
+            (asked.MOTION_LATENTS_FIELD_NUMBER, tensor_pieces([motion_z], motion_z.shape)),
         )
-        tensor_to_proto(motion_z, request.motion_latents)
 
         async def denoise(worker: Worker, timeout_s: float) -> dit_pb2.DenoiseResponse:
             response: dit_pb2.DenoiseResponse
             try:
-                response = await worker.dit.Denoise(request, timeout=timeout_s)
+                response = await worker.denoise(request, timeout=timeout_s)
                 return response
             except grpc.aio.AioRpcError as error:
                 if reason_of(error) is not Reason.CONDITIONING_MISSING:
@@ -180,7 +183,7 @@ class ChunkMaker:
             await worker.dit.Condition(
                 dit_pb2.ConditionRequest(conditioning=known), timeout=timeout_s
             )
-            response = await worker.dit.Denoise(request, timeout=timeout_s)
+            response = await worker.denoise(request, timeout=timeout_s)
             return response
 
         start = now_s()
@@ -190,23 +193,26 @@ class ChunkMaker:
         return _latents(response.latents, "latents")
 
     async def frames(
-        self, request: vae_pb2.DecodeRequest, times: ChunkTimes, skip: int = 0
+        self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes, skip: int = 0
     ) -> AsyncGenerator[list[vae_pb2.DecodedFrame] | Array]:
         """Frames of a chunk as they are decoded, one or more at a time, then its motion latents
         [1, C, 2, h, w].
 
         Args:
-            request: what to decode.
+            request: how to decode.
+            latents: what to decode, [1, C, F, h, w].
             times: where the time is counted.
             skip: frames at the head that are not wanted.
         """
+        number = vae_pb2.DecodeRequest.LATENTS_FIELD_NUMBER
+        asked = spliced(request, (number, tensor_pieces([latents], latents.shape)))
         begun = now_s()
         until_s = begun + self._limits.chunk_s
         sent = skip
         backoff_s = _BACKOFF_S
         while True:
             worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s))
-            call = worker.vae.Decode(request, timeout=self._timeout_s(times))
+            call = worker.decode(asked, timeout=self._timeout_s(times))
             try:
                 result: vae_pb2.DecodeResult | None = None
                 async for response in call:
@@ -234,12 +240,14 @@ class ChunkMaker:
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
-    async def motion(self, request: vae_pb2.DecodeRequest, times: ChunkTimes) -> Array:
+    async def motion(
+        self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes
+    ) -> Array:
         """Only the motion latents after ``request.frames`` frames of a chunk."""
         wanted = vae_pb2.DecodeRequest()
         wanted.CopyFrom(request)
         wanted.motion_only = True
-        async with aclosing(self.frames(wanted, times)) as results:
+        async with aclosing(self.frames(wanted, latents, times)) as results:
             async for result in results:
                 if isinstance(result, np.ndarray):
                     return result
@@ -314,5 +322,6 @@ class ChunkMaker:
 
 
 def _latents(message: Tensor, name: str) -> Array:
-    array: Array = tensor_from_proto(message, field=name, shape=(1, None, None, None, None))
+    shape = (1, None, None, None, None)
+    array: Array = tensor_from_proto(message, field=name, shape=shape, own=False)
     return array

@@ -39,9 +39,9 @@ def tail_samples(spec: StreamSpec) -> int:
     return spec.window_samples + HISTORY_CHUNKS * spec.new_samples
 
 
-def heard_window(spec: StreamSpec, tail_S: Pcm, chunk_S: Pcm) -> Pcm:
-    """The 8 s that end with a chunk, float32 [128000]."""
-    return np.concatenate((tail_S[len(chunk_S) - spec.window_samples :], chunk_S))
+def heard_window(spec: StreamSpec, tail_S: Pcm, chunk_S: Pcm) -> tuple[Pcm, Pcm]:
+    """The 8 s that end with a chunk, 128,000 samples in two pieces."""
+    return tail_S[len(chunk_S) - spec.window_samples :], chunk_S
 
 
 def after_chunk(
