@@ -38,6 +38,7 @@ from tests.benchmarks.callers import (
     creation,
     percentiles_ms,
 )
+from tests.benchmarks.plain_callers import PlainCaller, connect
 from tests.benchmarks.rig import TABLE_4_S, Rig, Usage, as_figures, rig
 from tests.fakes.real_redis import redis_server
 from tests.patience import patient
@@ -118,12 +119,20 @@ class Course:
         ramp_s: in which they begin, one after the other.
         settle_s: from then on until it counts.
         frames_per_message: that callers ask for.
+        plain: callers and workers cost as little as they can; else callers are clients of gRPC
+            and workers give every chunk answers of its own.
     """
 
     seconds: float
     ramp_s: float
     settle_s: float
     frames_per_message: int = 7
+    plain: bool = True
+
+    @property
+    def workers_module(self) -> str:
+        """The program of the stand-in workers."""
+        return f"tests.{'benchmarks.plain' if self.plain else 'fakes.stand_in'}_workers"
 
 
 def channel_of_its_own(target: str) -> grpc.aio.Channel:
@@ -136,12 +145,18 @@ async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
     """So many callers for so long, after all of them have begun."""
     until, draw = asyncio.Event(), random.Random(count)
     callers: list[Caller] = []
-    channels = [channel_of_its_own(running.target) for _ in range(0, count, _CALLERS_PER_CHANNEL)]
+    places = range(0, count, _CALLERS_PER_CHANNEL)
+    channels = [channel_of_its_own(running.target) for _ in places]
+    connections = [await connect(running.target) for _ in places] if course.plain else []
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(count):
-                caller = Caller(
-                    channels[number // _CALLERS_PER_CHANNEL], number, course.frames_per_message
+                place = number // _CALLERS_PER_CHANNEL
+                together = course.frames_per_message
+                caller = (
+                    PlainCaller(channels[place], connections[place], number, together)
+                    if course.plain
+                    else Caller(channels[place], number, together)
                 )
                 callers.append(caller)
                 group.create_task(caller.run(until))
@@ -154,6 +169,8 @@ async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
             after, end_s = running.usage(), time.monotonic()
             until.set()
     finally:
+        for connection in connections:
+            connection.close()
         for channel in channels:
             await channel.close()
     return Watched(

@@ -97,6 +97,7 @@ async def rig(
     size_hw: tuple[int, int] = (64, 64),
     features: tuple[int, int, int] = (35, 2, 8),
     settings: Mapping[str, str] | None = None,
+    workers_module: str = "tests.fakes.stand_in_workers",
 ) -> AsyncIterator[Rig]:
     """A gateway and its workers while the block runs.
 
@@ -109,6 +110,7 @@ async def rig(
         size_hw: of the video: the tensors are as large as it needs.
         features: shape of the speech features [frames, layers, width].
         settings: more of the gateway, without prefix.
+        workers_module: the stand-ins.
     """
     port_file = folder / "stand_ins.port"
     port_file.unlink(missing_ok=True)
@@ -116,7 +118,7 @@ async def rig(
     arguments += [f"--slots={slots}", f"--frame-bytes={frame_bytes}", f"--port-file={port_file}"]
     arguments += ["--size", *map(str, size_hw), "--features", *map(str, features)]
     workers = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.fakes.stand_in_workers", *arguments, cwd=ROOT
+        sys.executable, "-m", workers_module, *arguments, cwd=ROOT
     )
     start_s = patient(_START_S)
     given = dict(os.environ)  # noqa: TID251 - what a shell would hand on
