@@ -18,7 +18,6 @@ from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
 from services.gateway.holding import held_frames
-from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
 from services.gateway.outgoing import OutgoingFrame
@@ -34,7 +33,8 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     """
     clock = stream.outbox.clock
     due_s = clock.due_s(plan.first_frame) if clock.paced else math.inf
-    times, begun_s = ChunkTimes(due_s), now_s()
+    times = ChunkTimes(due_s)
+    begun_s = times.now_s()
     name = stream.session_id
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
@@ -48,11 +48,11 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
             record,
             stream.state.motion_z if motion_z is None else motion_z,
         )
-        commit_s = now_s()
+        commit_s = times.now_s()
         await stream.store.commit(stream.session_id, stream.fence, state)
-        times.add("commit", now_s() - commit_s)
+        times.add("commit", times.now_s() - commit_s)
         stream.state, stream.current = state, None
-        wall_s = now_s() - begun_s
+        wall_s = times.now_s() - begun_s
         stream.lead.end()
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))
@@ -100,9 +100,9 @@ async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Ar
     async with asyncio.TaskGroup() as group:
         # Stored while the speech is encoded: long before the first frame leaves.
         group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
-        features = group.create_task(stream.maker.features(key, window, times))
+        features = await stream.maker.features(key, window, times)
     return await stream.maker.latents(
-        key, stream.setting.seed, stream.asset, features.result(), stream.state.motion_z, times
+        key, stream.setting.seed, stream.asset, features, stream.state.motion_z, times
     )
 
 

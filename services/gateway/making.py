@@ -29,7 +29,7 @@ from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto
 from flashtalk.wire.splice import spliced, tensor_pieces
-from services.gateway.loop_clock import now_s
+from services.gateway.loop_clock import loop_time
 from services.gateway.records import Array, SessionAsset
 from services.gateway.worker import Role, Worker
 from services.gateway.workers import WorkerPool
@@ -60,12 +60,14 @@ class ChunkTimes:
         due_s: when its first frame is to be shown, on the loop's clock; inf if at any time.
         stages_s: wall time of each stage, calls included; compute_s: what workers computed.
         retries: attempts that failed.
+        now_s: the loop's clock.
     """
 
     due_s: float = math.inf
     stages_s: dict[str, float] = field(default_factory=dict)
     compute_s: float = 0.0
     retries: int = 0
+    now_s: Callable[[], float] = field(default_factory=loop_time)
 
     def add(self, stage: str, seconds: float) -> None:
         """Count time under a stage's name."""
@@ -148,9 +150,9 @@ class ChunkMaker:
             response: audio_pb2.EncodeResponse = await worker.encode(request, timeout=timeout_s)
             return response
 
-        start = now_s()
+        start = times.now_s()
         response = await self._retry(Role.AUDIO_ENCODER, encode, times)
-        times.add("audio", now_s() - start)
+        times.add("audio", times.now_s() - start)
         times.compute_s += response.compute_s
         return response.features
 
@@ -186,9 +188,9 @@ class ChunkMaker:
             response = await worker.denoise(request, timeout=timeout_s)
             return response
 
-        start = now_s()
+        start = times.now_s()
         response = await self._retry_slot(key.session_id, denoise, times)
-        times.add("denoise", now_s() - start)
+        times.add("denoise", times.now_s() - start)
         times.compute_s += response.compute_s
         return _latents(response.latents, "latents")
 
@@ -206,12 +208,12 @@ class ChunkMaker:
         """
         number = vae_pb2.DecodeRequest.LATENTS_FIELD_NUMBER
         asked = spliced(request, (number, tensor_pieces([latents], latents.shape)))
-        begun = now_s()
+        begun = times.now_s()
         until_s = begun + self._limits.chunk_s
         sent = skip
         backoff_s = _BACKOFF_S
         while True:
-            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s))
+            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s, times))
             call = worker.decode(asked, timeout=self._timeout_s(times))
             try:
                 result: vae_pb2.DecodeResult | None = None
@@ -227,7 +229,7 @@ class ChunkMaker:
                     if wanted:
                         yield wanted
                 if result is not None:
-                    times.add("decode", now_s() - begun)
+                    times.add("decode", times.now_s() - begun)
                     times.compute_s += sum(result.compute_s.values())
                     yield _latents(result.motion_latents, "motion_latents")
                     return
@@ -275,10 +277,10 @@ class ChunkMaker:
     async def _attempts(
         self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
     ) -> ResultT:
-        until_s = now_s() + self._limits.chunk_s
+        until_s = times.now_s() + self._limits.chunk_s
         backoff_s, choose = _BACKOFF_S, first
         while True:
-            worker = await choose(self._left(until_s))
+            worker = await choose(self._left(until_s, times))
             try:
                 return await call(worker, self._timeout_s(times))
             except grpc.aio.AioRpcError as error:
@@ -288,7 +290,7 @@ class ChunkMaker:
 
     def _timeout_s(self, times: ChunkTimes) -> float:
         """Of a call. Workers take first what runs out first: so, what is due first."""
-        ahead_s = times.due_s - now_s()
+        ahead_s = times.due_s - times.now_s()
         return self._limits.call_s + max(-self._limits.call_s / 2, min(ahead_s, _UNHURRIED_S))
 
     def _failed(
@@ -307,10 +309,10 @@ class ChunkMaker:
     def _lost(self, worker: Worker, until_s: float, times: ChunkTimes) -> None:
         self._pool.suspect(worker)
         times.retries += 1
-        self._left(until_s)
+        self._left(until_s, times)
 
-    def _left(self, until_s: float) -> float:
-        left_s = until_s - now_s()
+    def _left(self, until_s: float, times: ChunkTimes) -> float:
+        left_s = until_s - times.now_s()
         if left_s <= 0:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,

@@ -21,7 +21,7 @@ from services.gateway.creation import checked_session_id
 from services.gateway.intake import SpeechIntake
 from services.gateway.keys.door import Door, bad_key
 from services.gateway.keys.entries import ANYBODY, ApiKey
-from services.gateway.loop_clock import now_s
+from services.gateway.loop_clock import loop_time
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
 from services.gateway.pace import Lead
@@ -178,7 +178,7 @@ class StreamHost:
             self.spec.fps,
             self._limits.send_ahead_s,
             paced=setting.pacing == session_pb2.PACING_REAL_TIME,
-            now_s=now_s,
+            now_s=loop_time(),
         )
         return OpenStream(
             spec=self.spec,
@@ -203,7 +203,7 @@ class StreamHost:
             state=state,
             next_put=first,
             caller=caller,
-            lead=Lead(self.spec.fps, self._pool.chunk_s),
+            lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
         )
 
     async def _run(self, stream: OpenStream, read: Read, write: Write) -> None:
