@@ -34,9 +34,7 @@ def spliced(message: Message, *fields: tuple[int, Sequence[Buffer]]) -> bytes:
     return b"".join(parts)
 
 
-def tensor_pieces(
-    arrays: Sequence[npt.NDArray[np.float32]], shape: Sequence[int]
-) -> list[Buffer]:
+def tensor_pieces(arrays: Sequence[npt.NDArray[np.float32]], shape: Sequence[int]) -> list[Buffer]:
     """A ``flashtalk.v1.Tensor`` of float32, as pieces of its message.
 
     Args:

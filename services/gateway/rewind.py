@@ -64,7 +64,7 @@ def after_chunk(
         input_samples=plan.input_samples,
         utterances=plan.utterances,
         motion_z=motion_z,
-        tail_S=np.concatenate((state.tail_S, shown_S))[-len(state.tail_S) :],
+        tail_S=np.concatenate((state.tail_S[len(shown_S) :], shown_S)),
         history=(*state.history, record)[-HISTORY_CHUNKS:],
         plan=None,
     )

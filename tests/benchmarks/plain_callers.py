@@ -11,7 +11,7 @@ import grpc
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire.host_port import read_host_port
-from tests.benchmarks.callers import PACKET_S, PCM_HZ, Caller, creation
+from tests.benchmarks.callers import PACKET_S, Caller, creation
 from tests.benchmarks.plain_http2 import Connection, Stream
 from tests.patience import patient
 

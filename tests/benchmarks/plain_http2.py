@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
 
     def write_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         """Sends one frame."""
-        head = struct.pack(">IBI", len(payload) << 8 | kind, flags, number)
+        head = _HEAD.pack(len(payload) << 8 | kind, flags, number)
         self._transport.write(head + payload)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
 
 
 def _literals(fields: Sequence[tuple[str, str]]) -> bytes:
-    """A header block without tables and without Huffman's code; names and values below 127 bytes."""
+    """A header block without tables and without Huffman's code, of short texts."""
     texts = (text.encode() for field in fields for text in field)
     coded = [bytes([len(text)]) + text for text in texts]
     pairs = zip(coded[::2], coded[1::2], strict=True)

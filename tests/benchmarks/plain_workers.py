@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -72,9 +71,7 @@ class PlainWorkers:
         for service, methods in called.items():
             methods["GetWorker"] = unary(others.GetWorker, None, as_sent)
             name = f"flashtalk.v1.{service}"
-            server.add_generic_rpc_handlers(
-                (grpc.method_handlers_generic_handler(name, methods),)
-            )
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
 
     async def encode(self, request: bytes, context: Any) -> bytes:
         """Of AudioEncoderService."""
@@ -86,9 +83,7 @@ class PlainWorkers:
         await asyncio.sleep(self._stand_in.denoise_s)
         return self._latents
 
-    async def decode(
-        self, request: vae_pb2.DecodeRequest, context: Any
-    ) -> AsyncIterator[bytes]:
+    async def decode(self, request: vae_pb2.DecodeRequest, context: Any) -> AsyncIterator[bytes]:
         """Of VaeDecoderService."""
         for part, made in zip(_PARTS, self._frames, strict=True):
             count = min(part.stop, request.frames) - part.start

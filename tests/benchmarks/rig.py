@@ -81,6 +81,21 @@ class Rig:
         found = {name: service.process.pid for name, service in self.suite.services.items()}
         return {**found, "stand_ins": self.workers.pid, "callers": os.getpid()}
 
+    def give_cores(self) -> None:
+        """The gateway gets one core of this machine, everybody else the others.
+
+        Raises:
+            ValueError: there is only one.
+        """
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            raise ValueError("a core for the gateway needs a second one for everybody else")
+        for name, pid in self.pids().items():
+            own = cores[:1] if name == "gateway" else cores[1:]
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread.name), own)
+
     def usage(self) -> dict[str, Usage]:
         """Of every process."""
         return {name: usage(pid) for name, pid in self.pids().items()}
