@@ -1,7 +1,8 @@
 """Serialised messages with large fields put in from where they lie.
 
-Protobuf copies a large field into a message and then once more out of it. Its encoding allows fields
-in any order, so a message may be serialised without them, and they are joined on behind it: one copy.
+Protobuf copies a large field into a message and then once more out of it. Its encoding allows
+fields in any order, so a message may be serialised without them, and they are joined on behind it:
+one copy.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class PlainWorkers:
         """Serves all three services."""
         others, unary = self._others, grpc.unary_unary_rpc_method_handler
         reference, condition = vae_pb2.EncodeReferenceRequest, dit_pb2.ConditionRequest
-        called = {
+        called: dict[str, dict[str, Any]] = {
             "AudioEncoderService": {"Encode": unary(self.encode)},
             "DitWorkerService": {
                 "Denoise": unary(self.denoise),
