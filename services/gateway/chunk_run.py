@@ -95,7 +95,7 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
 
 
 async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Array:
-    window = heard_window(stream.spec, stream.state.tail_S, plan.pcm_S)
+    window = heard_window(stream.spec, stream.state.tail, plan.pcm_S)
     key = stream.key(plan.index)
     async with asyncio.TaskGroup() as group:
         # Stored while the speech is encoded: long before the first frame leaves.

@@ -53,7 +53,7 @@ class _Entry:
         state = self.state
         if light:
             empty = np.zeros((0,), np.float32)
-            state = dataclasses.replace(state, motion_z=empty, tail_S=empty, history=(), plan=None)
+            state = dataclasses.replace(state, motion_z=empty, tail=(), history=(), plan=None)
         return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 
 
