@@ -55,6 +55,7 @@ def tensor_from_proto(
     shape: Sequence[int | None],
     dtype: npt.DTypeLike = np.float32,
     finite: bool = True,
+    own: bool = True,
 ) -> npt.NDArray[Any]:
     """A message as an array.
 
@@ -64,9 +65,10 @@ def tensor_from_proto(
         shape: sizes that are expected, None for any.
         dtype: type that is expected; bfloat16 comes as float32.
         finite: whether NaN and infinity are refused.
+        own: whether it is to have memory of its own and be writable.
 
     Returns:
-        An array of its own memory, writable.
+        The array.
 
     Raises:
         InputError: another type, another shape, bytes that do not fit the shape, values that are
@@ -81,14 +83,14 @@ def tensor_from_proto(
         raise InputError(field, list(sizes[: MAX_AXES + 1]), f"shape [{text}]")
     if 0 in sizes:
         raise InputError(field, list(sizes), "no empty axis")
-    array = _elements(message, field, math.prod(sizes), wanted).reshape(sizes)
+    array = _elements(message, field, math.prod(sizes), wanted, own).reshape(sizes)
     if finite and wanted.kind == "f" and not np.isfinite(array).all():
         raise InputError(field, "NaN or infinite values", "finite values")
     return array
 
 
 def _elements(
-    message: tensor_pb2.Tensor, field: str, count: int, wanted: np.dtype[Any]
+    message: tensor_pb2.Tensor, field: str, count: int, wanted: np.dtype[Any], own: bool
 ) -> npt.NDArray[Any]:
     half = message.data_type == tensor_pb2.DATA_TYPE_BFLOAT16
     stored = np.dtype("<u2") if half else _TYPES.get(message.data_type)
@@ -99,10 +101,11 @@ def _elements(
             found = str(message.data_type)
         raise InputError(field, found, f"elements of {wanted}")
     # Before any allocation: the shape is only a claim.
-    if len(message.data) != count * stored.itemsize:
+    data = message.data  # a copy each time it is asked for
+    if len(data) != count * stored.itemsize:
         limit = f"{count * stored.itemsize} bytes for its shape"
-        raise InputError(field, f"{len(message.data)} bytes", limit)
-    elements = np.frombuffer(message.data, stored)
+        raise InputError(field, f"{len(data)} bytes", limit)
+    elements = np.frombuffer(data, stored)
     if half:
         return (elements.astype(np.uint32) << 16).view(np.float32)
-    return elements.astype(wanted, copy=True)
+    return elements.astype(wanted, copy=own)

@@ -18,9 +18,9 @@ from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
 from services.gateway.holding import held_frames
-from services.gateway.loop_clock import now_s
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
+from services.gateway.outgoing import OutgoingFrame
 from services.gateway.records import Array, ChunkPlan, ChunkRecord
 from services.gateway.rewind import after_chunk, heard_window
 
@@ -33,7 +33,8 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     """
     clock = stream.outbox.clock
     due_s = clock.due_s(plan.first_frame) if clock.paced else math.inf
-    times, begun_s = ChunkTimes(due_s), now_s()
+    times = ChunkTimes(due_s)
+    begun_s = times.now_s()
     name = stream.session_id
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
@@ -47,11 +48,11 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
             record,
             stream.state.motion_z if motion_z is None else motion_z,
         )
-        commit_s = now_s()
+        commit_s = times.now_s()
         await stream.store.commit(stream.session_id, stream.fence, state)
-        times.add("commit", now_s() - commit_s)
+        times.add("commit", times.now_s() - commit_s)
         stream.state, stream.current = state, None
-        wall_s = now_s() - begun_s
+        wall_s = times.now_s() - begun_s
         stream.lead.end()
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))
@@ -82,25 +83,26 @@ async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Ar
         return None
     motion_z: Array | None = None
     request = stream.decode_request(record, plan.frames)
-    async with aclosing(stream.maker.frames(request, times, skip)) as results:
+    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as results:
         async for result in results:
             if isinstance(result, np.ndarray):
                 motion_z = result
-            else:
-                stream.lead.frame(result.index)
-                await _put(stream, plan, pcm, result.index, result.video, result.key_frame)
+                continue
+            stream.lead.frame(result[0].index)  # the others are needed later
+            for frame in result:
+                await _put(stream, plan, pcm, frame.index, frame.video, frame.key_frame)
     return motion_z
 
 
 async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Array:
-    window_S = heard_window(stream.spec, stream.state.tail_S, plan.pcm_S)
+    window = heard_window(stream.spec, stream.state.tail, plan.pcm_S)
     key = stream.key(plan.index)
     async with asyncio.TaskGroup() as group:
         # Stored while the speech is encoded: long before the first frame leaves.
         group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
-        features = group.create_task(stream.maker.features(key, window_S, times))
+        features = await stream.maker.features(key, window, times)
     return await stream.maker.latents(
-        key, stream.setting.seed, stream.asset, features.result(), stream.state.motion_z, times
+        key, stream.setting.seed, stream.asset, features, stream.state.motion_z, times
     )
 
 
@@ -113,13 +115,10 @@ async def _put(
         stream.activity = plan.activity
         activity = stream_pb2.Activity(kind=plan.activity, frame_index=number)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(activity=activity))
-    response = stream_pb2.StreamResponse()
-    frame = response.frame  # filled in its place: a finished one would be copied there
-    frame.frame_index, frame.first_sample = number, number * size
-    frame.pcm = pcm[index * frame_bytes : (index + 1) * frame_bytes]
-    frame.video, frame.key_frame = video, key_frame
-    frame.chunk_index, frame.epoch = plan.index, plan.epoch
-    await stream.outbox.put(response)
+    sound = pcm[index * frame_bytes : (index + 1) * frame_bytes]
+    await stream.outbox.put_frame(
+        OutgoingFrame(number, number * size, sound, video, key_frame, plan.index, plan.epoch)
+    )
     stream.next_put = number + 1
 
 

@@ -142,11 +142,10 @@ class Conductor:
         return stream.outbox.clock.due_s(stream.state.next_frame) - stream.lead.seconds
 
     async def _heard(self, version: int, timeout_s: float | None) -> None:
-        """Waits for more speech than this version, for the stream's wake, or for the time."""
+        """Waits until more speech than this version decides, for the stream's wake, or the time."""
         stream = self._stream
         stream.wake.clear()
-        # Without tasks: this is done for every packet.
-        stream.intake.on_change = stream.wake.set
+        stream.intake.on_change = self._weigh
         try:
             if stream.intake.version == version:
                 async with asyncio.timeout(timeout_s):
@@ -155,6 +154,11 @@ class Conductor:
             pass
         finally:
             stream.intake.on_change = None
+
+    def _weigh(self) -> None:
+        """Of ten packets nine only add to a chunk that is not full: they wake nobody."""
+        if self._stream.intake.decides(self._stream.spec.new_samples):
+            self._stream.wake.set()
 
     async def _below(self, frames: int) -> None:
         """Waits until at most so many frames wait, or for the stream's wake."""

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.v1 import media_pb2
-from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from services.gateway.making import ChunkTimes
 from services.gateway.open_stream import OpenStream
 from services.gateway.records import ChunkRecord
@@ -51,10 +50,10 @@ async def _picture(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -
             return picture
     request = stream.decode_request(record, plan.held_frame)
     request.video_codec = media_pb2.VIDEO_CODEC_RAW_RGB24
-    picture = b""
-    async with aclosing(stream.maker.frames(request, times, skip=plan.held_frame - 1)) as results:
+    picture, skip = b"", plan.held_frame - 1
+    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as results:
         async for result in results:
-            if isinstance(result, vae_pb2.DecodedFrame):
-                picture = result.video
+            if not isinstance(result, np.ndarray):
+                picture = result[-1].video
     stream.held_picture = (record.latents, plan.held_frame, picture)
     return picture

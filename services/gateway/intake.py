@@ -63,7 +63,7 @@ class SpeechIntake:
         self.version = 0
         self.on_change: Callable[[], None] | None = None
         """Called after each packet, end and drop, whoever waits for one."""
-        self._room = asyncio.Condition()
+        self._changed = asyncio.Event()
 
     @property
     def received(self) -> int:
@@ -86,40 +86,40 @@ class SpeechIntake:
         Raises:
             InputError: the packet does not follow the one before it, or comes after the end.
         """
-        async with self._room:
-            self._check_open("audio")
-            if first_sample != self._received:
-                limit = f"{self._received}, where the packet before it ended"
-                raise InputError("audio.first_sample", first_sample, limit)
+        self._check_open("audio")
+        if first_sample != self._received:
+            limit = f"{self._received}, where the packet before it ended"
+            raise InputError("audio.first_sample", first_sample, limit)
+        if self.buffered >= self.limit:
             self._at_door = len(pcm_S)
             try:
-                await self._room.wait_for(lambda: self.buffered < self.limit)
+                while self.buffered >= self.limit:
+                    self._changed.clear()
+                    await self._changed.wait()
             finally:
                 self._at_door = 0
-            # What was dropped while this packet waited at the door may end in the middle of it.
-            late = max(0, min(self.used - self._received, len(pcm_S)))
-            self._received += len(pcm_S)
-            if late < len(pcm_S):
-                self._packets.append(pcm_S[late:])
-            self._notify()
+        # What was dropped while this packet waited at the door may end in the middle of it.
+        late = max(0, min(self.used - self._received, len(pcm_S)))
+        self._received += len(pcm_S)
+        if late < len(pcm_S):
+            self._packets.append(pcm_S[late:] if late else pcm_S)
+        self._notify()
 
     async def end(self) -> None:
         """The utterance is complete. Raises InputError after the end of everything."""
-        async with self._room:
-            self._check_open("end_of_audio")
-            self._ends.append(self._received)
-            self._spoken_to = self._received
-            self._notify()
+        self._check_open("end_of_audio")
+        self._ends.append(self._received)
+        self._spoken_to = self._received
+        self._notify()
 
     async def finish(self) -> None:
         """Nothing follows; what waits is an utterance that is complete."""
-        async with self._room:
-            self._check_open("finish")
-            if self._received > self._spoken_to:
-                self._ends.append(self._received)
-                self._spoken_to = self._received
-            self.finished = True
-            self._notify()
+        self._check_open("finish")
+        if self._received > self._spoken_to:
+            self._ends.append(self._received)
+            self._spoken_to = self._received
+        self.finished = True
+        self._notify()
 
     def front(self, wanted: int) -> Portion:
         """What could be taken now; an end with nothing before it is over and is counted."""
@@ -134,25 +134,28 @@ class SpeechIntake:
         begins = is_open and not ended and not self._begun and samples > 0
         return Portion(samples, ended, is_open, begins)
 
+    def decides(self, wanted: int) -> bool:
+        """Whether a chunk of so many samples is full, or an end says that no more belongs to it."""
+        return self.finished or bool(self._ends) or self.buffered >= wanted
+
     async def take(self, portion: Portion, size: int, begin: int = 0) -> Pcm:
         """Remove a portion; its samples from ``begin`` on, zeros around them, float32 [size]."""
         pcm_S = np.zeros(size, np.float32)
         filled = 0
-        async with self._room:
-            while filled < portion.samples:
-                packet_S = self._packets.popleft()
-                part_S = packet_S[: portion.samples - filled]
-                pcm_S[begin + filled :][: len(part_S)] = part_S
-                filled += len(part_S)
-                if len(part_S) < len(packet_S):
-                    self._packets.appendleft(packet_S[len(part_S) :])
-            self.used += portion.samples
-            self._begun = self._begun or portion.samples > 0
-            if portion.ended:
-                self._ends.popleft()
-                self.utterances += 1
-                self._begun = False
-            self._notify()
+        while filled < portion.samples:
+            packet_S = self._packets.popleft()
+            part_S = packet_S[: portion.samples - filled]
+            pcm_S[begin + filled :][: len(part_S)] = part_S
+            filled += len(part_S)
+            if len(part_S) < len(packet_S):
+                self._packets.appendleft(packet_S[len(part_S) :])
+        self.used += portion.samples
+        self._begun = self._begun or portion.samples > 0
+        if portion.ended:
+            self._ends.popleft()
+            self.utterances += 1
+            self._begun = False
+        self._notify()
         return pcm_S
 
     def mark(self) -> Mark:
@@ -161,16 +164,15 @@ class SpeechIntake:
 
     async def drop(self, mark: Mark) -> None:
         """Forget everything before a mark; what arrived after it stays."""
-        async with self._room:
-            self._skip(min(mark.sample, self._received) - self.used)
-            # A packet at the door loses its part when it comes in.
-            self.used = max(self.used, mark.sample)
-            self._spoken_to = max(self._spoken_to, self.used)
-            while self.utterances < mark.ends:
-                self._ends.popleft()
-                self.utterances += 1
-            self._begun = False
-            self._notify()
+        self._skip(min(mark.sample, self._received) - self.used)
+        # A packet at the door loses its part when it comes in.
+        self.used = max(self.used, mark.sample)
+        self._spoken_to = max(self._spoken_to, self.used)
+        while self.utterances < mark.ends:
+            self._ends.popleft()
+            self.utterances += 1
+        self._begun = False
+        self._notify()
 
     def _skip(self, samples: int) -> None:
         while samples > 0:
@@ -181,7 +183,7 @@ class SpeechIntake:
 
     def _notify(self) -> None:
         self.version += 1
-        self._room.notify_all()
+        self._changed.set()
         if self.on_change is not None:
             self.on_change()
 

@@ -100,5 +100,6 @@ async def _cut(stream: OpenStream, played: int) -> SessionState:
     # Of a held picture, the motion that led to it.
     frames = point.record.plan.held_frame or point.frames
     request = stream.decode_request(point.record, frames)
-    motion_z = await stream.maker.motion(request, ChunkTimes(due_s=now_s()))
+    times = ChunkTimes(due_s=now_s())
+    motion_z = await stream.maker.motion(request, point.record.latents, times)
     return after_cut(stream.spec, state, CutPoint(point.record, point.frames), motion_z)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -27,8 +27,9 @@ from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
-from flashtalk.wire import image_to_proto, tensor_from_proto, tensor_to_proto
-from services.gateway.loop_clock import now_s
+from flashtalk.wire import image_to_proto, tensor_from_proto
+from flashtalk.wire.splice import spliced, tensor_pieces
+from services.gateway.loop_clock import loop_time
 from services.gateway.records import Array, SessionAsset
 from services.gateway.worker import Role, Worker
 from services.gateway.workers import WorkerPool
@@ -59,12 +60,14 @@ class ChunkTimes:
         due_s: when its first frame is to be shown, on the loop's clock; inf if at any time.
         stages_s: wall time of each stage, calls included; compute_s: what workers computed.
         retries: attempts that failed.
+        now_s: the loop's clock.
     """
 
     due_s: float = math.inf
     stages_s: dict[str, float] = field(default_factory=dict)
     compute_s: float = 0.0
     retries: int = 0
+    now_s: Callable[[], float] = field(default_factory=loop_time)
 
     def add(self, stage: str, seconds: float) -> None:
         """Count time under a stage's name."""
@@ -133,20 +136,23 @@ class ChunkMaker:
             portrait_z=np.ascontiguousarray(z_BCFHW[:, :, :1]),
         )
 
-    async def features(self, key: worker_pb2.ChunkKey, window_S: Pcm, times: ChunkTimes) -> Tensor:
-        """Speech features of the 8 s that end with a chunk."""
-        request = audio_pb2.EncodeRequest(key=key)
-        tensor_to_proto(window_S, request.pcm)
+    async def features(
+        self, key: worker_pb2.ChunkKey, window: Sequence[Pcm], times: ChunkTimes
+    ) -> Tensor:
+        """Speech features of the 8 s that end with a chunk, given in pieces."""
+        samples = sum(map(len, window))
+        request = spliced(
+            audio_pb2.EncodeRequest(key=key),
+            (audio_pb2.EncodeRequest.PCM_FIELD_NUMBER, tensor_pieces(window, [samples])),
+        )
 
         async def encode(worker: Worker, timeout_s: float) -> audio_pb2.EncodeResponse:
-            response: audio_pb2.EncodeResponse = await worker.audio.Encode(
-                request, timeout=timeout_s
-            )
+            response: audio_pb2.EncodeResponse = await worker.encode(request, timeout=timeout_s)
             return response
 
-        start = now_s()
+        start = times.now_s()
         response = await self._retry(Role.AUDIO_ENCODER, encode, times)
-        times.add("audio", now_s() - start)
+        times.add("audio", times.now_s() - start)
         times.compute_s += response.compute_s
         return response.features
 
@@ -160,18 +166,17 @@ class ChunkMaker:
         times: ChunkTimes,
     ) -> Array:
         """A chunk's latents [1, C, F, h, w]."""
-        request = dit_pb2.DenoiseRequest(
-            key=key,
-            seed=seed,
-            conditioning_digest=asset.digest,
-            features=features,
+        asked = dit_pb2.DenoiseRequest
+        request = spliced(
+            asked(key=key, seed=seed, conditioning_digest=asset.digest),
+            (asked.FEATURES_FIELD_NUMBER, [features.SerializeToString()]),
+            (asked.MOTION_LATENTS_FIELD_NUMBER, tensor_pieces([motion_z], motion_z.shape)),
         )
-        tensor_to_proto(motion_z, request.motion_latents)
 
         async def denoise(worker: Worker, timeout_s: float) -> dit_pb2.DenoiseResponse:
             response: dit_pb2.DenoiseResponse
             try:
-                response = await worker.dit.Denoise(request, timeout=timeout_s)
+                response = await worker.denoise(request, timeout=timeout_s)
                 return response
             except grpc.aio.AioRpcError as error:
                 if reason_of(error) is not Reason.CONDITIONING_MISSING:
@@ -180,44 +185,51 @@ class ChunkMaker:
             await worker.dit.Condition(
                 dit_pb2.ConditionRequest(conditioning=known), timeout=timeout_s
             )
-            response = await worker.dit.Denoise(request, timeout=timeout_s)
+            response = await worker.denoise(request, timeout=timeout_s)
             return response
 
-        start = now_s()
+        start = times.now_s()
         response = await self._retry_slot(key.session_id, denoise, times)
-        times.add("denoise", now_s() - start)
+        times.add("denoise", times.now_s() - start)
         times.compute_s += response.compute_s
         return _latents(response.latents, "latents")
 
     async def frames(
-        self, request: vae_pb2.DecodeRequest, times: ChunkTimes, skip: int = 0
-    ) -> AsyncGenerator[vae_pb2.DecodedFrame | Array]:
-        """Frames of a chunk as they are decoded, then its motion latents [1, C, 2, h, w].
+        self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes, skip: int = 0
+    ) -> AsyncGenerator[list[vae_pb2.DecodedFrame] | Array]:
+        """Frames of a chunk as they are decoded, one or more at a time, then its motion latents
+        [1, C, 2, h, w].
 
         Args:
-            request: what to decode.
+            request: how to decode.
+            latents: what to decode, [1, C, F, h, w].
             times: where the time is counted.
             skip: frames at the head that are not wanted.
         """
-        begun = now_s()
+        number = vae_pb2.DecodeRequest.LATENTS_FIELD_NUMBER
+        asked = spliced(request, (number, tensor_pieces([latents], latents.shape)))
+        begun = times.now_s()
         until_s = begun + self._limits.chunk_s
         sent = skip
         backoff_s = _BACKOFF_S
         while True:
-            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s))
-            call = worker.vae.Decode(request, timeout=self._timeout_s(times))
+            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s, times))
+            call = worker.decode(asked, timeout=self._timeout_s(times))
             try:
                 result: vae_pb2.DecodeResult | None = None
                 async for response in call:
                     if response.WhichOneof("message") == "result":
                         result = response.result
                         continue
+                    wanted = []
                     for frame in response.decoded.frames:
                         if frame.index >= sent:
                             sent = frame.index + 1
-                            yield frame
+                            wanted.append(frame)
+                    if wanted:
+                        yield wanted
                 if result is not None:
-                    times.add("decode", now_s() - begun)
+                    times.add("decode", times.now_s() - begun)
                     times.compute_s += sum(result.compute_s.values())
                     yield _latents(result.motion_latents, "motion_latents")
                     return
@@ -230,12 +242,14 @@ class ChunkMaker:
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
-    async def motion(self, request: vae_pb2.DecodeRequest, times: ChunkTimes) -> Array:
+    async def motion(
+        self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes
+    ) -> Array:
         """Only the motion latents after ``request.frames`` frames of a chunk."""
         wanted = vae_pb2.DecodeRequest()
         wanted.CopyFrom(request)
         wanted.motion_only = True
-        async with aclosing(self.frames(wanted, times)) as results:
+        async with aclosing(self.frames(wanted, latents, times)) as results:
             async for result in results:
                 if isinstance(result, np.ndarray):
                     return result
@@ -263,10 +277,10 @@ class ChunkMaker:
     async def _attempts(
         self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
     ) -> ResultT:
-        until_s = now_s() + self._limits.chunk_s
+        until_s = times.now_s() + self._limits.chunk_s
         backoff_s, choose = _BACKOFF_S, first
         while True:
-            worker = await choose(self._left(until_s))
+            worker = await choose(self._left(until_s, times))
             try:
                 return await call(worker, self._timeout_s(times))
             except grpc.aio.AioRpcError as error:
@@ -276,7 +290,7 @@ class ChunkMaker:
 
     def _timeout_s(self, times: ChunkTimes) -> float:
         """Of a call. Workers take first what runs out first: so, what is due first."""
-        ahead_s = times.due_s - now_s()
+        ahead_s = times.due_s - times.now_s()
         return self._limits.call_s + max(-self._limits.call_s / 2, min(ahead_s, _UNHURRIED_S))
 
     def _failed(
@@ -295,10 +309,10 @@ class ChunkMaker:
     def _lost(self, worker: Worker, until_s: float, times: ChunkTimes) -> None:
         self._pool.suspect(worker)
         times.retries += 1
-        self._left(until_s)
+        self._left(until_s, times)
 
-    def _left(self, until_s: float) -> float:
-        left_s = until_s - now_s()
+    def _left(self, until_s: float, times: ChunkTimes) -> float:
+        left_s = until_s - times.now_s()
         if left_s <= 0:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,
@@ -310,5 +324,6 @@ class ChunkMaker:
 
 
 def _latents(message: Tensor, name: str) -> Array:
-    array: Array = tensor_from_proto(message, field=name, shape=(1, None, None, None, None))
+    shape = (1, None, None, None, None)
+    array: Array = tensor_from_proto(message, field=name, shape=shape, own=False)
     return array

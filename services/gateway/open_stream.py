@@ -114,12 +114,11 @@ class OpenStream:
         )
 
     def decode_request(self, record: ChunkRecord, frames: int) -> vae_pb2.DecodeRequest:
-        """Asks for the first ``frames`` frames of a chunk."""
+        """Asks for the first ``frames`` frames of a chunk, whose latents go beside it."""
         request = vae_pb2.DecodeRequest(
             key=self.key(record.plan.index),
             video_codec=self.setting.video_codec,  # type: ignore[arg-type]
             frames=frames,
         )
-        tensor_to_proto(record.latents, request.latents)
         tensor_to_proto(self.asset.color, request.color)
         return request

@@ -7,7 +7,7 @@ enough: what counts is the frame that would be the latest. A player that shows a
 
 from __future__ import annotations
 
-from services.gateway.loop_clock import now_s
+from collections.abc import Callable
 
 JITTER_FRAMES = 3
 """Speech that comes so much later than its time is still in time."""
@@ -23,10 +23,11 @@ class Lead:
     Args:
         fps: frames per second.
         first_s: guess before the first chunk.
+        now_s: monotonic seconds.
     """
 
-    def __init__(self, fps: int, first_s: float) -> None:
-        self._fps = fps
+    def __init__(self, fps: int, first_s: float, now_s: Callable[[], float]) -> None:
+        self._fps, self._now_s = fps, now_s
         self._smoothed_s = first_s
         self._begun_s = 0.0
         self._need_s = 0.0
@@ -38,11 +39,11 @@ class Lead:
 
     def begin(self) -> None:
         """A chunk is begun now."""
-        self._begun_s, self._need_s = now_s(), 0.0
+        self._begun_s, self._need_s = self._now_s(), 0.0
 
     def frame(self, index: int) -> None:
         """Its frame ``index`` could be shown now."""
-        self._need_s = max(self._need_s, now_s() - self._begun_s - index / self._fps)
+        self._need_s = max(self._need_s, self._now_s() - self._begun_s - index / self._fps)
 
     def end(self) -> None:
         """All its frames were there."""

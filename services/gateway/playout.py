@@ -11,9 +11,9 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flashtalk.v1 import stream_pb2
+from services.gateway.outgoing import OutgoingFrame, as_response
 
 
 class PlayClock:
@@ -82,18 +82,14 @@ _GROUP_BYTES = 512 * 1024
 """A group of frames grows no further: clients take messages of 4 MiB if nobody says otherwise, and
 of large pictures a message each costs little."""
 
-_OF_FRAMES = frozenset({"frame", "chunk", "activity", "underrun"})
+_OF_FRAMES = frozenset({"chunk", "activity", "underrun"})
 """Messages that mean nothing without the frames that they are about; all others are answers."""
 
+_Item = OutgoingFrame | stream_pb2.StreamResponse
 
-@dataclass(frozen=True)
-class _Item:
-    response: stream_pb2.StreamResponse
-    frame: int | None
 
-    @property
-    def of_frames(self) -> bool:
-        return self.response.WhichOneof("message") in _OF_FRAMES
+def _of_frames(item: _Item) -> bool:
+    return isinstance(item, OutgoingFrame) or item.WhichOneof("message") in _OF_FRAMES
 
 
 class Outbox:
@@ -106,12 +102,18 @@ class Outbox:
         next_frame: the first frame that will be put.
         limit: frames that it holds; ``put`` waits beyond.
         together: frames that leave in one message, at most, when the first of them may leave.
+
+    Attributes:
+        sent_frames: number of the first frame that has not left.
+        late_s: how late the newest frames left.
+        left_chunks: of the message that ``get`` gave last, the chunk of each of its frames.
     """
 
     def __init__(self, clock: PlayClock, next_frame: int, limit: int, together: int = 1) -> None:
         self.clock, self.limit, self._together = clock, limit, together
         self.sent_frames = next_frame
         self.late_s = 0.0
+        self.left_chunks: list[int] = []
         self._items: deque[_Item] = deque()
         self._frames = 0
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -123,15 +125,15 @@ class Outbox:
         return self._frames
 
     async def put(self, response: stream_pb2.StreamResponse) -> None:
-        """Append a message; one with a frame waits while there are too many."""
-        frame = None
-        if response.WhichOneof("message") == "frame":
-            frame = response.frame.frame_index
+        """Append a message that is no frame."""
+        self._append(response)
+
+    async def put_frame(self, frame: OutgoingFrame) -> None:
+        """Append a frame; waits while there are too many."""
+        if self._frames >= self.limit:
             await self._until(lambda: self._frames < self.limit)
-            self._frames += 1
-        self._items.append(_Item(response, frame))
-        if len(self._items) == 1:
-            self._wake_sender()
+        self._frames += 1
+        self._append(frame)
 
     async def get(self, timeout_s: float) -> stream_pb2.StreamResponse | None:
         """The next message at its time; None when nothing left within ``timeout_s``."""
@@ -148,7 +150,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Forget the frames that wait and what was to be said of them; answers stay."""
-        self._items = deque(item for item in self._items if not item.of_frames)
+        self._items = deque(item for item in self._items if not _of_frames(item))
         self._frames = 0
         self._wake_sender()
         self._wake_waiting()
@@ -167,33 +169,43 @@ class Outbox:
         """Wait until everything has been sent."""
         await self._until(lambda: not self._items)
 
+    def _append(self, item: _Item) -> None:
+        self._items.append(item)
+        if len(self._items) == 1:
+            self._wake_sender()
+
     def _head_wait_s(self) -> float:
         if not self._items:
             return math.inf
-        frame = self._items[0].frame
-        return 0.0 if frame is None else self.clock.wait_s(frame)
+        head = self._items[0]
+        return self.clock.wait_s(head.frame_index) if isinstance(head, OutgoingFrame) else 0.0
 
     def _leave(self) -> stream_pb2.StreamResponse:
         item = self._items.popleft()
-        response = item.response
-        if item.frame is not None:
-            self.late_s = self.clock.leave(item.frame)
-            if others := self._companions(response.ByteSize()):
-                frames = [response.frame, *(other.response.frame for other in others)]
-                response = stream_pb2.StreamResponse(frames=stream_pb2.FrameGroup(frames=frames))
-            self._frames -= 1 + len(others)
-            self.sent_frames = item.frame + 1 + len(others)
+        if isinstance(item, OutgoingFrame):
+            self.late_s = self.clock.leave(item.frame_index)
+            frames = self._with_companions(item)
+            self.left_chunks = [frame.chunk_index for frame in frames]
+            self._frames -= len(frames)
+            self.sent_frames = item.frame_index + len(frames)
+            item = as_response(frames)
+        else:
+            self.left_chunks = []
         self._wake_waiting()
-        return response
+        return item
 
-    def _companions(self, size_bytes: int) -> list[_Item]:
-        """Takes out the frames that leave with one of this size: never to be waited for."""
-        taken: list[_Item] = []
-        while len(taken) + 1 < self._together and self._items and self._items[0].frame is not None:
-            size_bytes += self._items[0].response.ByteSize()
+    def _with_companions(self, first: OutgoingFrame) -> list[OutgoingFrame]:
+        """Takes out the frames that leave with this one: never to be waited for."""
+        taken, size_bytes = [first], first.size_bytes
+        while len(taken) < self._together and self._items:
+            head = self._items[0]
+            if not isinstance(head, OutgoingFrame):
+                break
+            size_bytes += head.size_bytes
             if size_bytes > _GROUP_BYTES:
                 break
-            taken.append(self._items.popleft())
+            self._items.popleft()
+            taken.append(head)
         return taken
 
     async def _doze(self, seconds: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashtalk.streaming import Pcm
+from services.gateway.tail import Tail
 
 Array = npt.NDArray[np.float32]
 
@@ -122,7 +123,7 @@ class SessionState:
         input_samples: speech used for good.
         utterances: ends of utterances used for good.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
-        tail_S: the newest sound that was shown, 8 s and what a cut may take away, [S]
+        tail: the newest sound that was shown, 8 s and what a cut may take away
             (``rewind.tail_samples``).
         history: the newest chunks, oldest first; few.
         plan: of chunk ``chunk_index``, if it was begun.
@@ -134,9 +135,14 @@ class SessionState:
     input_samples: int
     utterances: int
     motion_z: Array
-    tail_S: Pcm
+    tail: Tail
     history: tuple[ChunkRecord, ...] = ()
     plan: ChunkPlan | None = None
+
+    @property
+    def tail_S(self) -> Pcm:
+        """The tail in one piece, float32 [S]: a copy."""
+        return np.concatenate(self.tail) if self.tail else np.zeros(0, np.float32)
 
     def begin(self, plan: ChunkPlan) -> SessionState:
         """With a chunk begun."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
-
 from flashtalk.errors import InputError
 from flashtalk.streaming import Pcm, StreamSpec
 from services.gateway.records import Array, ChunkRecord, SessionState
+from services.gateway.tail import Tail, gone_back, gone_on, newest, silence, tail_size
 
 HISTORY_CHUNKS = 4
 """Chunks from which frames can be sent again, and in which a session can be cut."""
@@ -39,9 +38,9 @@ def tail_samples(spec: StreamSpec) -> int:
     return spec.window_samples + HISTORY_CHUNKS * spec.new_samples
 
 
-def heard_window(spec: StreamSpec, tail_S: Pcm, chunk_S: Pcm) -> Pcm:
-    """The 8 s that end with a chunk, float32 [128000]."""
-    return np.concatenate((tail_S[len(chunk_S) - spec.window_samples :], chunk_S))
+def heard_window(spec: StreamSpec, tail: Tail, chunk_S: Pcm) -> Tail:
+    """The 8 s that end with a chunk, 128,000 samples in pieces."""
+    return (*newest(tail, spec.window_samples - len(chunk_S)), chunk_S)
 
 
 def after_chunk(
@@ -56,7 +55,8 @@ def after_chunk(
         motion_z: [1, C, 2, h, w] latents of its last frames.
     """
     plan = record.plan
-    shown_S = plan.pcm_S[: plan.frames * spec.samples_per_frame]
+    size = plan.frames * spec.samples_per_frame
+    shown_S = plan.pcm_S if size == len(plan.pcm_S) else plan.pcm_S[:size]
     return dataclasses.replace(
         state,
         chunk_index=plan.index + 1,
@@ -64,7 +64,7 @@ def after_chunk(
         input_samples=plan.input_samples,
         utterances=plan.utterances,
         motion_z=motion_z,
-        tail_S=np.concatenate((state.tail_S, shown_S))[-len(state.tail_S) :],
+        tail=gone_on(spec, state.tail, shown_S),
         history=(*state.history, record)[-HISTORY_CHUNKS:],
         plan=None,
     )
@@ -127,7 +127,7 @@ def after_cut(
             chunk_index=0,
             next_frame=0,
             motion_z=motion_z,
-            tail_S=np.zeros_like(state.tail_S),
+            tail=silence(spec, tail_size(state.tail)),
             history=(),
             plan=None,
         )
@@ -137,17 +137,16 @@ def after_cut(
     played = plan.first_frame + point.frames
     unheard = (state.next_frame - played) * spec.samples_per_frame
     if unheard >= 0:
-        tail_S = np.concatenate((np.zeros(unheard, np.float32), state.tail_S))
-        tail_S = tail_S[: len(state.tail_S)]
+        tail = gone_back(spec, state.tail, unheard)
     else:
         heard_S = plan.pcm_S[: point.frames * spec.samples_per_frame]
-        tail_S = np.concatenate((state.tail_S, heard_S))[-len(state.tail_S) :]
+        tail = gone_on(spec, state.tail, heard_S)
     return dataclasses.replace(
         state,
         chunk_index=plan.index + 1,
         next_frame=played,
         motion_z=motion_z,
-        tail_S=tail_S,
+        tail=tail,
         history=(*before, ChunkRecord(shown, point.record.latents))[-HISTORY_CHUNKS:],
         plan=None,
     )

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
-import numpy as np
 
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.streaming import StreamSpec
@@ -30,6 +29,7 @@ from services.gateway.store.session_store import (
     StoreError,
     session_gone,
 )
+from services.gateway.tail import silence
 from services.gateway.workers import WorkerPool
 
 _RETRY_AFTER_S = 2.0
@@ -199,7 +199,7 @@ class SessionDesk:
             input_samples=0,
             utterances=0,
             motion_z=asset.portrait_z,
-            tail_S=np.zeros(tail_samples(self.spec), np.float32),
+            tail=silence(self.spec, tail_samples(self.spec)),
         )
 
 

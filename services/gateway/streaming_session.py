@@ -21,7 +21,7 @@ from services.gateway.creation import checked_session_id
 from services.gateway.intake import SpeechIntake
 from services.gateway.keys.door import Door, bad_key
 from services.gateway.keys.entries import ANYBODY, ApiKey
-from services.gateway.loop_clock import now_s
+from services.gateway.loop_clock import loop_time
 from services.gateway.making import ChunkMaker
 from services.gateway.open_stream import OpenStream
 from services.gateway.pace import Lead
@@ -178,7 +178,7 @@ class StreamHost:
             self.spec.fps,
             self._limits.send_ahead_s,
             paced=setting.pacing == session_pb2.PACING_REAL_TIME,
-            now_s=now_s,
+            now_s=loop_time(),
         )
         return OpenStream(
             spec=self.spec,
@@ -203,7 +203,7 @@ class StreamHost:
             state=state,
             next_put=first,
             caller=caller,
-            lead=Lead(self.spec.fps, self._pool.chunk_s),
+            lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
         )
 
     async def _run(self, stream: OpenStream, read: Read, write: Write) -> None:
@@ -267,15 +267,13 @@ class StreamHost:
             response = await stream.outbox.get(self._waits.idle_s)
             if response is None:
                 beat = stream_pb2.Heartbeat(next_frame=stream.outbox.sent_frames)
-                response = stream_pb2.StreamResponse(heartbeat=beat)
+                await write(stream_pb2.StreamResponse(heartbeat=beat))
+                continue
+            chunks, late_s = stream.outbox.left_chunks, stream.outbox.late_s
             await write(response)
-            kind = response.WhichOneof("message")
-            if kind == "frame":
-                seen.frames([response.frame.chunk_index], stream.outbox.late_s)
-            elif kind == "frames":
-                chunks = [frame.chunk_index for frame in response.frames.frames]
-                seen.frames(chunks, stream.outbox.late_s)
-            elif kind == "closed":
+            if chunks:
+                seen.frames(chunks, late_s)
+            elif response.HasField("closed"):
                 return
 
     async def _keep(self, stream: OpenStream) -> None:

@@ -10,10 +10,14 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flashtalk.serving.logs import get_logger
+from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
 from flashtalk.v1 import audio_encoder_service_pb2_grpc as audio_grpc
+from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
 from flashtalk.v1 import dit_worker_service_pb2_grpc as dit_grpc
+from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as vae_grpc
 from flashtalk.v1 import worker_pb2
+from flashtalk.wire.splice import as_sent
 
 _LOG = get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -50,6 +54,22 @@ class Worker:
         self.audio = audio_grpc.AudioEncoderServiceStub(channel)
         self.dit = dit_grpc.DitWorkerServiceStub(channel)
         self.vae = vae_grpc.VaeDecoderServiceStub(channel)
+        # The calls of every chunk; requests may be bytes already (``flashtalk.wire.splice``).
+        self.encode = channel.unary_unary(
+            _path(audio_pb2, "AudioEncoderService", "Encode"),
+            request_serializer=as_sent,
+            response_deserializer=audio_pb2.EncodeResponse.FromString,
+        )
+        self.denoise = channel.unary_unary(
+            _path(dit_pb2, "DitWorkerService", "Denoise"),
+            request_serializer=as_sent,
+            response_deserializer=dit_pb2.DenoiseResponse.FromString,
+        )
+        self.decode = channel.unary_stream(
+            _path(vae_pb2, "VaeDecoderService", "Decode"),
+            request_serializer=as_sent,
+            response_deserializer=vae_pb2.DecodeResponse.FromString,
+        )
 
     def connect(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
         """Calls go over another channel from now on; gives the one before, which is not closed."""
@@ -79,3 +99,8 @@ class Worker:
                     "worker lost", extra={"target": self.target, "code": str(error.code())}
                 )
             self.ready = False
+
+
+def _path(module: Any, service: str, method: str) -> str:
+    found = module.DESCRIPTOR.services_by_name[service].methods_by_name[method]
+    return f"/{found.containing_service.full_name}/{found.name}"

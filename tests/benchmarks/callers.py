@@ -92,22 +92,22 @@ class Caller:
         name = made.session.session_id
         call = self._stub.Stream()
         try:
-            await call.write(
-                stream_pb2.StreamRequest(
-                    open=stream_pb2.StreamOpen(
-                        session_id=name,
-                        sample_rate_hz=PCM_HZ,
-                        channels=1,
-                        frames_per_message=self._frames_per_message,
-                    )
-                )
-            )
+            await call.write(self._opening(name))
             speaking = asyncio.create_task(self._speak(call, until))
             async for response in call:
                 self._notice(response)
             await speaking
         finally:
             call.cancel()
+
+    def _opening(self, session_id: str) -> stream_pb2.StreamRequest:
+        opening = stream_pb2.StreamOpen(
+            session_id=session_id,
+            sample_rate_hz=PCM_HZ,
+            channels=1,
+            frames_per_message=self._frames_per_message,
+        )
+        return stream_pb2.StreamRequest(open=opening)
 
     async def _speak(self, call: Any, until: asyncio.Event) -> None:
         begun_s, samples = time.monotonic(), len(self._pcm) // 2

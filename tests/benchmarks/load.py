@@ -38,6 +38,7 @@ from tests.benchmarks.callers import (
     creation,
     percentiles_ms,
 )
+from tests.benchmarks.plain_callers import PlainCaller, connect
 from tests.benchmarks.rig import TABLE_4_S, Rig, Usage, as_figures, rig
 from tests.fakes.real_redis import redis_server
 from tests.patience import patient
@@ -118,12 +119,24 @@ class Course:
         ramp_s: in which they begin, one after the other.
         settle_s: from then on until it counts.
         frames_per_message: that callers ask for.
+        plain: callers and workers cost as little as they can; else callers are clients of gRPC
+            and workers give every chunk answers of its own.
+        own_core: the gateway has a core that nobody else uses.
+        refusals: whether sessions beyond capacity are asked for.
     """
 
     seconds: float
     ramp_s: float
     settle_s: float
     frames_per_message: int = 7
+    plain: bool = True
+    own_core: bool = False
+    refusals: bool = True
+
+    @property
+    def workers_module(self) -> str:
+        """The program of the stand-in workers."""
+        return f"tests.{'benchmarks.plain' if self.plain else 'fakes.stand_in'}_workers"
 
 
 def channel_of_its_own(target: str) -> grpc.aio.Channel:
@@ -136,12 +149,18 @@ async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
     """So many callers for so long, after all of them have begun."""
     until, draw = asyncio.Event(), random.Random(count)
     callers: list[Caller] = []
-    channels = [channel_of_its_own(running.target) for _ in range(0, count, _CALLERS_PER_CHANNEL)]
+    places = range(0, count, _CALLERS_PER_CHANNEL)
+    channels = [channel_of_its_own(running.target) for _ in places]
+    connections = [await connect(running.target) for _ in places] if course.plain else []
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(count):
-                caller = Caller(
-                    channels[number // _CALLERS_PER_CHANNEL], number, course.frames_per_message
+                place = number // _CALLERS_PER_CHANNEL
+                together = course.frames_per_message
+                caller = (
+                    PlainCaller(channels[place], connections[place], number, together)
+                    if course.plain
+                    else Caller(channels[place], number, together)
                 )
                 callers.append(caller)
                 group.create_task(caller.run(until))
@@ -150,10 +169,16 @@ async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
             before, begun_s = running.usage(), time.monotonic()
             await asyncio.sleep(course.seconds / 2)
             middle, middle_s = running.usage(), time.monotonic()
-            refusals_s = await _ask_in_vain(running, course.seconds / 2)
+            refusals_s: list[float] = []
+            if course.refusals:
+                refusals_s = await _ask_in_vain(running, course.seconds / 2)
+            else:
+                await asyncio.sleep(course.seconds / 2)
             after, end_s = running.usage(), time.monotonic()
             until.set()
     finally:
+        for connection in connections:
+            connection.close()
         for channel in channels:
             await channel.close()
     return Watched(
@@ -208,8 +233,13 @@ async def measure(counts: list[int], course: Course, store: str, console: Consol
             with tempfile.TemporaryDirectory(prefix="flashtalk-load-") as name:
                 async with (
                     _store(store, Path(name)) as url,
-                    rig(Path(name), TABLE_4_S, slots=count, store=url) as running,
-                ):
+                    rig(
+                        Path(name), TABLE_4_S, slots=count, store=url,
+                        workers_module=course.workers_module,
+                    ) as running,
+                ):  # fmt: skip
+                    if course.own_core:
+                        running.give_cores()
                     watched = await serve_callers(running, count, course)
                     results.append(watched.figures())
             progress.advance(bar)
@@ -226,6 +256,7 @@ def show(results: list[dict[str, Any]], store: str, console: Console) -> None:
         "frame lag p50 / p99": lambda r: _pair(r, "lag"),
         "underruns": lambda r: str(r["underruns"]),
         "gateway cores": lambda r: f"{r['cores']['gateway']:.2f}",
+        "for 300": lambda r: f"{_share_of_300(r):.2f}",
         "all cores": lambda r: f"{sum(r['cores'].values()):.2f}",
         "RSS": lambda r: f"{r['gateway_rss_mib']:.0f} MiB",
     }
@@ -238,6 +269,12 @@ def show(results: list[dict[str, Any]], store: str, console: Console) -> None:
         "while refusing": lambda r: _pair(r, "overhead_while_refusing"),
     }
     _table("sessions beyond capacity, asked for in the second half", columns, results, console)
+
+
+def _share_of_300(result: dict[str, Any]) -> float:
+    """Cores that 300 callers would take at the same cost per chunk."""
+    cost_ms: float = result["gateway_cpu_ms_per_chunk_before"]
+    return cost_ms / 1e3 * 300 / CHUNK_S
 
 
 def _pair(result: dict[str, Any], name: str) -> str:
@@ -269,12 +306,29 @@ def main() -> int:
     )
     parser.add_argument("--settle", type=float, default=4.0, help="seconds (%(default)s)")
     parser.add_argument("--store", default="memory", choices=("memory", "redis"))
+    parser.add_argument(
+        "--grpc", action="store_true", help="callers are clients of gRPC, workers answer at length"
+    )
+    parser.add_argument(
+        "--own-core", action="store_true", help="the gateway's; everybody else has the others"
+    )
+    parser.add_argument(
+        "--no-refusals", action="store_true", help="ask for no sessions beyond capacity"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     given = parser.parse_args()
     console = Console()
     average = load_average()
     counts = [int(count) for count in given.callers.split(",")]
-    course = Course(given.seconds, given.ramp, given.settle, given.frames_per_message)
+    course = Course(
+        given.seconds,
+        given.ramp,
+        given.settle,
+        given.frames_per_message,
+        plain=not given.grpc,
+        own_core=given.own_core,
+        refusals=not given.no_refusals,
+    )
     results = asyncio.run(measure(counts, course, given.store, console))
     show(results, given.store, console)
     if given.out is not None:
@@ -283,6 +337,8 @@ def main() -> int:
             "load_average": average,
             "store": given.store,
             "stage_s": TABLE_4_S,
+            "plain": course.plain,
+            "own_core": course.own_core,
             "results": [as_figures(result) for result in results],
         }
         given.out.write_text(json.dumps(report, indent=2) + "\n")

@@ -81,6 +81,21 @@ class Rig:
         found = {name: service.process.pid for name, service in self.suite.services.items()}
         return {**found, "stand_ins": self.workers.pid, "callers": os.getpid()}
 
+    def give_cores(self) -> None:
+        """The gateway gets one core of this machine, everybody else the others.
+
+        Raises:
+            ValueError: there is only one.
+        """
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            raise ValueError("a core for the gateway needs a second one for everybody else")
+        for name, pid in self.pids().items():
+            own = cores[:1] if name == "gateway" else cores[1:]
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread.name), own)
+
     def usage(self) -> dict[str, Usage]:
         """Of every process."""
         return {name: usage(pid) for name, pid in self.pids().items()}
@@ -97,6 +112,7 @@ async def rig(
     size_hw: tuple[int, int] = (64, 64),
     features: tuple[int, int, int] = (35, 2, 8),
     settings: Mapping[str, str] | None = None,
+    workers_module: str = "tests.fakes.stand_in_workers",
 ) -> AsyncIterator[Rig]:
     """A gateway and its workers while the block runs.
 
@@ -109,6 +125,7 @@ async def rig(
         size_hw: of the video: the tensors are as large as it needs.
         features: shape of the speech features [frames, layers, width].
         settings: more of the gateway, without prefix.
+        workers_module: the stand-ins.
     """
     port_file = folder / "stand_ins.port"
     port_file.unlink(missing_ok=True)
@@ -116,7 +133,7 @@ async def rig(
     arguments += [f"--slots={slots}", f"--frame-bytes={frame_bytes}", f"--port-file={port_file}"]
     arguments += ["--size", *map(str, size_hw), "--features", *map(str, features)]
     workers = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.fakes.stand_in_workers", *arguments, cwd=ROOT
+        sys.executable, "-m", workers_module, *arguments, cwd=ROOT
     )
     start_s = patient(_START_S)
     given = dict(os.environ)  # noqa: TID251 - what a shell would hand on

@@ -51,6 +51,9 @@ _MESSAGE_BYTES = 64 * 2**20
 CHUNK_FRAMES, LATENT_FRAMES, MOTION_LATENTS, CHANNELS = 28, 9, 2, 16
 _PART_FRAMES = (4, 24)  # a decoder sends the first of them at once
 
+Add = Callable[[grpc.aio.Server, "StandIn", str], Awaitable[object]]
+Options = Sequence[tuple[str, int]]
+
 
 @dataclass(frozen=True)
 class StandIn:
@@ -250,22 +253,23 @@ async def add_workers(server: grpc.aio.Server, stand_in: StandIn, worker_id: str
     audio_grpc.add_AudioEncoderServiceServicer_to_server(workers, server)
     dit_grpc.add_DitWorkerServiceServicer_to_server(workers, server)
     vae_grpc.add_VaeDecoderServiceServicer_to_server(workers, server)
+    await add_health(server)
+    return workers
+
+
+async def add_health(server: grpc.aio.Server) -> None:
+    """All three services serve."""
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = ("AudioEncoderService", "DitWorkerService", "VaeDecoderService")
     for name in ("", *(f"flashtalk.v1.{name}" for name in names)):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return workers
 
 
-async def _serve(stand_in: StandIn, port_file: Path | None) -> None:
-    options = [
-        ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-        ("grpc.max_send_message_length", _MESSAGE_BYTES),
-    ]
+async def _serve(add: Add, options: Options, stand_in: StandIn, port_file: Path | None) -> None:
     server = grpc.aio.server(options=options)
     port = server.add_insecure_port("127.0.0.1:0")
-    await add_workers(server, stand_in, f"stand-in:{port}")
+    await add(server, stand_in, f"stand-in:{port}")
     await server.start()
     if port_file is not None:
         await asyncio.to_thread(write_port, port_file, port)
@@ -276,8 +280,8 @@ async def _serve(stand_in: StandIn, port_file: Path | None) -> None:
     await server.stop(1)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serves until it is asked to stop."""
+def serve_stand_ins(add: Add, options: Options, arguments: Sequence[str] | None) -> None:
+    """Serves what ``add`` registers until it is asked to stop; behaviour is on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port-file", type=Path)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
@@ -297,7 +301,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         features=tuple(given.features),
         slots=given.slots,
     )
-    asyncio.run(_serve(stand_in, given.port_file))
+    asyncio.run(_serve(add, options, stand_in, given.port_file))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves until it is asked to stop."""
+    options = [
+        ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ]
+    serve_stand_ins(add_workers, options, arguments)
 
 
 if __name__ == "__main__":

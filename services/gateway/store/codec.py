@@ -12,15 +12,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from flashtalk.streaming import Pcm, StreamSpec
 from flashtalk.v1 import state_pb2 as pb
 from services.gateway.records import (
     Array,
@@ -36,7 +35,6 @@ from services.gateway.store.session_store import StoreError
 
 _VERSION = 1
 _DIGEST_BYTES = 16
-_SPEC = StreamSpec()
 
 Arrays = dict[bytes, Array]
 Values = Mapping[bytes, bytes]
@@ -57,27 +55,27 @@ class Form:
 
 
 class StateCodec:
-    """Turns states into forms; remembers the digests of chunks that it has seen.
+    """Turns states into forms; remembers the digests of arrays that it has seen.
 
-    Records are values: their arrays never change, so a digest is computed once per chunk.
+    Records are values: their arrays never change, so a digest is computed once per array.
     """
 
     def __init__(self) -> None:
-        self._latents: WeakKeyDictionary[ChunkRecord, bytes] = WeakKeyDictionary()
-        self._pcm: WeakKeyDictionary[ChunkPlan, bytes] = WeakKeyDictionary()
+        self._digests: dict[int, tuple[weakref.ref[Array], bytes]] = {}
 
     def unknown_bytes(self, state: SessionState) -> int:
         """Bytes that ``encode`` has to digest; says whether that is work for a thread."""
-        chunks = (record.latents.nbytes for record in state.history if record not in self._latents)
-        return state.motion_z.nbytes + state.tail_S.nbytes + sum(chunks)
+        chunks = (record.latents for record in state.history)
+        arrays = (state.motion_z, *state.tail, *chunks)
+        return sum(array.nbytes for array in arrays if self._known(array) is None)
 
     def encode(self, state: SessionState) -> Form:
         """A state without its plan."""
         arrays: Arrays = {}
         message = pb.StoredState(
             version=_VERSION,
-            motion=_put(arrays, state.motion_z),
-            tail=[_put(arrays, piece_S) for piece_S in _pieces(state)],
+            motion=self._put(arrays, state.motion_z),
+            tail=[self._put(arrays, piece_S) for piece_S in state.tail],
             history=[self._chunk(arrays, record) for record in state.history],
             **_scalars(state, pb.StoredState),
         )
@@ -89,14 +87,25 @@ class StateCodec:
         return Form(self._plan(arrays, plan).SerializeToString(), arrays)
 
     def _chunk(self, arrays: Arrays, record: ChunkRecord) -> pb.StoredChunk:
-        latents = _put(arrays, record.latents, self._latents.get(record))
-        self._latents[record] = latents.digest
+        latents = self._put(arrays, record.latents)
         return pb.StoredChunk(plan=self._plan(arrays, record.plan), latents=latents)
 
     def _plan(self, arrays: Arrays, plan: ChunkPlan) -> pb.StoredPlan:
-        pcm = _put(arrays, plan.pcm_S, self._pcm.get(plan))
-        self._pcm[plan] = pcm.digest
+        pcm = self._put(arrays, plan.pcm_S)
         return pb.StoredPlan(version=_VERSION, pcm=pcm, **_scalars(plan, pb.StoredPlan))
+
+    def _put(self, arrays: Arrays, array: Array) -> pb.StoredArray:
+        stored = _put(arrays, array, self._known(array))
+        name = id(array)
+        if name not in self._digests:
+            # Forgotten as the array dies, before another one can have its number.
+            reference = weakref.ref(array, lambda _: self._digests.pop(name, None))
+            self._digests[name] = (reference, stored.digest)
+        return stored
+
+    def _known(self, array: Array) -> bytes | None:
+        found = self._digests.get(id(array))
+        return found[1] if found is not None and found[0]() is array else None
 
 
 def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionState:
@@ -112,10 +121,9 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
     """
     message = _read(pb.StoredState, head)
     chunks = message.history if values is not None else ()
-    tail = [_get(values, piece) for piece in message.tail]
     return SessionState(
         motion_z=_get(values, message.motion),
-        tail_S=np.concatenate(tail) if tail else _empty(),
+        tail=tuple(_get(values, piece) for piece in message.tail) if values is not None else (),
         history=tuple(
             ChunkRecord(_plan_of(chunk.plan, values), _get(values, chunk.latents))
             for chunk in chunks
@@ -186,14 +194,6 @@ def decode_outcome(data: bytes) -> InterruptOutcome:
     return InterruptOutcome(**_scalars(pb.StoredOutcome.FromString(data), InterruptOutcome))
 
 
-def _pieces(state: SessionState) -> list[Pcm]:
-    """The tail, cut where whole chunks meet; counted in samples from the start of the session."""
-    end = state.next_frame * _SPEC.samples_per_frame
-    begin, size = end - len(state.tail_S), _SPEC.new_samples
-    borders = range((begin // size + 1) * size, end, size)
-    return np.split(state.tail_S, [border - begin for border in borders])
-
-
 def _put(arrays: Arrays, array: Array, digest: bytes | None = None) -> pb.StoredArray:
     if array.dtype != np.float32:
         raise TypeError(f"records hold float32, not {array.dtype}")
@@ -241,7 +241,7 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "tail_S", "history", "plan", "pcm_S"})
+_PARTS = frozenset({"motion_z", "tail", "history", "plan", "pcm_S"})
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (

@@ -33,6 +33,9 @@ from services.gateway.store.session_store import (
     session_gone,
 )
 
+_SWEEP_EVERY_S = 1.0
+"""While streams are open, what has ended is forgotten at least so often."""
+
 
 @dataclass
 class _Entry:
@@ -50,7 +53,7 @@ class _Entry:
         state = self.state
         if light:
             empty = np.zeros((0,), np.float32)
-            state = dataclasses.replace(state, motion_z=empty, tail_S=empty, history=(), plan=None)
+            state = dataclasses.replace(state, motion_z=empty, tail=(), history=(), plan=None)
         return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 
 
@@ -78,6 +81,7 @@ class MemoryStore:
         self._outcomes: dict[tuple[str, str, str], tuple[InterruptOutcome, float]] = {}
         self._counts: dict[str, KeyCounts] = {}
         self._leases: dict[str, dict[str, float]] = {}
+        self._next_sweep_s = -math.inf
 
     async def create(
         self, setting: SessionSetting, state: SessionState, asset: SessionAsset
@@ -159,10 +163,15 @@ class MemoryStore:
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
         """See ``SessionStore``."""
-        self._sweep()
-        if session_id in self._tombs:
-            return Signals(deleted=True, interrupts=())
-        entry = self._owned(session_id, fence)
+        # Every stream comes here twice a second: all others are not looked through each time.
+        if self._now_s() >= self._next_sweep_s:
+            self._sweep()
+        try:
+            entry = self._owned(session_id, fence)
+        except SessionGone:
+            if self._tombs.get(session_id, -math.inf) > self._now_s():
+                return Signals(deleted=True, interrupts=())
+            raise
         self._refresh(entry)
         now_s = self._now_s()
         asked = tuple(request for request, until_s in entry.interrupts if until_s > now_s)
@@ -275,6 +284,7 @@ class MemoryStore:
 
     def _sweep(self) -> None:
         now_s = self._now_s()
+        self._next_sweep_s = now_s + _SWEEP_EVERY_S
         for name in [n for n, e in self._entries.items() if e.expires_s <= now_s]:
             self._remove(name)
         for name in [n for n, until_s in self._tombs.items() if until_s <= now_s]:

@@ -19,6 +19,7 @@ from services.gateway.records import (
     SessionState,
 )
 from services.gateway.rewind import tail_samples
+from services.gateway.tail import newest, silence
 
 SPEC = StreamSpec()
 
@@ -51,15 +52,15 @@ def plan(index: int, *, frames: int = 28) -> ChunkPlan:
 
 def state(chunks: int = 0, *, kept: int = 3, begun: bool = False) -> SessionState:
     """After ``chunks`` whole chunks, the newest ``kept`` of them in its history."""
-    newest = range(max(0, chunks - kept), chunks)
+    in_history = range(max(0, chunks - kept), chunks)
     pcm = [plan(index).pcm_S for index in range(chunks)]
-    tail = np.concatenate([np.zeros(tail_samples(SPEC), np.float32), *pcm])[-tail_samples(SPEC) :]
+    tail = newest((*silence(SPEC, tail_samples(SPEC)), *pcm), tail_samples(SPEC))
     return SessionState(
         epoch=0, chunk_index=chunks, next_frame=chunks * 28, input_samples=chunks * 17_920,
         utterances=chunks, motion_z=array(1, 16, 2 if chunks else 1, 12, 12, seed=chunks),
-        tail_S=tail,
+        tail=tail,
         history=tuple(
-            ChunkRecord(plan(index), array(1, 16, 9, 12, 12, seed=index)) for index in newest
+            ChunkRecord(plan(index), array(1, 16, 9, 12, 12, seed=index)) for index in in_history
         ),
         plan=plan(chunks) if begun else None,
     )  # fmt: skip

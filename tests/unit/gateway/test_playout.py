@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from flashtalk.v1 import stream_pb2 as pb
+from services.gateway.outgoing import OutgoingFrame
 from services.gateway.playout import Outbox, PlayClock
 from tests.fakes.virtual_time import pass_time, run_virtual
 
@@ -19,8 +20,15 @@ class Hand:
         return self.s
 
 
-def frame(index: int) -> pb.StreamResponse:
-    return pb.StreamResponse(frame=pb.Frame(frame_index=index))
+def frame(index: int, video: bytes = b"") -> OutgoingFrame:
+    return OutgoingFrame(index, video=video)
+
+
+async def put(outbox: Outbox, each: OutgoingFrame | pb.StreamResponse) -> None:
+    if isinstance(each, OutgoingFrame):
+        await outbox.put_frame(each)
+    else:
+        await outbox.put(each)
 
 
 def note() -> pb.StreamResponse:
@@ -91,8 +99,8 @@ def test_messages_keep_their_order_and_frames_wait_for_their_time() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         outbox = Outbox(PlayClock(25, 0.0, paced=True, now_s=loop.time), 0, limit=10)
-        for response in (frame(0), frame(1), note(), frame(2)):
-            await outbox.put(response)
+        for each in (frame(0), frame(1), note(), frame(2)):
+            await put(outbox, each)
         first = await outbox.get(1)
         start = loop.time()
         second, third, fourth = [await outbox.get(1) for _ in range(3)]
@@ -112,10 +120,10 @@ def test_only_so_many_frames_wait() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=2)
-        await outbox.put(frame(0))
-        await outbox.put(frame(1))
+        await outbox.put_frame(frame(0))
+        await outbox.put_frame(frame(1))
         await outbox.put(note())
-        third = asyncio.create_task(outbox.put(frame(2)))
+        third = asyncio.create_task(outbox.put_frame(frame(2)))
         await pass_time(3_600)
         assert not third.done()
         await outbox.get(1)
@@ -130,8 +138,8 @@ def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         outbox = Outbox(PlayClock(1, 0.0, paced=True, now_s=loop.time), 0, limit=9)
-        await outbox.put(frame(0))
-        await outbox.put(frame(1))  # due in a second
+        await outbox.put_frame(frame(0))
+        await outbox.put_frame(frame(1))  # due in a second
         await outbox.get(1)
         getting = asyncio.create_task(outbox.get(5))
         await pass_time(0.5)
@@ -160,7 +168,7 @@ def test_frames_leave_with_the_first_of_them_and_none_is_waited_for() -> None:
         clock = PlayClock(25, 0.0, paced=True, now_s=loop.time)
         outbox = Outbox(clock, 0, limit=99, together=4)
         for index in range(6):
-            await outbox.put(frame(index))
+            await outbox.put_frame(frame(index))
         begun_s = loop.time()
         assert frames_of(await outbox.get(1)) == [0, 1, 2, 3]
         assert (outbox.sent_frames, outbox.waiting_frames) == (4, 2)
@@ -169,7 +177,7 @@ def test_frames_leave_with_the_first_of_them_and_none_is_waited_for() -> None:
         assert loop.time() - begun_s == pytest.approx(4 / 25)
         getting = asyncio.create_task(outbox.get(1))
         await pass_time(0.5)
-        await outbox.put(frame(6))
+        await outbox.put_frame(frame(6))
         assert frames_of(await getting) == [6], "it is late: nothing else is waited for"
         assert loop.time() - begun_s == pytest.approx(4 / 25 + 0.5)
         assert outbox.late_s == pytest.approx(0.5 - 2 / 25)
@@ -182,8 +190,8 @@ def test_what_stands_between_frames_keeps_its_place() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=99, together=28)
-        for response in (frame(0), frame(1), note(), frame(2), frame(3)):
-            await outbox.put(response)
+        for each in (frame(0), frame(1), note(), frame(2), frame(3)):
+            await put(outbox, each)
         taken = [await outbox.get(1) for _ in range(3)]
         assert frames_of(taken[0]) == [0, 1]
         assert taken[1] == note()
@@ -199,9 +207,8 @@ def test_large_pictures_do_not_add_up_to_a_message_that_is_too_large() -> None:
         loop = asyncio.get_running_loop()
         outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=99, together=28)
         for index in range(4):
-            large = pb.Frame(frame_index=index, video=bytes(200_000))
-            await outbox.put(pb.StreamResponse(frame=large))
-        await outbox.put(pb.StreamResponse(frame=pb.Frame(frame_index=4, video=bytes(3_000_000))))
+            await outbox.put_frame(frame(index, bytes(200_000)))
+        await outbox.put_frame(frame(4, bytes(3_000_000)))
         assert [frames_of(await outbox.get(1)) for _ in range(3)] == [[0, 1], [2, 3], [4]]
 
     run_virtual(scenario)
@@ -214,7 +221,7 @@ def test_a_client_that_asked_for_nothing_gets_one_frame_after_the_other() -> Non
             clock = PlayClock(25, 0.0, paced=False, now_s=loop.time)
             outbox = Outbox(clock, 0, limit=99, together=together)
             for index in range(3):
-                await outbox.put(frame(index))
+                await outbox.put_frame(frame(index))
             taken = [await outbox.get(1) for _ in range(3)]
             assert [r.WhichOneof("message") for r in taken if r] == ["frame"] * 3
 

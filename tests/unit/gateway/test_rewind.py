@@ -19,6 +19,7 @@ from services.gateway.rewind import (
     oldest_cut,
     tail_samples,
 )
+from services.gateway.tail import silence
 
 SPEC = StreamSpec()
 SIZE = SPEC.samples_per_frame
@@ -29,7 +30,7 @@ def motion(value: float, frames: int = 2) -> np.ndarray:
 
 
 def fresh() -> SessionState:
-    return SessionState(0, 0, 0, 0, 0, motion(0, 1), np.zeros(tail_samples(SPEC), np.float32))
+    return SessionState(0, 0, 0, 0, 0, motion(0, 1), silence(SPEC, tail_samples(SPEC)))
 
 
 def sound(first_frame: int, frames: int = 28) -> np.ndarray:
@@ -79,7 +80,7 @@ def test_a_chunk_moves_everything_by_what_was_shown() -> None:
 
 def test_the_window_ends_with_the_chunk() -> None:
     state = advanced([28] * 9)
-    window_S = heard_window(SPEC, state.tail_S, sound(state.next_frame))
+    window_S = np.concatenate(heard_window(SPEC, state.tail, sound(state.next_frame)))
     end = (state.next_frame + 28) * SIZE
     expected = np.arange(end - SPEC.window_samples + 1, end + 1)
     np.testing.assert_array_equal(window_S, expected.astype(np.float32))
