@@ -19,6 +19,7 @@ class Clip:
     ``tracks_TK`` are the renderer's tracks; ``mouth_THW`` and ``background_HW`` are masks, the
     background being what no body part ever covers in the true video.  ``background_under``, where
     there is one, gives the same mask for other tracks [T, K]: a generated head may go elsewhere.
+    ``drawn_under`` gives the person drawn after other tracks, uint8 [T, H, W, 3].
     """
 
     name: str
@@ -31,6 +32,7 @@ class Clip:
     background_HW: Mask
     caption: str = ""
     background_under: Callable[[NDArray[np.float32]], Mask] | None = None
+    drawn_under: Callable[[NDArray[np.float32]], Video] | None = None
 
     @property
     def portrait_HWC(self) -> Image:

@@ -35,6 +35,7 @@ COLUMNS = (
     Column("motion_s", f"Motion-S {UP}"), Column("motion_linear", f"Motion-lin {UP}"),
     Column("temporal_f", f"Temporal-F {UP}"), Column("sharpness", "sharpness"),
     Column("dynamic", "dynamic"), Column("border", f"border {DOWN}"),
+    Column("patched", f"patched % {DOWN}"),
     Column("identity_slope", f"ID slope {DOWN}", 4),
     Column("background_db_slope", f"backgr dB slope {UP}", 3),
     Column("colour_slope", f"colour slope {DOWN}", 3),
@@ -103,6 +104,7 @@ def _measured(
         "lip_lag_frames": float(lip_lag(openness, spoken)),
         "sharpness": float(np.mean(relative)),
         "border": border_ratio([r.change_T for r in readings], chunk_frames=chunk_frames),
+        "patched": float(np.mean([r.patched_T.mean() for r in readings])),
         "dynamic": _dynamic(readings, truth),
     }
     wall_s = sum(r.wall_s for r in readings)

@@ -72,6 +72,14 @@ def stepping(video: np.ndarray) -> np.ndarray:
     return (video.astype(np.int16) + sign).clip(0, 255).astype(np.uint8)
 
 
+def patchy(video: np.ndarray) -> np.ndarray:
+    """Two spots beside the nose and in the hair that show another part of the picture."""
+    spoilt = video.copy()
+    spoilt[:, 10:18, 24:30] = video[:, 50:58, 28:34]
+    spoilt[:, 56:62, 14:22] = video[:, 10:16, 28:36]
+    return spoilt
+
+
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
     root = tmp_path_factory.mktemp("short")
@@ -147,6 +155,16 @@ def test_frozen_video_is_not_taken_for_a_good_one(
 def test_steps_between_chunks_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
     report = run(short, probes, tmp_path, stepping)
     assert report.table("Short clips").rows[GENERATED]["border_vs_vae"] > 2
+
+
+def test_patches_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
+    report = run(short, probes, tmp_path, patchy)
+    row = report.table("Short clips").rows[GENERATED]
+    assert row["patched_vs_vae"] > 5
+    # Little else shows them: lips, movement and borders are as they were.
+    assert {t.name for t in report.targets if not t.met} - {"wrong audio, |LipCorr|"} == {
+        "patched / VAE's own"
+    }
 
 
 @pytest.mark.slow

@@ -44,7 +44,8 @@ def reading(clip: int, *, noise: float = 0.0, frozen: bool = False, drift: float
         portrait_D=portrait, openness_T=openness, width_T=tracks["width"],
         silent_T=np.zeros(frames, bool), change_T=moves * np.ones(frames - 1),
         sharpness_T=5 - 0.1 * drift * chunk, background_db_T=40 - drift * chunk,
-        colour_T=drift * chunk, whole_db=30.0, mouth_db=30.0, wall_s=6.0, scores=scores,
+        colour_T=drift * chunk, patched_T=0.5 + drift * chunk,
+        whole_db=30.0, mouth_db=30.0, wall_s=6.0, scores=scores,
     )  # fmt: skip
 
 

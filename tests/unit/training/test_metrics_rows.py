@@ -65,6 +65,7 @@ def reading(clip: int, *, chunks: int = 6, lips: str = "true", drift: float = 0.
         sharpness_T=np.ones(frames),
         background_db_T=40.0 - walk[:, 0],
         colour_T=walk[:, 0],
+        patched_T=np.full(frames, 0.5),
         whole_db=33.0,
         mouth_db=29.0,
         wall_s=frames / 50.0,
@@ -89,7 +90,7 @@ def test_good_rows_meet_every_target() -> None:
     assert generated["border_vs_vae"] == pytest.approx(1.0)
     assert generated["head_dynamic"] == pytest.approx(1.0)
     found = targets(table, None)
-    assert len(found) == 10
+    assert len(found) == 11
     assert [t.name for t in found if not t.met] == []
 
 
