@@ -69,6 +69,13 @@ class Probes:
         mouth_TK = self.mouth(mouth_crops(canvas_TCSS, pose_TK[:, : len(HEAD)]))
         return pose_TK, mouth_TK, self.person.standardised(canvas_TCSS)
 
+    @torch.inference_mode()
+    def look(self, video_THWC: Video) -> NDArray[np.float32]:
+        """The identity probe's last hidden layer [T, D]: how each frame looks to it."""
+        parts = [self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))
+                 for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip
+        return torch.cat(parts).numpy()
+
     def save(self, path: Path) -> None:
         """One safetensors file in half precision, configurations in its metadata."""
         nets = {"pose": self.pose, "mouth": self.mouth, "person": self.person}

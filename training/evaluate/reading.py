@@ -19,6 +19,7 @@ from training.evaluate.fidelity import (
     psnr_per_frame_db,
     sharpness,
 )
+from training.evaluate.frechet import Looks, looks_of
 from training.evaluate.judges import Judges
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
@@ -46,6 +47,7 @@ class Reading:
     background_db_T: Curve
     colour_T: Curve
     patched_T: Curve
+    looks: Looks
     whole_db: float
     mouth_db: float
     wall_s: float
@@ -84,6 +86,7 @@ def read_video(
         background_db_T=psnr_per_frame_db(video_THWC, clip.portrait_HWC, background_HW),
         colour_T=colour_error(video_THWC, clip.portrait_HWC, background_HW),
         patched_T=_patched(redrawn, frames),
+        looks=looks_of(redrawn, probes),
         whole_db=psnr_db(video_THWC, truth_THWC),
         mouth_db=psnr_db(video_THWC, truth_THWC, clip.mouth_THW[:frames]),
         wall_s=wall_s,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate.bootstrap import debiased
 from training.evaluate.dynamics import (
     drift_per_chunk,
     dynamic_ratio,
@@ -15,6 +16,7 @@ from training.evaluate.dynamics import (
     per_chunk,
 )
 from training.evaluate.fidelity import border_ratio
+from training.evaluate.frechet import picture_distance
 from training.evaluate.lips import closure, lip_corr, lip_lag
 from training.evaluate.probes import HANDS, HEAD, MOUTH
 from training.evaluate.reading import Reading
@@ -32,6 +34,7 @@ SHORT_COLUMNS = (
     Column("mouth_psnr_db", "mouth dB", 1), Column("background_db", "backgr dB", 1),
     Column("border", "border"), Column("border_vs_vae", "border / VAE"),
     Column("patched", "patched %", 1), Column("patched_vs_vae", "patched / VAE", 1),
+    Column("frechet", "Fréchet", 3),
     Column("identity_distance", "ID dist"), Column("fps", "fps", 1),
     Column("real_time_factor", "RTF"),
 )  # fmt: skip
@@ -67,6 +70,7 @@ def _short_row(name: str, rows: Rows, chunk_frames: int, fps: int) -> dict[str, 
         "background_db": _mean([r.background_db_T for r in readings]),
         "border": border_ratio([r.change_T for r in readings], chunk_frames=chunk_frames),
         "patched": _patched(readings),
+        "frechet": _frechet(readings, same),
         "identity_distance": _mean([_identity(r) for r in readings]),
     }
     if name != TRUTH:
@@ -116,6 +120,14 @@ def _mean(curves: Sequence[NDArray[np.float64]]) -> float:
 
 def _patched(readings: Sequence[Reading]) -> float:
     return _mean([r.patched_T for r in readings]) if readings else float("nan")
+
+
+def _frechet(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
+    def distance(chosen: Sequence[int]) -> float:
+        return picture_distance([readings[k].looks for k in chosen],
+                                [truth[k].looks for k in chosen])  # fmt: skip
+
+    return debiased(distance, len(readings))
 
 
 def _over(value: float, reference: float) -> float:
@@ -218,6 +230,7 @@ def targets(short: Table, long: Table | None) -> tuple[Target, ...]:
               for part in ("mouth", "head", "hands")),
             Target("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
             Target("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
+            Target("Fréchet distance", generated["frechet"], high=0.5),
         ]  # fmt: skip
     if vae is not None:
         found += [Target("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
