@@ -5,10 +5,12 @@ Legend: T frames at 25 fps, H W pixels, N audio samples at 16 kHz, K track value
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate.digests import digest_of, digest_of_arrays
 from training.evaluate.fidelity import Image, Mask, Video
 
 
@@ -39,6 +41,14 @@ class Clip:
         """The picture that the generator gets: the first true frame."""
         portrait: Image = self.frames_THWC[0]
         return portrait
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that a measure may look at."""
+        arrays = (self.pcm_N, self.frames_THWC, self.tracks_TK, self.silent_T, self.mouth_THW,
+                  self.background_HW)  # fmt: skip
+        return digest_of({"name": self.name, "tracks": self.track_names, "caption": self.caption,
+                          "arrays": digest_of_arrays(arrays)})  # fmt: skip
 
     def track(self, name: str) -> NDArray[np.float32]:
         """One true track [T]."""

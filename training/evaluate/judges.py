@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate.digests import digest_of, digest_of_network, signature_of_files
 from training.evaluate.extractors import (
     open_background_features,
     open_interpolator,
@@ -23,7 +24,12 @@ from training.evaluate.extractors import (
 from training.evaluate.fidelity import Mask, Video
 from training.evaluate.probes import Measurement, Probes
 from training.evaluate.qalign import MISSING, QAlign, open_qalign
-from training.evaluate.syncnet.judge import SHORTEST_FRAMES, SyncJudge, open_sync_judge
+from training.evaluate.syncnet.judge import (
+    SHORTEST_FRAMES,
+    SmallSyncJudge,
+    SyncJudge,
+    open_sync_judge,
+)
 from training.evaluate.vbench import (
     Features,
     Interpolate,
@@ -35,6 +41,7 @@ from training.evaluate.vbench import (
 )
 
 _PER_CENT = 100.0
+_FOREIGN = ("syncnet", "dino", "clip", "amt", "qalign")
 _NAN = float("nan")
 
 
@@ -117,6 +124,13 @@ class Judges:
         if self.rater is None:
             found["ASE, IQA"] = MISSING
         return found
+
+
+def digest_of_judges(arguments: argparse.Namespace, judges: Judges) -> str:
+    """Of the networks that ``open_judges`` opened: ours by their numbers, others by their files."""
+    own = [digest_of_network(one.net) for one in judges.sync if isinstance(one, SmallSyncJudge)]
+    foreign = {name: signature_of_files(getattr(arguments, name)) for name in _FOREIGN}
+    return digest_of({"own": own, "foreign": foreign})
 
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
