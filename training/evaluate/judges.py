@@ -22,7 +22,7 @@ from training.evaluate.extractors import (
     open_subject_features,
 )
 from training.evaluate.fidelity import Mask, Video
-from training.evaluate.probes import Measurement, Probes
+from training.evaluate.probes import HEAD, Measurement, Probes
 from training.evaluate.qalign import MISSING, QAlign, open_qalign
 from training.evaluate.syncnet.judge import (
     SHORTEST_FRAMES,
@@ -74,7 +74,7 @@ class Judges:
             measured: what the probes read from it.
             background_HW: pixels where no body ever is.
         """
-        found = self._sync(video_THWC, pcm_N)
+        found = self._sync(video_THWC, pcm_N, measured.stack(HEAD))
         if len(video_THWC) < 3:
             return found
         found["id_c"] = _PER_CENT * consistency(measured.identity_TD)
@@ -94,14 +94,16 @@ class Judges:
             found |= self.rater.rate(video_THWC)
         return found
 
-    def _sync(self, video_THWC: Video, pcm_N: NDArray[np.float32]) -> dict[str, float]:
+    def _sync(
+        self, video_THWC: Video, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
+    ) -> dict[str, float]:
         found: dict[str, float] = {}
         is_long_enough = min(len(video_THWC), len(pcm_N) // 640) >= SHORTEST_FRAMES
         for judge in self.sync:
             ending = "" if judge.is_published else "_own"
             values = (_NAN, _NAN, _NAN)
             if is_long_enough:
-                score = judge.score(video_THWC, pcm_N)
+                score = judge.score(video_THWC, pcm_N, head_T4)
                 values = (score.confidence, score.distance, float(score.offset_frames))
             names = ("sync_c", "sync_d", "sync_offset")
             found |= {f"{n}{ending}": v for n, v in zip(names, values, strict=True)}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from flashtalk.errors import InputError
 from tests.unit.training.damaged_clips import (
@@ -47,6 +48,20 @@ def patched(clips: list[Clip], probes: Probes, spoil: Callable[[Video], Video]) 
 def test_what_the_renderer_draws_is_explained(clips: list[Clip]) -> None:
     for clip in clips:
         assert not unexplained_levels(clip.frames_THWC, clip.frames_THWC).any()
+
+
+@pytest.mark.parametrize("size", [(9, 14), (48, 48), (100, 64)])
+def test_what_is_explained_is_the_span_of_the_square_around_a_pixel(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(8)
+    video, drawn = rng.integers(0, 256, (2, 3, *size, 3)).astype(np.uint8)
+    side = 2 * reach_px(size[0]) + 1
+    lightest, darkest = (
+        pick(drawn, (1, side, side, 1), mode="nearest").astype(np.float64)
+        for pick in (maximum_filter, minimum_filter)
+    )
+    outside = np.maximum(video - lightest, 0) + np.maximum(darkest - video, 0)
+    expected = np.sqrt((outside**2).mean(axis=-1))
+    np.testing.assert_allclose(unexplained_levels(video, drawn), expected, rtol=1e-5)
 
 
 def test_a_small_shift_is_explained_and_a_large_one_is_not(clips: list[Clip]) -> None:
