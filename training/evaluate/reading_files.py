@@ -47,7 +47,9 @@ def unpack_reading(arrays: Mapping[str, NDArray[Any]]) -> Reading:
     scores = plain.pop("scores")
     tracks = {name.removeprefix(_TRACK): arrays[name] for name in arrays
               if name.startswith(_TRACK)}  # fmt: skip
-    flat = {name: plain[name] if name in plain else arrays[name] for name in _flat_fields()}
+    flat: dict[str, Any] = {
+        name: plain[name] if name in plain else arrays[name] for name in _flat_fields()
+    }
     return Reading(
         measured=Measurement(tracks, arrays["identity_TD"]),
         looks=Looks(arrays["look_frames_TD"], arrays["look_drawn_TD"]),
