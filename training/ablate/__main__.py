@@ -21,6 +21,7 @@ from training.ablate.jobs import Commands, Jobs, progress_of_runs
 from training.ablate.place import AblationPlace
 from training.ablate.plan import TABLES, AblationPlan
 from training.ablate.tables import write_tables
+from training.evaluate.terminal_tables import print_markdown
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace, console: Console) -> bool:
     with progress_of_runs() as progress:
         failed = jobs.work_off(plan.runs(), progress)
     for table, text in write_tables(plan, place, failed).items():
-        console.print(f"{table}\n\n{text}", markup=False, soft_wrap=True)
+        print_markdown(console, f"{table}\n\n{text}")
     console.print(f"written to {options.out}")
     return not failed
 

@@ -57,7 +57,8 @@ class Commands:
         return [
             sys.executable, "-m", "training.evaluate", "--weights", str(place.student(run)),
             *(part for split in splits for part in ("--data", split)),
-            "--cache", str(place.root / "clips"), "--out", str(place.report(run)),
+            "--cache", str(place.root / "clips"), "--readings", str(place.root / "readings"),
+            "--out", str(place.report(run)),
             "--color-strength", "0", *self.judging,
         ]  # fmt: skip
 

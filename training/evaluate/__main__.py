@@ -14,11 +14,14 @@ from flashtalk.streaming import parse_size_hw
 from flashtalk.terminal import OneLineParser, guarded, live_console, note
 from training.evaluate.continuous import MARKS_S, Streamer, talk_on
 from training.evaluate.course import write_course
+from training.evaluate.digests import digest_of_code
 from training.evaluate.held_out import ClipSet, open_clips
-from training.evaluate.judges import Judges, add_judge_options, open_judges
+from training.evaluate.judges import Judges, add_judge_options, digest_of_judges, open_judges
+from training.evaluate.kept_readings import KeptReadings
 from training.evaluate.performer import open_vae
 from training.evaluate.probes import DEFAULT_PROBES, Probes
-from training.evaluate.run import Clips, Plan, RoundTrip, evaluate
+from training.evaluate.run import Clips, HasCodec, Plan, RoundTrip, evaluate
+from training.evaluate.terminal_tables import print_markdown
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
                         help="a SynthTalk cache to use; may be given again")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=Path(".cache/synthtalk"),
                         help="where caches are built that --data does not hold")  # fmt: skip
+    parser.add_argument("--readings", type=Path, default=Path(".cache/readings"),
+                        help="where measured truth is kept for the next evaluation of the same "
+                        "clips and VAE (default %(default)s)")  # fmt: skip
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--size", help="WIDTHxHEIGHT of data that is built; else the weights' own")
     parser.add_argument("--quick", action="store_true", help="4 clips of 5 s, no long streams")
@@ -113,7 +119,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         "seed": arguments.seed, **_changes(arguments), **_transformer(arguments),
     }  # fmt: skip
     plan = Plan(short, long, wrong_audio=arguments.wrong_audio, pictures=arguments.pictures,
-                seed=arguments.seed, settings=settings, judges=judges)  # fmt: skip
+                seed=arguments.seed, settings=settings, judges=judges,
+                kept=_kept(arguments, performer, probes, judges))  # fmt: skip
     evaluate(performer, plan, probes, arguments.out).print(console)
     console.print(f"written to {arguments.out}")
 
@@ -131,7 +138,7 @@ def _run_continuous(
                 "seed": arguments.seed, **_changes(arguments),
                 **_transformer(arguments)}  # fmt: skip
     write_course(course, arguments.out, settings)
-    console.print((arguments.out / "continuous.md").read_text(), markup=False)
+    print_markdown(console, (arguments.out / "continuous.md").read_text())
     console.print(f"written to {arguments.out}")
 
 
@@ -160,6 +167,17 @@ def _performer(arguments: argparse.Namespace) -> RoundTrip:
     return open_pipeline(arguments.preset, arguments.weights, device=arguments.device,
                          dtype=arguments.dtype, changes=_changes(arguments),
                          transformer=arguments.transformer)  # fmt: skip
+
+
+def _kept(
+    arguments: argparse.Namespace, performer: RoundTrip, probes: Probes, judges: Judges
+) -> KeptReadings | None:
+    """Readings of truth and VAE, which all students share; a VAE by itself has no student."""
+    if not isinstance(performer, HasCodec):
+        return None
+    facts = {"code": digest_of_code(), "codec": performer.codec_digest, "probes": probes.digest,
+             "judges": digest_of_judges(arguments, judges)}  # fmt: skip
+    return KeptReadings(arguments.readings, facts)
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, object]:

@@ -5,10 +5,12 @@ Legend: T frames at 25 fps, H W pixels, N audio samples at 16 kHz, K track value
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate.digests import digest_of, digest_of_arrays
 from training.evaluate.fidelity import Image, Mask, Video
 
 
@@ -19,6 +21,7 @@ class Clip:
     ``tracks_TK`` are the renderer's tracks; ``mouth_THW`` and ``background_HW`` are masks, the
     background being what no body part ever covers in the true video.  ``background_under``, where
     there is one, gives the same mask for other tracks [T, K]: a generated head may go elsewhere.
+    ``drawn_under`` gives the person drawn after other tracks, uint8 [T, H, W, 3].
     """
 
     name: str
@@ -31,12 +34,21 @@ class Clip:
     background_HW: Mask
     caption: str = ""
     background_under: Callable[[NDArray[np.float32]], Mask] | None = None
+    drawn_under: Callable[[NDArray[np.float32]], Video] | None = None
 
     @property
     def portrait_HWC(self) -> Image:
         """The picture that the generator gets: the first true frame."""
         portrait: Image = self.frames_THWC[0]
         return portrait
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that a measure may look at."""
+        arrays = (self.pcm_N, self.frames_THWC, self.tracks_TK, self.silent_T, self.mouth_THW,
+                  self.background_HW)  # fmt: skip
+        return digest_of({"name": self.name, "tracks": self.track_names, "caption": self.caption,
+                          "arrays": digest_of_arrays(arrays)})  # fmt: skip
 
     def track(self, name: str) -> NDArray[np.float32]:
         """One true track [T]."""

@@ -18,6 +18,7 @@ from flashtalk.terminal import OneLineParser, guarded, note
 from training.evaluate.comparison import Comparison, Entry, compare, read_report
 from training.evaluate.interval_plot import interval_plot
 from training.evaluate.summary import GENERATED
+from training.evaluate.terminal_tables import print_markdown
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], console: Console) ->
     (arguments.out / "compare.json").write_text(found.to_json())
     (arguments.out / "compare.md").write_text(found.to_markdown())
     interval_plot(arguments.out / "compare.png", found)
-    console.print(found.to_markdown(), markup=False, soft_wrap=True)
+    print_markdown(console, found.to_markdown())
     console.print(f"written to {arguments.out}")
     return found
 

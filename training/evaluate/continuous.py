@@ -163,6 +163,7 @@ def _measure(
         "background_db": float(reading.background_db_T.mean()),
         "colour": float(reading.colour_T.mean()),
         "sharpness": float(reading.sharpness_T.mean()),
+        "patched": float(reading.patched_T.mean()),
         **reading.scores,
     }
 
@@ -181,7 +182,7 @@ def _beside(block_THWC: Video, person: Clip, heard: _Heard) -> Clip:
         name=person.name, pcm_N=heard.pcm_N, frames_THWC=still_THWC, tracks_TK=tracks_TK,
         track_names=person.track_names, silent_T=np.zeros(frames, np.bool_),
         mouth_THW=nothing_THW, background_HW=person.background_HW, caption=person.caption,
-        background_under=person.background_under,
+        background_under=person.background_under, drawn_under=person.drawn_under,
     )  # fmt: skip
 
 

@@ -22,13 +22,14 @@ _CELL_PX = 288
 NAMES = {
     "lip_corr": "LipCorr", "sync_c": "Sync-C", "sync_d": "Sync-D", "sync_c_own": "Sync-C own",
     "sync_d_own": "Sync-D own", "identity": "ID distance", "background_db": "background, dB",
-    "colour": "colour error, dE", "sharpness": "sharpness", "temporal_f": "Temporal-F",
+    "colour": "colour error, dE", "sharpness": "sharpness", "patched": "patched, %",
+    "temporal_f": "Temporal-F",
     "ase": "ASE", "iqa": "IQA", "id_c": "ID-C", "bg_pixel_c": "BG-pixel",
     "motion_linear": "Motion-lin", "subject_c": "Subject-C", "bg_c": "BG-C", "motion_s": "Motion-S",
     "sync_offset": "offset", "sync_offset_own": "offset own",
 }  # fmt: skip
 _DRAWN = ("lip_corr", "sync_c", "sync_d", "sync_c_own", "sync_d_own", "identity", "background_db",
-          "colour", "sharpness", "temporal_f", "ase", "iqa")  # fmt: skip
+          "colour", "sharpness", "patched", "temporal_f", "ase", "iqa")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from flashtalk.errors import InputError
 from training.data.synthtalk.cache import SynthTalk, build_cache
 from training.data.synthtalk.phonemes import SILENCE
 from training.data.synthtalk.regions import background_mask, mouth_box
+from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS
 from training.data.synthtalk.utterance import SynthTalkConfig
 from training.evaluate.clip import Clip
@@ -63,6 +64,9 @@ def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
         untouched_HW = background_mask(tracks_TK[::5], identity, size_hw)
         return _eroded(untouched_HW, margin_px=max(1, size_hw[0] // 32))
 
+    def drawn_under(tracks_TK: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return render(identity, tracks_TK, size_hw)
+
     return Clip(
         name=f"{data.config.split} {index}",
         pcm_N=piece.pcm_16k,
@@ -74,6 +78,7 @@ def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
         background_HW=background_under(piece.tracks),
         caption=data.captions[index],
         background_under=background_under,
+        drawn_under=drawn_under,
     )
 
 

@@ -15,15 +15,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate.digests import digest_of, digest_of_network, signature_of_files
 from training.evaluate.extractors import (
     open_background_features,
     open_interpolator,
     open_subject_features,
 )
 from training.evaluate.fidelity import Mask, Video
-from training.evaluate.probes import Measurement, Probes
+from training.evaluate.probes import HEAD, Measurement, Probes
 from training.evaluate.qalign import MISSING, QAlign, open_qalign
-from training.evaluate.syncnet.judge import SHORTEST_FRAMES, SyncJudge, open_sync_judge
+from training.evaluate.syncnet.judge import (
+    SHORTEST_FRAMES,
+    SmallSyncJudge,
+    SyncJudge,
+    open_sync_judge,
+)
 from training.evaluate.vbench import (
     Features,
     Interpolate,
@@ -35,6 +41,7 @@ from training.evaluate.vbench import (
 )
 
 _PER_CENT = 100.0
+_FOREIGN = ("syncnet", "dino", "clip", "amt", "qalign")
 _NAN = float("nan")
 
 
@@ -67,7 +74,7 @@ class Judges:
             measured: what the probes read from it.
             background_HW: pixels where no body ever is.
         """
-        found = self._sync(video_THWC, pcm_N)
+        found = self._sync(video_THWC, pcm_N, measured.stack(HEAD))
         if len(video_THWC) < 3:
             return found
         found["id_c"] = _PER_CENT * consistency(measured.identity_TD)
@@ -87,14 +94,16 @@ class Judges:
             found |= self.rater.rate(video_THWC)
         return found
 
-    def _sync(self, video_THWC: Video, pcm_N: NDArray[np.float32]) -> dict[str, float]:
+    def _sync(
+        self, video_THWC: Video, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
+    ) -> dict[str, float]:
         found: dict[str, float] = {}
         is_long_enough = min(len(video_THWC), len(pcm_N) // 640) >= SHORTEST_FRAMES
         for judge in self.sync:
             ending = "" if judge.is_published else "_own"
             values = (_NAN, _NAN, _NAN)
             if is_long_enough:
-                score = judge.score(video_THWC, pcm_N)
+                score = judge.score(video_THWC, pcm_N, head_T4)
                 values = (score.confidence, score.distance, float(score.offset_frames))
             names = ("sync_c", "sync_d", "sync_offset")
             found |= {f"{n}{ending}": v for n, v in zip(names, values, strict=True)}
@@ -117,6 +126,13 @@ class Judges:
         if self.rater is None:
             found["ASE, IQA"] = MISSING
         return found
+
+
+def digest_of_judges(arguments: argparse.Namespace, judges: Judges) -> str:
+    """Of the networks that ``open_judges`` opened: ours by their numbers, others by their files."""
+    own = [digest_of_network(one.net) for one in judges.sync if isinstance(one, SmallSyncJudge)]
+    foreign = {name: signature_of_files(getattr(arguments, name)) for name in _FOREIGN}
+    return digest_of({"own": own, "foreign": foreign})
 
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:

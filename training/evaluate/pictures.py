@@ -13,25 +13,30 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Video = NDArray[np.uint8]
+# A whole video, or some of its frames by number.
+Frames = Video | Mapping[int, NDArray[np.uint8]]
 
 _INK, _PAPER, _GAP_PX = (30, 30, 30), (250, 250, 250), 4
 
 
+def sheet_frames(
+    length: int, *, columns: int = 12, start_frame: int = 0, step_frames: int = 4
+) -> list[int]:
+    """Which frames of videos of that ``length`` a contact sheet shows."""
+    return [f for k in range(columns) if (f := start_frame + k * step_frames) < length]
+
+
 def contact_sheet(
     path: Path,
-    rows: Mapping[str, Video],
+    rows: Mapping[str, Frames],
+    frames: Sequence[int],
     *,
-    columns: int = 12,
-    start_frame: int = 0,
-    step_frames: int = 4,
     zoom: int = 1,
     fps: int = 25,
 ) -> None:
-    """A PNG with one named row per video and one column per ``step_frames`` of time."""
+    """A PNG with one named row per video and one column for each of ``frames``."""
     font = ImageFont.load_default(13)
-    shortest = min(len(video) for video in rows.values())
-    frames = [f for k in range(columns) if (f := start_frame + k * step_frames) < shortest]
-    height, width = next(iter(rows.values())).shape[1:3]
+    height, width = next(iter(rows.values()))[frames[0]].shape[:2]
     cell_h, cell_w = height * zoom, width * zoom
     label_w = 12 + max(int(font.getlength(name)) for name in rows)
     sheet = Image.new(
@@ -43,13 +48,11 @@ def contact_sheet(
     for column, frame in enumerate(frames):
         left = label_w + column * (cell_w + _GAP_PX)
         draw.text((left + 2, 2), f"{frame / fps:.2f} s", fill=_INK, font=font)
-    for row, (name, video_THWC) in enumerate(rows.items()):
+    for row, (name, shown) in enumerate(rows.items()):
         top = 20 + row * (cell_h + _GAP_PX)
         draw.text((6, top + cell_h // 2 - 8), name, fill=_INK, font=font)
         for column, frame in enumerate(frames):
-            cell = Image.fromarray(video_THWC[frame]).resize(
-                (cell_w, cell_h), Image.Resampling.NEAREST
-            )
+            cell = Image.fromarray(shown[frame]).resize((cell_w, cell_h), Image.Resampling.NEAREST)
             sheet.paste(cell, (label_w + column * (cell_w + _GAP_PX), top))
     sheet.save(path, optimize=True)
 

@@ -17,6 +17,7 @@ from flashtalk.engine.load import open_checkpoint
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import CONFIG
 from flashtalk.models.dit.weights import load_config
+from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.fidelity import Image, Video
 from training.evaluate.round_trip import through_vae
 
@@ -47,6 +48,13 @@ class TalkPerformer:
                       seed=seed, size_hw=size_of(portrait_HWC), sampling=self.sampling)  # fmt: skip
         for chunk in chunks:
             yield chunk.frames_THWC
+
+    @property
+    def codec_digest(self) -> str:
+        """Of what ``through_codec`` depends on."""
+        vae = self.pipeline.codec.vae
+        return digest_of({"config": vae.config, "numbers": digest_of_network(vae),
+                          "device": self.device, "dtype": self.dtype})  # fmt: skip
 
     def through_codec(self, video_THWC: Video) -> Video:
         """See ``round_trip.through_vae``."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from flashtalk.errors import WeightsError
 from training.evaluate.canvas import mouth_crops, to_canvas
+from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.fidelity import Video
 from training.evaluate.regressor import Regressor, RegressorConfig
 
@@ -68,6 +69,19 @@ class Probes:
         pose_TK = self.pose(canvas_TCSS)
         mouth_TK = self.mouth(mouth_crops(canvas_TCSS, pose_TK[:, : len(HEAD)]))
         return pose_TK, mouth_TK, self.person.standardised(canvas_TCSS)
+
+    @property
+    def digest(self) -> str:
+        """Of all numbers of all three."""
+        nets = {"pose": self.pose, "mouth": self.mouth, "person": self.person}
+        return digest_of({name: digest_of_network(net) for name, net in nets.items()})
+
+    @torch.inference_mode()
+    def look(self, video_THWC: Video) -> NDArray[np.float32]:
+        """The identity probe's last hidden layer [T, D]: how each frame looks to it."""
+        parts = [self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))
+                 for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip
+        return torch.cat(parts).numpy()
 
     def save(self, path: Path) -> None:
         """One safetensors file in half precision, configurations in its metadata."""

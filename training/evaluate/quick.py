@@ -1,4 +1,4 @@
-"""One number for a training loop: how well do the lips of a sample follow its track?
+"""Numbers for a training loop: do the lips of a sample follow their track, is its picture whole?
 
 Legend: T frames, K track columns.
 """
@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from flashtalk.errors import InputError
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
+from training.evaluate.clip import Clip
 from training.evaluate.fidelity import Video
 from training.evaluate.lips import pearson
-from training.evaluate.probes import Probes
+from training.evaluate.patches import patched_percent
+from training.evaluate.probes import Measurement, Probes
+from training.evaluate.redrawn import background_of, redraw, tracks_read
 
 
 def quick_lip_corr(
@@ -34,3 +37,19 @@ def quick_lip_corr(
         raise InputError("tracks", np.shape(tracks), f"[{len(frames_u8_THWC)}, K] or [T]")
     measured = (probes or Probes.load()).measure(frames_u8_THWC)
     return pearson(measured.tracks["openness"], truth_T)
+
+
+def quick_patched(frames_u8_THWC: Video, clip: Clip, measured: Measurement) -> float:
+    """Mean percentage of the body's pixels that no drawing explains (``patches``).
+
+    Args:
+        frames_u8_THWC: uint8 [T, H, W, 3], one video of the clip's person.
+        clip: who it is, and where the true body is.
+        measured: what the probes read from the video.
+
+    Returns:
+        NaN where the clip cannot be drawn.
+    """
+    tracks_TK = tracks_read(clip, measured)
+    redrawn = redraw(frames_u8_THWC, clip, tracks_TK, background_of(clip, tracks_TK))
+    return float("nan") if redrawn is None else float(patched_percent(redrawn).mean())

@@ -19,8 +19,11 @@ from training.evaluate.fidelity import (
     psnr_per_frame_db,
     sharpness,
 )
+from training.evaluate.frechet import Looks, looks_of
 from training.evaluate.judges import Judges
-from training.evaluate.probes import HANDS, HEAD, MOUTH_OUTPUTS, Measurement, Probes
+from training.evaluate.patches import patched_percent
+from training.evaluate.probes import Measurement, Probes
+from training.evaluate.redrawn import EVERY_FRAMES, Redrawn, background_of, redraw, tracks_read
 
 Curve = NDArray[np.float64]
 
@@ -29,7 +32,8 @@ Curve = NDArray[np.float64]
 class Reading:
     """One measured video beside its truth.  Curves are [T]; ``change_T`` is [T-1].
 
-    ``scores`` are the judges' (``judges.Judges.scores``).
+    ``patched_T`` is in percent, NaN where the person cannot be drawn.  ``scores`` are the judges'
+    (``judges.Judges.scores``).
     """
 
     clip: str
@@ -42,6 +46,8 @@ class Reading:
     sharpness_T: Curve
     background_db_T: Curve
     colour_T: Curve
+    patched_T: Curve
+    looks: Looks
     whole_db: float
     mouth_db: float
     wall_s: float
@@ -64,7 +70,9 @@ def read_video(
     frames = min(len(video_THWC), len(clip.frames_THWC))
     video_THWC, truth_THWC = video_THWC[:frames], clip.frames_THWC[:frames]
     measured = probes.measure(video_THWC)
-    background_HW = clip.background_HW & _background_of(clip, measured)
+    tracks_TK = tracks_read(clip, measured)
+    background_HW = background_of(clip, tracks_TK)
+    redrawn = redraw(video_THWC, clip, tracks_TK, background_HW)
     portrait_THWC = clip.portrait_HWC[None]
     return Reading(
         clip=clip.name,
@@ -77,6 +85,8 @@ def read_video(
         sharpness_T=sharpness(video_THWC),
         background_db_T=psnr_per_frame_db(video_THWC, clip.portrait_HWC, background_HW),
         colour_T=colour_error(video_THWC, clip.portrait_HWC, background_HW),
+        patched_T=_patched(redrawn, frames),
+        looks=looks_of(redrawn, probes),
         whole_db=psnr_db(video_THWC, truth_THWC),
         mouth_db=psnr_db(video_THWC, truth_THWC, clip.mouth_THW[:frames]),
         wall_s=wall_s,
@@ -84,11 +94,8 @@ def read_video(
     )
 
 
-def _background_of(clip: Clip, measured: Measurement) -> NDArray[np.bool_]:
-    """Where the measured body never was: a generated head may go where the true one did not."""
-    if clip.background_under is None:
-        return np.ones_like(clip.background_HW)
-    tracks_TK = np.repeat(clip.tracks_TK[:1], len(measured.identity_TD), axis=0).copy()
-    for name in (*HEAD, *HANDS, *MOUTH_OUTPUTS):
-        tracks_TK[:, clip.track_names.index(name)] = measured.tracks[name]
-    return clip.background_under(tracks_TK)
+def _patched(redrawn: Redrawn | None, frames: int) -> Curve:
+    """The patched percentage of every frame [T]; those in between have that of the last one."""
+    if redrawn is None:
+        return np.full(frames, np.nan)
+    return patched_percent(redrawn).repeat(EVERY_FRAMES)[:frames]

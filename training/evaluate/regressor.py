@@ -78,6 +78,11 @@ class Regressor(nn.Module):
         numbers_BK: Tensor = self.head(self.features(frames_BCSS))
         return numbers_BK
 
+    def hidden(self, frames_BCSS: Tensor) -> Tensor:
+        """The last layer before the numbers, [B, ``config.hidden``]."""
+        hidden_BD: Tensor = self.head[:-1](self.features(frames_BCSS))
+        return hidden_BD
+
     def set_population(self, mean_K: Tensor, std_K: Tensor) -> None:
         """Mean and deviation of the targets; a constant target gets deviation 1."""
         self.mean_K.copy_(mean_K)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from flashtalk.errors import InputError
+from training.evaluate.terminal_tables import print_table
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,11 @@ class Report:
         return "\n\n".join([*parts, f"### Run\n\n{facts}"]) + "\n"
 
     def print(self, console: Console) -> None:
-        """The tables and targets in colour."""
+        """The tables and targets in colour, as wide as the console."""
         for table in self.tables:
-            shown = RichTable("", title=table.title, title_justify="left")
-            for column in table.columns:
-                shown.add_column(column.heading, justify="right")
-            for name in table.rows:
-                shown.add_row(name, *table.cells(name))
-            console.print(shown)
+            head = ["", *(column.heading for column in table.columns)]
+            body = [[name, *table.cells(name)] for name in table.rows]
+            print_table(console, table.title, head, body)
         verdicts = RichTable("target", "measured", "bound", "", title="Targets",
                              title_justify="left")  # fmt: skip
         for target in self.targets:

@@ -4,7 +4,7 @@ Legend: T frames, H W pixels, N audio samples at 16 kHz.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flashtalk.streaming.spec import StreamSpec
 from training.evaluate.clip import Clip
+from training.evaluate.clip_pictures import draw_clip, draw_stream
 from training.evaluate.fidelity import Image, Video
 from training.evaluate.judges import Judges
-from training.evaluate.overlay import lip_overlay
-from training.evaluate.pictures import contact_sheet, drift_plot, gif, lip_plot, side_by_side
+from training.evaluate.kept_readings import Kept, KeptReadings
+from training.evaluate.pictures import Frames, drift_plot, sheet_frames
 from training.evaluate.probes import Probes
 from training.evaluate.reading import Reading, read_video
 from training.evaluate.report import Report, Table
@@ -44,6 +45,15 @@ class RoundTrip(Protocol):
 
 
 @runtime_checkable
+class HasCodec(Protocol):
+    """A performer that can say which VAE it has."""
+
+    @property
+    def codec_digest(self) -> str:
+        """Of what ``through_codec`` depends on."""
+
+
+@runtime_checkable
 class Performer(RoundTrip, Protocol):
     """A whole pipeline, or a stand-in for one in a test."""
 
@@ -63,7 +73,11 @@ class Clips(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.  ``wrong_audio`` clips are also performed with another clip's speech."""
+    """What to run.  ``wrong_audio`` clips are also performed with another clip's speech.
+
+    ``kept`` holds readings of truth and VAE of earlier evaluations; its facts name everything but
+    the clip that they depend on.
+    """
 
     short: Clips
     long: Clips = ()
@@ -73,6 +87,7 @@ class Plan:
     settings: Mapping[str, object] = field(default_factory=dict)
     spec: StreamSpec = field(default_factory=StreamSpec)
     judges: Judges = field(default_factory=Judges)
+    kept: KeptReadings | None = None
 
 
 def evaluate(
@@ -119,19 +134,21 @@ def _short_rows(
     count = len(plan.short)
     for index in progress.track(range(count), description="short clips"):
         clip = plan.short[index]
-        videos = {TRUTH: clip.frames_THWC, VAE: performer.through_codec(clip.frames_THWC)}
-        wall_s = float("nan")
+        frames = sheet_frames(len(clip.frames_THWC), start_frame=8)
+        videos, readings = _references(performer, plan, probes, clip, frames)
         if isinstance(performer, Performer):
-            videos[GENERATED], wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
+            speeches = {GENERATED: clip.pcm_N}
             if count > 1 and index < plan.wrong_audio:
-                foreign_N = plan.short[(index + 1) % count].pcm_N
-                videos[WRONG], _ = _timed(performer, clip, foreign_N, plan.seed + index)
-        for name, video_THWC in videos.items():
-            spent_s = wall_s if name == GENERATED else float("nan")
-            rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s,
-                                         judges=plan.judges))  # fmt: skip
+                speeches[WRONG] = plan.short[(index + 1) % count].pcm_N
+            for name, pcm_N in speeches.items():
+                made_THWC, wall_s = _timed(performer, clip, pcm_N, plan.seed + index)
+                videos[name] = made_THWC
+                readings[name] = read_video(made_THWC, clip, probes, judges=plan.judges,
+                                            wall_s=wall_s)  # fmt: skip
+        for name, reading in readings.items():
+            rows[name].append(reading)
         if index < plan.pictures:
-            _draw(out, index, clip, videos, {n: rows[n][-1] for n in videos}, plan.spec.fps)
+            draw_clip(out, index, clip, videos, readings, frames, plan.spec.fps)
     return rows
 
 
@@ -141,19 +158,48 @@ def _long_rows(
     rows: dict[str, list[Reading]] = {TRUTH: [], VAE: [], GENERATED: []}
     for index in progress.track(range(len(plan.long)), description="long streams"):
         clip = plan.long[index]
-        videos = {TRUTH: clip.frames_THWC, VAE: performer.through_codec(clip.frames_THWC)}
-        wall_s = float("nan")
+        length = len(clip.frames_THWC)
+        frames = sheet_frames(length, step_frames=max(1, length // 12))
+        videos, readings = _references(performer, plan, probes, clip, frames)
         if isinstance(performer, Performer):
-            videos[GENERATED], wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
-        for name, video_THWC in videos.items():
-            spent_s = wall_s if name == GENERATED else float("nan")
-            rows[name].append(read_video(video_THWC, clip, probes, wall_s=spent_s,
-                                         judges=plan.judges))  # fmt: skip
+            made_THWC, wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
+            videos[GENERATED] = made_THWC
+            readings[GENERATED] = read_video(made_THWC, clip, probes, judges=plan.judges,
+                                             wall_s=wall_s)  # fmt: skip
+        for name, reading in readings.items():
+            rows[name].append(reading)
         if index < plan.pictures:
-            shortest = min(len(video) for video in videos.values())
-            contact_sheet(out / f"long-{index}.png", videos, step_frames=max(1, shortest // 12),
-                          zoom=_zoom(clip), fps=plan.spec.fps)  # fmt: skip
+            draw_stream(out, index, videos, readings, frames, plan.spec.fps)
     return rows
+
+
+def _references(
+    performer: RoundTrip, plan: Plan, probes: Probes, clip: Clip, frames: Sequence[int]
+) -> tuple[dict[str, Frames], dict[str, Reading]]:
+    """Truth and truth through the VAE, which are the same for every student: what is shown of
+    them, and their readings.  A VAE that is judged by itself is always measured anew."""
+
+    def truth() -> Kept:
+        return Kept(read_video(clip.frames_THWC, clip, probes, judges=plan.judges), {})
+
+    def through_vae() -> Kept:
+        video_THWC = performer.through_codec(clip.frames_THWC)
+        reading = read_video(video_THWC, clip, probes, judges=plan.judges)
+        return Kept(reading, {k: video_THWC[k] for k in frames})
+
+    if not isinstance(performer, Performer):
+        video_THWC = performer.through_codec(clip.frames_THWC)
+        reading = read_video(video_THWC, clip, probes, judges=plan.judges)
+        return ({TRUTH: clip.frames_THWC, VAE: video_THWC},
+                {TRUTH: truth().reading, VAE: reading})  # fmt: skip
+    if plan.kept is None:
+        found = {TRUTH: truth(), VAE: through_vae()}
+    else:
+        facts = {"clip": clip.digest, "shown": list(frames), "spec": plan.spec}
+        found = {TRUTH: plan.kept.get({**facts, "row": TRUTH}, truth),
+                 VAE: plan.kept.get({**facts, "row": VAE}, through_vae)}  # fmt: skip
+    return ({TRUTH: clip.frames_THWC, VAE: found[VAE].shown},
+            {name: one.reading for name, one in found.items()})  # fmt: skip
 
 
 def _timed(
@@ -163,35 +209,3 @@ def _timed(
     start_s = time.perf_counter()
     video_THWC = performer.perform(clip.portrait_HWC, pcm_N, prompt=clip.caption, seed=seed)
     return video_THWC, time.perf_counter() - start_s
-
-
-def _draw(
-    out: Path, index: int, clip: Clip, videos: Mapping[str, Video],
-    readings: Mapping[str, Reading], fps: int,
-) -> None:  # fmt: skip
-    zoom = _zoom(clip)
-    contact_sheet(out / f"sheet-{index}.png", videos, start_frame=8, zoom=zoom, fps=fps)
-    openness = {name: reading.measured.tracks["openness"] for name, reading in readings.items()}
-    truth_T = clip.track("openness")
-    shortest = min(len(truth_T), *(len(track_T) for track_T in openness.values()))
-    lip_plot(
-        out / f"lips-{index}.png", truth_T[:shortest],
-        {name: track_T[:shortest] for name, track_T in openness.items()},
-        title=f"{clip.name}: {clip.caption}", silent_T=clip.silent_T[:shortest], fps=fps,
-    )  # fmt: skip
-    best = GENERATED if GENERATED in videos else VAE
-    lip_overlay(
-        out / f"overlay-{index}.png", clip.frames_THWC[:shortest], videos[best][:shortest],
-        truth_T[:shortest], openness[best][:shortest], names=(TRUTH, best), fps=fps,
-    )  # fmt: skip
-    if GENERATED not in videos:
-        return
-    gif(out / f"generated-{index}.gif", videos[GENERATED], fps=fps, zoom=zoom)
-    pair = side_by_side([videos[TRUTH], videos[GENERATED]])
-    gif(out / f"truth-generated-{index}.gif", pair, fps=fps, zoom=zoom)
-
-
-def _zoom(clip: Clip) -> int:
-    """Whole-number zoom to about 128 pixels."""
-    height_px = int(clip.frames_THWC.shape[1])
-    return max(1, 128 // height_px)

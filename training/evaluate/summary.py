@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate.bootstrap import debiased
 from training.evaluate.dynamics import (
     drift_per_chunk,
     dynamic_ratio,
@@ -15,6 +16,7 @@ from training.evaluate.dynamics import (
     per_chunk,
 )
 from training.evaluate.fidelity import border_ratio
+from training.evaluate.frechet import picture_distance
 from training.evaluate.lips import closure, lip_corr, lip_lag
 from training.evaluate.probes import HANDS, HEAD, MOUTH
 from training.evaluate.reading import Reading
@@ -31,6 +33,8 @@ SHORT_COLUMNS = (
     Column("blink_dynamic", "blink dyn"), Column("psnr_db", "PSNR dB", 1),
     Column("mouth_psnr_db", "mouth dB", 1), Column("background_db", "backgr dB", 1),
     Column("border", "border"), Column("border_vs_vae", "border / VAE"),
+    Column("patched", "patched %", 1), Column("patched_vs_vae", "patched / VAE", 1),
+    Column("frechet", "Fréchet", 3),
     Column("identity_distance", "ID dist"), Column("fps", "fps", 1),
     Column("real_time_factor", "RTF"),
 )  # fmt: skip
@@ -43,6 +47,7 @@ LONG_COLUMNS = (
     Column("background_db_last", "last", 1), Column("background_db_slope", "slope", 3),
     Column("colour_last", "colour dE last"), Column("colour_slope", "slope", 3),
     Column("sharpness_last", "sharpness last"), Column("sharpness_slope", "slope", 4),
+    Column("patched_first", "patched % first", 1), Column("patched_last", "last", 1),
 )  # fmt: skip
 
 
@@ -64,6 +69,8 @@ def _short_row(name: str, rows: Rows, chunk_frames: int, fps: int) -> dict[str, 
         "silence_closed": shut.closed_fraction,
         "background_db": _mean([r.background_db_T for r in readings]),
         "border": border_ratio([r.change_T for r in readings], chunk_frames=chunk_frames),
+        "patched": _patched(readings),
+        "frechet": _frechet(readings, same),
         "identity_distance": _mean([_identity(r) for r in readings]),
     }
     if name != TRUTH:
@@ -80,6 +87,7 @@ def _short_row(name: str, rows: Rows, chunk_frames: int, fps: int) -> dict[str, 
         wall_s = sum(r.wall_s for r in readings)
         frames = sum(r.frames for r in readings)
         row |= {"border_vs_vae": row["border"] / own, "fps": frames / wall_s,
+                "patched_vs_vae": _over(row["patched"], _patched(rows.get(VAE, ()))),
                 "real_time_factor": wall_s * fps / frames}  # fmt: skip
     return row
 
@@ -110,6 +118,23 @@ def _mean(curves: Sequence[NDArray[np.float64]]) -> float:
     return float(np.mean(np.concatenate(curves)))
 
 
+def _patched(readings: Sequence[Reading]) -> float:
+    return _mean([r.patched_T for r in readings]) if readings else float("nan")
+
+
+def _frechet(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
+    def distance(chosen: Sequence[int]) -> float:
+        return picture_distance([readings[k].looks for k in chosen],
+                                [truth[k].looks for k in chosen])  # fmt: skip
+
+    return debiased(distance, len(readings))
+
+
+def _over(value: float, reference: float) -> float:
+    """The ratio; NaN over a reference of 0, which says nothing."""
+    return value / reference if reference > 0 else float("nan")
+
+
 def drift_curves(rows: Rows, *, chunk_frames: int) -> dict[str, dict[str, list[float]]]:
     """Measure -> row -> one value per chunk, mean over the long videos."""
     curves: dict[str, dict[str, list[float]]] = {}
@@ -134,6 +159,7 @@ def _long_values(rows: Rows, name: str) -> dict[str, list[NDArray[np.float64]]]:
         "background_db": [r.background_db_T for r in readings],
         "colour": [r.colour_T for r in readings],
         "sharpness": relative,
+        "patched": [r.patched_T for r in readings],
     }
 
 
@@ -169,7 +195,8 @@ def long_table(rows: Rows, curves: Mapping[str, Mapping[str, Sequence[float]]]) 
             continue
         row: dict[str, float] = {}
         for end, part in (("first", slice(None, 3)), ("last", slice(-3, None))):
-            for measure in ("identity", "identified", "background_db", "colour", "sharpness"):
+            for measure in ("identity", "identified", "background_db", "colour", "sharpness",
+                            "patched"):  # fmt: skip
                 row[f"{measure}_{end}"] = float(np.mean(curves[measure][name][part]))
         for measure in ("identity", "background_db", "colour", "sharpness"):
             row[f"{measure}_slope"] = drift_per_chunk(
@@ -202,6 +229,8 @@ def targets(short: Table, long: Table | None) -> tuple[Target, ...]:
             *(Target(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
               for part in ("mouth", "head", "hands")),
             Target("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
+            Target("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
+            Target("Fréchet distance", generated["frechet"], high=0.5),
         ]  # fmt: skip
     if vae is not None:
         found += [Target("VAE PSNR, whole, dB", vae["psnr_db"], low=32),

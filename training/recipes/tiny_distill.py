@@ -22,6 +22,7 @@ COLLAPSE = (
     Gate(100, "free_mouth_dyn", 0.2, 3.0, "the mouth freezes, or moves out of all measure"),
     Gate(100, "free_head_dyn", 0.1, means="the motion collapses"),
     Gate(100, "free_drift", maximum=0.8, means="people turn into others within a few chunks"),
+    Gate(100, "free_patched", maximum=8.0, means="pictures fall into patches"),
     Gate(100, "fake_lag", maximum=1.2, means="the fake score lags; raise fake_lr_scale"),
 )
 

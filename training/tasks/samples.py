@@ -29,9 +29,11 @@ from training.core.board import Board
 from training.data.clips import video_from_frames
 from training.data.speech import Pcm, window_ending_at
 from training.data.synthtalk import SynthTalk
+from training.evaluate.clip import Clip
 from training.evaluate.dynamics import dynamic_ratio
+from training.evaluate.held_out import load_clip
 from training.evaluate.probes import HANDS, HEAD, Measurement, Probes
-from training.evaluate.quick import quick_lip_corr
+from training.evaluate.quick import quick_lip_corr, quick_patched
 from training.tasks.frozen import FrozenModels
 from training.tasks.pictures import strip
 
@@ -47,7 +49,7 @@ class SampleConfig:
         chunks: of 28 frames each.
         steps: sampler steps.
         guidance: audio guidance of the second sample; the first has none. 1 makes no second.
-        lips: measure the mouth opening; needs the trained probes.
+        lips: measure mouth opening, movement and patches; needs the trained probes.
     """
 
     videos: int = 2
@@ -84,12 +86,14 @@ def sample_report(
     kinds = {"free": 1.0} | ({"guided": config.guidance} if config.guidance != 1.0 else {})
     made: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     truths: list[Measurement] = []
+    clips: list[Clip] = []
     tracks = []
     for utterance in range(min(config.videos, len(source))):
         whole = source.clip(utterance, 0, min(frames, source.config.frames))
         truth = video_from_frames(whole.frames)
         if probes is not None:
             truths.append(probes.measure(whole.frames))
+            clips.append(load_clip(source, utterance, len(whole.tracks) / spec.fps))
         tracks.append(whole.tracks)
         rows.append(truth[0, :, ::7])
         for kind, guidance in kinds.items():
@@ -113,6 +117,10 @@ def sample_report(
                 report[f"{kind}_{part}_dyn"] = dynamic_ratio(
                     [one.stack(names) for one in seen], [one.stack(names) for one in truths]
                 )
+            report[f"{kind}_patched"] = float(np.mean([
+                quick_patched(_pixels(video), clip, read)
+                for video, clip, read in zip(videos, clips, seen, strict=True)
+            ]))  # fmt: skip
             if config.chunks > 1:
                 report[f"{kind}_drift"] = _drift([one.identity_TD for one in seen], spec)
     return report

@@ -14,6 +14,7 @@ from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_INDEX
 from training.evaluate.fidelity import PSNR_CAP_DB
 from training.evaluate.held_out import ClipSet, open_clips
+from training.evaluate.kept_readings import KeptReadings
 from training.evaluate.probes import Probes
 from training.evaluate.report import Report
 from training.evaluate.run import Plan, evaluate
@@ -70,6 +71,14 @@ def stepping(video: np.ndarray) -> np.ndarray:
     """Every chunk of 28 frames brighter or darker than the one before it."""
     sign = np.where(np.arange(len(video)) // 28 % 2, 4, -4)[:, None, None, None]
     return (video.astype(np.int16) + sign).clip(0, 255).astype(np.uint8)
+
+
+def patchy(video: np.ndarray) -> np.ndarray:
+    """Two spots beside the nose and in the hair that show another part of the picture."""
+    spoilt = video.copy()
+    spoilt[:, 10:18, 24:30] = video[:, 50:58, 28:34]
+    spoilt[:, 56:62, 14:22] = video[:, 10:16, 28:36]
+    return spoilt
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +156,47 @@ def test_frozen_video_is_not_taken_for_a_good_one(
 def test_steps_between_chunks_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
     report = run(short, probes, tmp_path, stepping)
     assert report.table("Short clips").rows[GENERATED]["border_vs_vae"] > 2
+
+
+def test_patches_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
+    report = run(short, probes, tmp_path, patchy)
+    row = report.table("Short clips").rows[GENERATED]
+    assert row["patched_vs_vae"] > 5
+    # Nothing else shows them: lips, movement and borders are as they were.
+    assert {t.name for t in report.targets if not t.met} - {"wrong audio, |LipCorr|"} == {
+        "patched / VAE's own", "Fréchet distance",
+    }  # fmt: skip
+
+
+class Counting(Puppeteer):
+    """Counts what goes through its codec."""
+
+    through = 0
+
+    def through_codec(self, video_THWC: np.ndarray) -> np.ndarray:
+        self.through += 1
+        return super().through_codec(video_THWC)
+
+
+def test_truth_and_vae_are_measured_once_for_all_students(
+    short: ClipSet, probes: Probes, tmp_path: Path
+) -> None:
+    kept = KeptReadings(tmp_path / "readings", {"codec": "blur"})
+    performers = [Counting(short), Counting(short, spoil=late)]
+    shared = [evaluate(one, Plan(short, pictures=1, wrong_audio=0, kept=kept), probes,
+                       tmp_path / str(k), show_progress=False)
+              for k, one in enumerate(performers)]  # fmt: skip
+    assert [one.through for one in performers] == [len(short), 0]
+    alone = evaluate(Puppeteer(short, spoil=late), Plan(short, pictures=1, wrong_audio=0), probes,
+                     tmp_path / "alone", show_progress=False)  # fmt: skip
+    for title in ("TalkBench", "Short clips"):
+        for name, row in alone.table(title).rows.items():
+            found = shared[1].table(title).rows[name]
+            for key in row.keys() - {"fps", "real_time_factor"}:
+                np.testing.assert_equal(found[key], row[key])
+    # The pictures are the same too, down to the VAE's row that was not made again.
+    for name in ("sheet-0.png", "lips-0.png", "overlay-0.png"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from flashtalk.errors import InputError, WeightsError
 from training.data.synthtalk import SynthTalk, SynthTalkConfig, build_cache
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.judges import Judges
-from training.evaluate.probes import Probes
+from training.evaluate.probes import HEAD, Probes
 from training.evaluate.syncnet.definition import SyncScore
 from training.evaluate.syncnet.judge import SHORTEST_FRAMES, SyncJudge, open_sync_judge
 from training.evaluate.syncnet.small import DEFAULT_SYNCNET, SmallSyncNet
@@ -54,6 +54,13 @@ def test_the_truth_is_on_time_and_far_above_shuffled_speech(
     assert confidence(truth) > 4 * confidence(wrong)
     assert min(s.confidence for s in truth) > 2 * max(s.confidence for s in wrong)
     assert max(s.distance for s in truth) < min(s.distance for s in wrong) - 0.2
+
+
+def test_a_pose_that_was_read_before_changes_nothing(clips: ClipSet, judge: SyncJudge) -> None:
+    clip = clips[1]
+    head = Probes.load().measure(clip.frames_THWC).stack(HEAD)
+    known, read = (judge.score(clip.frames_THWC, clip.pcm_N, given) for given in (head, None))
+    assert known == read
 
 
 @pytest.mark.parametrize("late", [-9, -2, 1, 4, 12])

@@ -12,6 +12,7 @@ from PIL import Image
 from flashtalk.errors import InputError
 from training.evaluate.compare import main, parse
 from training.evaluate.comparison import Entry, compare, read_report
+from training.evaluate.frechet import Looks
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 from training.evaluate.reading import Reading
 from training.evaluate.report import Report
@@ -35,6 +36,7 @@ def reading(clip: int, *, noise: float = 0.0, frozen: bool = False, drift: float
     tracks["openness"] = np.full(frames, 0.4, np.float32) if frozen else shown
     chunk = np.arange(frames) / CHUNK
     portrait = rng.normal(size=12).astype(np.float32)
+    hidden = rng.normal(size=(frames, 12)).astype(np.float32)
     hard = 0.05 * rng.standard_normal()
     scores = {"sync_c_own": sync + hard, "sync_d_own": 1 - sync / 2, "sync_offset_own": 0.0,
               "temporal_f": 100.0 if frozen else 99.0}  # fmt: skip
@@ -44,7 +46,9 @@ def reading(clip: int, *, noise: float = 0.0, frozen: bool = False, drift: float
         portrait_D=portrait, openness_T=openness, width_T=tracks["width"],
         silent_T=np.zeros(frames, bool), change_T=moves * np.ones(frames - 1),
         sharpness_T=5 - 0.1 * drift * chunk, background_db_T=40 - drift * chunk,
-        colour_T=drift * chunk, whole_db=30.0, mouth_db=30.0, wall_s=6.0, scores=scores,
+        colour_T=drift * chunk, patched_T=0.5 + drift * chunk,
+        looks=Looks(portrait[None].repeat(frames, 0) + hidden, portrait + hidden),
+        whole_db=30.0, mouth_db=30.0, wall_s=6.0, scores=scores,
     )  # fmt: skip
 
 

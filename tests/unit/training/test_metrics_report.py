@@ -9,7 +9,14 @@ import pytest
 from PIL import Image, ImageSequence
 from rich.console import Console
 
-from training.evaluate.pictures import contact_sheet, drift_plot, gif, lip_plot, side_by_side
+from training.evaluate.pictures import (
+    contact_sheet,
+    drift_plot,
+    gif,
+    lip_plot,
+    sheet_frames,
+    side_by_side,
+)
 from training.evaluate.report import Column, Report, Table, Target
 
 
@@ -67,7 +74,10 @@ def test_contact_sheet_shows_the_asked_frames(tmp_path: Path) -> None:
     ramp = np.arange(40, dtype=np.uint8)[:, None, None, None]
     video = np.broadcast_to(ramp * 5, (40, 16, 16, 3)).copy()
     contact_sheet(
-        tmp_path / "s.png", {"a": video, "b": 255 - video}, columns=4, step_frames=8, zoom=2
+        tmp_path / "s.png",
+        {"a": video, "b": dict(enumerate(255 - video))},
+        sheet_frames(40, columns=4, step_frames=8),
+        zoom=2,
     )
     sheet = np.asarray(Image.open(tmp_path / "s.png"))
     colours = {tuple(c) for c in sheet.reshape(-1, 3)}
@@ -79,8 +89,8 @@ def test_contact_sheet_shows_the_asked_frames(tmp_path: Path) -> None:
 
 def test_contact_sheet_stops_at_the_shortest_video(tmp_path: Path) -> None:
     short, long = np.zeros((5, 8, 8, 3), np.uint8), np.zeros((50, 8, 8, 3), np.uint8)
-    contact_sheet(tmp_path / "short.png", {"a": short, "b": long}, columns=10)
-    contact_sheet(tmp_path / "long.png", {"a": long, "b": long}, columns=10)
+    contact_sheet(tmp_path / "short.png", {"a": short, "b": long}, sheet_frames(5, columns=10))
+    contact_sheet(tmp_path / "long.png", {"a": long, "b": long}, sheet_frames(50, columns=10))
     widths = [Image.open(tmp_path / n).width for n in ("short.png", "long.png")]
     assert widths[0] < widths[1]
 

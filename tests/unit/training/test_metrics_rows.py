@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from training.evaluate.dynamics import identity_distance
+from training.evaluate.frechet import Looks
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 from training.evaluate.reading import Reading
 from training.evaluate.report import Target
@@ -30,6 +31,11 @@ from training.evaluate.summary import (
 
 CHUNK = 28
 PERSON = 12
+
+
+def looks(rng: np.random.Generator) -> Looks:
+    seen = rng.normal(size=(40, 8)).astype(np.float32)
+    return Looks(seen, seen)
 
 
 def reading(clip: int, *, chunks: int = 6, lips: str = "true", drift: float = 0.0) -> Reading:
@@ -65,6 +71,8 @@ def reading(clip: int, *, chunks: int = 6, lips: str = "true", drift: float = 0.
         sharpness_T=np.ones(frames),
         background_db_T=40.0 - walk[:, 0],
         colour_T=walk[:, 0],
+        patched_T=np.full(frames, 0.5),
+        looks=looks(rng),
         whole_db=33.0,
         mouth_db=29.0,
         wall_s=frames / 50.0,
@@ -89,7 +97,7 @@ def test_good_rows_meet_every_target() -> None:
     assert generated["border_vs_vae"] == pytest.approx(1.0)
     assert generated["head_dynamic"] == pytest.approx(1.0)
     found = targets(table, None)
-    assert len(found) == 10
+    assert len(found) == 12
     assert [t.name for t in found if not t.met] == []
 
 

@@ -23,6 +23,8 @@ from training.data.synthtalk.renderer import render_block
 from training.data.synthtalk.tracks import TRACK_INDEX
 
 _MARGIN = 0.012
+# No colour exceeds 1: what covers a share of a pixel changes it by that share and more.
+_BRIGHTER, _LEAST_CHANGE = 2.0, 2e-4
 
 
 def mouth_box(
@@ -68,18 +70,17 @@ def background_mask(
 ) -> npt.NDArray[np.bool_]:  # fmt: skip
     """Pixels no moving part touches in any of the frames, bool ``[H, W]``.
 
-    Person and hands are painted over a place of 0 and a place of 1; a pixel that keeps both values
-    in every frame is background.
+    Person and hands are painted over a place that is brighter than any colour; a pixel that keeps
+    its brightness in every frame is background.
     """
     layout = Layout(*size_hw)
     person = Person(identity, torch.device("cpu"))
-    black = torch.zeros(3, *size_hw)
+    place = torch.full((3, *size_hw), _BRIGHTER)
     untouched = torch.ones(size_hw, dtype=torch.bool)
     block = max(1, 100_000 // (size_hw[0] * size_hw[1]))
     for first in range(0, tracks.shape[0], block):
         part = np.ascontiguousarray(tracks[first : first + block], dtype=np.float32)
-        over_black = render_block(person, part, black, layout)
-        over_white = render_block(person, part, black + 1.0, layout)
-        moved = (over_black > 1e-4).any(1) | (over_white < 1.0 - 1e-4).any(1)
+        painted = render_block(person, part, place, layout)
+        moved = (painted < _BRIGHTER - _LEAST_CHANGE).any(1)
         untouched &= ~moved.any(0)
     return untouched.numpy()

@@ -31,8 +31,15 @@ class SyncJudge(Protocol):
     def is_published(self) -> bool:
         """True for the published network alone."""
 
-    def score(self, video_THWC: Video, pcm_N: NDArray[np.float32]) -> SyncScore:
-        """Video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame."""
+    def score(
+        self, video_THWC: Video, pcm_N: NDArray[np.float32],
+        head_T4: NDArray[np.float32] | None = None,
+    ) -> SyncScore:  # fmt: skip
+        """Video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame.
+
+        ``head_T4`` is the head's pose (``Measurement.stack(HEAD)``) where it was read before; a
+        judge that does not need it reads nothing twice.
+        """
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,13 @@ class SmallSyncJudge:
         """False: same definition, another network, another scale."""
         return False
 
-    def score(self, video_THWC: Video, pcm_N: NDArray[np.float32]) -> SyncScore:
+    def score(
+        self, video_THWC: Video, pcm_N: NDArray[np.float32],
+        head_T4: NDArray[np.float32] | None = None,
+    ) -> SyncScore:  # fmt: skip
         """See ``SyncJudge``."""
         frames = min(len(video_THWC), len(pcm_N) // 640)
-        crops_TCSS = torch.from_numpy(crop_mouths(video_THWC[:frames], self.probes))
+        crops_TCSS = torch.from_numpy(crop_mouths(video_THWC[:frames], self.probes, head_T4))
         cepstra_MC = long_enough(mfcc(pcm_N[: 640 * frames]), frames)
         return self.score_crops(crops_TCSS, cepstra_MC)
 

@@ -105,7 +105,10 @@ class PublishedSyncJudge:
         return True
 
     @torch.inference_mode()
-    def score(self, video_THWC: Video, pcm_N: NDArray[np.float32]) -> SyncScore:
+    def score(
+        self, video_THWC: Video, pcm_N: NDArray[np.float32],
+        head_T4: NDArray[np.float32] | None = None,
+    ) -> SyncScore:  # fmt: skip
         """See ``SyncJudge``; memory holds the faces of ``_BATCH`` windows at a time."""
         frames = min(len(video_THWC), len(pcm_N) // 640)
         count = frames - PICTURES

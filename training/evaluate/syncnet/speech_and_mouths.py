@@ -29,12 +29,21 @@ class Mouths:
 
 
 @torch.inference_mode()
-def crop_mouths(video_THWC: Video, probes: Probes) -> NDArray[np.uint8]:
-    """Upright mouth crops uint8 [T, 3, 32, 32], found by the pose probe: no truth is needed."""
+def crop_mouths(
+    video_THWC: Video, probes: Probes, head_T4: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
+    """Upright mouth crops uint8 [T, 3, 32, 32], found by the pose probe: no truth is needed.
+
+    ``head_T4`` is what it read (``Measurement.stack(HEAD)``), where that is known already.
+    """
     parts = []
     for start in range(0, len(video_THWC), _BATCH):
         canvas_TCSS = to_canvas(video_THWC[start : start + _BATCH])
-        crops_TCSS = mouth_crops(canvas_TCSS, probes.pose(canvas_TCSS)[:, : len(HEAD)])
+        if head_T4 is None:
+            pose_T4 = probes.pose(canvas_TCSS)[:, : len(HEAD)]
+        else:
+            pose_T4 = torch.from_numpy(head_T4[start : start + _BATCH])
+        crops_TCSS = mouth_crops(canvas_TCSS, pose_T4)
         parts.append(((crops_TCSS + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy())
     return np.concatenate(parts)
 

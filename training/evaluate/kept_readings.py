@@ -1,0 +1,157 @@
+"""Readings of truth and of truth through the VAE, which all students share, are made once and kept.
+
+An entry is a file whose name is the digest of everything that its content depends on, so a stale
+one is never found and a damaged one is made again.  Several processes may share a folder: one makes
+an entry, others wait for it, for a while.
+
+Legend: H W pixels.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from training.evaluate.digests import digest_of
+from training.evaluate.fidelity import Image
+from training.evaluate.reading import Reading
+from training.evaluate.reading_files import pack_reading, unpack_reading
+
+MOST_BYTES = 256 * 2**20
+WAIT_S = 300.0
+_POLL_S = 0.05
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A reading and some frames of its video for the pictures, by frame number."""
+
+    reading: Reading
+    shown: Mapping[int, Image]
+
+
+@dataclass(frozen=True)
+class KeptReadings:
+    """A folder of entries.
+
+    Args:
+        folder: made if missing.
+        facts: what all entries depend on, such as digests of the probes and of the code.
+        most_bytes: of all entries together; those that were not used for longest go first.
+        wait_s: how long another process that makes the same entry is waited for; then this one
+            makes it by itself.
+    """
+
+    folder: Path
+    facts: Mapping[str, object] = field(default_factory=dict)
+    most_bytes: int = MOST_BYTES
+    wait_s: float = WAIT_S
+
+    def get(self, facts: Mapping[str, object], make: Callable[[], Kept]) -> Kept:
+        """The entry of these facts, read or made.  What cannot be written is made each time."""
+        key = digest_of({**self.facts, **facts})
+        path = self.folder / f"{key}.npz"
+        found = _read(path)
+        if found is not None:
+            return found
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return make()
+        # A few locks serve all entries, so their files do not pile up.
+        with _held(self.folder / f"{key[:2]}.lock", self.wait_s):
+            found = _read(path)
+            if found is not None:
+                return found
+            made = make()
+            self._write(path, made)
+        return made
+
+    def _write(self, path: Path, made: Kept) -> None:
+        """Whole or not at all: a reader never sees half a file."""
+        half = path.with_name(f"{path.stem}.{os.getpid()}.part")
+        try:
+            half.write_bytes(_packed(made))
+            half.replace(path)
+            self._forget(but=path)
+        except OSError:
+            # A full disk costs time, not the evaluation.
+            half.unlink(missing_ok=True)
+
+    def _forget(self, *, but: Path) -> None:
+        entries = []
+        for path in self.folder.glob("*.npz"):
+            try:
+                status = path.stat()
+            except OSError:  # another process was faster
+                continue
+            entries.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
+            if total <= self.most_bytes:
+                break
+            if path != but:
+                path.unlink(missing_ok=True)
+                total -= size
+
+
+def _packed(made: Kept) -> bytes:
+    arrays = pack_reading(made.reading)
+    numbers = np.array(sorted(made.shown), np.int64)
+    arrays["shown_frames"] = numbers
+    if len(numbers):
+        arrays["shown_THWC"] = np.stack([made.shown[int(number)] for number in numbers])
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _read(path: Path) -> Kept | None:
+    """None for an entry that is missing or damaged."""
+    try:
+        # Whole before it is looked at: the archive's checksums cover every part.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        numbers = arrays["shown_frames"]
+        shown = {int(n): arrays["shown_THWC"][k] for k, n in enumerate(numbers)}
+        kept = Kept(unpack_reading(arrays), shown)
+        os.utime(path)
+    except _DAMAGED:
+        return None
+    return kept
+
+
+@contextmanager
+def _held(path: Path, wait_s: float) -> Iterator[bool]:
+    """The lock, or nothing after ``wait_s``; a process that dies lets go of it."""
+    deadline_s = time.monotonic() + wait_s
+    try:
+        file = path.open("a")
+    except OSError:
+        yield False
+        return
+    with file:
+        held = _taken(file.fileno())
+        while not held and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+            held = _taken(file.fileno())
+        yield held
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

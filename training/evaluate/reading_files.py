@@ -1,0 +1,61 @@
+"""Readings as named arrays, the form in which they lie on a disk."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.frechet import Looks
+from training.evaluate.probes import Measurement
+from training.evaluate.reading import Reading
+
+Arrays = dict[str, NDArray[Any]]
+
+_TRACK = "track."
+_PLAIN = "plain"
+_NESTED = ("measured", "looks", "scores")
+
+
+def pack_reading(reading: Reading) -> Arrays:
+    """Every field; ``unpack_reading`` gives an equal reading."""
+    arrays: Arrays = {f"{_TRACK}{name}": track for name, track in reading.measured.tracks.items()}
+    arrays["identity_TD"] = reading.measured.identity_TD
+    arrays["look_frames_TD"] = reading.looks.frames_TD
+    arrays["look_drawn_TD"] = reading.looks.drawn_TD
+    plain: dict[str, object] = {"scores": dict(reading.scores)}
+    for name in _flat_fields():
+        value = getattr(reading, name)
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        else:
+            plain[name] = value
+    # JSON of Python writes and reads NaN; nobody else reads this file.
+    arrays[_PLAIN] = np.array(json.dumps(plain))
+    return arrays
+
+
+def unpack_reading(arrays: Mapping[str, NDArray[Any]]) -> Reading:
+    """The reading of ``pack_reading``.
+
+    Raises:
+        KeyError, ValueError, TypeError: something is missing or of another form.
+    """
+    plain = json.loads(str(arrays[_PLAIN]))
+    scores = plain.pop("scores")
+    tracks = {name.removeprefix(_TRACK): arrays[name] for name in arrays
+              if name.startswith(_TRACK)}  # fmt: skip
+    flat: dict[str, Any] = {
+        name: plain[name] if name in plain else arrays[name] for name in _flat_fields()
+    }
+    return Reading(
+        measured=Measurement(tracks, arrays["identity_TD"]),
+        looks=Looks(arrays["look_frames_TD"], arrays["look_drawn_TD"]),
+        scores=scores, **flat,
+    )  # fmt: skip
+
+
+def _flat_fields() -> list[str]:
+    return [one.name for one in fields(Reading) if one.name not in _NESTED]
