@@ -6,7 +6,7 @@ D width, T video frames, W window, L layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ class Conditions:
     clip_BMD: Tensor
     text_BND: Tensor
     speech_BTWLD: Tensor
+
+    def rows(self, rows: Tensor) -> Conditions:
+        """Of some of the samples."""
+        return Conditions(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     def without_speech(self) -> Conditions:
         """The null of speech is a tensor of zero embeddings, not silence."""

@@ -51,6 +51,7 @@ def tiny_distill() -> DistillRecipe:
         # One that follows at the student's own pace leaves pictures too sharp and patchy, and
         # colours that drift (docs/distillation.md).
         fake_lr_scale=70.0,
+        pool=1,
         bf16=True,
     )
 
@@ -73,6 +74,7 @@ def smoke_distill() -> DistillRecipe:
             exits=ExitOdds(chunks=2, steps=4), jitter=MotionJitter(cell=0.3, channel=0.1)
         ),
         batch=2,
+        pool=2,
         student_every=2,
         bf16=True,
     )

@@ -46,6 +46,7 @@ def batch(*, beginning: bool = False) -> Stage2Batch:
     return Stage2Batch(
         reference, random(B, 3, 8), random(B, K, 33, 5, 2, 8),
         reference[:, :, :1] if beginning else true[:, 0], true, np.arange(B),
+        torch.full((B,), 1 if beginning else 2),
     )  # fmt: skip
 
 

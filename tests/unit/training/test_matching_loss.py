@@ -134,11 +134,44 @@ def test_the_fake_score_learns_velocity_of_the_generated_positions_only() -> Non
     right = noise - x0
     wrong_motion = right.clone()
     wrong_motion[:, :, :M] += 7
-    assert fake_loss(wrong_motion, x0, noise, M) == 0
-    assert fake_loss(right + 2, x0, noise, M) == pytest.approx(4)
+    assert fake_loss(wrong_motion, x0, noise, M, MotionPolicy()) == 0
+    assert fake_loss(right + 2, x0, noise, M, MotionPolicy()) == pytest.approx(4)
     sigma_B = torch.tensor([0.1, 0.5, 0.9])
     x = (1 - sigma_B[:, None, None, None, None]) * x0 + sigma_B[:, None, None, None, None] * noise
     torch.testing.assert_close(predicted_x0(x, right, sigma_B), x0)
+
+
+def test_a_fake_score_whose_motion_positions_are_used_learns_them() -> None:
+    x0, noise = latents(0), latents(1)
+    v = noise - x0
+    v[:, :, :M] += 3
+    assert fake_loss(v, x0, noise, M, MotionPolicy(calc_loss=True)) == pytest.approx(9 * M / F)
+
+
+def test_samples_that_hold_different_numbers_of_motion_latents() -> None:
+    """In one batch each is what it would be among others of its kind."""
+    policy, drawn = MotionPolicy(noise="small"), draw_noise(SHAPE, MotionPolicy(noise="small"),
+                                                            seeded())  # fmt: skip
+    x0, motion, held_B = latents(1), latents(2)[:, :, :M], torch.tensor([1, 2, 1])
+    mixed = scorer_input(x0, motion, drawn, held_B)
+    gradient = matching_gradient(x0, latents(3), latents(4), held_B)
+    losses = {1: [], 2: []}
+    for held in (1, 2):
+        rows = held_B == held
+        alike = scorer_input(x0, motion[:, :, :held], drawn)
+        torch.testing.assert_close(mixed[rows], alike[rows])
+        expected = matching_gradient(x0, latents(3), latents(4), held)
+        torch.testing.assert_close(gradient[rows], expected[rows])
+        losses[held] = [
+            matching_loss(x0[rows], expected[rows], held, policy),
+            fake_loss(latents(5)[rows], x0[rows], drawn.noise_BCFHW[rows], held, policy),
+        ]
+    together = [
+        matching_loss(x0, gradient, held_B, policy),
+        fake_loss(latents(5), x0, drawn.noise_BCFHW, held_B, policy),
+    ]
+    for whole, ones, twos in zip(together, losses[1], losses[2], strict=True):
+        torch.testing.assert_close(whole, (2 * ones + twos) / 3)
 
 
 def test_a_gaussian_student_becomes_the_target() -> None:
