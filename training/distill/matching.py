@@ -10,6 +10,7 @@ N tokens, D width.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -32,7 +33,15 @@ from training.distill.rollout import (
     Rolled,
     roll_out,
 )
-from training.distill.scores import Conditions, Guidance, guided_velocity, velocity
+from training.distill.scores import (
+    Conditions,
+    Guidance,
+    Told,
+    guided_velocity,
+    tell,
+    velocity,
+    velocity_told,
+)
 from training.losses.dmd import (
     MotionPolicy,
     NoiseDraw,
@@ -88,6 +97,7 @@ class Matching:
         student, fake, real: the networks.
         handover: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
+        keys: the student's blocks can project keys and values ahead (``scores.tell``).
     """
 
     def __init__(
@@ -99,10 +109,11 @@ class Matching:
         handover: Handover,
         *,
         bf16: bool = False,
+        keys: bool = True,
     ) -> None:
         self.config = config
         self.student, self.fake, self.real = student, fake, real
-        self._handover, self._bf16 = handover, bf16
+        self._handover, self._bf16, self._keys = handover, bf16, keys
         self._sigmas = sigmas(config.exits.steps, config.shift)
 
     def student_losses(
@@ -168,7 +179,14 @@ class Matching:
 
         def velocity_of(chunk: int) -> VelocityFn:
             given = self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
-            return lambda x, t_B: velocity(self.student, x, t_B / 1000.0, given, bf16=self._bf16)
+            told = self._told(given)
+
+            def velocity_in_chunk(x: Tensor, t_B: Tensor) -> Tensor:
+                if torch.is_grad_enabled():
+                    return velocity(self.student, x, t_B / 1000.0, given, bf16=self._bf16)
+                return velocity_told(self.student, x, t_B / 1000.0, told, bf16=self._bf16)
+
+            return velocity_in_chunk
 
         return roll_out(
             velocity_of, batch.motion_BCMHW, tuple(batch.reference_BCFHW.shape), self._sigmas,
@@ -197,10 +215,18 @@ class Matching:
             What the evaluations at the exits are given, and their clean latents as they are.
         """
 
+        @functools.lru_cache(1)
+        def told_in(chunk: int) -> Told:
+            return self._told(
+                self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
+            )
+
         def velocity_of(chunk: int, rows: Tensor) -> VelocityFn:
-            chunk_B = torch.full_like(batch.held_B, chunk)
-            given = self._conditions(batch, prompts, chunk_B).rows(rows)
-            return lambda x, t_B: velocity(self.student, x, t_B / 1000.0, given, bf16=self._bf16)
+            told = told_in(chunk)
+            told = told if len(rows) == len(batch.held_B) else told.rows(rows)
+            return lambda x, t_B: velocity_told(
+                self.student, x, t_B / 1000.0, told, bf16=self._bf16
+            )
 
         latents = batch.true_motion_BKCMHW.shape[3]
         missing = latents - batch.motion_BCMHW.shape[2]
@@ -210,6 +236,10 @@ class Matching:
             self._handover, draws, previous=self.config.previous, jitter=self.config.jitter,
         )  # fmt: skip
         return at, self._raw_at(batch, prompts, at)
+
+    @torch.no_grad()
+    def _told(self, given: Conditions) -> Told:
+        return tell(self.student, given, bf16=self._bf16, keys=self._keys)
 
     def at_exits(
         self, batch: Stage2Batch, exits: Sequence[Exit], x_BCFHW: Tensor, motion_BCMHW: Tensor

@@ -111,6 +111,7 @@ class DistillTask:
         self.matching = Matching(
             matching, self.student, self.fake, self.real, self.ground.handover(),
             bf16=recipe.bf16 and world.size == 1,  # sharded weights come in bfloat16 themselves
+            keys=world.size == 1 and not recipe.checkpointing,
         )  # fmt: skip
         self._pool = RolloutPool(world, recipe.batch, recipe.pool)
 

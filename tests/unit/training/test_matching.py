@@ -196,3 +196,27 @@ def test_the_lag_of_the_fake_score() -> None:
     nets.fake.load_state_dict(nets.real.state_dict())
     fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), draws)
     assert fake == real
+
+
+def test_speech_and_context_are_read_once_per_chunk_and_change_nothing() -> None:
+    exits = [Exit(3, 2), Exit(2, 4)]
+    walked = []
+    for keys in (True, False):
+        nets = Nets()
+        nets.matching._keys = keys
+        read: list[int] = []
+        nets.student.audio_proj.register_forward_pre_hook(lambda *_, r=read: r.append(1))
+        draws = SharedDraws(torch.Generator().manual_seed(4))
+        at, raw = nets.matching.walk(batch(), PROMPTS, exits, slice(None), draws)
+        assert len(read) == 3 + 1, "every chunk, and the exits"
+        walked.append((at.x_BCFHW, raw))
+    for one, other in zip(*walked, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_last_evaluation_alone_reads_them_with_a_graph() -> None:
+    nets = Nets()
+    nets.losses("student", Exit(2, 3))["loss"].backward()
+    for layer in (nets.student.audio_proj, nets.student.text_embedding, nets.student.img_emb):
+        grads = [p.grad for p in layer.parameters()]
+        assert sum(float(g.abs().sum()) for g in grads if g is not None) > 0
