@@ -71,7 +71,10 @@ def draw_sigma(
     low: float = 0.02,
     high: float = 0.98,
 ) -> Tensor:
-    """Noise levels [B] of the scorers: all of them, whatever step the student stopped at (2.2)."""
+    """Noise levels [B] of the scorers: all of them, whatever step the student stopped at (2.2).
+
+    A share of 1 / (1 + shift) lies below 0.5.
+    """
     u = draws.integers(1000, (batch,)).float() / 1000.0
     return warp(u, shift).clamp(low, high)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from flashtalk.engine.sampling import Sampling
@@ -209,16 +210,20 @@ class DistillTask:
         1 while it knows them better.
         """
         fakes, reals = [], []
-        rng, draws = np.random.default_rng(11), SharedDraws.seeded(11)
+        rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rolled)
+        draws = SharedDraws(torch.Generator().manual_seed(11), self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)
-            batch = self.ground.batch("val", Wanted(number, at.chunk, number % 2 == 0, rng))
+            wanted = Wanted(number, at.chunk, number % 2 == 0, rng, mine)
+            batch = self.ground.batch("val", wanted)
             prompts = self.ground.prompts("val", batch.utterance_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
             reals.append(real)
+        # Every rank has looked at its own rows.
+        lost = self.world.means({"fake": float(np.mean(fakes)), "real": float(np.mean(reals))})
         report = self.ground.report(self.student, board)
-        return {"fake_loss": float(np.mean(fakes)), "fake_lag": sum(fakes) / sum(reals), **report}
+        return {"fake_loss": lost["fake"], "fake_lag": lost["fake"] / lost["real"], **report}
 
     def export(self, directory: Path) -> None:
         """See ``Ground``."""

@@ -137,9 +137,9 @@ class TinyGround:
 
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
         """See ``Ground``."""
-        tokens_UND = self._tokens["val"]
+        tokens_UND, samples = self._tokens["val"], self.config.samples.like(self._sampling)
         return sample_report(
-            self.config.samples, student, self.frozen, self.splits["val"], self.spec,
+            samples, student, self.frozen, self.splits["val"], self.spec,
             lambda utterance: tokens_UND[utterance : utterance + 1], board,
         )  # fmt: skip
 

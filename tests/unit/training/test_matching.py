@@ -178,6 +178,25 @@ def test_an_update_costs_what_its_exit_says(at: Exit) -> None:
     assert nets.handed == at.chunk - 1
 
 
+def test_scorers_have_a_shift_of_their_own() -> None:
+    told: dict[float, dict[str, list[float]]] = {}
+    for shift in (1.0, 5.0):
+        nets = Nets(guidance=Guidance(1, 1), score_shift=shift)
+        told[shift] = {"student": [], "fake": [], "real": []}
+        for name, times in told[shift].items():
+            getattr(nets, name).register_forward_pre_hook(
+                lambda _, given, times=times: times.extend(given[1].tolist())
+            )
+        for kind in ("student", "fake"):
+            nets.losses(kind, Exit(1, 4))
+    low, high = told[1.0], told[5.0]
+    assert low["student"] == high["student"]
+    for name in ("fake", "real"):
+        for one, other in zip(low[name], high[name], strict=True):
+            assert other == pytest.approx(1000 * 5 * one / (1000 + 4 * one), abs=25), "but clamped"
+            assert one < other
+
+
 def test_scores_that_are_the_same_network_move_nothing() -> None:
     nets = Nets(guidance=Guidance(1, 1))
     nets.fake.load_state_dict(nets.real.state_dict())

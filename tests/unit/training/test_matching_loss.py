@@ -89,6 +89,12 @@ def test_noise_levels_cover_everything_and_stay_inside() -> None:
     assert below == pytest.approx([0.0625, 0.1667, 0.375], abs=0.012)
 
 
+@pytest.mark.parametrize("shift", [1.0, 2.0, 5.0])
+def test_a_shift_says_how_many_noise_levels_are_low(shift: float) -> None:
+    sigma_B = draw_sigma(20_000, seeded(), shift)
+    assert float((sigma_B < 0.5).float().mean()) == pytest.approx(1 / (1 + shift), abs=0.012)
+
+
 @pytest.mark.parametrize("noisy", [True, False])
 @pytest.mark.parametrize("kind", ["same_t", "small"])
 def test_what_scorers_see_of_the_motion_latents(noisy: bool, kind: str) -> None:

@@ -32,10 +32,12 @@ class Ground:
 
     def __init__(self) -> None:
         self.wanted: list[Wanted] = []
+        self.rows: list[slice] = []
 
     def batch(self, _split: str, wanted: Wanted) -> Any:
         self.wanted.append(wanted)
         made = [batch(beginning=False) for _ in range(4)]
+        self.rows.append(wanted.mine)
         count = len(range(*wanted.mine.indices(8)))
         joined = {name: torch.cat([getattr(one, name) for one in made])[:count]
                   for name in ("reference_BCFHW", "clip_BND", "speech_BKTWLD", "motion_BCMHW",
@@ -44,6 +46,9 @@ class Ground:
         scale = torch.from_numpy(wanted.rng.uniform(0.5, 1.5, count)).float()
         joined["reference_BCFHW"] = joined["reference_BCFHW"] * scale[:, None, None, None, None]
         return replace(made[0], utterance_B=np.arange(count), **joined)
+
+    def report(self, *_: Any) -> dict[str, float]:
+        return {"free_motion": 1.0}
 
     def prompts(self, _split: str, utterance_B: np.ndarray) -> Any:
         count = len(utterance_B)
@@ -139,6 +144,20 @@ def test_what_is_carried_over_makes_the_same_pool_again() -> None:
         next(iter(t.updates(StepContext.create(0, 5)))).losses["loss"] for t in (whole, again)
     )
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_evaluates_its_own_rows(rank: int) -> None:
+    alone, _ = task(pool=2)
+    shared, _ = task(pool=2)
+    shared.world = World(rank, 2, torch.device("cpu"))
+    shared.student = alone.student = None  # type: ignore[assignment]
+    board: Any = None
+    found = shared.evaluate(board)
+    ground: Any = shared.ground
+    assert set(map(str, ground.rows)) == {str(slice(2 * rank, 2 * rank + 2))}
+    assert found.keys() == alone.evaluate(board).keys() == {"fake_loss", "fake_lag", "free_motion"}
+    assert 0 < found["fake_lag"] < 10
 
 
 def rollout(value: float, count: int) -> Rollout:
