@@ -46,6 +46,7 @@ from training.distill.scores import (
 from training.losses.dmd import (
     MotionPolicy,
     NoiseDraw,
+    clean_motion,
     draw_noise,
     fake_loss,
     generated_mean,
@@ -53,6 +54,7 @@ from training.losses.dmd import (
     matching_loss,
     predicted_x0,
     scorer_input,
+    tie_loss,
 )
 from training.losses.motion_jitter import MotionJitter
 
@@ -264,11 +266,12 @@ class Matching:
         x0 = rolled.raw_BCFHW if self.config.policy.calc_loss else rolled.x0_BCFHW
         count = x0.shape[0]
         held_B = torch.full((count,), rolled.motion_BCMHW.shape[2], device=x0.device)
-        return _Chunk(x0, held_B, torch.full((count,), rolled.chunk, device=x0.device))
+        place_B = torch.full((count,), rolled.chunk, device=x0.device)
+        return _Chunk(x0, held_B, place_B, rolled.raw_BCFHW)
 
     def _chunk_at(self, at: AtExit, raw_BCFHW: Tensor) -> _Chunk:
         x0 = raw_BCFHW if self.config.policy.calc_loss else at.with_motion(raw_BCFHW)
-        return _Chunk(x0, at.held_B, at.chunk_B)
+        return _Chunk(x0, at.held_B, at.chunk_B, raw_BCFHW)
 
     def _student_losses(
         self, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
@@ -284,6 +287,8 @@ class Matching:
             apart = generated_mean((x0 - real).abs(), held_B).mean()
             size = generated_mean(gradient.abs(), held_B).mean()
         loss = matching_loss(x0, gradient, held_B, policy)
+        if policy.tie:
+            loss = loss + policy.tie * tie_loss(chunk.raw_BCFHW, real, held_B)
         return {"loss": loss, "distance": apart, "gradient": size}
 
     def _score_loss(
@@ -313,6 +318,8 @@ class Matching:
         x0 = motion = chunk.x0_BCFHW
         if self.config.policy.source == "gt":
             motion = batch.true_motion_BKCMHW[torch.arange(len(x0)), chunk.chunk_B]
+        if not self.config.policy.teacher_noise:
+            drawn = clean_motion(drawn)
         x = scorer_input(x0, motion, drawn, chunk.held_B)
         v = guided_velocity(
             self.real, x, drawn.sigma_B, given, prompts.empty_BND, self.config.guidance,
@@ -331,8 +338,10 @@ class Matching:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """The student's latents that the scorers look at, motion latents at each one's head."""
+    """The student's latents that the scorers look at, motion latents at each one's head; and what
+    the student predicted there too."""
 
     x0_BCFHW: Tensor
     held_B: Tensor
     chunk_B: Tensor
+    raw_BCFHW: Tensor

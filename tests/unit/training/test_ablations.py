@@ -60,6 +60,12 @@ def test_rows_of_table_3_are_the_five_of_the_report() -> None:
     assert len({row.matching.exits for row in table}) == 1
 
 
+def test_two_rows_more_are_what_a_reproduction_found_against_table_3() -> None:
+    made = rows()
+    assert made["table3_clean_teacher"].matching.policy == MotionPolicy(teacher_noise=False)
+    assert made["table3_tied"].matching.policy == MotionPolicy(tie=1.0)
+
+
 def test_no_recipe_of_stage_2_exports_a_collapsed_student() -> None:
     for recipe in RECIPES:
         config = recipe.full()

@@ -145,10 +145,41 @@ def test_scorers_judge_a_jittered_chunk_by_the_latents_without_it() -> None:
     assert float((asked[0][:, :, :2] - motion).abs().min()) > 0
 
 
-def test_five_rows_of_table_3_are_five_different_updates() -> None:
+def test_motion_latents_can_be_clean_for_the_real_score_alone() -> None:
+    seen = {}
+    for noised in (True, False):
+        nets = Nets(guidance=Guidance(1, 1), policy=MotionPolicy(teacher_noise=noised))
+        nets.losses("student", Exit(1, 1))
+        seen[noised] = nets.seen
+        assert torch.equal(nets.seen["fake"][0][:, :, 2:], nets.seen["real"][0][:, :, 2:])
+    assert torch.equal(seen[False]["real"][0][:, :, :2], batch().motion_BCMHW)
+    assert torch.equal(seen[False]["fake"][0], seen[True]["fake"][0])
+
+
+def test_a_tie_draws_the_students_motion_positions_to_the_real_scores() -> None:
+    """And nothing else: what the scores say of the rest is what they said without it."""
+    found = {}
+    for tie in (0.0, 2.0):
+        nets = Nets(guidance=Guidance(1, 1), policy=MotionPolicy(tie=tie))
+        predicted: list[Tensor] = []
+        nets.student.register_forward_hook(lambda *given, p=predicted: p.append(given[2]))
+        losses = nets.losses("student", Exit(1, 2))
+        predicted[-1].retain_grad()
+        losses["loss"].backward()
+        assert predicted[-1].grad is not None
+        found[tie] = (float(losses["loss"].detach()), predicted[-1].grad)
+    (free, plain), (tied, drawn) = found[0.0], found[2.0]
+    assert tied > free
+    assert torch.equal(plain[:, :, 2:], drawn[:, :, 2:])
+    assert not plain[:, :, :2].any()
+    assert drawn[:, :, :2].any()
+
+
+def test_rows_of_table_3_and_beside_it_are_different_updates() -> None:
     rows = [
         MotionPolicy("gt", add_noise=False), MotionPolicy("gt"),
         MotionPolicy(add_noise=False), MotionPolicy(), MotionPolicy(calc_loss=True),
+        MotionPolicy(teacher_noise=False), MotionPolicy(tie=1.0),
     ]  # fmt: skip
     gradients = []
     for policy in rows:

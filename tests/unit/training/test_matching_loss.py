@@ -18,6 +18,7 @@ from training.losses.dmd import (
     matching_loss,
     predicted_x0,
     scorer_input,
+    tie_loss,
 )
 
 B, C, F, HW, M = 3, 4, 9, 2, 2
@@ -152,6 +153,16 @@ def test_a_fake_score_whose_motion_positions_are_used_learns_them() -> None:
     v = noise - x0
     v[:, :, :M] += 3
     assert fake_loss(v, x0, noise, M, MotionPolicy(calc_loss=True)) == pytest.approx(9 * M / F)
+
+
+def test_a_tie_counts_the_motion_positions_alone() -> None:
+    raw, real = torch.zeros(2, C, F, 3, 3), torch.ones(2, C, F, 3, 3)
+    real[:, :, M:] = 100.0
+    assert tie_loss(raw, real, M) == pytest.approx(1.0)
+    real[1, :, 1:] = 100.0  # this sample continues one latent, the portrait
+    assert tie_loss(raw, real, torch.tensor([M, 1])) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="tie"):
+        MotionPolicy(tie=-1)
 
 
 def test_samples_that_hold_different_numbers_of_motion_latents() -> None:
