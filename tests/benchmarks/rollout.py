@@ -59,8 +59,8 @@ def measure(chunks: int, turns: int, options: Mapping[str, str]) -> Cost:
     recipe = find_recipe("tiny_distill", RECIPES)
     config = apply_overrides(
         recipe.full(),
-        [f"matching.exits.chunks={chunks}", "matching.exits.fixed=true", "student_every=1",
-         f"trainer.threads={options['threads']}"],
+        ["pool=0", f"matching.exits.chunks={chunks}", "matching.exits.fixed=true",
+         "student_every=1", f"trainer.threads={options['threads']}"],
     )  # fmt: skip
     assert isinstance(config, DistillRecipe)
     weights, data = Path(options["weights"]), Path(options["data"])

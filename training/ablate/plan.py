@@ -40,6 +40,8 @@ TABLES: Mapping[str, tuple[Row, ...]] = {
         Row("predicted", "table3_predicted"),
         Row("predicted, noised", _RANDOM, seeded=True),
         Row("predicted, noised, in loss", "table3_loss"),
+        Row("predicted, clean for the teacher", "table3_clean_teacher"),
+        Row("predicted, noised, tied", "table3_tied"),
     ),
 }
 

@@ -16,6 +16,8 @@ class Gate:
         metric: of an evaluation; one that is missing counts as missed.
         minimum, maximum: what it has to stay between.
         means: what it means if it does not, for the message.
+        at_end: the last evaluation is looked at even if the run is shorter than ``step``: what
+            missed it is not exported. For what is wrong at any time, not for what takes its time.
     """
 
     step: int
@@ -23,6 +25,7 @@ class Gate:
     minimum: float = -math.inf
     maximum: float = math.inf
     means: str = "it does not learn"
+    at_end: bool = False
 
     def missed(self, value: float) -> str:
         """Why a value misses the gate; empty if it does not. A NaN always does."""

@@ -15,6 +15,8 @@ from training.core.optimizer import MuonAdamW, build_optimizer
 from training.core.task import Task, Update
 from training.core.world import World, whole
 
+_CARRIED = "carried."
+
 
 class Learner:
     """The modules of a task with one optimizer per group.
@@ -27,7 +29,7 @@ class Learner:
     """
 
     def __init__(self, recipe: str, config: TrainerConfig, task: Task, world: World) -> None:
-        self.recipe, self.config, self.world = recipe, config, world
+        self.recipe, self.config, self.task, self.world = recipe, config, task, world
         self.modules = dict(task.modules())
         self.groups = dict(task.groups())
         self.optimizers: dict[str, MuonAdamW] = {}
@@ -65,7 +67,8 @@ class Learner:
         return {prefix + name: value for name, value in values.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimizer states and averages by name: what a checkpoint holds."""
+        """Weights, optimizer states, averages and what the task carries from step to step, by
+        name: what a checkpoint holds."""
         found = {
             f"modules.{name}.{key}": tensor
             for name, module in self.modules.items()
@@ -74,10 +77,18 @@ class Learner:
         for prefix, optimizer, parameter in self._parameters():
             for key, value in optimizer.state[parameter].items():
                 found[f"{prefix}.{key}"] = value
-        return found | {f"ema.{key}": value for key, value in self.ema.average.items()}
+        found |= {f"ema.{key}": value for key, value in self.ema.average.items()}
+        return found | {_CARRIED + key: value for key, value in self.task.carried().items()}
 
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Creates the optimizer states that a checkpoint with these tensors has, to be filled."""
+        """Creates what a checkpoint with these tensors has besides weights, to be filled."""
+        self.task.make_room(
+            {
+                name.removeprefix(_CARRIED): shape
+                for name, shape in shapes.items()
+                if name.startswith(_CARRIED)
+            }
+        )
         for prefix, optimizer, parameter in self._parameters():
             for key in ("step", "exp_avg", "exp_avg_sq", "momentum"):
                 shape = shapes.get(f"{prefix}.{key}")

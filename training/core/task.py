@@ -81,6 +81,12 @@ class Task(Protocol):
     def updates(self, context: StepContext) -> Iterator[Update]:
         """Updates of one step; each is carried out before the next is asked for."""
 
+    def carried(self) -> Mapping[str, Tensor]:
+        """What later steps need of earlier ones besides weights, by name; for the checkpoint."""
+
+    def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Lets ``carried`` give tensors of these names and shapes, to be filled."""
+
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Metrics on held-out data; pictures go to the board."""
 
@@ -106,3 +112,10 @@ class OneLoss:
     def updates(self, context: StepContext) -> Iterator[Update]:
         """See ``Task``."""
         yield Update(MODEL, self.step(context))
+
+    def carried(self) -> Mapping[str, Tensor]:
+        """Nothing: a step needs no other one."""
+        return {}
+
+    def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """See ``carried``."""

@@ -23,7 +23,7 @@ from training.core.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from training.core.config import TrainerConfig
+from training.core.config import Gate, TrainerConfig
 from training.core.errors import GateError
 from training.core.learner import Learner
 from training.core.learning_rate import learning_rate, progress_fraction
@@ -71,7 +71,7 @@ class Trainer:
         """Trains to the end of the schedule, evaluates, exports.
 
         Raises:
-            GateError: a plateau gate was missed (the checkpoint stays).
+            GateError: a gate was missed (the checkpoint stays, nothing is exported).
             TrainingError: a loss or gradient was not finite, or the checkpoint does not fit.
         """
         _seed_everything(self.config.seed)
@@ -96,6 +96,7 @@ class Trainer:
                     progress.say(f"{self.recipe}: stopped at step {self.step}, checkpoint saved")
                     return Outcome("interrupted", self.step, {})
                 metrics = self._evaluate(learner, board, progress)
+                self._check_gates(metrics, at_end=True)
                 self._report_targets(metrics, progress)
                 if export_dir is not None:
                     with learner.ema.applied():
@@ -188,15 +189,16 @@ class Trainer:
         progress.say(f"{self.recipe}: step {self.step} eval: {shown}")
         return metrics
 
-    def _check_gates(self, metrics: Mapping[str, float]) -> None:
+    def _check_gates(self, metrics: Mapping[str, float], *, at_end: bool = False) -> None:
         if not self.config.gates_on:
             return
         for gate in self.config.gates:
             value = metrics.get(gate.metric, math.nan)
-            if self.step >= gate.step and (why := gate.missed(value)):
+            looked_at = self.step >= gate.step or (at_end and gate.at_end)
+            if looked_at and (why := gate.missed(value)):
                 raise GateError(
                     f"{self.recipe}: {gate.metric} is {value:.4g} at step {self.step}, {why} "
-                    f"(gate from step {gate.step}; gates_on=false goes on)"
+                    f"(gate {_since(gate)}; gates_on=false goes on)"
                 )
 
     def _report_targets(self, metrics: Mapping[str, float], progress: RunProgress) -> None:
@@ -230,6 +232,10 @@ def _seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def _since(gate: Gate) -> str:
+    return f"from step {gate.step}" + (" and at the end" if gate.at_end else "")
 
 
 def _due(since_s: float, every_s: float, steps: int, every_steps: int) -> bool:

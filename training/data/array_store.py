@@ -2,7 +2,9 @@
 
 Each array is a ``.npy`` file that is memory-mapped; ``done.npy`` says which groups are in them. A
 build that was killed goes on with the groups that are missing, and processes that fill the same
-store share them. Where groups may fail, ``failed.npy`` says which did; their rows stay zero.
+store share them: each holds a lock on the group that it encodes (a byte of ``claims.lock``), which
+ends with the process, and waits in the end for the groups of others. Where groups may fail,
+``failed.npy`` says which did; their rows stay zero.
 
 Legend: G groups, N rows.
 """
@@ -11,7 +13,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,10 @@ from training.core.progress import track
 Array = npt.NDArray[np.generic]
 Encode = Callable[[int], Mapping[str, Array]]
 Failed = Callable[[int, InputError], None]
+
+_DEADLINE_S = 1800.0
+"""How long another process may take for one group before this one gives up."""
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -58,35 +65,71 @@ def fill_store(
             without it the error is the caller's.
 
     Raises:
-        InputError: every group failed.
+        InputError: every group failed, or another process has held one too long.
     """
-    with _alone(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with _claim(folder / "creation.lock", 0, wait=True):
         if not (folder / "done.npy").exists():
             _create(folder, shape, _first(shape, encode, failed), may_fail=failed is not None)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in shape.names}
-    done_G = np.load(folder / "done.npy", mmap_mode="r+")
+    store = _Open(folder, shape, encode, failed)
     # In an order of its own, so that two processes rarely meet at the same group.
-    missing = np.random.default_rng(os.getpid()).permutation(np.flatnonzero(~np.asarray(done_G)))
-    for group in track(title, missing, len(missing)):
-        if done_G[group]:
-            continue
-        rows = slice(int(group) * shape.rows, (int(group) + 1) * shape.rows)
+    missing = np.random.default_rng(os.getpid()).permutation(np.flatnonzero(~store.done_G))
+    elsewhere: list[int] = []
+    for group in track(title, missing.tolist(), len(missing)):
+        with _claim(folder / "claims.lock", group, wait=False) as mine:
+            if mine:
+                store.fill(group)
+            else:
+                elsewhere.append(group)
+    for group in elsewhere:
+        with _claim(folder / "claims.lock", group, wait=True):
+            store.fill(group)  # unless whoever had it has done it
+    store.flush()
+    return open_store(folder, shape.names)
+
+
+class _Open:
+    """A store whose arrays are there, being filled."""
+
+    def __init__(self, folder: Path, shape: Shape, encode: Encode, failed: Failed | None) -> None:
+        self.folder, self.shape, self.encode, self.failed = folder, shape, encode, failed
+        self.arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r+") for n in shape.names}
+        self.done_G = np.load(folder / "done.npy", mmap_mode="r+")
+
+    def fill(self, group: int) -> None:
+        """Encodes a group, unless that is done."""
+        if self.done_G[group]:
+            return
+        rows = slice(group * self.shape.rows, (group + 1) * self.shape.rows)
         try:
-            encoded = encode(int(group))
+            encoded = self.encode(group)
         except InputError as error:
-            if failed is None:
+            if self.failed is None:
                 raise
-            failed(int(group), error)
-            failed_G = np.load(folder / "failed.npy", mmap_mode="r+")
+            self.failed(group, error)
+            failed_G = np.load(self.folder / "failed.npy", mmap_mode="r+")
             failed_G[group] = True
             failed_G.flush()
         else:
             for name, values in encoded.items():
-                arrays[name][rows] = values
-        done_G[group] = True  # last: a kill before this line repeats the group
-    for array in (*arrays.values(), done_G):
-        array.flush()
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shape.names}
+                self.arrays[name][rows] = values
+        self.done_G[group] = True  # last: a kill before this line repeats the group
+
+    def flush(self) -> None:
+        """To the disk."""
+        for array in (*self.arrays.values(), self.done_G):
+            array.flush()
+
+
+def open_store(folder: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Arrays of a finished store, memory-mapped for reading."""
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+
+
+def finished(folder: Path) -> bool:
+    """Whether a store is there, and all of its groups are done."""
+    done = folder / "done.npy"
+    return done.is_file() and bool(np.load(done).all())
 
 
 def failed_groups(folder: Path) -> npt.NDArray[np.bool_]:
@@ -108,12 +151,30 @@ def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, 
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time; ends with the process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "creation.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _claim(file: Path, place: int, *, wait: bool) -> Iterator[bool]:
+    """One process at a time holds a byte of a file; ends with the process, however that ends.
+
+    Gives whether it is this one, which is always so after waiting.
+
+    Raises:
+        InputError: another process has held it too long.
+    """
+    deadline_s = time.monotonic() + _DEADLINE_S
+    with file.open("a+b") as locks:
+        while not (mine := _locked(locks.fileno(), place)) and wait:
+            if time.monotonic() > deadline_s:
+                limit = f"let go within {_DEADLINE_S:g} s by the process that holds it"
+                raise InputError(str(file), f"group {place}", limit)
+            time.sleep(_POLL_S)
+        yield mine
+
+
+def _locked(descriptor: int, place: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except OSError:
+        return False
+    return True
 
 
 def _create(folder: Path, shape: Shape, sample: Mapping[str, Array], *, may_fail: bool) -> None:

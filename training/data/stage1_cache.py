@@ -84,16 +84,21 @@ def files_digest(paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def stage1_folder(source: SynthTalk, encoders: Encoders, plan: ClipPlan, cache_dir: Path) -> Path:
+    """Where the cache of a split lies; its name says all that decides the values."""
+    # The length too: unlike the digest of the data it is known to change what the rows mean.
+    key = json.dumps([FORMAT_VERSION, asdict(source.config), asdict(plan), encoders.digest])
+    name = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return cache_dir / f"stage1-{source.config.split}-{name}"
+
+
 @torch.no_grad()
 def build_stage1_cache(
     source: SynthTalk, encoders: Encoders, plan: ClipPlan, cache_dir: Path, spec: StreamSpec
 ) -> Stage1Cache:
     """Encodes all clips of a split that are not encoded yet; a killed build goes on later."""
-    # The length too: unlike the digest of the data it is known to change what the rows mean.
-    key = json.dumps([FORMAT_VERSION, asdict(source.config), asdict(plan), encoders.digest])
-    name = hashlib.sha256(key.encode()).hexdigest()[:12]
     arrays = fill_store(
-        cache_dir / f"stage1-{source.config.split}-{name}",
+        stage1_folder(source, encoders, plan, cache_dir),
         Shape(STAGE1_NAMES, len(source), plan.per_utterance),
         lambda utterance: _encode(source, encoders, plan, utterance, spec),
         f"encode {source.config.split}",

@@ -19,6 +19,9 @@ from training.data.stage1_cache import CONTEXT_FRAMES, Stage1Cache
 from training.data.stage1_clips import references_outside
 from training.data.stage2_cache import Stage2Cache
 
+Beginning = bool | npt.NDArray[np.bool_]
+"""Whether streams begin with a batch: all, none, or bool [B], each for itself."""
+
 
 @dataclass(frozen=True)
 class Stage2Batch:
@@ -32,6 +35,8 @@ class Stage2Batch:
             of a stream, else two of the true video.
         true_motion_BKCMHW: motion latents of the true video at every chunk.
         utterance_B: int64.
+        held_B: int64, how many of ``motion_BCMHW`` count: where samples differ, there are two
+            latents of each, and the second one of a beginning is zero.
     """
 
     reference_BCFHW: Tensor
@@ -40,6 +45,19 @@ class Stage2Batch:
     motion_BCMHW: Tensor
     true_motion_BKCMHW: Tensor
     utterance_B: npt.NDArray[np.int64]
+    held_B: Tensor
+
+    def rows(self, rows: Tensor) -> Stage2Batch:
+        """Some of the samples."""
+        return Stage2Batch(
+            self.reference_BCFHW[rows],
+            self.clip_BND[rows],
+            self.speech_BKTWLD[rows],
+            self.motion_BCMHW[rows],
+            self.true_motion_BKCMHW[rows],
+            self.utterance_B[rows.cpu().numpy()],
+            self.held_B[rows],
+        )
 
     def to(self, device: torch.device) -> Stage2Batch:
         """The same on another device."""
@@ -50,6 +68,7 @@ class Stage2Batch:
             speech_BKTWLD=self.speech_BKTWLD.to(device),
             motion_BCMHW=self.motion_BCMHW.to(device),
             true_motion_BKCMHW=self.true_motion_BKCMHW.to(device),
+            held_B=self.held_B.to(device),
         )
 
 
@@ -74,17 +93,17 @@ class Stage2Sampler:
         chunks: int,
         rng: np.random.Generator,
         *,
-        beginning: bool,
+        beginning: Beginning,
         mine: slice = slice(None),
         utterance_B: npt.NDArray[np.int64] | None = None,
     ) -> Stage2Batch:
-        """The first ``chunks`` chunks of ``size`` stretches; all are beginnings, or none.
+        """The first ``chunks`` chunks of ``size`` stretches.
 
         Args:
             size: of the global batch.
             chunks: that are rolled out.
             rng: alike on every rank.
-            beginning: of streams.
+            beginning: of streams: all, none, or each as it is said.
             mine: the rows to load.
             utterance_B: of the global batch; drawn if not given.
         """
@@ -92,7 +111,10 @@ class Stage2Sampler:
         if utterance_B is None:
             utterance_B = rng.integers(0, len(self.stretches) // per, size)
         utterances = utterance_B
-        places = np.zeros(size, np.int64) if beginning else rng.integers(1, per, size)
+        begins_B = np.broadcast_to(np.asarray(beginning, dtype=bool), (size,))
+        places = np.zeros(size, np.int64)
+        if not begins_B.all():
+            places = np.where(begins_B, 0, rng.integers(1, per, size))
         rows = utterances * per + places
         references = np.asarray(
             [
@@ -104,13 +126,23 @@ class Stage2Sampler:
         reference = self.clips.tensor("reference", references)
         motion = self.stretches.tensor("motion", rows, slice(0, chunks))
         speech = self.stretches.tensor("speech", rows, slice(0, chunks))
+        begins = torch.from_numpy(begins_B[mine].copy())
+        held_B = torch.where(begins, 1, motion.shape[3])
+        if begins_B.all():
+            first = reference[:, :, :1]
+        else:
+            padded = torch.nn.functional.pad(
+                reference[:, :, :1], (0, 0, 0, 0, 0, motion.shape[3] - 1)
+            )
+            first = torch.where(begins[:, None, None, None, None], padded, motion[:, 0])
         return Stage2Batch(
             reference_BCFHW=reference,
             clip_BND=self.clips.tensor("tokens", references),
             speech_BKTWLD=speech[:, :, self._windows_TW],
-            motion_BCMHW=reference[:, :, :1] if beginning else motion[:, 0],
+            motion_BCMHW=first,
             true_motion_BKCMHW=motion,
             utterance_B=utterances.astype(np.int64),
+            held_B=held_B,
         )
 
     def _reference(self, utterance: int, row: int, rng: np.random.Generator) -> int:

@@ -17,7 +17,7 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.bucket_order import BucketOrder
 from training.data.stage1_batch import ClipOdds, Stage1Batch, Stage1Picks, Stage1Sampler
-from training.data.stage2_batch import Stage2Batch, Stage2Sampler
+from training.data.stage2_batch import Beginning, Stage2Batch, Stage2Sampler
 from training.data.video_cache import BucketCache
 
 
@@ -106,14 +106,14 @@ class VideoStage2Sampler:
         self.order = BucketOrder(counts, batch, seed)
 
     def draw(
-        self, number: int, chunks: int, *, beginning: bool, mine: slice = slice(None)
+        self, number: int, chunks: int, *, beginning: Beginning, mine: slice = slice(None)
     ) -> Stage2Batch:
         """The first ``chunks`` chunks of the stretches of draw ``number``.
 
         Args:
             number: counts the draws from this sampler, from 0.
             chunks: that are rolled out.
-            beginning: of streams; all are, or none.
+            beginning: of streams: all, none, or each as it is said.
             mine: the rows to load.
         """
         drawn = self.order.at(number)

@@ -10,18 +10,22 @@ N tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from flashtalk.diffusion.condition import reference_condition
 from flashtalk.diffusion.sample import VelocityFn
 from flashtalk.diffusion.schedule import sigmas
+from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
 from training.data.stage2_batch import Stage2Batch
+from training.distill.own_exits import AtExit, levels_and_chunks, walk_to_exits
 from training.distill.rollout import (
     Exit,
     ExitOdds,
@@ -30,16 +34,27 @@ from training.distill.rollout import (
     Rolled,
     roll_out,
 )
-from training.distill.scores import Conditions, Guidance, guided_velocity, velocity
+from training.distill.scores import (
+    Conditions,
+    Guidance,
+    Told,
+    guided_velocity,
+    tell,
+    velocity,
+    velocity_told,
+)
 from training.losses.dmd import (
     MotionPolicy,
     NoiseDraw,
+    clean_motion,
     draw_noise,
     fake_loss,
+    generated_mean,
     matching_gradient,
     matching_loss,
     predicted_x0,
     scorer_input,
+    tie_loss,
 )
 from training.losses.motion_jitter import MotionJitter
 
@@ -54,7 +69,8 @@ class MatchingConfig:
         jitter: errors in the motion latents that the student is handed.
         policy: what scorers see of the motion latents.
         guidance: of the real score.
-        shift: of the noise levels, the sampler's and the scorers'.
+        shift: of the sampler's noise levels.
+        score_shift: of the scorers'. At 5 a sixth of them lie below 0.5, at 2 a third, at 1 half.
     """
 
     exits: ExitOdds = field(default_factory=ExitOdds)
@@ -63,6 +79,11 @@ class MatchingConfig:
     policy: MotionPolicy = field(default_factory=MotionPolicy)
     guidance: Guidance = field(default_factory=Guidance)
     shift: float = 5.0
+    score_shift: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.score_shift <= 100:
+            raise InputError("score_shift", self.score_shift, "above 0, at most 100")
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,10 @@ class Prompts:
 
     text_BND: Tensor
     empty_BND: Tensor
+
+    def rows(self, rows: Tensor) -> Prompts:
+        """Of some of the samples."""
+        return Prompts(self.text_BND[rows], self.empty_BND[rows])
 
 
 class Matching:
@@ -81,6 +106,7 @@ class Matching:
         student, fake, real: the networks.
         handover: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
+        keys: the student's blocks can project keys and values ahead (``scores.tell``).
     """
 
     def __init__(
@@ -92,39 +118,46 @@ class Matching:
         handover: Handover,
         *,
         bf16: bool = False,
+        keys: bool = True,
     ) -> None:
         self.config = config
         self.student, self.fake, self.real = student, fake, real
-        self._handover, self._bf16 = handover, bf16
+        self._handover, self._bf16, self._keys = handover, bf16, keys
         self._sigmas = sigmas(config.exits.steps, config.shift)
 
     def student_losses(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """The loss whose gradient moves the student, and how far the scores are apart."""
-        policy = self.config.policy
         rolled = self.roll_out(batch, prompts, at, draws, graph=True)
-        x0 = rolled.raw_BCFHW if policy.calc_loss else rolled.x0_BCFHW
-        motion = rolled.motion_BCMHW.shape[2]
-        with torch.no_grad():
-            given = self._conditions(batch, prompts, rolled.chunk)
-            drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.shift)
-            fake = self._fake_x0(x0.detach(), motion, drawn, given)
-            real = self._real_x0(x0.detach(), batch, rolled, drawn, given, prompts)
-            gradient = matching_gradient(x0, fake, real, motion)
-            apart = (x0 - real)[:, :, motion:].abs().mean()
-        loss = matching_loss(x0, gradient, motion, policy)
-        return {"loss": loss, "distance": apart, "gradient": gradient[:, :, motion:].abs().mean()}
+        return self._student_losses(self._chunk(rolled), batch, prompts, draws)
 
     def fake_losses(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """The loss that keeps the fake score on the student's heels."""
-        x0, motion, given = self._students_chunk(batch, prompts, at, draws)
-        drawn = draw_noise(tuple(x0.shape), self.config.policy, draws, self.config.shift)
-        x = scorer_input(x0, x0[:, :, :motion], drawn)
-        v = velocity(self.fake, x, drawn.sigma_B, given, bf16=self._bf16)
-        return {"loss": fake_loss(v, x0, drawn.noise_BCFHW, motion)}
+        with torch.no_grad():
+            rolled = self.roll_out(batch, prompts, at, draws, graph=False)
+        return {"loss": self._score_loss(self.fake, self._chunk(rolled), batch, prompts, draws)}
+
+    def student_losses_at(
+        self, batch: Stage2Batch, prompts: Prompts, at: AtExit, draws: SharedDraws
+    ) -> Mapping[str, Tensor]:
+        """``student_losses`` of a rollout that was made before, up to its exits."""
+        chunk = self._chunk_at(at, self._raw_at(batch, prompts, at))
+        return self._student_losses(chunk, batch, prompts, draws)
+
+    def fake_losses_at(
+        self,
+        batch: Stage2Batch,
+        prompts: Prompts,
+        at: AtExit,
+        raw_BCFHW: Tensor,
+        draws: SharedDraws,
+    ) -> Mapping[str, Tensor]:
+        """``fake_losses`` of a rollout that was made before, and what the student made of it."""
+        chunk = self._chunk_at(at, raw_BCFHW)
+        return {"loss": self._score_loss(self.fake, chunk, batch, prompts, draws)}
 
     @torch.no_grad()
     def fake_lag(
@@ -134,18 +167,12 @@ class Matching:
 
         The fake has to know them better, else the student is sent astray.
         """
-        x0, motion, given = self._students_chunk(batch, prompts, at, draws)
-        drawn = draw_noise(tuple(x0.shape), self.config.policy, draws, self.config.shift)
-        x = scorer_input(x0, x0[:, :, :motion], drawn)
-        losses = [
-            float(
-                fake_loss(
-                    velocity(net, x, drawn.sigma_B, given, bf16=self._bf16),
-                    x0, drawn.noise_BCFHW, motion,
-                )
-            )
-            for net in (self.fake, self.real)
-        ]  # fmt: skip
+        chunk = self._chunk(self.roll_out(batch, prompts, at, draws, graph=False))
+        state = draws.generator.get_state()
+        losses = []
+        for net in (self.fake, self.real):
+            draws.generator.set_state(state)  # both look at the same noisy latents
+            losses.append(float(self._score_loss(net, chunk, batch, prompts, draws)))
         return losses[0], losses[1]
 
     def roll_out(
@@ -160,10 +187,16 @@ class Matching:
         """The student's own chunks up to the exit."""
 
         def velocity_of(chunk: int) -> VelocityFn:
-            given = self._conditions(batch, prompts, chunk)
-            return lambda x, sigma: velocity(
-                self.student, x, torch.full((len(x),), sigma), given, bf16=self._bf16
-            )
+            given = self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
+            told = self._told(given)
+
+            def velocity_in_chunk(x: Tensor, sigma: float) -> Tensor:
+                sigma_B = torch.full((len(x),), sigma)
+                if torch.is_grad_enabled():
+                    return velocity(self.student, x, sigma_B, given, bf16=self._bf16)
+                return velocity_told(self.student, x, sigma_B, told, bf16=self._bf16)
+
+            return velocity_in_chunk
 
         return roll_out(
             velocity_of, batch.motion_BCMHW, tuple(batch.reference_BCFHW.shape), self._sigmas,
@@ -172,43 +205,144 @@ class Matching:
         )  # fmt: skip
 
     @torch.no_grad()
-    def _students_chunk(
-        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
-    ) -> tuple[Tensor, int, Conditions]:
-        rolled = self.roll_out(batch, prompts, at, draws, graph=False)
-        x0 = rolled.raw_BCFHW if self.config.policy.calc_loss else rolled.x0_BCFHW
-        given = self._conditions(batch, prompts, rolled.chunk)
-        return x0, rolled.motion_BCMHW.shape[2], given
+    def walk(
+        self,
+        batch: Stage2Batch,
+        prompts: Prompts,
+        exits: Sequence[Exit],
+        mine: slice,
+        draws: SharedDraws,
+    ) -> tuple[AtExit, Tensor]:
+        """The student's own chunks up to an exit of each sample, and what it predicts there.
 
-    def _fake_x0(self, x0: Tensor, motion: int, drawn: NoiseDraw, given: Conditions) -> Tensor:
-        x = scorer_input(x0, x0[:, :, :motion], drawn)
+        Args:
+            batch, prompts: this rank's samples.
+            exits: of the samples of all ranks.
+            mine: this rank's.
+            draws: of all noise.
+
+        Returns:
+            What the evaluations at the exits are given, and their clean latents as they are.
+        """
+
+        @functools.lru_cache(1)
+        def told_in(chunk: int) -> Told:
+            return self._told(
+                self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
+            )
+
+        def velocity_of(chunk: int, rows: Tensor) -> VelocityFn:
+            told = told_in(chunk)
+            told = told if len(rows) == len(batch.held_B) else told.rows(rows)
+            return lambda x, sigma: velocity_told(
+                self.student, x, torch.full((len(x),), sigma), told, bf16=self._bf16
+            )
+
+        latents = batch.true_motion_BKCMHW.shape[3]
+        missing = latents - batch.motion_BCMHW.shape[2]
+        at = walk_to_exits(
+            velocity_of, functional.pad(batch.motion_BCMHW, (0, 0, 0, 0, 0, missing)),
+            batch.held_B, tuple(batch.reference_BCFHW.shape), self._sigmas, exits, mine,
+            self._handover, draws, previous=self.config.previous, jitter=self.config.jitter,
+        )  # fmt: skip
+        return at, self._raw_at(batch, prompts, at)
+
+    @torch.no_grad()
+    def _told(self, given: Conditions) -> Told:
+        return tell(self.student, given, bf16=self._bf16, keys=self._keys)
+
+    def at_exits(
+        self, batch: Stage2Batch, exits: Sequence[Exit], x_BCFHW: Tensor, motion_BCMHW: Tensor
+    ) -> AtExit:
+        """``walk``'s result again, of these samples and exits, with latents that were kept."""
+        sigma_B, chunk_B = levels_and_chunks(exits, self._sigmas, x_BCFHW.device)
+        held_B = torch.where(chunk_B == 0, batch.held_B, motion_BCMHW.shape[2])
+        return AtExit(x_BCFHW, sigma_B, motion_BCMHW, held_B, chunk_B)
+
+    def _raw_at(self, batch: Stage2Batch, prompts: Prompts, at: AtExit) -> Tensor:
+        given = self._conditions(batch, prompts, at.chunk_B)
+        return at.clean(velocity(self.student, at.x_BCFHW, at.sigma_B, given, bf16=self._bf16))
+
+    def _chunk(self, rolled: Rolled) -> _Chunk:
+        x0 = rolled.raw_BCFHW if self.config.policy.calc_loss else rolled.x0_BCFHW
+        count = x0.shape[0]
+        held_B = torch.full((count,), rolled.motion_BCMHW.shape[2], device=x0.device)
+        place_B = torch.full((count,), rolled.chunk, device=x0.device)
+        return _Chunk(x0, held_B, place_B, rolled.raw_BCFHW)
+
+    def _chunk_at(self, at: AtExit, raw_BCFHW: Tensor) -> _Chunk:
+        x0 = raw_BCFHW if self.config.policy.calc_loss else at.with_motion(raw_BCFHW)
+        return _Chunk(x0, at.held_B, at.chunk_B, raw_BCFHW)
+
+    def _student_losses(
+        self, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
+    ) -> Mapping[str, Tensor]:
+        policy, x0, held_B = self.config.policy, chunk.x0_BCFHW, chunk.held_B
+        with torch.no_grad():
+            given = self._conditions(batch, prompts, chunk.chunk_B)
+            drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
+            seen = replace(chunk, x0_BCFHW=x0.detach())
+            fake = self._fake_x0(seen, drawn, given)
+            real = self._real_x0(seen, batch, drawn, given, prompts)
+            gradient = matching_gradient(x0, fake, real, held_B)
+            apart = generated_mean((x0 - real).abs(), held_B).mean()
+            size = generated_mean(gradient.abs(), held_B).mean()
+        loss = matching_loss(x0, gradient, held_B, policy)
+        if policy.tie:
+            loss = loss + policy.tie * tie_loss(chunk.raw_BCFHW, real, held_B)
+        return {"loss": loss, "distance": apart, "gradient": size}
+
+    def _score_loss(
+        self, net: DiT, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
+    ) -> Tensor:
+        """How well a score knows the student's chunk, without guidance."""
+        policy, x0 = self.config.policy, chunk.x0_BCFHW
+        given = self._conditions(batch, prompts, chunk.chunk_B)
+        drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
+        x = scorer_input(x0, x0, drawn, chunk.held_B)
+        v = velocity(net, x, drawn.sigma_B, given, bf16=self._bf16)
+        return fake_loss(v, x0, drawn.noise_BCFHW, chunk.held_B, policy)
+
+    def _fake_x0(self, chunk: _Chunk, drawn: NoiseDraw, given: Conditions) -> Tensor:
+        x = scorer_input(chunk.x0_BCFHW, chunk.x0_BCFHW, drawn, chunk.held_B)
         v = velocity(self.fake, x, drawn.sigma_B, given, bf16=self._bf16)
         return predicted_x0(x, v, drawn.sigma_B)
 
     def _real_x0(
         self,
-        x0: Tensor,
+        chunk: _Chunk,
         batch: Stage2Batch,
-        rolled: Rolled,
         drawn: NoiseDraw,
         given: Conditions,
         prompts: Prompts,
     ) -> Tensor:
-        motion = rolled.motion_BCMHW.shape[2]
-        held = x0[:, :, :motion]
+        x0 = motion = chunk.x0_BCFHW
         if self.config.policy.source == "gt":
-            held = batch.true_motion_BKCMHW[:, rolled.chunk, :, :motion]
-        x = scorer_input(x0, held, drawn)
+            motion = batch.true_motion_BKCMHW[torch.arange(len(x0)), chunk.chunk_B]
+        if not self.config.policy.teacher_noise:
+            drawn = clean_motion(drawn)
+        x = scorer_input(x0, motion, drawn, chunk.held_B)
         v = guided_velocity(
             self.real, x, drawn.sigma_B, given, prompts.empty_BND, self.config.guidance,
             bf16=self._bf16,
         )  # fmt: skip
         return predicted_x0(x, v, drawn.sigma_B)
 
-    def _conditions(self, batch: Stage2Batch, prompts: Prompts, chunk: int) -> Conditions:
+    def _conditions(self, batch: Stage2Batch, prompts: Prompts, chunk_B: Tensor) -> Conditions:
         return Conditions(
             reference_condition(batch.reference_BCFHW),
             batch.clip_BND,
             prompts.text_BND,
-            batch.speech_BKTWLD[:, chunk],
+            batch.speech_BKTWLD[torch.arange(len(chunk_B)), chunk_B],
         )
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """The student's latents that the scorers look at, motion latents at each one's head; and what
+    the student predicted there too."""
+
+    x0_BCFHW: Tensor
+    held_B: Tensor
+    chunk_B: Tensor
+    raw_BCFHW: Tensor

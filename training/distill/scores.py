@@ -6,7 +6,7 @@ D width, T video frames, W window, L layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from flashtalk.diffusion.guidance import three_pass, two_pass
 from flashtalk.diffusion.schedule import TRAIN_STEPS
 from flashtalk.errors import InputError
+from flashtalk.models.dit.conditions import Audio, Context
 from flashtalk.models.dit.model import DiT
 
 
@@ -32,6 +33,10 @@ class Conditions:
     clip_BMD: Tensor
     text_BND: Tensor
     speech_BTWLD: Tensor
+
+    def rows(self, rows: Tensor) -> Conditions:
+        """Of some of the samples."""
+        return Conditions(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     def without_speech(self) -> Conditions:
         """The null of speech is a tensor of zero embeddings, not silence."""
@@ -56,6 +61,47 @@ class Guidance:
                 raise InputError(field, getattr(self, field), "0 to 20")
 
 
+@dataclass(frozen=True)
+class Told:
+    """``Conditions`` as a network reads them, for all evaluations of a chunk."""
+
+    y_BCFHW: Tensor
+    context: Context
+    audio: Audio
+
+    def rows(self, rows: Tensor) -> Told:
+        """Of some of the samples."""
+        return Told(self.y_BCFHW[rows], self.context.rows(rows), self.audio.rows(rows))
+
+
+def tell(dit: DiT, given: Conditions, *, bf16: bool = False, keys: bool = False) -> Told:
+    """What ``velocity_told`` needs of the conditions.
+
+    Args:
+        dit, given, bf16: as in ``velocity``.
+        keys: keys and values of all layers too, which several evaluations then share. Blocks that
+            are sharded or computed again keep their projections to themselves.
+    """
+    with torch.autocast(given.y_BCFHW.device.type, torch.bfloat16, enabled=bf16):
+        if keys:
+            context: Context = dit.encode_context(given.clip_BMD, given.text_BND)
+            return Told(given.y_BCFHW, context, dit.encode_audio(given.speech_BTWLD))
+        embedded = dit.embed_context(given.clip_BMD, given.text_BND)
+        return Told(given.y_BCFHW, embedded, dit.embed_audio(given.speech_BTWLD))
+
+
+def velocity_told(
+    dit: DiT, x_BCFHW: Tensor, sigma_B: Tensor, told: Told, *, bf16: bool = False
+) -> Tensor:
+    """``velocity`` with conditions that were read before."""
+    device = x_BCFHW.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        v: Tensor = dit(
+            x_BCFHW, TRAIN_STEPS * sigma_B.to(device), told.y_BCFHW, told.context, told.audio
+        )
+    return v.float()
+
+
 def velocity(
     dit: DiT, x_BCFHW: Tensor, sigma_B: Tensor, given: Conditions, *, bf16: bool = False
 ) -> Tensor:
@@ -68,12 +114,7 @@ def velocity(
         given: the conditions.
         bf16: compute in bfloat16 with the weights as they are.
     """
-    device = x_BCFHW.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        context = dit.embed_context(given.clip_BMD, given.text_BND)
-        audio = dit.embed_audio(given.speech_BTWLD)
-        v: Tensor = dit(x_BCFHW, TRAIN_STEPS * sigma_B.to(device), given.y_BCFHW, context, audio)
-    return v.float()
+    return velocity_told(dit, x_BCFHW, sigma_B, tell(dit, given, bf16=bf16), bf16=bf16)
 
 
 @torch.no_grad()

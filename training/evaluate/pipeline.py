@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flashtalk.engine import Pipeline, Sampling, talk
 from flashtalk.engine.load import open_checkpoint
+from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import CONFIG
 from flashtalk.models.dit.weights import load_config
@@ -89,7 +90,8 @@ def open_pipeline(
     Args:
         preset, folder, device: as ``load_pipeline`` takes them.
         transformer: folder of another transformer of the same layout in the place of ``folder``'s
-            own, such as the teacher beside a student.
+            own, such as the teacher beside a student. Where it says with which noise levels it is
+            sampled (``pipeline.json``), as one that Stage 2 leaves alone does, so it is.
         dtype: ``float32`` or ``bfloat16``.
         changes: fields of ``Sampling`` that differ from what the weights ask for.
 
@@ -108,5 +110,14 @@ def open_pipeline(
             sizes=dataclasses.replace(checkpoint.sizes, dit=load_config(transformer)),
         )
     pipeline = checkpoint.load()
-    sampling = Sampling.from_dict({**pipeline.sampling.to_dict(), **changes})
+    own = _steps_of(transformer) if transformer is not None else {}
+    sampling = Sampling.from_dict({**pipeline.sampling.to_dict(), **own, **changes})
     return TalkPerformer(pipeline, sampling, torch.device(device), kind)
+
+
+def _steps_of(transformer: Path) -> dict[str, object]:
+    """The noise levels that a transformer is made for; sizes and the rest are the weights'."""
+    if not (transformer / SAMPLING_FILE).is_file():
+        return {}
+    values = load_sampling(transformer).to_dict()
+    return {name: values[name] for name in ("steps", "shift", "sampler")}

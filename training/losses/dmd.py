@@ -5,12 +5,15 @@ clean latents, with the scale-free weight of the paradigm that the report follow
 specification 2.2): the factor that depends on the noise level is replaced by one over the distance
 of the student from the teacher.
 
+How many motion latents stand at the head of a chunk is a number for all samples, or int64 [B]: one
+where a stream begins at its portrait, two where it goes on.
+
 Legend: B batch, C latent channels, F latent frames, M motion latents, h w latent size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
+from training.losses.flow_matching import motion_mask, warp
 
 LEAST_DISTANCE = 1e-3
 
@@ -32,6 +36,11 @@ class MotionPolicy:
         add_noise: the motion latents are noised like the rest; else they stand clean.
         calc_loss: the motion positions count in the student's loss too.
         noise: ``same_t``, as noisy as the generated latents; or ``small``, 0.02 to 0.1.
+        teacher_noise: False leaves them clean for the real score alone.
+        tie: weight of ``tie_loss``, which draws what the student predicts at the motion positions
+            to what the real score predicts there; 0 is none. This and ``teacher_noise`` are not
+            the report's: a public reproduction of it found them better (training specification
+            2.4).
     """
 
     source: Literal["predicted", "gt"] = "predicted"
@@ -39,8 +48,12 @@ class MotionPolicy:
     calc_loss: bool = False
     noise: Literal["same_t", "small"] = "same_t"
     small_sigma: tuple[float, ...] = (0.02, 0.1)
+    teacher_noise: bool = True
+    tie: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.tie <= 100:
+            raise InputError("tie", self.tie, "0 to 100")
         if len(self.small_sigma) != 2 or not 0 <= self.small_sigma[0] <= self.small_sigma[1] <= 1:
             raise InputError("small_sigma", self.small_sigma, "two rising numbers from 0 to 1")
 
@@ -60,6 +73,11 @@ class NoiseDraw:
     noise_BCFHW: Tensor
 
 
+def clean_motion(drawn: NoiseDraw) -> NoiseDraw:
+    """The same noise for what follows the motion positions, and none there."""
+    return replace(drawn, motion_sigma_B=torch.zeros_like(drawn.motion_sigma_B))
+
+
 def draw_sigma(
     batch: int,
     draws: SharedDraws,
@@ -67,9 +85,12 @@ def draw_sigma(
     low: float = 0.02,
     high: float = 0.98,
 ) -> Tensor:
-    """Noise levels [B] of the scorers: all of them, whatever step the student stopped at (2.2)."""
+    """Noise levels [B] of the scorers: all of them, whatever step the student stopped at (2.2).
+
+    A share of 1 / (1 + shift) lies below 0.5.
+    """
     u = draws.integers(1000, (batch,)).float() / 1000.0
-    return (shift * u / (1.0 + (shift - 1.0) * u)).clamp(low, high)
+    return warp(u, shift).clamp(low, high)
 
 
 def draw_noise(
@@ -87,20 +108,38 @@ def draw_noise(
     return NoiseDraw(sigma_B, motion_sigma_B, draws.normal(shape))
 
 
-def scorer_input(x0_BCFHW: Tensor, motion_BCMHW: Tensor, drawn: NoiseDraw) -> Tensor:
+def scorer_input(
+    x0_BCFHW: Tensor, motion_BCMHW: Tensor, drawn: NoiseDraw, held: int | Tensor | None = None
+) -> Tensor:
     """Noisy latents as a scorer gets them.
 
     Args:
         x0_BCFHW: the student's chunk.
-        motion_BCMHW: what stands at its first M positions, clean.
+        motion_BCMHW: what stands at its first positions, clean.
         drawn: noise levels and noise.
+        held: how many of the motion latents stand there; all without it.
     """
     motion = motion_BCMHW.shape[2]
-    clean = torch.cat((motion_BCMHW.to(x0_BCFHW), x0_BCFHW[:, :, motion:]), dim=2)
-    sigma = drawn.sigma_B.to(clean)[:, None].repeat(1, clean.shape[2])
-    sigma[:, :motion] = drawn.motion_sigma_B.to(clean)[:, None]
-    sigma = sigma[:, None, :, None, None]
+    mask = held_mask(motion if held is None else held, x0_BCFHW)
+    head = torch.where(mask[:, :, :motion], motion_BCMHW.to(x0_BCFHW), x0_BCFHW[:, :, :motion])
+    clean = torch.cat((head, x0_BCFHW[:, :, motion:]), dim=2)
+    levels = (drawn.motion_sigma_B, drawn.sigma_B)
+    of_motion, of_rest = (level.to(clean)[:, None, None, None, None] for level in levels)
+    sigma = torch.where(mask, of_motion, of_rest)
     return (1 - sigma) * clean + sigma * drawn.noise_BCFHW.to(clean)
+
+
+def held_mask(held: int | Tensor, x_BCFHW: Tensor) -> Tensor:
+    """Bool [B, 1, F, 1, 1] on the device of ``x``: True at the motion positions of each sample."""
+    if isinstance(held, int):
+        held = torch.full((x_BCFHW.shape[0],), held, dtype=torch.int64)
+    return motion_mask(held.to(x_BCFHW.device), x_BCFHW.shape[2])
+
+
+def generated_mean(values_BCFHW: Tensor, held: int | Tensor) -> Tensor:
+    """Means [B] over what follows the motion positions."""
+    kept = (~held_mask(held, values_BCFHW)).to(values_BCFHW).expand_as(values_BCFHW)
+    return (values_BCFHW * kept).flatten(1).sum(1) / kept.flatten(1).sum(1)
 
 
 def predicted_x0(x_BCFHW: Tensor, v_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
@@ -109,50 +148,66 @@ def predicted_x0(x_BCFHW: Tensor, v_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
 
 
 def matching_gradient(
-    x0_BCFHW: Tensor, fake_BCFHW: Tensor, real_BCFHW: Tensor, motion: int
+    x0_BCFHW: Tensor, fake_BCFHW: Tensor, real_BCFHW: Tensor, held: int | Tensor
 ) -> Tensor:
     """The direction in which the student's latents are wrong (2.2, item 5).
 
     Args:
         x0_BCFHW: the student's chunk.
         fake_BCFHW, real_BCFHW: what the two scorers take for its clean form.
-        motion: positions at the head that do not count in the distance.
+        held: positions at the head that do not count in the distance.
 
     Returns:
         (fake - real) / mean distance of the student from the real score, per sample; zero where
         either is not finite.
     """
-    distance = (x0_BCFHW - real_BCFHW)[:, :, motion:].abs().flatten(1).mean(1)
+    distance = generated_mean((x0_BCFHW - real_BCFHW).abs(), held)
     scale = distance.clamp(min=LEAST_DISTANCE)[:, None, None, None, None]
     return torch.nan_to_num((fake_BCFHW - real_BCFHW) / scale, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def matching_loss(
-    x0_BCFHW: Tensor,
-    gradient_BCFHW: Tensor,
-    motion: int,
-    policy: MotionPolicy,
-    weight_B1FHW: Tensor | None = None,
+    x0_BCFHW: Tensor, gradient_BCFHW: Tensor, held: int | Tensor, policy: MotionPolicy
 ) -> Tensor:
     """A loss whose gradient with respect to ``x0`` is ``gradient`` over the number of values.
 
     Args:
         x0_BCFHW: with the graph of the student's last evaluation.
         gradient_BCFHW: of ``matching_gradient``.
-        motion: positions at the head, which count only if the policy says so.
+        held: positions at the head, which count only if the policy says so.
         policy: see there.
-        weight_B1FHW: what positions count, 1 each without it.
     """
-    first = 0 if policy.calc_loss else motion
     target = (x0_BCFHW - gradient_BCFHW).detach()
-    error = (x0_BCFHW.float() - target.float()).square()[:, :, first:]
-    if weight_B1FHW is None:
-        return 0.5 * error.mean()
-    weight = weight_B1FHW[:, :, first:].to(error).expand_as(error)
-    return 0.5 * (error * weight).sum() / weight.sum()
+    error = (x0_BCFHW.float() - target.float()).square()
+    return 0.5 * generated_mean(error, 0 if policy.calc_loss else held).mean()
 
 
-def fake_loss(v_BCFHW: Tensor, x0_BCFHW: Tensor, noise_BCFHW: Tensor, motion: int) -> Tensor:
-    """How well the fake score knows the student's latents: velocity error, generated ones only."""
+def tie_loss(raw_BCFHW: Tensor, real_BCFHW: Tensor, held: int | Tensor) -> Tensor:
+    """Mean squared distance of the student's prediction from the real score's, at the motion
+    positions alone.
+
+    Args:
+        raw_BCFHW: what the student predicts, before its motion latents are written over it.
+        real_BCFHW: what the real score takes for the clean form of the chunk.
+        held: motion positions.
+    """
+    kept = held_mask(held, raw_BCFHW).to(raw_BCFHW.dtype).expand_as(raw_BCFHW)
+    error = (raw_BCFHW.float() - real_BCFHW.detach().float()).square() * kept
+    return (error.flatten(1).sum(1) / kept.flatten(1).sum(1)).mean()
+
+
+def fake_loss(
+    v_BCFHW: Tensor,
+    x0_BCFHW: Tensor,
+    noise_BCFHW: Tensor,
+    held: int | Tensor,
+    policy: MotionPolicy,
+) -> Tensor:
+    """How well the fake score knows the student's latents: mean squared velocity error.
+
+    Where the motion positions count in the student's loss, the fake score has to know them too:
+    else it says of them what the real score said before the training.
+    """
     target = noise_BCFHW.to(x0_BCFHW).float() - x0_BCFHW.float()
-    return (v_BCFHW.float() - target)[:, :, motion:].square().mean()
+    error = (v_BCFHW.float() - target).square()
+    return generated_mean(error, 0 if policy.calc_loss else held).mean()

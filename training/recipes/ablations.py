@@ -58,6 +58,10 @@ _ROWS: tuple[tuple[str, str, Change], ...] = (
      motion(MotionPolicy(add_noise=False))),
     ("table3_loss", "Table 3: predicted, noised, counted in the loss",
      motion(MotionPolicy(calc_loss=True))),
+    ("table3_clean_teacher", "beside Table 3: the real score alone sees clean motion latents",
+     motion(MotionPolicy(teacher_noise=False))),
+    ("table3_tied", "beside Table 3: the student's motion positions are tied to the real score's",
+     motion(MotionPolicy(tie=1.0))),
 )  # fmt: skip
 
 

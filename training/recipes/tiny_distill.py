@@ -19,11 +19,26 @@ from training.tasks.samples import SampleConfig
 from training.tasks.tiny_ground import TinyGroundConfig
 
 COLLAPSE = (
-    Gate(100, "free_mouth_dyn", 0.2, 3.0, "the mouth freezes, or moves out of all measure"),
-    Gate(100, "free_head_dyn", 0.1, means="the motion collapses"),
-    Gate(100, "free_drift", maximum=0.8, means="people turn into others within a few chunks"),
-    Gate(100, "free_patched", maximum=8.0, means="pictures fall into patches"),
-    Gate(100, "fake_lag", maximum=1.2, means="the fake score lags; raise fake_lr_scale"),
+    Gate(
+        100,
+        "free_mouth_dyn",
+        0.2,
+        3.0,
+        "the mouth freezes, or moves out of all measure",
+        at_end=True,
+    ),
+    Gate(100, "free_head_dyn", 0.1, means="the motion collapses", at_end=True),
+    Gate(
+        100,
+        "free_drift",
+        maximum=0.8,
+        means="people turn into others within a few chunks",
+        at_end=True,
+    ),
+    Gate(100, "free_patched", maximum=8.0, means="pictures fall into patches", at_end=True),
+    Gate(
+        100, "fake_lag", maximum=1.2, means="the fake score lags; raise fake_lr_scale", at_end=True
+    ),
 )
 
 
@@ -47,11 +62,15 @@ def tiny_distill() -> DistillRecipe:
             samples=SampleConfig(videos=4, chunks=4, guidance=1.0, lips=True),
         ),
         matching=MatchingConfig(
-            guidance=Guidance(audio=1.3, text=1.0), jitter=MotionJitter(cell=0.3, channel=0.1)
+            guidance=Guidance(audio=1.3, text=1.0),
+            jitter=MotionJitter(cell=0.3, channel=0.1),
+            # A third of the noise levels lie below 0.5, as in Stage 1, where half are unshifted.
+            score_shift=2.0,
         ),
         # One that follows at the student's own pace leaves pictures too sharp and patchy, and
         # colours that drift (docs/distillation.md).
         fake_lr_scale=70.0,
+        pool=1,
         bf16=True,
     )
 
@@ -74,6 +93,7 @@ def smoke_distill() -> DistillRecipe:
             exits=ExitOdds(chunks=2, steps=4), jitter=MotionJitter(cell=0.3, channel=0.1)
         ),
         batch=2,
+        pool=2,
         student_every=2,
         bf16=True,
     )

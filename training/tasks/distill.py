@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
@@ -19,12 +20,14 @@ from training.core.task import Group, StepContext, Update
 from training.core.world import ShardPlan, World
 from training.data.stage2_batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
+from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.places import Places
 from training.tasks.ground import Ground, Wanted
 
 STUDENT, FAKE = "student", "fake"
 _LAG_BATCHES = 4
+_ROLLOUT = 1  # keys the draws of a rollout
 
 
 class GroundConfig(Protocol):
@@ -50,6 +53,9 @@ class DistillRecipe:
         on: networks and data.
         role: folder of the finished student.
         batch: of all ranks together.
+        pool: samples that are rolled out in a cycle, for each sample of a batch; all updates of
+            the cycle draw from them and from those of the cycle before (``distill.pool``). 0 is the
+            report's loop: a rollout for every update.
         fake_lr_scale: learning rate of the fake score over the student's (the report: 0.2).
         cold_start: share of batches that begin a stream at the portrait.
         bf16: compute in bfloat16 with float32 weights.
@@ -61,6 +67,7 @@ class DistillRecipe:
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     role: str = "student"
     batch: int = 4
+    pool: int = 0
     student_every: int = 5
     fake_lr_scale: float = 1.0
     cold_start: float = 0.5
@@ -70,6 +77,8 @@ class DistillRecipe:
     def __post_init__(self) -> None:
         if self.student_every < 1:
             raise InputError("student_every", self.student_every, "at least 1")
+        if self.pool < 0:
+            raise InputError("pool", self.pool, "at least 0")
         if self.on.chunks < self.matching.exits.chunks:
             limit = f"at least {self.matching.exits.chunks}, as many as are rolled out"
             raise InputError("stretches.chunks", self.on.chunks, limit)
@@ -77,6 +86,11 @@ class DistillRecipe:
     def task(self, places: Places, world: World) -> DistillTask:
         """The task of this recipe."""
         return DistillTask(self, places, world)
+
+    @property
+    def rolled(self) -> int:
+        """Samples of a rollout, of all ranks together."""
+        return self.batch * max(1, self.pool)
 
     def draws_before(self, step: int) -> int:
         """Batches that were drawn before a step: one for each update."""
@@ -90,7 +104,7 @@ class DistillTask:
         self.recipe, self.world = recipe, world
         matching = recipe.matching
         self.ground = recipe.on.ground(
-            places, world, ShardPlan(recipe.bf16, recipe.checkpointing), recipe.batch,
+            places, world, ShardPlan(recipe.bf16, recipe.checkpointing), recipe.rolled,
             Sampling(steps=matching.exits.steps, shift=matching.shift),
         )  # fmt: skip
         self.student, self.fake = (self.ground.network(trained=True) for _ in range(2))
@@ -98,7 +112,9 @@ class DistillTask:
         self.matching = Matching(
             matching, self.student, self.fake, self.real, self.ground.handover(),
             bf16=recipe.bf16 and world.size == 1,  # sharded weights come in bfloat16 themselves
+            keys=world.size == 1 and not recipe.checkpointing,
         )  # fmt: skip
+        self._pool = RolloutPool(world, recipe.batch, recipe.pool)
 
     def modules(self) -> Mapping[str, nn.Module]:
         """Student and fake score."""
@@ -117,13 +133,66 @@ class DistillTask:
 
     def updates(self, context: StepContext) -> Iterator[Update]:
         """The student in every n-th step, the fake score in every one; each with its own draws."""
+        moves_student = context.step % self.recipe.student_every == 0
+        if self.recipe.pool:
+            yield from self._pooled(context, moves_student=moves_student)
+            return
         number = self.recipe.draws_before(context.step)
-        if context.step % self.recipe.student_every == 0:
+        if moves_student:
             batch, prompts, at = self._draw(number, context)
             yield Update(STUDENT, self.matching.student_losses(batch, prompts, at, context.draws))
             number += 1
         batch, prompts, at = self._draw(number, context)
         yield Update(FAKE, self.matching.fake_losses(batch, prompts, at, context.draws))
+
+    def _pooled(self, context: StepContext, *, moves_student: bool) -> Iterator[Update]:
+        """The same from rollouts that were made in this cycle and in the one before."""
+        draws, matching = context.draws, self.matching
+        if moves_student or not len(self._pool):
+            cycle = context.step // self.recipe.student_every
+            batch, prompts, exits = self._drawn_again(cycle)
+            mine = self.world.rows(self.recipe.rolled)
+            at, raw_BCFHW = matching.walk(batch, prompts, exits, mine, draws)
+            self._pool.keep(cycle, Rollout(batch, prompts, at, raw_BCFHW))
+        if moves_student:
+            new = self._pool.newest(context.numpy)
+            losses = matching.student_losses_at(new.batch, new.prompts, new.at, draws)
+            yield Update(STUDENT, losses)
+        seen = self._pool.any(context.numpy)
+        yield Update(
+            FAKE, matching.fake_losses_at(seen.batch, seen.prompts, seen.at, seen.raw_BCFHW, draws)
+        )
+
+    def _drawn_again(self, cycle: int) -> tuple[Stage2Batch, Prompts, list[Exit]]:
+        """This rank's samples of a cycle's rollout and the exits of all; the same at every call."""
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.trainer.seed, cycle, _ROLLOUT])
+        drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rolled)]
+        begins = rng.random(recipe.rolled) < recipe.cold_start
+        told = self.world.agree(
+            [*(at.chunk for at in drawn), *(at.step for at in drawn), *map(int, begins)]
+        )
+        chunks, steps, beginning = np.asarray(told).reshape(3, recipe.rolled)
+        exits = [Exit(int(chunk), int(step)) for chunk, step in zip(chunks, steps, strict=True)]
+        mine = self.world.rows(recipe.rolled)
+        wanted = Wanted(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
+        batch = self.ground.batch("train", wanted)
+        return batch, self.ground.prompts("train", batch.utterance_B), exits
+
+    def carried(self) -> Mapping[str, Tensor]:
+        """The rollouts that are in use."""
+        return self._pool.carried()
+
+    def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """See ``Task``; samples and exits are drawn again, their latents come later."""
+
+        def again(cycle: int, latents: tuple[Tensor, Tensor, Tensor]) -> Rollout:
+            batch, prompts, exits = self._drawn_again(cycle)
+            x, motion, raw = latents
+            own = exits[self.world.rows(self.recipe.rolled)]
+            return Rollout(batch, prompts, self.matching.at_exits(batch, own, x, motion), raw)
+
+        self._pool.make_room(shapes, again)
 
     def _draw(self, number: int, context: StepContext) -> tuple[Stage2Batch, Prompts, Exit]:
         at = self.recipe.matching.exits.draw(context.numpy)
@@ -141,16 +210,20 @@ class DistillTask:
         1 while it knows them better.
         """
         fakes, reals = [], []
-        rng, draws = np.random.default_rng(11), SharedDraws.seeded(11)
+        rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rolled)
+        draws = SharedDraws(torch.Generator().manual_seed(11), self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)
-            batch = self.ground.batch("val", Wanted(number, at.chunk, number % 2 == 0, rng))
+            wanted = Wanted(number, at.chunk, number % 2 == 0, rng, mine)
+            batch = self.ground.batch("val", wanted)
             prompts = self.ground.prompts("val", batch.utterance_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
             reals.append(real)
+        # Every rank has looked at its own rows.
+        lost = self.world.means({"fake": float(np.mean(fakes)), "real": float(np.mean(reals))})
         report = self.ground.report(self.student, board)
-        return {"fake_loss": float(np.mean(fakes)), "fake_lag": sum(fakes) / sum(reals), **report}
+        return {"fake_loss": lost["fake"], "fake_lag": lost["fake"] / lost["real"], **report}
 
     def export(self, directory: Path) -> None:
         """See ``Ground``."""

@@ -138,7 +138,7 @@ class FullGround:
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
         """``free_motion``: change from frame to frame over the true one; ``free_drift``: of the
         mean colours over the sampled chunks, of 255."""
-        samples, source = self.config.samples, self.sources["val"]
+        samples, source = self.config.samples.like(self._sampling), self.sources["val"]
         rows, motion, drift = [], [], []
         frames = samples.chunks * self.spec.new_frames
         for scene in scenes(source, self._caches["val"], samples.videos, frames):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from flashtalk.models.dit.model import DiT
 from training.core.board import Board
-from training.data.stage2_batch import Stage2Batch
+from training.data.stage2_batch import Beginning, Stage2Batch
 from training.distill.matching import Prompts
 from training.distill.rollout import Handover
 
@@ -30,14 +30,14 @@ class Wanted:
     Args:
         number: counts draws from 0; sources that go through their samples in order need it.
         chunks: that are rolled out.
-        beginning: the first chunk continues the portrait alone.
+        beginning: the first chunk continues the portrait alone; of all samples or of each.
         rng: alike on every rank; sources that draw anew each time use it.
         mine: this rank's rows of the global batch.
     """
 
     number: int
     chunks: int
-    beginning: bool
+    beginning: Beginning
     rng: np.random.Generator
     mine: slice = field(default_factory=lambda: slice(None))
 

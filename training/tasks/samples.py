@@ -4,6 +4,9 @@ Legend: B videos, C latent channels, F latent frames, h w latent size, T frames,
 M image tokens, N text tokens, D width, L layers, S samples.
 """
 
+from __future__ import annotations
+
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +20,7 @@ from flashtalk.diffusion.condition import reference_clip, reference_condition
 from flashtalk.diffusion.guidance import two_pass
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import VelocityFn, sample, timestep
-from flashtalk.diffusion.schedule import sigmas
+from flashtalk.diffusion.schedule import DEFAULT_SHIFT, sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.sampling import Sampling
 from flashtalk.models.dit.conditions import ContextTokens
@@ -47,7 +50,7 @@ class SampleConfig:
     Args:
         videos: the first so many held-out utterances.
         chunks: of 28 frames each.
-        steps: sampler steps.
+        steps, shift: of the sampler. Stage 2 takes those that the student is made for.
         guidance: audio guidance of the second sample; the first has none. 1 makes no second.
         lips: measure mouth opening, movement and patches; needs the trained probes.
     """
@@ -55,14 +58,20 @@ class SampleConfig:
     videos: int = 2
     chunks: int = 3
     steps: int = 4
+    shift: float = DEFAULT_SHIFT
     guidance: float = 3.0
     lips: bool = False
     seed: int = 0
+
+    def like(self, sampling: Sampling) -> SampleConfig:
+        """The same videos at these noise levels."""
+        return dataclasses.replace(self, steps=sampling.steps, shift=sampling.shift)
 
     def sampling(self, size_hw: tuple[int, int]) -> Sampling:
         """The guided setting, for the finished weights."""
         return Sampling(
             steps=self.steps,
+            shift=self.shift,
             audio_guidance=self.guidance,
             height_px=size_hw[0],
             width_px=size_hw[1],
@@ -170,7 +179,7 @@ def talk_offline(
         win = _speech(frozen, pcm_S, (chunk + 1) * spec.new_frames, spec).to(device)
         velocity = _velocity(dit, y, context, win, guidance)
         draws = partial(noise, config.seed, chunk)
-        z = sample(velocity, state.motion_z, state.shape, sigmas(config.steps), draws)
+        z = sample(velocity, state.motion_z, state.shape, sigmas(config.steps, config.shift), draws)
         video = frozen.decode(z)
         made.append(video[:, :, spec.motion_frames :])
         state = state.advance(frozen.video(video[:, :, -spec.motion_frames :].contiguous()))

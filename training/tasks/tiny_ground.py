@@ -23,7 +23,7 @@ from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.world import ShardPlan, World, shard
 from training.data.clips import open_split
-from training.data.stage1_cache import build_stage1_cache
+from training.data.portrait_cache import build_portraits
 from training.data.stage1_clips import ClipPlan
 from training.data.stage2_batch import Stage2Batch, Stage2Sampler
 from training.data.stage2_cache import build_stage2_cache
@@ -47,7 +47,8 @@ class TinyGroundConfig:
 
     Args:
         model, text: of the finished Stage 1 model.
-        plan: clips of Stage 1, for portraits; the same as there, so that its cache serves.
+        plan: clips of Stage 1, whose first frames are the portraits; the same as there, so that its
+            cache serves where there is one.
         stretches: what is rolled out.
         samples: videos of an evaluation.
         teacher, text_role: roles of the weights.
@@ -136,9 +137,9 @@ class TinyGround:
 
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
         """See ``Ground``."""
-        tokens_UND = self._tokens["val"]
+        tokens_UND, samples = self._tokens["val"], self.config.samples.like(self._sampling)
         return sample_report(
-            self.config.samples, student, self.frozen, self.splits["val"], self.spec,
+            samples, student, self.frozen, self.splits["val"], self.spec,
             lambda utterance: tokens_UND[utterance : utterance + 1], board,
         )  # fmt: skip
 
@@ -158,7 +159,7 @@ class TinyGround:
         data, config, cache_dir = self.splits[split], self.config, self.places.cache_dir
         encoders = self.frozen.encoders()
         return Stage2Sampler(
-            build_stage1_cache(data, encoders, config.plan, cache_dir, self.spec),
+            build_portraits(data, encoders, config.plan, cache_dir, self.spec),
             build_stage2_cache(data, encoders, config.stretches, cache_dir, self.spec),
             self.spec,
         )

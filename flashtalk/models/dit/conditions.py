@@ -65,6 +65,10 @@ class ContextTokens:
         """What block ``_index`` reads: every block reads the same tokens."""
         return self
 
+    def rows(self, rows: Tensor) -> ContextTokens:
+        """Of some of the samples, int64."""
+        return ContextTokens(self.text_BND[rows], self.image_BND[rows])
+
 
 @dataclass(frozen=True)
 class AudioTokens:
@@ -75,6 +79,10 @@ class AudioTokens:
     def layer(self, _index: int) -> AudioTokens:
         """What block ``_index`` reads: every block reads the same tokens."""
         return self
+
+    def rows(self, rows: Tensor) -> AudioTokens:
+        """Of some of the samples, int64."""
+        return AudioTokens(self.tokens_BFAD[rows])
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,10 @@ class ContextKV:
     ) -> ContextKV:
         """The same values elsewhere or in another dtype."""
         return _map(self, lambda t: t.to(device=device, dtype=dtype))
+
+    def rows(self, rows: Tensor) -> ContextKV:
+        """Of some of the samples, int64."""
+        return _map(self, lambda t: t[rows])
 
     def expand(self, batch: int) -> ContextKV:
         """A batch of one repeated ``batch`` times without a copy."""
@@ -128,6 +140,10 @@ class AudioKV:
     ) -> AudioKV:
         """The same values elsewhere or in another dtype."""
         return _map(self, lambda t: t.to(device=device, dtype=dtype))
+
+    def rows(self, rows: Tensor) -> AudioKV:
+        """Of some of the samples, int64."""
+        return _map(self, lambda t: t[rows])
 
     def expand(self, batch: int) -> AudioKV:
         """A batch of one repeated ``batch`` times without a copy."""

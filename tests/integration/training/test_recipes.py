@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from flashtalk.diffusion.schedule import sigmas
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
@@ -18,11 +19,15 @@ from training.core.checkpoint import find_checkpoint
 from training.core.config import Gate
 from training.data.clips import video_from_frames
 from training.data.synthtalk import SynthTalk
+from training.evaluate.pipeline import open_pipeline
 from training.places import Places
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
+from training.tasks import samples
 from training.tasks.frozen import load_frozen
 from training.train import EXIT_GATE, EXIT_INPUT, main
+
+PLAIN: dict[str, Any] = {"device": "cpu", "dtype": "float32", "changes": {}}
 
 
 def train(recipe: str, data_dir: Path, run_dir: Path, *overrides: str) -> int:
@@ -60,6 +65,29 @@ def test_smoke_of_the_recipes_that_build_on_those(
     shutil.copytree(trained, tmp_path / "weights")
     assert train(recipe, data_dir, tmp_path / "run") == 0
     assert find_checkpoint(tmp_path / "run", recipe) is not None
+
+
+@pytest.mark.parametrize("recipe", ["tiny_distill", "flashtalk_14b_distill"])
+def test_a_student_is_evaluated_with_the_steps_and_the_shift_that_it_is_made_for(
+    recipe: str, trained: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = set()
+
+    def noted(steps: int, shift: float) -> tuple[float, ...]:
+        asked.add((steps, shift))
+        return sigmas(steps, shift)
+
+    monkeypatch.setattr(samples, "sigmas", noted)
+    shutil.copytree(trained, tmp_path / "weights")
+    chosen = ["matching.exits.steps=2", "matching.shift=3"]
+    assert train(recipe, data_dir, tmp_path / "run", *chosen) == 0
+    assert asked == {(2, 3.0)}
+    role = {"tiny_distill": "student", "flashtalk_14b_distill": "student_14b"}[recipe]
+    if recipe == "tiny_distill":
+        performer = open_pipeline("tiny", tmp_path / "weights" / role, **PLAIN)
+    else:  # the student is a transformer that takes another's place, with settings beside it
+        performer = open_pipeline("tiny", trained, transformer=tmp_path / "weights" / role, **PLAIN)
+    assert (performer.sampling.steps, performer.sampling.shift) == (2, 3.0)
 
 
 @pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_sft", "tiny_distill", "flashtalk_14b_sft"])

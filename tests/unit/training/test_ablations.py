@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from training.losses.dmd import MotionPolicy
 from training.losses.motion_jitter import NO_JITTER
 from training.recipes import RECIPES
 from training.recipes.ablations import ablation_recipes
 from training.recipes.tiny_distill import tiny_distill
+from training.recipes.tiny_sft import tiny_sft
 from training.tasks.distill import DistillRecipe
 
 
@@ -55,3 +58,26 @@ def test_rows_of_table_3_are_the_five_of_the_report() -> None:
     assert policies[3] == MotionPolicy()
     assert [row.cold_start for row in table] == [0.0, 0.0, 0.5, 0.5, 0.5]
     assert len({row.matching.exits for row in table}) == 1
+
+
+def test_two_rows_more_are_what_a_reproduction_found_against_table_3() -> None:
+    made = rows()
+    assert made["table3_clean_teacher"].matching.policy == MotionPolicy(teacher_noise=False)
+    assert made["table3_tied"].matching.policy == MotionPolicy(tie=1.0)
+
+
+def test_no_recipe_of_stage_2_exports_a_collapsed_student() -> None:
+    for recipe in RECIPES:
+        config = recipe.full()
+        if isinstance(config, DistillRecipe):
+            gates = config.trainer.gates
+            assert "fake_lag" in {gate.metric for gate in gates}, recipe.name
+            assert all(gate.at_end for gate in gates), recipe.name
+
+
+def test_scores_of_the_tiny_rows_are_asked_at_low_noise_as_often_as_stage_1_learned_it() -> None:
+    rates = tiny_sft().rates
+    learned = rates.unshifted / 2 + (1 - rates.unshifted) / (1 + rates.shift)
+    for name, row in rows().items():
+        assert 1 / (1 + row.matching.score_shift) == pytest.approx(learned, abs=0.01), name
+        assert row.matching.shift == 5.0

@@ -46,6 +46,7 @@ def batch(*, beginning: bool = False) -> Stage2Batch:
     return Stage2Batch(
         reference, random(B, 3, 8), random(B, K, 33, 5, 2, 8),
         reference[:, :, :1] if beginning else true[:, 0], true, np.arange(B),
+        torch.full((B,), 1 if beginning else 2),
     )  # fmt: skip
 
 
@@ -144,10 +145,41 @@ def test_scorers_judge_a_jittered_chunk_by_the_latents_without_it() -> None:
     assert float((asked[0][:, :, :2] - motion).abs().min()) > 0
 
 
-def test_five_rows_of_table_3_are_five_different_updates() -> None:
+def test_motion_latents_can_be_clean_for_the_real_score_alone() -> None:
+    seen = {}
+    for noised in (True, False):
+        nets = Nets(guidance=Guidance(1, 1), policy=MotionPolicy(teacher_noise=noised))
+        nets.losses("student", Exit(1, 1))
+        seen[noised] = nets.seen
+        assert torch.equal(nets.seen["fake"][0][:, :, 2:], nets.seen["real"][0][:, :, 2:])
+    assert torch.equal(seen[False]["real"][0][:, :, :2], batch().motion_BCMHW)
+    assert torch.equal(seen[False]["fake"][0], seen[True]["fake"][0])
+
+
+def test_a_tie_draws_the_students_motion_positions_to_the_real_scores() -> None:
+    """And nothing else: what the scores say of the rest is what they said without it."""
+    found = {}
+    for tie in (0.0, 2.0):
+        nets = Nets(guidance=Guidance(1, 1), policy=MotionPolicy(tie=tie))
+        predicted: list[Tensor] = []
+        nets.student.register_forward_hook(lambda *given, p=predicted: p.append(given[2]))
+        losses = nets.losses("student", Exit(1, 2))
+        predicted[-1].retain_grad()
+        losses["loss"].backward()
+        assert predicted[-1].grad is not None
+        found[tie] = (float(losses["loss"].detach()), predicted[-1].grad)
+    (free, plain), (tied, drawn) = found[0.0], found[2.0]
+    assert tied > free
+    assert torch.equal(plain[:, :, 2:], drawn[:, :, 2:])
+    assert not plain[:, :, :2].any()
+    assert drawn[:, :, :2].any()
+
+
+def test_rows_of_table_3_and_beside_it_are_different_updates() -> None:
     rows = [
         MotionPolicy("gt", add_noise=False), MotionPolicy("gt"),
         MotionPolicy(add_noise=False), MotionPolicy(), MotionPolicy(calc_loss=True),
+        MotionPolicy(teacher_noise=False), MotionPolicy(tie=1.0),
     ]  # fmt: skip
     gradients = []
     for policy in rows:
@@ -177,6 +209,25 @@ def test_an_update_costs_what_its_exit_says(at: Exit) -> None:
     assert nets.handed == at.chunk - 1
 
 
+def test_scorers_have_a_shift_of_their_own() -> None:
+    told: dict[float, dict[str, list[float]]] = {}
+    for shift in (1.0, 5.0):
+        nets = Nets(guidance=Guidance(1, 1), score_shift=shift)
+        told[shift] = {"student": [], "fake": [], "real": []}
+        for name, times in told[shift].items():
+            getattr(nets, name).register_forward_pre_hook(
+                lambda _, given, times=times: times.extend(given[1].tolist())
+            )
+        for kind in ("student", "fake"):
+            nets.losses(kind, Exit(1, 4))
+    low, high = told[1.0], told[5.0]
+    assert low["student"] == high["student"]
+    for name in ("fake", "real"):
+        for one, other in zip(low[name], high[name], strict=True):
+            assert other == pytest.approx(1000 * 5 * one / (1000 + 4 * one), abs=25), "but clamped"
+            assert one < other
+
+
 def test_scores_that_are_the_same_network_move_nothing() -> None:
     nets = Nets(guidance=Guidance(1, 1))
     nets.fake.load_state_dict(nets.real.state_dict())
@@ -195,3 +246,27 @@ def test_the_lag_of_the_fake_score() -> None:
     nets.fake.load_state_dict(nets.real.state_dict())
     fake, real = nets.matching.fake_lag(batch(), PROMPTS, Exit(2, 2), draws)
     assert fake == real
+
+
+def test_speech_and_context_are_read_once_per_chunk_and_change_nothing() -> None:
+    exits = [Exit(3, 2), Exit(2, 4)]
+    walked = []
+    for keys in (True, False):
+        nets = Nets()
+        nets.matching._keys = keys
+        read: list[int] = []
+        nets.student.audio_proj.register_forward_pre_hook(lambda *_, r=read: r.append(1))
+        draws = SharedDraws(torch.Generator().manual_seed(4))
+        at, raw = nets.matching.walk(batch(), PROMPTS, exits, slice(None), draws)
+        assert len(read) == 3 + 1, "every chunk, and the exits"
+        walked.append((at.x_BCFHW, raw))
+    for one, other in zip(*walked, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_last_evaluation_alone_reads_them_with_a_graph() -> None:
+    nets = Nets()
+    nets.losses("student", Exit(2, 3))["loss"].backward()
+    for layer in (nets.student.audio_proj, nets.student.text_embedding, nets.student.img_emb):
+        grads = [p.grad for p in layer.parameters()]
+        assert sum(float(g.abs().sum()) for g in grads if g is not None) > 0

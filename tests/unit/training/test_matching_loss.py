@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor
 
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
@@ -18,6 +19,7 @@ from training.losses.dmd import (
     matching_loss,
     predicted_x0,
     scorer_input,
+    tie_loss,
 )
 
 B, C, F, HW, M = 3, 4, 9, 2, 2
@@ -89,6 +91,12 @@ def test_noise_levels_cover_everything_and_stay_inside() -> None:
     assert below == pytest.approx([0.0625, 0.1667, 0.375], abs=0.012)
 
 
+@pytest.mark.parametrize("shift", [1.0, 2.0, 5.0])
+def test_a_shift_says_how_many_noise_levels_are_low(shift: float) -> None:
+    sigma_B = draw_sigma(20_000, seeded(), shift)
+    assert float((sigma_B < 0.5).float().mean()) == pytest.approx(1 / (1 + shift), abs=0.012)
+
+
 @pytest.mark.parametrize("noisy", [True, False])
 @pytest.mark.parametrize("kind", ["same_t", "small"])
 def test_what_scorers_see_of_the_motion_latents(noisy: bool, kind: str) -> None:
@@ -134,11 +142,54 @@ def test_the_fake_score_learns_velocity_of_the_generated_positions_only() -> Non
     right = noise - x0
     wrong_motion = right.clone()
     wrong_motion[:, :, :M] += 7
-    assert fake_loss(wrong_motion, x0, noise, M) == 0
-    assert fake_loss(right + 2, x0, noise, M) == pytest.approx(4)
+    assert fake_loss(wrong_motion, x0, noise, M, MotionPolicy()) == 0
+    assert fake_loss(right + 2, x0, noise, M, MotionPolicy()) == pytest.approx(4)
     sigma_B = torch.tensor([0.1, 0.5, 0.9])
     x = (1 - sigma_B[:, None, None, None, None]) * x0 + sigma_B[:, None, None, None, None] * noise
     torch.testing.assert_close(predicted_x0(x, right, sigma_B), x0)
+
+
+def test_a_fake_score_whose_motion_positions_are_used_learns_them() -> None:
+    x0, noise = latents(0), latents(1)
+    v = noise - x0
+    v[:, :, :M] += 3
+    assert fake_loss(v, x0, noise, M, MotionPolicy(calc_loss=True)) == pytest.approx(9 * M / F)
+
+
+def test_a_tie_counts_the_motion_positions_alone() -> None:
+    raw, real = torch.zeros(2, C, F, 3, 3), torch.ones(2, C, F, 3, 3)
+    real[:, :, M:] = 100.0
+    assert tie_loss(raw, real, M) == pytest.approx(1.0)
+    real[1, :, 1:] = 100.0  # this sample continues one latent, the portrait
+    assert tie_loss(raw, real, torch.tensor([M, 1])) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="tie"):
+        MotionPolicy(tie=-1)
+
+
+def test_samples_that_hold_different_numbers_of_motion_latents() -> None:
+    """In one batch each is what it would be among others of its kind."""
+    policy, drawn = MotionPolicy(noise="small"), draw_noise(SHAPE, MotionPolicy(noise="small"),
+                                                            seeded())  # fmt: skip
+    x0, motion, held_B = latents(1), latents(2)[:, :, :M], torch.tensor([1, 2, 1])
+    mixed = scorer_input(x0, motion, drawn, held_B)
+    gradient = matching_gradient(x0, latents(3), latents(4), held_B)
+    losses: dict[int, list[Tensor]] = {1: [], 2: []}
+    for held in (1, 2):
+        rows = held_B == held
+        alike = scorer_input(x0, motion[:, :, :held], drawn)
+        torch.testing.assert_close(mixed[rows], alike[rows])
+        expected = matching_gradient(x0, latents(3), latents(4), held)
+        torch.testing.assert_close(gradient[rows], expected[rows])
+        losses[held] = [
+            matching_loss(x0[rows], expected[rows], held, policy),
+            fake_loss(latents(5)[rows], x0[rows], drawn.noise_BCFHW[rows], held, policy),
+        ]
+    together = [
+        matching_loss(x0, gradient, held_B, policy),
+        fake_loss(latents(5), x0, drawn.noise_BCFHW, held_B, policy),
+    ]
+    for whole, ones, twos in zip(together, losses[1], losses[2], strict=True):
+        torch.testing.assert_close(whole, (2 * ones + twos) / 3)
 
 
 def test_a_gaussian_student_becomes_the_target() -> None:

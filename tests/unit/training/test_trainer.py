@@ -100,6 +100,20 @@ def test_a_missed_gate_ends_the_run_and_names_metric_and_step(tmp_path: Path) ->
     assert max(task.losses) == CONFIG.steps - 1
 
 
+def test_a_run_too_short_for_its_gates_exports_nothing_that_collapsed(tmp_path: Path) -> None:
+    gate = Gate(step=10 * CONFIG.steps, metric="weight", minimum=9.0)
+    run(ToyTask(), tmp_path / "learning", dataclasses.replace(CONFIG, gates=(gate,)))
+    assert (tmp_path / "learning/export/toy.pt").exists()
+    collapse = dataclasses.replace(gate, at_end=True)
+    config = dataclasses.replace(CONFIG, gates=(collapse,))
+    with pytest.raises(GateError, match=f"at step {CONFIG.steps}.*at the end"):
+        run(ToyTask(), tmp_path / "collapsed", config)
+    assert not (tmp_path / "collapsed/export").exists()
+    assert step_kept(tmp_path / "collapsed") == CONFIG.steps
+    run(ToyTask(), tmp_path / "collapsed", dataclasses.replace(config, gates_on=False))
+    assert (tmp_path / "collapsed/export/toy.pt").exists()
+
+
 def test_a_metric_that_leaves_its_range_stops_the_run_and_says_why() -> None:
     gate = Gate(0, "lag", 0.5, 1.2, "the fake score lags")
     assert gate.missed(0.5) == gate.missed(1.2) == ""

@@ -1,0 +1,184 @@
+"""A rollout in which every sample has an exit of its own.
+
+What ``rollout.roll_out`` does for a batch with one exit, for samples that end in different chunks
+and at different steps. They go side by side: a step evaluates those that have not ended yet, and
+the evaluations at the exits are left to the caller, who may want a graph, and can make them all at
+once.
+
+Legend: B samples, C latent channels, F latent frames, M motion latents, h w latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from flashtalk.diffusion.sample import VelocityFn, predict_x0, renoise
+from flashtalk.errors import InputError
+from training.core.draws import SharedDraws
+from training.distill.rollout import Exit, Handover, Previous
+from training.losses.dmd import held_mask
+from training.losses.motion_jitter import NO_JITTER, MotionJitter
+
+RowsVelocity = Callable[[int, Tensor], VelocityFn]
+"""``chunk, from 0, and int64 rows -> the student's velocity of these samples in that chunk``."""
+
+
+@dataclass(frozen=True)
+class AtExit:
+    """What the last evaluation of each sample is given; nothing has a graph.
+
+    Args:
+        x_BCFHW: noisy latents, the motion latents that were handed over at their head.
+        sigma_B: float32 noise levels.
+        motion_BCMHW: the latents that the chunk continues, without a jitter.
+        held_B: int64, how many of these there are.
+        chunk_B: int64, the chunk's place, from 0.
+    """
+
+    x_BCFHW: Tensor
+    sigma_B: Tensor
+    motion_BCMHW: Tensor
+    held_B: Tensor
+    chunk_B: Tensor
+
+    def rows(self, rows: Tensor) -> AtExit:
+        """Some of the samples."""
+        return AtExit(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def clean(self, v_BCFHW: Tensor) -> Tensor:
+        """Clean latents that the network's velocity points to, as they are."""
+        sigma = self.sigma_B[:, None, None, None, None]
+        return self.x_BCFHW.float() - sigma * v_BCFHW.float()
+
+    def with_motion(self, raw_BCFHW: Tensor) -> Tensor:
+        """Clean latents with the motion latents in their place."""
+        return impose(raw_BCFHW, self.motion_BCMHW, self.held_B)
+
+
+@torch.no_grad()
+def walk_to_exits(
+    velocity_of: RowsVelocity,
+    motion_z: Tensor,
+    held_B: Tensor,
+    shape: Sequence[int],
+    sigmas: Sequence[float],
+    exits: Sequence[Exit],
+    mine: slice,
+    handover: Handover,
+    draws: SharedDraws,
+    *,
+    previous: Previous = "full",
+    jitter: MotionJitter = NO_JITTER,
+) -> AtExit:
+    """Makes chunks up to the exits, and stops before the evaluations there.
+
+    Args:
+        velocity_of: the student.
+        motion_z: [B, C, M, h, w] what the first chunks continue.
+        held_B: int64, how many of those latents count: one at the beginning of a stream.
+        shape: (B, C, F, h, w).
+        sigmas: of the student's sampler, ending in 0.
+        exits: of all samples of all ranks: every rank has to go through the same evaluations.
+        mine: this rank's B of them.
+        handover, draws, previous, jitter: as in ``roll_out``; equal exits give what it gives.
+    """
+    last = len(sigmas) - 1
+    for at in exits:
+        if not 1 <= at.step <= last:
+            raise InputError("exit step", at.step, f"1 to {last}")
+    device, motion = motion_z.device, motion_z.detach()
+
+    def noise() -> Tensor:
+        return draws.normal(shape).to(device)
+
+    at_exit: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    own = list(exits)[mine]
+    for chunk in range(max(at.chunk for at in exits)):
+        leaving = [at.chunk == chunk + 1 for at in exits]
+        handed = motion
+        if any(leaving):
+            leaves_B = torch.tensor(leaving[mine], device=device)[:, None, None, None, None]
+            handed = torch.where(leaves_B, jitter.disturb(motion, draws), motion)
+        counts = [_evaluations(at, chunk, last, previous) for at in exits]
+        x, z = _through_chunk(
+            partial(velocity_of, chunk), handed, held_B, sigmas, noise, counts, leaving, mine
+        )
+        for row in _which(at.chunk == chunk + 1 for at in own):
+            at_exit[row] = (x[row], motion[row], held_B[row])
+        if going := _which(at.chunk > chunk + 1 for at in own):
+            rows = torch.tensor(going, device=device)
+            new = handover(impose(z[rows], motion[rows], held_B[rows])).detach()
+            motion = motion.index_copy(0, rows, new.to(motion))
+            held_B = held_B.index_fill(0, rows, new.shape[2])
+    xs, motions, held = zip(*(at_exit[row] for row in range(len(own))), strict=True)
+    sigma_B, chunk_B = levels_and_chunks(own, sigmas, device)
+    return AtExit(torch.stack(xs), sigma_B, torch.stack(motions), torch.stack(held), chunk_B)
+
+
+def _through_chunk(
+    velocity_of: Callable[[Tensor], VelocityFn],
+    handed: Tensor,
+    held_B: Tensor,
+    sigmas: Sequence[float],
+    noise: Callable[[], Tensor],
+    counts: Sequence[int],
+    leaving: Sequence[bool],
+    mine: slice,
+) -> tuple[Tensor, Tensor]:
+    """Noisy latents after so many evaluations of each sample, and its last clean ones.
+
+    ``counts`` and ``leaving`` (the sampler goes on after these evaluations) are of all ranks.
+    """
+    x = z = impose(noise(), handed, held_B)
+    for step in range(1, max(counts) + 1):
+        active = _which(count >= step for count in counts[mine])
+        # A rank without any takes part in the evaluation of the others.
+        rows = torch.tensor(active or [0], device=x.device)
+        v = velocity_of(rows)(x[rows], sigmas[step - 1])
+        x0 = predict_x0(x[rows], v, sigmas[step - 1])
+        goes_on = any(
+            count > step or (count == step and leaves)
+            for count, leaves in zip(counts, leaving, strict=True)
+        )
+        fresh = noise() if goes_on else x
+        if active:
+            z = z.index_copy(0, rows, x0)
+            noisy = renoise(x0, fresh[rows], sigmas[step])
+            x = x.index_copy(0, rows, impose(noisy, handed[rows], held_B[rows]))
+    return x, z
+
+
+def _which(flags: Iterable[bool]) -> list[int]:
+    return [row for row, flag in enumerate(flags) if flag]
+
+
+def levels_and_chunks(
+    exits: Sequence[Exit], sigmas: Sequence[float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """``sigma_B`` and ``chunk_B`` of exits."""
+    return (
+        torch.tensor([sigmas[at.step - 1] for at in exits], dtype=torch.float32, device=device),
+        torch.tensor([at.chunk - 1 for at in exits], device=device),
+    )
+
+
+def impose(x_BCFHW: Tensor, motion_BCMHW: Tensor, held_B: Tensor) -> Tensor:
+    """``x`` with the first ``held_B`` latent frames of each sample replaced by motion latents."""
+    count = motion_BCMHW.shape[2]
+    mask = held_mask(held_B, x_BCFHW)[:, :, :count]
+    head = torch.where(mask, motion_BCMHW.to(x_BCFHW), x_BCFHW[:, :, :count])
+    return torch.cat((head, x_BCFHW[:, :, count:]), dim=2)
+
+
+def _evaluations(at: Exit, chunk: int, last: int, previous: Previous) -> int:
+    """How often a sample's chunk is evaluated before its exit."""
+    if at.chunk < chunk + 1:
+        return 0
+    if at.chunk == chunk + 1:
+        return at.step - 1
+    return last if previous == "full" else at.step

@@ -1,0 +1,132 @@
+"""Rollouts that are used more than once, so that a turn of Stage 2 is cheap.
+
+The report rolls the student out anew for every update. Here each cycle (one update of the student
+and those of the fake score until the next one) makes one rollout, in which every sample has an exit
+of its own, drawn with the report's odds. The student is corrected on the rollout that it has just
+made; the fake score learns from that one and from the one before it, each time at other noise
+levels. So what the fake score sees is of a student at most two updates old, and a sample is met in
+several updates: samples of an update are as likely as in the report, updates are not independent.
+
+Legend: B samples of this rank, C latent channels, F latent frames, M motion latents, h w latent
+size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, Shard
+
+from training.core.world import World
+from training.data.stage2_batch import Stage2Batch
+from training.distill.matching import Prompts
+from training.distill.own_exits import AtExit
+
+KEPT_CYCLES = 2
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What one cycle rolled out, this rank's samples.
+
+    Args:
+        batch, prompts: what it was made from.
+        at: what the evaluations at the exits are given.
+        raw_BCFHW: what the student made of it then.
+    """
+
+    batch: Stage2Batch
+    prompts: Prompts
+    at: AtExit
+    raw_BCFHW: Tensor
+
+    def rows(self, rows: Tensor) -> Rollout:
+        """Some of the samples."""
+        return Rollout(
+            self.batch.rows(rows), self.prompts.rows(rows), self.at.rows(rows), self.raw_BCFHW[rows]
+        )
+
+
+@dataclass
+class RolloutPool:
+    """The rollouts of the last cycles, with what a checkpoint needs to know of them.
+
+    Args:
+        world: the ranks.
+        batch: samples of an update, of all ranks together.
+        pool: samples of a rollout for each of them.
+    """
+
+    world: World
+    batch: int
+    pool: int
+    _kept: dict[int, Rollout] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Samples of a rollout, of all ranks together."""
+        return self.batch * self.pool
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, cycle: int, rollout: Rollout) -> None:
+        """Adds the rollout of a cycle; those of cycles too long ago go."""
+        self._kept[cycle] = rollout
+        for old in [number for number in self._kept if number <= cycle - KEPT_CYCLES]:
+            del self._kept[old]
+
+    def newest(self, rng: np.random.Generator) -> Rollout:
+        """Samples of an update, of the last rollout; ``rng`` alike on every rank."""
+        return self._drawn(max(self._kept), rng)
+
+    def any(self, rng: np.random.Generator) -> Rollout:
+        """Samples of an update, of one of the rollouts; ``rng`` alike on every rank."""
+        return self._drawn(int(rng.choice(sorted(self._kept))), rng)
+
+    def _drawn(self, cycle: int, rng: np.random.Generator) -> Rollout:
+        # A sample of an update is one of the ``pool`` that lie side by side on its own rank.
+        places_B = rng.integers(0, self.pool, self.batch)[self.world.rows(self.batch)]
+        rows_B = np.arange(len(places_B)) * self.pool + places_B
+        return self._kept[cycle].rows(torch.from_numpy(rows_B).to(self.world.device))
+
+    def carried(self) -> Mapping[str, Tensor]:
+        """What cannot be made again from data and random numbers, by name."""
+        return {
+            f"{cycle}.{name}": self._over_ranks(tensor)
+            for cycle, rollout in self._kept.items()
+            for name, tensor in (
+                ("x", rollout.at.x_BCFHW),
+                ("motion", rollout.at.motion_BCMHW),
+                ("raw", rollout.raw_BCFHW),
+            )
+        }
+
+    def make_room(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        again: Callable[[int, tuple[Tensor, Tensor, Tensor]], Rollout],
+    ) -> None:
+        """Rollouts as in a checkpoint with tensors of these names and shapes, to be filled.
+
+        Args:
+            shapes: of ``carried``.
+            again: the rollout of a cycle with these latents (``x``, ``motion``, ``raw``).
+        """
+        self._kept.clear()
+        for cycle in sorted({int(name.partition(".")[0]) for name in shapes}):
+            x, motion, raw = (self._room(shapes[f"{cycle}.{n}"]) for n in ("x", "motion", "raw"))
+            self._kept[cycle] = again(cycle, (x, motion, raw))
+
+    def _room(self, shape: tuple[int, ...]) -> Tensor:
+        count = shape[0] // self.world.size
+        return torch.zeros((count, *shape[1:]), device=self.world.device)
+
+    def _over_ranks(self, tensor: Tensor) -> Tensor:
+        if self.world.mesh is None:
+            return tensor
+        return DTensor.from_local(tensor, self.world.mesh, [Shard(0)], run_check=False)
