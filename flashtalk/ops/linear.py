@@ -18,6 +18,7 @@ from flashtalk.ops.eager import on_cpu
 from flashtalk.ops.widened import is_widened, wide
 
 _X86 = ("x86_64", "AMD64")
+_WIDENED_ELEMENTS = 1 << 19
 _FEWEST_ROWS = 16  # fewer read the weights once and compute next to nothing
 
 
@@ -51,13 +52,25 @@ def linear(
         [..., N].
     """
     if is_widened(x):
-        return linear(x.float(), weight.float(), wide(bias), activate=activate).to(x.dtype)
+        return _widened(x, weight, bias, activate=activate)
     if takes_onednn(x, weight):
         multiply = _operator if torch.compiler.is_compiling() else _multiply
         by_onednn: Tensor = multiply(x, weight, bias, activate)
         return by_onednn
     result = F.linear(x, weight, bias)
     return gelu_tanh(result) if activate else result
+
+
+def _widened(x: Tensor, weight: Tensor, bias: Tensor | None, *, activate: bool) -> Tensor:
+    """The same in float32, a block of outputs at a time: of a large weight no copy is made that
+    has to leave the cache."""
+    each = max(1, _WIDENED_ELEMENTS // weight.shape[1])
+    wide_x, parts = x.float(), []
+    biases = [None] * weight.shape[0] if bias is None else bias.split(each)
+    for block, of_block in zip(weight.split(each), biases, strict=False):
+        part = linear(wide_x, block.float(), wide(of_block), activate=activate)
+        parts.append(part.to(x.dtype))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None, activate: bool) -> Tensor:

@@ -13,6 +13,7 @@ from flashtalk.ops import widened
 from flashtalk.ops.attention import attention
 from flashtalk.ops.linear import linear
 from flashtalk.ops.widened import is_widened
+from tests.tolerances import BFLOAT16_STEP
 
 CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "linear": (linear, ((2, 40, 24), (16, 24), (16,))),
@@ -48,6 +49,21 @@ def test_a_product_is_computed_exactly_and_rounded_once(
     exact = function(*[tensor.float() for tensor in tensors])
     assert (found.dtype, exact.dtype) == (torch.bfloat16, torch.float32)
     assert torch.equal(found, exact.bfloat16())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("elements", [1, 24, 100])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_large_weight_is_widened_in_parts(
+    elements: int, with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widened, "EMULATES_BF16", True)
+    monkeypatch.setattr("flashtalk.ops.linear._WIDENED_ELEMENTS", elements)
+    x, weight, bias = draw(((2, 40, 24), (17, 24), (17,)))
+    given = bias if with_bias else None
+    exact = linear(x.float(), weight.float(), bias.float() if with_bias else None)
+    found = linear(x, weight, given)
+    torch.testing.assert_close(found.float(), exact, atol=1e-3, rtol=BFLOAT16_STEP)
 
 
 def test_training_and_processors_with_instructions_keep_their_kernels(
