@@ -30,7 +30,7 @@ class Moment(Protocol):
 class HostMoment:
     """A point in the work of a processor, which is past once it is made."""
 
-    at_s: float = field(default_factory=time.perf_counter)
+    at_s: float = field(default_factory=lambda: time.perf_counter())
 
     def synchronize(self) -> None:
         """Nothing to wait for."""

@@ -13,6 +13,8 @@ from tests.integration.training.forked import ForkedCommand
 from training.ablate import jobs, plan
 from training.ablate.__main__ import main
 
+TERMINAL_COLUMNS = 80
+
 # Two rows take all ways: so many turns as it says, and so long as another.
 ROWS = (
     plan.Row("K = 1", "table2_k1", seeded=True),
@@ -24,6 +26,7 @@ def test_the_command_trains_judges_and_shows_the_table(
     trained: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(TERMINAL_COLUMNS))
     monkeypatch.setattr(plan, "TABLES", {"table2": ROWS})
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
     monkeypatch.setattr(jobs, "subprocess", SimpleNamespace(Popen=ForkedCommand, **names))
@@ -36,9 +39,12 @@ def test_the_command_trains_judges_and_shows_the_table(
     ]  # fmt: skip
     assert main(command) == 0, _logs(tmp_path)
     text = (tmp_path / "out" / "table2.md").read_text()
-    assert text.strip() in capsys.readouterr().out
+    shown = _tables(capsys.readouterr().out)
+    lines = [line for line in shown.splitlines() if line[:1] in "┏┃┡│└"]
+    assert 0 < max(map(len, lines)) <= TERMINAL_COLUMNS
     for row in ROWS:
         assert text.count(f"| {row.title} |") >= 2, "measures and cost"
+        assert shown.count(f"│ {row.title} ") >= 2, "and on the terminal"
     assert (tmp_path / "out" / "table2.png").stat().st_size > 1000
     assert "FPS" not in text
 
@@ -48,10 +54,16 @@ def test_the_command_trains_judges_and_shows_the_table(
         shutil.rmtree(student)
     (tmp_path / "out" / "runs").mkdir()
     assert main(command) == 0, "all is there"
-    assert text.strip() in capsys.readouterr().out
+    assert _tables(capsys.readouterr().out) == shown
+    assert (tmp_path / "out" / "table2.md").read_text() == text
     assert not list((tmp_path / "out" / "runs").iterdir())
     assert main([*command[:-2], "--judge=--quick"]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def _tables(output: str) -> str:
+    """What stands between the name of the table and the place of its file."""
+    return output.partition("\ntable2\n")[2].partition("written to")[0]
 
 
 def _logs(folder: Path) -> str:
