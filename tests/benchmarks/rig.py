@@ -26,6 +26,8 @@ FREE_S = dict.fromkeys(TABLE_4_S, 0.0)
 
 _ROLES = ("audio_encoder", "dit_worker", "vae_decoder")
 _START_S = 240.0
+_CORES = sorted(os.sched_getaffinity(0))
+"""This machine's, before a rig took one from its callers."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,10 @@ class Rig:
         Raises:
             ValueError: there is only one.
         """
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) < 2:
+        if len(_CORES) < 2:
             raise ValueError("a core for the gateway needs a second one for everybody else")
         for name, pid in self.pids().items():
-            own = cores[:1] if name == "gateway" else cores[1:]
+            own = _CORES[:1] if name == "gateway" else _CORES[1:]
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):
                     os.sched_setaffinity(int(thread.name), own)
