@@ -25,6 +25,7 @@ from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
 from training.data.stage2_batch import Stage2Batch
+from training.distill.endpoint import EndpointConfig, endpoint_loss, path_end, path_levels
 from training.distill.own_exits import AtExit, levels_and_chunks, walk_to_exits
 from training.distill.rollout import (
     Exit,
@@ -71,6 +72,7 @@ class MatchingConfig:
         guidance: of the real score.
         shift: of the sampler's noise levels.
         score_shift: of the scorers'. At 5 a sixth of them lie below 0.5, at 2 a third, at 1 half.
+        endpoint: how much the student is drawn to where the real score's own path ends.
     """
 
     exits: ExitOdds = field(default_factory=ExitOdds)
@@ -80,6 +82,7 @@ class MatchingConfig:
     guidance: Guidance = field(default_factory=Guidance)
     shift: float = 5.0
     score_shift: float = 5.0
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
 
     def __post_init__(self) -> None:
         if not 0 < self.score_shift <= 100:
@@ -265,21 +268,26 @@ class Matching:
 
     def _chunk(self, rolled: Rolled) -> _Chunk:
         x0 = rolled.raw_BCFHW if self.config.policy.calc_loss else rolled.x0_BCFHW
-        count = x0.shape[0]
-        held_B = torch.full((count,), rolled.motion_BCMHW.shape[2], device=x0.device)
-        place_B = torch.full((count,), rolled.chunk, device=x0.device)
-        return _Chunk(x0, held_B, place_B, rolled.raw_BCFHW)
+        count, device = x0.shape[0], x0.device
+        at = AtExit(
+            rolled.x_BCFHW,
+            torch.full((count,), rolled.sigma, device=device),
+            rolled.motion_BCMHW,
+            torch.full((count,), rolled.motion_BCMHW.shape[2], device=device),
+            torch.full((count,), rolled.chunk, device=device),
+        )
+        return _Chunk(x0, rolled.raw_BCFHW, at)
 
     def _chunk_at(self, at: AtExit, raw_BCFHW: Tensor) -> _Chunk:
         x0 = raw_BCFHW if self.config.policy.calc_loss else at.with_motion(raw_BCFHW)
-        return _Chunk(x0, at.held_B, at.chunk_B, raw_BCFHW)
+        return _Chunk(x0, raw_BCFHW, at)
 
     def _student_losses(
         self, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
-        policy, x0, held_B = self.config.policy, chunk.x0_BCFHW, chunk.held_B
+        policy, x0, held_B = self.config.policy, chunk.x0_BCFHW, chunk.at.held_B
         with torch.no_grad():
-            given = self._conditions(batch, prompts, chunk.chunk_B)
+            given = self._conditions(batch, prompts, chunk.at.chunk_B)
             drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
             seen = replace(chunk, x0_BCFHW=x0.detach())
             fake = self._fake_x0(seen, drawn, given)
@@ -290,21 +298,38 @@ class Matching:
         loss = matching_loss(x0, gradient, held_B, policy)
         if policy.tie:
             loss = loss + policy.tie * tie_loss(chunk.raw_BCFHW, real, held_B)
-        return {"loss": loss, "distance": apart, "gradient": size}
+        losses = {"distance": apart, "gradient": size}
+        if self.config.endpoint.weight:
+            drawn_to = endpoint_loss(x0, self._endpoint(chunk.at, given, prompts), held_B)
+            loss = loss + self.config.endpoint.weight * drawn_to
+            losses["endpoint"] = drawn_to.detach()
+        return {"loss": loss, **losses}
+
+    def _endpoint(self, at: AtExit, given: Conditions, prompts: Prompts) -> Tensor:
+        """Where the real score's path ends that begins at the student's noisy latents."""
+
+        def along(x_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
+            return guided_velocity(
+                self.real, x_BCFHW, sigma_B, given, prompts.empty_BND, self.config.guidance,
+                bf16=self._bf16,
+            )  # fmt: skip
+
+        levels_NB = path_levels(at.sigma_B, self.config.endpoint.steps, self.config.shift)
+        return path_end(along, at.x_BCFHW, at.motion_BCMHW, at.held_B, levels_NB)
 
     def _score_loss(
         self, net: DiT, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
     ) -> Tensor:
         """How well a score knows the student's chunk, without guidance."""
         policy, x0 = self.config.policy, chunk.x0_BCFHW
-        given = self._conditions(batch, prompts, chunk.chunk_B)
+        given = self._conditions(batch, prompts, chunk.at.chunk_B)
         drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
-        x = scorer_input(x0, x0, drawn, chunk.held_B)
+        x = scorer_input(x0, x0, drawn, chunk.at.held_B)
         v = velocity(net, x, drawn.sigma_B, given, bf16=self._bf16)
-        return fake_loss(v, x0, drawn.noise_BCFHW, chunk.held_B, policy)
+        return fake_loss(v, x0, drawn.noise_BCFHW, chunk.at.held_B, policy)
 
     def _fake_x0(self, chunk: _Chunk, drawn: NoiseDraw, given: Conditions) -> Tensor:
-        x = scorer_input(chunk.x0_BCFHW, chunk.x0_BCFHW, drawn, chunk.held_B)
+        x = scorer_input(chunk.x0_BCFHW, chunk.x0_BCFHW, drawn, chunk.at.held_B)
         v = velocity(self.fake, x, drawn.sigma_B, given, bf16=self._bf16)
         return predicted_x0(x, v, drawn.sigma_B)
 
@@ -318,10 +343,10 @@ class Matching:
     ) -> Tensor:
         x0 = motion = chunk.x0_BCFHW
         if self.config.policy.source == "gt":
-            motion = batch.true_motion_BKCMHW[torch.arange(len(x0)), chunk.chunk_B]
+            motion = batch.true_motion_BKCMHW[torch.arange(len(x0)), chunk.at.chunk_B]
         if not self.config.policy.teacher_noise:
             drawn = clean_motion(drawn)
-        x = scorer_input(x0, motion, drawn, chunk.held_B)
+        x = scorer_input(x0, motion, drawn, chunk.at.held_B)
         v = guided_velocity(
             self.real, x, drawn.sigma_B, given, prompts.empty_BND, self.config.guidance,
             bf16=self._bf16,
@@ -339,10 +364,9 @@ class Matching:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """The student's latents that the scorers look at, motion latents at each one's head; and what
-    the student predicted there too."""
+    """The student's latents that the scorers look at, motion latents at each one's head; what the
+    student predicted there too; and what it was given."""
 
     x0_BCFHW: Tensor
-    held_B: Tensor
-    chunk_B: Tensor
     raw_BCFHW: Tensor
+    at: AtExit

@@ -77,11 +77,15 @@ class Rolled:
         raw_BCFHW: prediction of the clean latents at the exit, as the network gave it.
         motion_BCMHW: the latents that it continues, without a graph and without a jitter.
         chunk: its place, from 0.
+        x_BCFHW: noisy latents of the last evaluation, with its motion latents at their head.
+        sigma: their noise level.
     """
 
     raw_BCFHW: Tensor
     motion_BCMHW: Tensor
     chunk: int
+    x_BCFHW: Tensor
+    sigma: float
 
     @property
     def x0_BCFHW(self) -> Tensor:
@@ -140,7 +144,7 @@ def roll_out(
         x, sigma = noisy_until(velocity, handed, shape, sigmas, noise, at.step)
     with torch.set_grad_enabled(graph):
         raw = predict_x0(x, velocity(x, sigma), sigma)
-    return Rolled(raw, motion, at.chunk - 1)
+    return Rolled(raw, motion, at.chunk - 1, x, sigma)
 
 
 def noisy_until(
