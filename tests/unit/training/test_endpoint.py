@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -90,6 +92,6 @@ def test_a_path_asks_the_real_score_once_a_step_and_moves_the_student() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", -1.0), ("weight", 1e3), ("steps", 0)])
-def test_a_wrong_field_is_named(name: str, value: float) -> None:
+def test_a_wrong_field_is_named(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"endpoint.{name}"):
         EndpointConfig(**{name: value})
