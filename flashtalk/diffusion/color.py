@@ -129,7 +129,7 @@ class MatchColor(Protocol):
     def __call__(
         self, video_BCTHW: Tensor, reference: ReferenceColor, strength: float = 1.0
     ) -> Tensor:
-        """See ``match_color``."""
+        """Returns [B, C, T, H, W]; arguments as of ``match_color``."""
 
 
 def lab_from_rgb(video_BCTHW: Tensor) -> Tensor:

@@ -43,12 +43,12 @@ class RankTokens:
     heads: int
 
     def mine(self, total: int) -> TokenSlice:
-        """See ``TokenShare``. Raises InputError for fewer tokens than ranks."""
+        """Returns this rank's tokens. Raises InputError for fewer tokens than ranks."""
         check_layout(self.mesh.layout, self.heads, total)
         return shard_tokens(total, self.mesh.layout.ranks)[self.mesh.rank]
 
     def join(self, x_BnD: Tensor, tokens: TokenSlice) -> Tensor:
-        """See ``TokenShare``."""
+        """Gathers [B, n, D] of all ranks: [B, N, D] on each."""
         batch, _, width = x_BnD.shape
         shards = shard_tokens(tokens.total, self.mesh.layout.ranks)
         shapes = [(batch, shard.count, width) for shard in shards]

@@ -72,12 +72,12 @@ class Slices:
     mesh: PictureMesh
 
     def mine(self, x: Tensor, cell_px: int) -> Tensor:
-        """See ``PictureShare``."""
+        """Returns this rank's part of [..., H, W]."""
         cells_hw = x.shape[-2] // cell_px, x.shape[-1] // cell_px
         return _cut(x, self.mesh.spans(cells_hw)[self.mesh.everyone.index], cell_px)
 
     def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
-        """See ``PictureShare``."""
+        """Gathers the parts of all ranks: [..., H, W] on each."""
         return _join(x, self.mesh, cells_hw, cell_px)
 
 
@@ -88,13 +88,13 @@ class Overlap:
     mesh: PictureMesh
 
     def mine(self, x: Tensor, cell_px: int) -> Tensor:
-        """See ``PictureShare``."""
+        """This rank's part of [..., H, W] with the rows and columns around it that it needs."""
         cells_hw = x.shape[-2] // cell_px, x.shape[-1] // cell_px
         pad = DECODE_PAD_CELLS if cell_px == 1 else ENCODE_PAD_CELLS
         return _cut(x, self._windows(cells_hw, pad), cell_px)
 
     def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
-        """See ``PictureShare``."""
+        """Gathers the parts of all ranks without what surrounds them: [..., H, W] on each."""
         # Pixels come of a decode, latents of an encode.
         pad = ENCODE_PAD_CELLS if cell_px == 1 else DECODE_PAD_CELLS
         windows = self._windows(cells_hw, pad)

@@ -122,7 +122,7 @@ class TracedChannel(grpc.aio.Channel):
         await self._inner.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """See gRPC, as everything below."""
+        """Closes the connection; this and what follows is the interface of ``grpc.aio.Channel``."""
         await self._inner.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:

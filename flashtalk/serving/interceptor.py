@@ -49,7 +49,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         details: grpc.HandlerCallDetails,
     ) -> Any:
-        """See the class."""
+        """Wraps the handler of one method; called by gRPC."""
         handler = await continuation(details)
         if handler is None or details.method.startswith(_QUIET):
             return handler

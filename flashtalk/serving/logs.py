@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """See the class."""
+        """Returns one JSON object as a line, without the line's end."""
         milliseconds = f"{record.msecs:03.0f}"
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {

@@ -45,7 +45,7 @@ class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
         self._samples = StreamSpec().window_samples
 
     async def Encode(self, request: pb.EncodeRequest, context: Any) -> pb.EncodeResponse:
-        """See the proto."""
+        """Speech features of a batch of windows; INVALID_ARGUMENT for windows of another length."""
         self._card.check_ready()
         self._epochs.check(request.key)
         pcm_S = tensor_from_proto(request.pcm, field="pcm", shape=(self._samples,))
@@ -55,6 +55,6 @@ class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
     ) -> worker_pb2.GetWorkerResponse:
-        """See the proto."""
+        """What this worker is and how busy it is."""
         self._card.check_ready()
         return self._card.describe(self._batcher.pending)

@@ -60,7 +60,7 @@ class DenoiseRank:
         return cls(group, denoiser, checkpoint.sampling, conditioning_bytes)
 
     def keep(self, command: Keep) -> None:
-        """See ``Keep``. Raises InputError for tokens that do not fit the transformer."""
+        """Keeps a conditioning under its digest. Raises InputError for tokens that do not fit."""
         image, text, z = (
             torch.from_numpy(array)
             for array in (command.image_tokens, command.text_tokens, command.reference_z)
@@ -68,7 +68,7 @@ class DenoiseRank:
         self.conditionings.put(self.denoiser.conditioned(image, text, z, command.digest))
 
     def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
-        """See ``Run``.
+        """Latents of one chunk.
 
         Returns:
             [1, C, F, h, w] latents, and the seconds that they took.
@@ -111,13 +111,16 @@ class Leader:
         self.rank, self._group = rank, group
 
     def keep(self, command: Keep) -> None:
-        """See ``DenoiseRank.keep``."""
+        """Keeps a conditioning on every rank; arguments and errors as of ``DenoiseRank.keep``."""
         with self._group.together():
             self._group.send(command)
             self.rank.keep(command)
 
     def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
-        """See ``DenoiseRank.run``; nothing is told to anybody if the conditioning is not kept."""
+        """Latents of one chunk by all ranks, as ``DenoiseRank.run``.
+
+        If the conditioning is not kept, followers are not told of the chunk.
+        """
         if command.digest not in self.rank.conditionings:
             raise ConditioningMissing(command.digest)
         with self._group.together():

@@ -47,7 +47,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         self._spec = StreamSpec()
 
     async def Condition(self, request: pb.ConditionRequest, context: Any) -> pb.ConditionResponse:
-        """See the proto."""
+        """Conditions a portrait and a prompt, or keeps a conditioning that another worker made."""
         self._card.check_ready()
         until_s = deadline_s(context)
         kind = request.WhichOneof("source")
@@ -70,7 +70,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         )
 
     async def Denoise(self, request: pb.DenoiseRequest, context: Any) -> pb.DenoiseResponse:
-        """See the proto."""
+        """Latents of one chunk; FAILED_PRECONDITION if the conditioning is not kept here."""
         self._card.check_ready()
         self._epochs.check(request.key)
         command = self._command(request)
@@ -87,7 +87,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
     ) -> worker_pb2.GetWorkerResponse:
-        """See the proto."""
+        """What this worker is and how busy it is."""
         self._card.check_ready()
         return self._card.describe(self._lane.pending)
 

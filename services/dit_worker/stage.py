@@ -66,7 +66,8 @@ class DenoiseStage:
         self.tokens = TokenShapes(sizes.clip_tokens, sizes.clip_dim, sizes.text_len, sizes.text_dim)
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """See ``Stage``: the first chunk, which continues one latent, and a later one."""
+        """Makes a first chunk, which continues one latent, and a later one; returns the measure of
+        a chunk."""
         spec = StreamSpec()
         portrait_HWC = np.zeros((*size_hw, 3), np.uint8)
         height, width = spec.latent_size(*size_hw)

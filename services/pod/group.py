@@ -38,22 +38,22 @@ class Solo:
     """A group of one: nobody to tell, nobody to ask."""
 
     def send(self, command: Any) -> None:
-        """See ``Group``."""
+        """Does nothing: there are no followers."""
 
     def receive(self) -> Any:
-        """See ``Group``."""
+        """Raises RuntimeError: there is no leader to wait for."""
         raise RuntimeError("a group of one has no follower")
 
     def agree(self, wanted: bool) -> bool:
-        """See ``Group``."""
+        """Returns ``wanted``: there is nobody else to agree with."""
         return wanted
 
     def together(self) -> AbstractContextManager[None]:
-        """See ``Group``."""
+        """Returns a context that does nothing."""
         return contextlib.nullcontext()
 
     def warm(self) -> None:
-        """See ``Group``."""
+        """Does nothing: no other rank waits for it."""
 
 
 def tell(group: Group, command: Any) -> None:

@@ -49,11 +49,12 @@ class CodecRank:
         return next(self.codec.vae.parameters()).device
 
     def encode(self, command: Encode) -> Reference:
-        """See ``Encode``."""
+        """Latents and colours of a portrait. Raises InputError for what is no picture."""
         return self.codec.encode_reference(command.portrait_HWC)
 
     def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
-        """See ``Decode``: uint8 [T, H, W, 3], a few at a time, then [1, 16, 2, h, w].
+        """Frames of a chunk, uint8 [T, H, W, 3], a few at a time; returns its motion latents,
+        [1, C, M, h, w].
 
         Args:
             command: not one for motion only.
@@ -95,19 +96,19 @@ class CodecLeader:
         self.rank, self._group = rank, group
 
     def encode(self, command: Encode) -> Reference:
-        """See ``CodecRank``. Raises InputError for what is no picture."""
+        """Latents and colours of a portrait, by all ranks."""
         with self._group.together():
             self._group.send(command)
             return self.rank.encode(command)
 
     def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
-        """See ``CodecRank``."""
+        """Frames of a chunk, by all ranks."""
         with self._group.together():
             self._group.send(command)
             return (yield from self.rank.decode(command, clock))
 
     def motion(self, command: Decode, clock: StageClock) -> Floats:
-        """See ``CodecRank``."""
+        """Motion latents of a chunk, by all ranks."""
         with self._group.together():
             self._group.send(command)
             return self.rank.motion(command, clock)

@@ -58,7 +58,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     async def EncodeReference(
         self, request: pb.EncodeReferenceRequest, context: Any
     ) -> pb.EncodeReferenceResponse:
-        """See the proto."""
+        """Latents of a portrait and its colours; INVALID_ARGUMENT for what is no picture."""
         self._card.check_ready()
         portrait_HWC = image_from_proto(request.portrait, "portrait")
         self._card.check_size("portrait.size", portrait_HWC.shape[:2])
@@ -72,7 +72,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     async def Decode(
         self, request: pb.DecodeRequest, context: Any
     ) -> AsyncIterator[pb.DecodeResponse]:
-        """See the proto."""
+        """Frames of a chunk in parts, and at the end its motion latents."""
         self._card.check_ready()
         self._epochs.check(request.key)
         z_BCFHW, color, size_hw = self._checked(request)
@@ -95,7 +95,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
     ) -> worker_pb2.GetWorkerResponse:
-        """See the proto."""
+        """What this worker is and how busy it is."""
         self._card.check_ready()
         return self._card.describe(self._lane.pending)
 

@@ -40,7 +40,7 @@ class CodecStage:
         self._leader = leader
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """See ``Stage``."""
+        """Decodes a chunk and its motion latents once; returns the measure of a chunk."""
         portrait_HWC = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
         reference = self.encode_reference(portrait_HWC)
         z, color = reference.z_BCFHW.float().cpu().numpy(), reference.color.to_array()

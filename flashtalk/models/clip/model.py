@@ -79,7 +79,7 @@ class Embeddings(nn.Module):
         nn.init.normal_(self.position_embedding.weight, std=_EMBEDDING_STD)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        """See the class."""
+        """Returns tokens [B, N, D]; the class token is the first."""
         patches_BND = self.patch_embedding(pixels_BCHW).flatten(2).transpose(1, 2)
         first_B1D = self.class_embedding.expand(len(pixels_BCHW), 1, -1)
         return torch.cat([first_B1D, patches_BND], dim=1) + self.position_embedding.weight
@@ -93,7 +93,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers - 1))
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, N, D]."""
         for layer in self.layers:
             x_BND = layer(x_BND)
         return x_BND
@@ -121,7 +121,7 @@ class EncoderLayer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, N, D], residuals included."""
         x_BND = x_BND + self.self_attn(self.layer_norm1(x_BND))
         out_BND: Tensor = x_BND + self.mlp(self.layer_norm2(x_BND))
         return out_BND
@@ -136,7 +136,7 @@ class FeedForward(nn.Module):
         self.fc2 = Linear(hidden, width)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, N, D]."""
         out_BND: Tensor = self.fc2(F.gelu(self.fc1(x_BND)))
         return out_BND
 

@@ -74,11 +74,11 @@ class WholeSequence:
     """One process holds all tokens of a chunk (a ``TokenShare``)."""
 
     def mine(self, total: int) -> TokenSlice:
-        """See ``TokenShare``."""
+        """Returns all ``total`` tokens."""
         return TokenSlice.whole(total)
 
     def join(self, x_BND: Tensor, tokens: TokenSlice) -> Tensor:
-        """See ``TokenShare``."""
+        """Returns ``x`` itself: no other process has tokens."""
         return x_BND
 
 

@@ -31,7 +31,7 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """See the class."""
+        """Returns ``x`` over its root mean square, times the gain."""
         mean_BN1 = x_BND.float().square().mean(-1, keepdim=True)
         return self.weight * (x_BND * torch.rsqrt(mean_BN1 + _NORM_EPS)).to(self.weight.dtype)
 
@@ -107,7 +107,7 @@ class GatedFeedForward(nn.Module):
         nn.init.normal_(self.wo.weight, std=hidden**-0.5)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, N, D]."""
         gate = F.gelu(self.wi_0(x_BND), approximate="tanh")
         out_BND: Tensor = self.wo(self.dropout(gate * self.wi_1(x_BND)))
         return out_BND
@@ -123,7 +123,7 @@ class AttentionLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BND: Tensor, mask_BN: Tensor, bucket_NN: Tensor) -> Tensor:
-        """See the class and ``BiasedAttention``."""
+        """Returns [B, N, D]; ``mask_BN`` and ``bucket_NN`` as in ``BiasedAttention``."""
         attended_BND = self.SelfAttention(self.layer_norm(x_BND), mask_BN, bucket_NN)
         update_BND: Tensor = self.dropout(attended_BND)
         return x_BND + update_BND
@@ -139,7 +139,7 @@ class FeedForwardLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, N, D]."""
         update_BND: Tensor = self.dropout(self.DenseReluDense(self.layer_norm(x_BND)))
         return x_BND + update_BND
 
@@ -152,7 +152,7 @@ class Block(nn.Module):
         self.layer = nn.ModuleList([AttentionLayer(config), FeedForwardLayer(config)])
 
     def forward(self, x_BND: Tensor, mask_BN: Tensor, bucket_NN: Tensor) -> Tensor:
-        """See ``BiasedAttention``."""
+        """Returns [B, N, D]; ``mask_BN`` and ``bucket_NN`` as in ``BiasedAttention``."""
         attend, feed_forward = self.layer
         out_BND: Tensor = feed_forward(attend(x_BND, mask_BN, bucket_NN))
         return out_BND
@@ -170,7 +170,7 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, ids_BN: Tensor, mask_BN: Tensor) -> Tensor:
-        """See the class."""
+        """Returns contexts [B, N, D]; those of padding are of no use."""
         bucket_NN = distance_buckets(ids_BN.shape[1], self.buckets, ids_BN.device)
         x_BND = self.dropout(self.embed_tokens(ids_BN))
         for block in self.block:

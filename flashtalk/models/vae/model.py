@@ -36,11 +36,11 @@ class WholePicture:
     """One process has the whole picture (a ``PictureShare``)."""
 
     def mine(self, x: Tensor, cell_px: int) -> Tensor:
-        """See ``PictureShare``."""
+        """Returns ``x`` itself: the whole picture is this process's."""
         return x
 
     def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
-        """See ``PictureShare``."""
+        """Returns ``x`` itself: there are no other parts."""
         return x
 
 

@@ -49,7 +49,7 @@ class ConvLayer(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight)
 
     def forward(self, x_BCS: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, C', S'], in the dtype of the weights."""
         x_BCS = self.conv(x_BCS)
         if isinstance(self.layer_norm, nn.LayerNorm):
             x_BCS = self.layer_norm(x_BCS.transpose(1, 2)).transpose(1, 2)
@@ -81,7 +81,7 @@ class FeatureProjection(nn.Module):
         nn.init.uniform_(self.projection.bias, -bound, bound)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, T, D]."""
         projected: Tensor = self.projection(self.layer_norm(x_BTC))
         return projected
 
@@ -96,7 +96,7 @@ class PositionalConv(nn.Module):
         )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, T, D], to be added to the tokens."""
         tokens = x_BTD.shape[1]
         # An even kernel with half of it as padding gives one token too many: the last one.
         out_BDT = self.conv(x_BTD.transpose(1, 2))[..., :tokens]
@@ -124,7 +124,7 @@ class WeightNormedConv(nn.Module):
         )
 
     def forward(self, x_BDT: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, D, T]."""
         weight = self.parametrizations["weight"]()
         return F.conv1d(x_BDT, weight, self.bias, padding=self.taps // 2, groups=self.groups)
 
@@ -157,7 +157,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, T, D]."""
         hidden = self.dropout(F.gelu(self.intermediate_dense(x_BTD)))
         out_BTD: Tensor = self.dropout(self.output_dense(hidden))
         return out_BTD
@@ -177,7 +177,7 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """See the class."""
+        """Returns [B, T, D], residuals included."""
         if self.norm_first:
             x_BTD = x_BTD + self.dropout(self.attention(self.layer_norm(x_BTD)))
             return x_BTD + self.feed_forward(self.final_layer_norm(x_BTD))
