@@ -29,7 +29,7 @@ class AudioStage:
         self._encoder, self._batch_windows = encoder, batch_windows
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """Encodes a window, returns the measure of a chunk; the size of the video does not matter."""
+        """Encodes a window and returns the measure of a chunk; a video's size does not matter."""
         spec = self._encoder.spec
         noise_S = np.random.default_rng(0).normal(0, 0.1, spec.window_samples).astype(np.float32)
 
