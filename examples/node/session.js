@@ -78,7 +78,7 @@ export class FlashTalk {
 
   /** A unary call, made again while no gateway answers. */
   async call(method, request) {
-    const until = Date.now() + this.patienceMs
+    const until = performance.now() + this.patienceMs
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await new Promise((resolve, reject) => {
@@ -87,7 +87,7 @@ export class FlashTalk {
           this.stub[method](request, this.#metadata, options, done)
         })
       } catch (error) {
-        if (!AGAIN.has(error.code) || Date.now() > until) throw error
+        if (!AGAIN.has(error.code) || performance.now() > until) throw error
         this.turn()
         await sleep(BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)])
       }
@@ -203,7 +203,7 @@ export class SessionStream {
   }
 
   async *[Symbol.asyncIterator]() {
-    let until = Date.now() + this.#flashtalk.patienceMs
+    let until = performance.now() + this.#flashtalk.patienceMs
     let failed = new Error('the stream has ended')
     try {
       for (let first = true, attempt = 0; ; first = false, attempt += 1) {
@@ -214,7 +214,7 @@ export class SessionStream {
         }
         try {
           for await (const event of this.#connection()) {
-            until = Date.now() + this.#flashtalk.patienceMs
+            until = performance.now() + this.#flashtalk.patienceMs
             const last = ['REASON_FINISHED', 'REASON_DELETED'].includes(event.closed?.reason)
             if (event.opened) attempt = 0
             else if (last || !event.closed) yield event
@@ -224,7 +224,7 @@ export class SessionStream {
           if (!AGAIN.has(error.code)) throw error
           failed = error
         }
-        if (Date.now() > until) throw failed
+        if (performance.now() > until) throw failed
       }
     } catch (error) {
       failed = error
