@@ -28,6 +28,9 @@ const HERE = /^(localhost|127\.|\[::1\])/ // a proxy of the environment is for o
 const AGAIN = new Set([grpc.status.UNAVAILABLE, grpc.status.CANCELLED])
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+// With jitter: the clients of a gateway that died must not all come back at once.
+const backoffMs = (attempt) =>
+  BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)] * (0.5 + 0.5 * Math.random())
 
 /** Gateways of one deployment; calls go to the next one when one does not answer. */
 export class FlashTalk {
@@ -89,7 +92,7 @@ export class FlashTalk {
       } catch (error) {
         if (!AGAIN.has(error.code) || performance.now() > until) throw error
         this.turn()
-        await sleep(BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)])
+        await sleep(backoffMs(attempt))
       }
     }
   }
@@ -210,7 +213,7 @@ export class SessionStream {
         if (!first) {
           this.reconnects += 1
           this.#flashtalk.turn()
-          await sleep(BACKOFF_MS[Math.min(attempt - 1, BACKOFF_MS.length - 1)])
+          await sleep(backoffMs(attempt - 1))
         }
         try {
           for await (const event of this.#connection()) {
