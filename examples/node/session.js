@@ -24,7 +24,6 @@ const BACKOFF_MS = [100, 200, 400, 800, 1000]
 const PACKET_SAMPLES = 8_000
 const FRAMES_PER_MESSAGE = 7 // a quarter of a chunk: the server has less to do
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+$/
-const HERE = /^(localhost|127\.|\[::1\])/ // a proxy of the environment is for other machines
 const AGAIN = new Set([grpc.status.UNAVAILABLE, grpc.status.CANCELLED])
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -66,7 +65,8 @@ export class FlashTalk {
         if (key && !encrypted && !plaintextKey && !LOOPBACK.test(target)) {
           throw new Error(`apiKey: not sent to ${target} unencrypted: use tls or rootCerts`)
         }
-        const options = HERE.test(target) ? { 'grpc.enable_http_proxy': 0 } : {}
+        // A proxy of the environment is for other machines.
+        const options = LOOPBACK.test(target) ? { 'grpc.enable_http_proxy': 0 } : {}
         return new flashtalk.v1.SessionService(target, credentials, options)
       })
   }
