@@ -1,12 +1,12 @@
-"""What a chunk is conditioned on, as values: tokens, and the keys and values made from them.
+"""The conditions of a chunk, as values: tokens, and their keys and values.
 
 Legend: B batch, N tokens, D width, F latent frames, A audio tokens per latent frame, H heads,
 K channels per head.
 
-The ``...Tokens`` forms leave the projection to keys and values to each block, which is what
-training wants (sharded or checkpointed blocks keep their parameters to themselves). The ``...KV``
-forms hold the projections of every layer and are what inference wants: text and image are the
-same for a whole session, speech for all sampler steps of a chunk.
+With the ``...Tokens`` forms each block projects to keys and values; training uses them, since
+sharded or checkpointed blocks do not share their parameters. The ``...KV`` forms contain the
+projections of every layer; inference uses them, since text and image are constant in a session, and
+speech is constant in all sampler steps of a chunk.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class KeyValue(NamedTuple):
 
 
 class ContextLayer(NamedTuple):
-    """What one block's text and image attention reads."""
+    """The input of one block's text and image attention."""
 
     text: KeyValue
     image: KeyValue
 
 
 class TimeEmbedding(NamedTuple):
-    """What the blocks and the head read of the noise level, float32 in every precision.
+    """The embedded noise level for the blocks and the head, float32 in every precision.
 
     Args:
         time_BD: [B, D] the embedding.
@@ -48,7 +48,7 @@ class TimeEmbedding(NamedTuple):
     six_B6D: Tensor
 
     def row(self, index: int, batch: int) -> TimeEmbedding:
-        """One of its noise levels, for a batch of samples that share it."""
+        """Returns one noise level, for a batch of samples that share it."""
         return TimeEmbedding(
             self.time_BD[index].expand(batch, -1), self.six_B6D[index].expand(batch, -1, -1)
         )
