@@ -62,11 +62,11 @@ class ContextTokens:
     image_BND: Tensor
 
     def layer(self, _index: int) -> ContextTokens:
-        """What block ``_index`` reads: every block reads the same tokens."""
+        """Returns the input of block ``_index``: the same tokens for every block."""
         return self
 
     def rows(self, rows: Tensor) -> ContextTokens:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return ContextTokens(self.text_BND[rows], self.image_BND[rows])
 
 
@@ -77,17 +77,17 @@ class AudioTokens:
     tokens_BFAD: Tensor
 
     def layer(self, _index: int) -> AudioTokens:
-        """What block ``_index`` reads: every block reads the same tokens."""
+        """Returns the input of block ``_index``: the same tokens for every block."""
         return self
 
     def rows(self, rows: Tensor) -> AudioTokens:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return AudioTokens(self.tokens_BFAD[rows])
 
 
 @dataclass(frozen=True)
 class ContextKV:
-    """Keys and values of text and image for every layer: once per session.
+    """Keys and values of text and image for every layer, computed once per session.
 
     Args:
         text: per layer, [B, text_len, H, K] keys and values.
@@ -98,32 +98,32 @@ class ContextKV:
     image: tuple[KeyValue, ...]
 
     def layer(self, index: int) -> ContextLayer:
-        """What block ``index`` reads."""
+        """Returns the input of block ``index``."""
         return ContextLayer(self.text[index], self.image[index])
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> ContextKV:
-        """The same values elsewhere or in another dtype."""
+        """Returns the values on another device or in another dtype."""
         return _map(self, lambda t: t.to(device=device, dtype=dtype))
 
     def rows(self, rows: Tensor) -> ContextKV:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return _map(self, lambda t: t[rows])
 
     def expand(self, batch: int) -> ContextKV:
-        """A batch of one repeated ``batch`` times without a copy."""
+        """Repeats a batch of one ``batch`` times without a copy."""
         return _map(self, lambda t: _expand(t, batch))
 
     @staticmethod
     def cat(parts: Sequence[ContextKV]) -> ContextKV:
-        """Batches one after the other, for guidance in one pass."""
+        """Concatenates batches, for guidance in one pass."""
         return ContextKV(text=_cat([p.text for p in parts]), image=_cat([p.image for p in parts]))
 
 
 @dataclass(frozen=True)
 class AudioKV:
-    """Keys and values of one chunk's speech for every layer: once per chunk.
+    """Keys and values of one chunk's speech for every layer, computed once per chunk.
 
     Args:
         audio: per layer, [B, F, A, H, K] keys and values.
@@ -132,26 +132,26 @@ class AudioKV:
     audio: tuple[KeyValue, ...]
 
     def layer(self, index: int) -> KeyValue:
-        """What block ``index`` reads."""
+        """Returns the input of block ``index``."""
         return self.audio[index]
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> AudioKV:
-        """The same values elsewhere or in another dtype."""
+        """Returns the values on another device or in another dtype."""
         return _map(self, lambda t: t.to(device=device, dtype=dtype))
 
     def rows(self, rows: Tensor) -> AudioKV:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return _map(self, lambda t: t[rows])
 
     def expand(self, batch: int) -> AudioKV:
-        """A batch of one repeated ``batch`` times without a copy."""
+        """Repeats a batch of one ``batch`` times without a copy."""
         return _map(self, lambda t: _expand(t, batch))
 
     @staticmethod
     def cat(parts: Sequence[AudioKV]) -> AudioKV:
-        """Batches one after the other, for guidance in one pass."""
+        """Concatenates batches, for guidance in one pass."""
         return AudioKV(audio=_cat([p.audio for p in parts]))
 
 
