@@ -1,6 +1,6 @@
-"""A worker that computes, from its first breath to its last; what it computes is its stage's.
+"""The life cycle of a compute worker; its stage defines the computation.
 
-Everything on the device happens in the one thread of its lane: loading, warm-up and calls.
+All work on the device runs in the single thread of its lane: loading, warm-up and calls.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stage(Protocol):
     """One of the three stages of a chunk."""
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """Computes at one size by every path that calls may take, once; gives what measures it."""
+        """Runs every code path of calls once at one size; returns the function that measures it."""
 
 
 MeasureChunk = Callable[[], float]
@@ -54,11 +54,11 @@ StageT = TypeVar("StageT", bound=Stage)
 
 
 class Loading(Generic[StageT]):
-    """A stage that there is once the weights of its worker are loaded.
+    """Holds a stage that is created when the weights of its worker are loaded.
 
     Args:
-        role: of the worker.
-        make: the stage of a checkpoint whose weights have this name (hex digest).
+        role: role of the worker.
+        make: creates the stage from a checkpoint and the digest of its weights (hex).
     """
 
     def __init__(self, role: str, make: Callable[[Checkpoint, str], StageT]) -> None:
@@ -66,12 +66,12 @@ class Loading(Generic[StageT]):
         self._made: list[StageT] = []
 
     def load(self, checkpoint: Checkpoint, digest: str) -> None:
-        """Makes it."""
+        """Creates the stage."""
         self._made.append(self._make(checkpoint, digest))
 
     @property
     def stage(self) -> StageT:
-        """The stage. Raises ServiceError (UNAVAILABLE, NOT_READY) before it is loaded."""
+        """Returns the stage. Raises ServiceError (UNAVAILABLE, NOT_READY) before it is loaded."""
         if not self._made:
             raise not_ready()
         return self._made[-1]
@@ -81,9 +81,9 @@ class ComputeWorker:
     """A ``flashtalk.serving`` app around a stage.
 
     Args:
-        settings: of the worker.
-        loading: what it computes.
-        register: adds the calls that ask for it.
+        settings: settings of the worker.
+        loading: loads the stage.
+        register: adds the service of the stage to a server.
     """
 
     def __init__(self, settings: WorkerSettings, loading: Loading[Any], register: Register) -> None:
@@ -94,15 +94,15 @@ class ComputeWorker:
 
     @property
     def interceptors(self) -> Sequence[grpc.aio.ServerInterceptor]:
-        """None: who may call is decided by certificates."""
+        """Returns none: certificates authenticate the callers."""
         return ()
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Adds the service; calls before the end of the warm-up are told to come again."""
+        """Adds the service; calls before the end of the warm-up fail with a retryable error."""
         return [self._register(server, self.lane, self.card)]
 
     async def start(self) -> None:
-        """Loads the weights and warms up every size; errors of the input end the service."""
+        """Loads the weights and warms up every size; an InputError ends the service."""
         keep_freed_memory()
         await self.lane.start()
         await self.lane.run(lambda _: self._load())
@@ -110,7 +110,7 @@ class ComputeWorker:
         for size_hw in self.card.sizes_hw:
             seconds.append(await self._measured(size_hw))
             _LOG.info("warm", extra={"size": f"{size_hw[1]}x{size_hw[0]}", "chunk_s": seconds[-1]})
-        # The slowest size decides how many sessions can be kept.
+        # The slowest size limits the number of sessions.
         self.card.chunk_s = max(seconds)
         share = int(_SHARE_OF_REAL_TIME * self._chunk_s / self.card.chunk_s)
         self.card.session_slots = self._settings.session_slots or max(1, share)
@@ -120,13 +120,13 @@ class ComputeWorker:
         self.card.ready = True
 
     async def _measured(self, size_hw: tuple[int, int]) -> float:
-        """Seconds of a chunk of this size, which is warm afterwards."""
+        """Warms up one size; returns the seconds of a chunk."""
         warm_up: Callable[[tuple[int, int]], MeasureChunk] = self._loading.stage.warm_up
         measure = await self.lane.run(lambda _: warm_up(size_hw))
         return max([await self.lane.run(lambda _: measure()) for _ in range(MEASURED_RUNS)])
 
     async def drain(self, grace_s: float) -> None:
-        """Lets calls that wait or run come to their end."""
+        """Lets waiting and running calls finish."""
         await self.lane.drain(grace_s)
 
     async def stop(self) -> None:

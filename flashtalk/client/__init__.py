@@ -1,4 +1,4 @@
-"""The Python client: make a session, push speech, receive frames (no torch).
+"""The Python client: create a session, push speech, receive frames (no torch).
 
 async with FlashTalkClient("localhost:50050") as client:
     session = await client.create_session(Path("portrait.png"))

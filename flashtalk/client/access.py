@@ -1,4 +1,4 @@
-"""How a client comes in: TLS, and the API key that its calls carry."""
+"""Client authentication: TLS, and the API key in the metadata of calls."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LONGEST_KEY = 512
 
 
 def tls_credentials(authorities: Path | None = None) -> grpc.ChannelCredentials:
-    """For a gateway whose certificate is signed by these authorities; none: the public ones.
+    """Returns credentials that trust these authorities; None: the public ones.
 
     Raises:
-        InputError: a file that cannot be used.
+        InputError: an unusable file.
     """
     roots = read_authorities("tls_ca", authorities) if authorities is not None else None
     return grpc.ssl_channel_credentials(roots)
 
 
 def read_api_key(path: Path) -> str:
-    """The API key in a file, line ends and spaces around it left out.
+    """Reads an API key from a file, without surrounding white space.
 
     Raises:
-        InputError: a file that cannot be read, or without a key; it never shows what stands there.
+        InputError: an unreadable file, or one without a key; never contains the file's content.
     """
     try:
         with path.open("rb") as file:
@@ -47,16 +47,16 @@ def read_api_key(path: Path) -> str:
 def key_metadata(
     key: str, targets: Sequence[str], *, encrypted: bool, plaintext_key: bool
 ) -> tuple[tuple[str, str], ...]:
-    """What every call carries.
+    """Returns the metadata of every call.
 
     Args:
-        key: empty for none.
+        key: API key; empty for none.
         targets: HOST:PORT of the gateways.
-        encrypted: whether the connections are.
+        encrypted: whether the connections use TLS.
         plaintext_key: whether a key may be sent to another machine without encryption.
 
     Raises:
-        InputError: text that is no key, or one that would travel unencrypted.
+        InputError: an invalid key, or a key that would be sent unencrypted.
     """
     if not key:
         return ()
@@ -76,7 +76,7 @@ def _is_key(text: str) -> bool:
 
 
 class KeyedStub:
-    """A stub whose calls carry metadata."""
+    """A stub that adds metadata to its calls."""
 
     def __init__(self, stub: Any, metadata: tuple[tuple[str, str], ...]) -> None:
         self._stub, self._metadata = stub, metadata

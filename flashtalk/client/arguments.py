@@ -1,4 +1,4 @@
-"""What callers pass, in the form in which it is sent; anything else is a TypeError that says so.
+"""Converts arguments of callers to the form that is sent; other types raise TypeError.
 
 Legend: S samples.
 """
@@ -33,11 +33,11 @@ _FULL_SCALE = 32_768
 
 
 async def portrait_bytes(portrait: Portrait) -> bytes:
-    """A picture file's bytes.
+    """Returns the bytes of a picture file.
 
     Raises:
         TypeError: neither a path nor bytes.
-        InputError: a file that cannot be read.
+        InputError: an unreadable file.
     """
     if isinstance(portrait, bytes | bytearray | memoryview):
         return bytes(portrait)
@@ -50,7 +50,7 @@ async def portrait_bytes(portrait: Portrait) -> bytes:
 
 
 def session_name(session: SessionName) -> str:
-    """The id of a session. Raises TypeError for what is neither a session nor an id."""
+    """Returns the id of a session. Raises TypeError for other types than session and id."""
     if isinstance(session, pb.Session):
         return str(session.session_id)
     if isinstance(session, str):
@@ -59,12 +59,12 @@ def session_name(session: SessionName) -> str:
 
 
 def samples(sound: Sound) -> Pcm:
-    """One channel of sound as float32 [S].
+    """Returns one channel of audio as float32 [S].
 
     Args:
-        sound: floats in [-1, 1] of any precision, or whole numbers of 16 bits, as an array or a
-            list (a list of whole numbers only is taken for 16 bits); or bytes, which are 16 bit
-            little-endian, as ``pcm_from_bytes`` reads them.
+        sound: floats in [-1, 1] of any precision, or 16-bit integers, as an array or a list (a
+            list of integers counts as 16-bit); or bytes of 16-bit little-endian samples, as for
+            ``pcm_from_bytes``.
 
     Raises:
         TypeError: another type.
@@ -112,7 +112,7 @@ def _kind(value: object) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """A file's bytes. Raises InputError for one that cannot be read."""
+    """Reads a file. Raises InputError for an unreadable one."""
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:

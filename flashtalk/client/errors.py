@@ -1,4 +1,4 @@
-"""What a caller of the client is told."""
+"""Errors of the client."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from flashtalk.wire.proxies import proxy_of
 from flashtalk.wire.status import Reason, field_of, reason_of, retry_after_s
 
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-# Without a word from the other side these are the connection's own end.
+# Without details from the server these codes mean a lost connection.
 _BROKEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED})
 
 
 def passes(error: grpc.aio.AioRpcError) -> bool:
-    """Whether another attempt, at another gateway maybe, may do better."""
+    """Whether a retry, possibly at another gateway, may succeed."""
     code = error.code()
     return code in _PASSING or (code in _BROKEN and reason_of(error) is None)
 
 
 class ClientError(FlashTalkError):
-    """A call that failed for good.
+    """A call that failed and is not retried.
 
     Args:
-        code: the status.
-        message: for people.
-        reason: for programs, if the other side is one of ours.
-        field: of the request, if one is to blame.
-        retry_after_s: when it is worth trying again, if the server said so.
+        code: status code.
+        message: text for people.
+        reason: machine-readable reason, if the server is a FlashTalk service.
+        field: the invalid field of the request, if any.
+        retry_after_s: delay before a retry, if the server set one.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class ClientError(FlashTalkError):
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError, target: str = "") -> ClientError:
-        """What a failed call means; of a lost connection also which proxy it went through.
+        """Converts the error of a call; for a lost connection it also names the proxy.
 
         Args:
-            error: of the call.
-            target: HOST:PORT of the gateway, if it is known.
+            error: error of the call.
+            target: HOST:PORT of the gateway, if known.
         """
         code = error.code()
         message = error.details() or code.name.lower().replace("_", " ")

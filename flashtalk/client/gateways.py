@@ -1,4 +1,4 @@
-"""Calls to a deployment's gateways: any will do, and the next is tried if one is away."""
+"""Calls to a deployment's gateways: if one is unavailable, the next one is tried."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # How long one attempt to connect may take, whatever its name says.
+    # Despite its name this is the timeout of one connection attempt.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
@@ -42,16 +42,16 @@ class FlashTalkClient:
     """Connections to the gateways of one deployment; an async context manager.
 
     Args:
-        gateways: HOST:PORT, or several with commas between them.
-        call_s: one attempt at a call.
-        patience_s: all attempts at a call together; also how long a stream may be without a
-            connection before it fails.
-        credentials: for TLS (``tls_credentials``); none speaks plain HTTP/2.
-        api_key: shown with every call; empty for a deployment that asks for none.
-        plaintext_key: sends the key to another machine without TLS too.
+        gateways: HOST:PORT, or several separated by commas.
+        call_s: timeout of one attempt of a call.
+        patience_s: timeout of all attempts of a call together; also how long a stream may be
+            without a connection before it fails.
+        credentials: TLS credentials (``tls_credentials``); None for plaintext HTTP/2.
+        api_key: sent with every call; empty for none.
+        plaintext_key: allows sending the key to another machine without TLS.
 
     Raises:
-        InputError: no HOST:PORT, no key, or one that would travel unencrypted.
+        InputError: an invalid HOST:PORT or key, or a key that would be sent unencrypted.
     """
 
     def __init__(
@@ -109,21 +109,21 @@ class FlashTalkClient:
         request_id: str | None = None,
         wait_for_slot: bool = False,
     ) -> pb.Session:
-        """Makes a session; tried again under one request id, so that it is made once.
+        """Creates a session; retries use the same request id, so that it is created once.
 
         Args:
             portrait: path of a PNG, JPEG or WebP file (str or Path), or its bytes.
-            prompt: what the scene is; empty takes the model's own.
-            seed: of the noise.
-            size: width and height in pixels; none takes the model's own.
+            prompt: description of the scene; empty for the model's default.
+            seed: seed of the noise.
+            size: width and height in pixels; None for the model's default.
             video_codec, idle_policy, pacing: see the protocol.
-            ttl_s: life without a stream.
-            request_id: of the caller, so that another process can repeat the request.
-            wait_for_slot: asks again for as long as ``patience_s`` while there is no capacity.
+            ttl_s: lifetime without a stream.
+            request_id: idempotency key, so that another process can repeat the request.
+            wait_for_slot: retries for up to ``patience_s`` while there is no capacity.
 
         Raises:
-            ClientError: refused, or no gateway answered. RESOURCE_EXHAUSTED says when to try again.
-            InputError: a file that cannot be read.
+            ClientError: rejected, or no gateway responded; RESOURCE_EXHAUSTED has a retry delay.
+            InputError: an unreadable file.
             TypeError: a portrait of another type.
         """
         data = await portrait_bytes(portrait)
@@ -147,14 +147,14 @@ class FlashTalkClient:
         return session
 
     async def get_session(self, session_id: SessionName) -> pb.Session:
-        """A session as it is now. Raises ClientError."""
+        """Returns the current state of a session. Raises ClientError."""
         request = pb.GetSessionRequest(session_id=session_name(session_id))
         response = await self._call(lambda stub: stub.GetSession(request, timeout=self._call_s))
         session: pb.Session = response.session
         return session
 
     async def sessions(self) -> AsyncIterator[pb.Session]:
-        """All sessions, of the client's key if it has one, oldest first. Raises ClientError."""
+        """Yields all sessions, or those of the client's key, oldest first. Raises ClientError."""
         request = pb.ListSessionsRequest()
         while True:
             response = await self._call(
@@ -167,14 +167,14 @@ class FlashTalkClient:
             request.page_token = response.next_page_token
 
     async def delete_session(self, session_id: SessionName) -> None:
-        """Ends a session; one that is gone is no error. Raises ClientError."""
+        """Deletes a session; a missing session is no error. Raises ClientError."""
         request = pb.DeleteSessionRequest(session_id=session_name(session_id))
         await self._call(lambda stub: stub.DeleteSession(request, timeout=self._call_s))
 
     async def interrupt_session(
         self, session_id: SessionName, played_frames: int | None = None
     ) -> stream_pb2.Interrupted:
-        """Stops what is being said, from wherever this is. Raises ClientError."""
+        """Interrupts a session without its stream. Raises ClientError."""
         request = pb.InterruptSessionRequest(
             session_id=session_name(session_id),
             interrupt_id=str(uuid.uuid4()),
@@ -187,26 +187,26 @@ class FlashTalkClient:
         return interrupted
 
     def stream(self, session: pb.Session, *, resume: bool = False) -> SessionStream:
-        """The stream of a session: an async context manager, and an iterator over events.
+        """Returns the stream of a session: an async context manager and iterator over events.
 
         Args:
-            session: as ``create_session`` or ``get_session`` gave it.
+            session: a session from ``create_session`` or ``get_session``.
             resume: takes over a stream that is open elsewhere, from its next frame on; without it
                 iterating over such a session raises ClientError (SESSION_BUSY).
         """
         return SessionStream(self, session, resume)
 
     def stub(self) -> Any:
-        """Calls of the gateway that is used now."""
+        """The stub of the current gateway."""
         stub = pb_grpc.SessionServiceStub(self._channels[self._turn % len(self._channels)])
         return KeyedStub(stub, self._metadata) if self._metadata else stub
 
     def failed(self, error: grpc.aio.AioRpcError) -> ClientError:
-        """What a call to the gateway that is used now ended with."""
+        """Converts the error of a call to the current gateway."""
         return ClientError.of(error, self._targets[self._turn % len(self._targets)])
 
     def turn(self) -> None:
-        """From now on the next gateway is used."""
+        """Switches to the next gateway."""
         self._turn += 1
 
     async def _call(
@@ -229,7 +229,7 @@ class FlashTalkClient:
 
 
 def read_targets(gateways: str) -> list[str]:
-    """``HOST:PORT,[IPV6]:PORT`` as a list. Raises InputError for anything else."""
+    """Parses ``HOST:PORT,[IPV6]:PORT`` to a list. Raises InputError for anything else."""
     targets = [target.strip() for target in gateways.split(",") if target.strip()]
     for target in targets or [gateways]:
         if read_host_port(target) is None:

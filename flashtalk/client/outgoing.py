@@ -1,4 +1,4 @@
-"""What a client has sent and the server does not have for good yet: sent again after a reconnect.
+"""The client's resend buffer: input that the server has not committed is resent after a reconnect.
 
 Legend: S samples.
 """
@@ -38,17 +38,17 @@ class Cut:
 
 @dataclass(frozen=True)
 class Finish:
-    """Nothing follows."""
+    """The end of all input."""
 
 
 Item = Audio | End | Cut | Finish
 
 
 class Outgoing:
-    """Items in the order in which they were given, and how many of them this connection has seen.
+    """A queue of items in order, with the number that was sent on the current connection.
 
     Args:
-        packet_samples: longest packet.
+        packet_samples: maximum samples per packet.
     """
 
     def __init__(self, packet_samples: int) -> None:
@@ -62,12 +62,12 @@ class Outgoing:
 
     @property
     def waiting_samples(self) -> int:
-        """Samples that the server does not have for good."""
+        """Number of samples that the server has not committed."""
         return self._position - self.input_samples
 
     @property
     def cuts(self) -> int:
-        """Interruptions that were not answered."""
+        """Number of interruptions without acknowledgement."""
         return sum(isinstance(item, Cut) for item in self._items)
 
     def push(self, pcm_S: Pcm) -> None:
@@ -87,19 +87,19 @@ class Outgoing:
         self._items.append(Cut(interrupt_id, played_frames))
 
     def finish(self) -> None:
-        """Appends the end of everything."""
+        """Appends the end of all input."""
         self._items.append(Finish())
         self.finished = True
 
     def next(self) -> Item | None:
-        """What is to be sent next on this connection."""
+        """Returns the next item to send on this connection, if any."""
         if self._sent == len(self._items):
             return None
         self._sent += 1
         return self._items[self._sent - 1]
 
     def used(self, input_samples: int, utterances: int) -> None:
-        """The server has these for good, wherever they stand."""
+        """Removes input that the server has committed."""
         self.input_samples = max(self.input_samples, input_samples)
         gone = [_is_used(item, input_samples, utterances) for item in self._items]
         self._sent -= sum(gone[: self._sent])
@@ -108,16 +108,15 @@ class Outgoing:
     def interrupted(
         self, interrupt_id: str, input_samples: int = 0, utterances: int = 0
     ) -> list[str]:
-        """An interruption was carried out: what stood before it is gone, and so is it.
+        """Removes an acknowledged interruption and the items before it.
 
         Args:
-            interrupt_id: of this client, or of somebody else.
-            input_samples, utterances: what the server has for good since then; 0 if it does not
-                say.
+            interrupt_id: id of the interruption, of this client or of another caller.
+            input_samples, utterances: input that the server has committed since; 0 if unknown.
 
         Returns:
-            The interruptions of this client that are answered by that: itself, and earlier ones,
-            whose barrier it has passed too.
+            This client's interruptions that are thereby acknowledged: this one and earlier ones,
+            whose barrier has passed too.
         """
         answered: list[str] = []
         if any(isinstance(i, Cut) and i.interrupt_id == interrupt_id for i in self._items):
@@ -133,7 +132,7 @@ class Outgoing:
         return answered
 
     def withdraw(self, interrupt_id: str) -> None:
-        """Nobody waits for this interruption any more: a new connection does not ask for it."""
+        """Removes an interruption without a waiting caller, so that it is not resent."""
         for index, item in enumerate(self._items):
             if isinstance(item, Cut) and item.interrupt_id == interrupt_id:
                 del self._items[index]
@@ -141,9 +140,9 @@ class Outgoing:
                 return
 
     def again(self, input_samples: int, utterances: int) -> None:
-        """A new connection, whose server has so much: everything else is sent again."""
+        """Starts a new connection: everything that the server has not committed is resent."""
         self._sent = 0
-        # What another's interruption dropped counts as used, wherever it stands.
+        # Input that another caller's interruption dropped counts as used, at any position.
         kept = deque(item for item in self._items if not _is_used(item, input_samples, utterances))
         if kept and isinstance(kept[0], Audio) and kept[0].first_sample < input_samples:
             first = kept.popleft()
@@ -154,7 +153,7 @@ class Outgoing:
 
 
 def as_request(item: Item, encoding: media_pb2.AudioEncoding) -> stream_pb2.StreamRequest:
-    """An item as a message."""
+    """Converts an item to a message."""
     if isinstance(item, Audio):
         packet = stream_pb2.AudioPacket(
             pcm=pcm_to_bytes(item.pcm_S, encoding), first_sample=item.first_sample

@@ -1,7 +1,7 @@
-"""One session's stream as a caller sees it: unbroken, whatever happens to connections and gateways.
+"""The stream of one session, with automatic reconnects.
 
-A lost connection is opened again, at another gateway if need be: frames go on where they ended,
-speech that the server does not have for good is sent again, nothing is lost and nothing doubled.
+A lost connection is opened again, at another gateway if necessary. Frames continue where they
+ended, and speech that the server has not committed is resent: nothing is lost or repeated.
 
 Legend: S samples.
 """
@@ -50,16 +50,16 @@ _LAST = (stream_pb2.StreamClosed.REASON_FINISHED, stream_pb2.StreamClosed.REASON
 
 
 class SessionStream:
-    """Made by ``FlashTalkClient.stream``; use it with ``async with`` and ``async for``.
+    """Created by ``FlashTalkClient.stream``; use it with ``async with`` and ``async for``.
 
-    One task may push while another reads. Whoever does not read is sent no more than a few seconds:
-    the server waits. No call waits for ever: after ``patience_s`` of the client without progress it
-    raises ClientError (DEADLINE_EXCEEDED).
+    One task may push while another reads. Without a reader the server stops sending after a few
+    seconds (backpressure). After the client's ``patience_s`` without progress every call raises
+    ClientError (DEADLINE_EXCEEDED).
 
     Args:
-        client: connections.
-        session: whose stream it is.
-        resume: takes a stream over that is open elsewhere, from its next frame on; without it such
+        client: the connections.
+        session: the session to stream.
+        resume: takes over a stream that is open elsewhere, from its next frame on; without it such
             a session is refused (SESSION_BUSY).
     """
 
@@ -69,7 +69,7 @@ class SessionStream:
         largest = limits.max_packet_bytes // 4
         packet = max(1, min(int(_PACKET_S * spec.sample_rate_hz), largest))
         self._out = Outgoing(packet)
-        # An interruption is heard at once as long as the server's buffer is not full.
+        # The server reads an interruption at once only while its buffer is not full.
         self._ahead = max(packet, limits.max_buffered_samples - 2 * packet)
         self._changed = asyncio.Condition()
         self._events: asyncio.Queue[Event | None] = asyncio.Queue(_EVENTS)
@@ -93,13 +93,13 @@ class SessionStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leaves the stream; the session lives on until it expires, unless it was finished."""
+        """Closes the stream; the session remains until it expires, unless it was finished."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     async def push_audio(self, sound: Sound) -> None:
-        """Appends speech of any length; waits while the server has enough.
+        """Appends speech of any length; waits while the server's buffer is full.
 
         Args:
             sound: one channel at the session's rate: floats in [-1, 1] or 16-bit integers, as an
@@ -120,29 +120,29 @@ class SessionStream:
                 self._changed.notify_all()
 
     async def end_audio(self) -> None:
-        """The utterance is complete. Errors as ``push_audio``."""
+        """Ends the utterance. Errors as ``push_audio``."""
         async with self._changed:
             self._check_open("end_audio")
             self._out.end()
             self._changed.notify_all()
 
     async def finish(self) -> None:
-        """Nothing follows; the stream ends when everything was sent. Errors as ``push_audio``."""
+        """Ends the input; the stream ends after its last frame. Errors as ``push_audio``."""
         async with self._changed:
             self._check_open("finish")
             self._out.finish()
             self._changed.notify_all()
 
     async def interrupt(self, played_frames: int | None = None) -> stream_pb2.Interrupted:
-        """Stops what is being said; gives what became of it.
+        """Interrupts the current speech; returns the acknowledgement.
 
-        Events go on meanwhile, so another task has to read them.
+        Events continue meanwhile, so another task must read them.
 
         Args:
-            played_frames: frames that were really shown, if the caller knows.
+            played_frames: number of frames that were really shown, if known.
 
         Raises:
-            ClientError: the stream has failed, or there was no answer within ``patience_s``.
+            ClientError: the stream has failed, or no acknowledgement came within ``patience_s``.
         """
         name = uuid.uuid4().hex
         answer = asyncio.get_running_loop().create_future()
@@ -165,7 +165,7 @@ class SessionStream:
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Raises ClientError if the stream has failed."""
+        """Returns the next event. Raises ClientError if the stream has failed."""
         ended = self._over and self._events.empty()
         event = None if ended else await self._events.get()
         if event is not None:
@@ -175,7 +175,7 @@ class SessionStream:
         raise StopAsyncIteration
 
     async def _room(self) -> None:
-        """Waits, with the lock held, until there is room for more speech or the stream is over."""
+        """Waits, with the lock held, until there is room for speech or the stream has ended."""
         loop, patience_s = asyncio.get_running_loop(), self._client.patience_s
         begun_s = loop.time()
         while not (self._over or self._out.waiting_samples < self._ahead):
@@ -197,13 +197,13 @@ class SessionStream:
             raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
 
     async def _run(self) -> None:
-        """The stream from its first connection to its end, which every waiter learns of."""
+        """Runs the stream from its first connection to its end, and then wakes every waiter."""
         try:
             await self._connections()
         except ClientError as failed:
             self._failure = failed
         except Exception as error:
-            # Whoever waits for events must not wait for ever, whatever went wrong in here.
+            # An unexpected error must not leave readers of events waiting.
             self._failure = ClientError(grpc.StatusCode.INTERNAL, f"in the client: {error!r}")
             raise
         finally:
@@ -212,13 +212,13 @@ class SessionStream:
             for answer in self._answers.values():
                 if not answer.done():
                     answer.set_exception(self._failure or gone)
-            if not self._events.full():  # a reader of a full one finds the end by itself
+            if not self._events.full():  # with a full queue the reader finds the end itself
                 self._events.put_nowait(None)
             async with self._changed:
                 self._changed.notify_all()
 
     async def _connections(self) -> None:
-        """One after the other until the stream is over; ClientError once patience is."""
+        """Runs connections until the stream ends; raises ClientError after ``patience_s``."""
         lost_s, backoff_s = time.monotonic(), _BACKOFF_S
         if self._resume:
             self.next_frame = (await self._client.get_session(self.session.session_id)).next_frame
@@ -243,20 +243,20 @@ class SessionStream:
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
     async def _passes(self, error: grpc.aio.AioRpcError) -> bool:
-        """Whether another connection may do better."""
+        """Whether another connection may succeed."""
         if reason_of(error) is Reason.REPLAY_GONE and self._out.cuts:
-            # An interruption was carried out whose answer was lost: go on where it left off.
+            # The acknowledgement of an interruption was lost: continue after it.
             session = await self._client.get_session(self.session.session_id)
             if session.epoch > self.epoch:
                 self.next_frame = min(self.next_frame, session.next_frame)
                 return True
         if reason_of(error) is Reason.SESSION_BUSY:
-            # Whose stream is open there? After a connection of ours it may be its ghost.
+            # After an earlier connection the open stream may be this client's own.
             return self._resume or self._once_opened or self._once_lost
         return passes(error)
 
     async def _connection(self) -> bool:
-        """One connection from its first message to its last; True if the stream is over."""
+        """Runs one connection; returns True if the stream has ended."""
         call = self._client.stub().Stream()
         sending: asyncio.Task[None] | None = None
         try:
@@ -302,10 +302,10 @@ class SessionStream:
             try:
                 await call.write(as_request(item, _ENCODING))
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                return  # the reader learns why
+                return  # the reader raises the error
 
     async def _take(self, response: stream_pb2.StreamResponse) -> bool:
-        """Hands an event on; True for the last one of a connection."""
+        """Queues an event; returns True for the last one of a connection."""
         kind = response.WhichOneof("message")
         if kind in (None, "heartbeat", "go_away", "opened"):
             return False
@@ -348,7 +348,7 @@ def _lost() -> ClientError:
 
 
 async def _raise_status(call: Any) -> None:
-    """Raises what a call ended with, unless that is OK."""
+    """Raises the error of a call, unless its status is OK."""
     code = await call.code()
     if code is not grpc.StatusCode.OK:
         raise grpc.aio.AioRpcError(

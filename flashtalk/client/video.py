@@ -1,4 +1,4 @@
-"""Frames as they come from a session to pictures.
+"""Decodes the frames of a session to pictures.
 
 Legend: H W pixels, C channels (3).
 """
@@ -19,8 +19,8 @@ class FrameDecoder:
     """Decodes the frames of one stream, in order.
 
     Args:
-        video_codec: of the session.
-        size_hw: of the video.
+        video_codec: codec of the session.
+        size_hw: height and width of the video in pixels.
     """
 
     def __init__(self, video_codec: int, size_hw: tuple[int, int]) -> None:
@@ -29,15 +29,15 @@ class FrameDecoder:
         self._context = self._new()
 
     def decode(self, frame: stream_pb2.Frame) -> npt.NDArray[np.uint8]:
-        """The picture, uint8 [H, W, 3].
+        """Returns the picture, uint8 [H, W, 3].
 
         Raises:
-            InputError: bytes that are no picture of this codec.
+            InputError: bytes that are not a valid picture of this codec.
         """
         if self._raw:
             return np.frombuffer(frame.video, np.uint8).reshape(*self._size_hw, 3)
         if frame.key_frame:
-            # Every chunk begins anew; an interruption may have cut the one before.
+            # Every chunk starts a new decoder; an interruption may have cut the previous chunk.
             self._context = self._new()
         try:
             pictures = self._context.decode(av.Packet(frame.video))
@@ -57,5 +57,5 @@ class FrameDecoder:
         context = VideoCodecContext.create("h264", "r")
         assert isinstance(context, VideoCodecContext)
         context.thread_count = 1
-        context.flags |= 0x80000  # low delay: every access unit gives its picture at once
+        context.flags |= 0x80000  # low delay: every access unit returns its picture at once
         return context

@@ -1,4 +1,4 @@
-"""Read sound and pictures, write video (PyAV, Pillow)."""
+"""Reads audio and pictures, writes video (PyAV, Pillow)."""
 
 from flashtalk.media.audio import AudioFacts, inspect_audio, read_pcm, stream_pcm
 from flashtalk.media.image import cover, decode_image, oriented_size, read_image

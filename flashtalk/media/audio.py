@@ -1,4 +1,4 @@
-"""Sound of any kind that FFmpeg reads, as float32 mono 16 kHz, whole or as a stream.
+"""Reads audio of any format that FFmpeg supports as float32 mono 16 kHz, whole or as a stream.
 
 Legend: S samples.
 """
@@ -22,12 +22,12 @@ from flashtalk.media.sources import SILENT_PEAK, file_pcm, tracks_with_sound
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What a sound file holds.
+    """Properties of an audio file.
 
     Args:
         samples: length after conversion to mono at ``pcm_hz``.
         pcm_hz: samples per second.
-        peak: largest magnitude, 1.0 being full scale.
+        peak: largest magnitude; 1.0 is full scale.
     """
 
     samples: int
@@ -41,30 +41,30 @@ class AudioFacts:
 
 
 def stream_pcm(path: Path | str, pcm_hz: int = PCM_HZ, note: Note = quiet) -> Iterator[Pcm]:
-    """Decode a sound file packet by packet, in constant memory.
+    """Decodes an audio file packet by packet, in constant memory.
 
-    Packets that cannot be decoded become silence, and so does what is missing between packets.
+    Packets that cannot be decoded become silence, and so do gaps between packets.
 
     Args:
-        path: any file that FFmpeg reads; of several sound tracks the best one is taken.
+        path: any file that FFmpeg reads; of several audio tracks the best one is used.
         pcm_hz: rate to convert to.
-        note: is told what is odd about a file that can be used.
+        note: called with problems of a usable file.
 
     Yields:
         float32 [S] mono packets, never empty, of any size.
 
     Raises:
-        InputError: no file, no sound in it, nothing that can be decoded, samples that are not
-            finite, a sampling rate that no sound has, more than an hour missing inside it, or a
-            file that ends before the length that its own header states.
+        InputError: no file, no audio track, no decodable packet, samples that are not finite, an
+            invalid sampling rate, gaps of more than an hour, or a file that is shorter than its
+            header states.
     """
     yield from file_pcm(existing_file(path, "audio"), pcm_hz, note)
 
 
 def inspect_audio(path: Path | str, pcm_hz: int = PCM_HZ, note: Note = quiet) -> AudioFacts:
-    """Decode a sound file once to learn its length and that it can be used, in constant memory.
+    """Decodes an audio file once to check it and get its length, in constant memory.
 
-    Silence can be used; it is noted.
+    Silence is accepted with a note.
 
     Raises:
         InputError: as ``stream_pcm``.
@@ -79,7 +79,7 @@ def inspect_audio(path: Path | str, pcm_hz: int = PCM_HZ, note: Note = quiet) ->
 
 
 def read_pcm(path: Path | str, pcm_hz: int = PCM_HZ, note: Note = quiet) -> Pcm:
-    """A whole sound file as float32 [S] mono.
+    """Reads a whole audio file as float32 [S] mono.
 
     Raises:
         InputError: as ``inspect_audio``.
@@ -95,7 +95,7 @@ def _note_silence(path: Path, seconds: float, note: Note) -> None:
         return
     note = about("audio", path, note)
     speaking: list[int] = []
-    # About the other tracks: why they cannot be heard is no news.
+    # Problems of the other tracks are not reported.
     with contextlib.suppress(av.FFmpegError, InputError):
         speaking = tracks_with_sound(path)
     if not speaking:

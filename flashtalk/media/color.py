@@ -1,6 +1,6 @@
-"""Colours as a picture's own profile means them, in sRGB.
+"""Converts colours from a picture's own profile to sRGB.
 
-Phones write Display P3, cameras Adobe RGB, print shops CMYK: read as sRGB, faces come out pale.
+Phones write Display P3, cameras Adobe RGB, print shops CMYK; interpreted as sRGB, faces look pale.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from PIL import Image, ImageCms
 
 from flashtalk.media.notes import Note
 
-# The modes whose colours each kind of profile explains; greys are also told in RGB.
+# The picture modes of each profile type; RGB profiles also apply to greys.
 _MODES = {"GRAY": ("L",), "RGB": ("RGB", "L"), "CMYK": ("CMYK",), "Lab": ("LAB",)}
 _PROBE_STEPS = 6
 _MOST_PROFILE_BYTES = 2**25
 
 
 def to_srgb(picture: Image.Image, profile: bytes | None, note: Note) -> Image.Image:
-    """A picture as RGB, in sRGB.
+    """Converts a picture to RGB in sRGB.
 
     Args:
-        picture: of mode L, RGB, CMYK or LAB.
-        profile: ICC, or None if it has none.
-        note: is told of a profile that cannot be used.
+        picture: mode L, RGB, CMYK or LAB.
+        profile: its ICC profile, or None.
+        note: called if the profile is unusable.
     """
     if profile:
         try:
@@ -55,12 +55,12 @@ def _converted(picture: Image.Image, own: ImageCms.ImageCmsProfile) -> Image.Ima
     srgb = ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(own, srgb, picture.mode, "RGB")
     converted = ImageCms.applyTransform(picture, transform)
-    assert converted is not None  # it is, unless it is asked to work in place
+    assert converted is not None  # None only for conversion in place
     return converted
 
 
 def _changes_nothing(own: ImageCms.ImageCmsProfile) -> bool:
-    """Whether it is sRGB, however it is written: the bytes of such a picture stay as they are."""
+    """Whether a profile is equivalent to sRGB; such pictures keep their bytes."""
     steps = np.linspace(0, 255, _PROBE_STEPS).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(_PROBE_STEPS, -1, 3)
     found = np.asarray(_converted(Image.fromarray(cube), own))

@@ -1,4 +1,4 @@
-"""From an open container to mono samples: place in time, channels, rate.
+"""Decodes an open container to mono samples: timeline, channels, rate.
 
 Legend: C channels, S samples.
 """
@@ -27,21 +27,22 @@ from flashtalk.media.tracks import Frames
 PCM_HZ = 16_000
 Pcm = npt.NDArray[np.float32]
 
-# Formats whose header states the length exactly, so that a file that ends earlier was cut off.
+# Formats whose header states the exact length, so that a shorter file is truncated.
 _EXACT_LENGTH = frozenset({"flac", "aiff", "caf", "mov,mp4,m4a,3gp,3g2,mj2"})
 _SILENCE_BLOCK_S = 1
 
 
 @dataclass
 class Input:
-    """A file or a stream that is being decoded.
+    """A file or stream being decoded.
 
     Args:
-        value: what errors call it.
+        value: name in errors.
         pcm_hz: rate to convert to.
-        note: is told what is odd.
-        keeps_going: what is cut off is noted, and no error.
-        samples, peak: given so far, and the largest magnitude.
+        note: called with problems.
+        keeps_going: whether truncation is only noted, not an error.
+        samples: number of samples so far.
+        peak: largest magnitude so far.
     """
 
     value: object
@@ -52,7 +53,7 @@ class Input:
     peak: float = 0.0
 
     def cut_off(self, how: str) -> None:
-        """It has ended too early. Raises InputError unless it keeps going."""
+        """Reports truncated input. Raises InputError unless ``keeps_going``."""
         if not self.keeps_going:
             raise InputError("audio", self.value, f"cut off: {how}")
         self.note(f"cut off: {how}")
@@ -61,13 +62,13 @@ class Input:
 def track_pcm(
     container: InputContainer, track: AudioStream, source: Input, edits: Edits = ()
 ) -> Iterator[Pcm]:
-    """All of one track, float32 [S] mono packets at ``source.pcm_hz``, never empty.
+    """Decodes one track to float32 [S] mono packets at ``source.pcm_hz``, never empty.
 
     Args:
-        container: stands at its beginning.
+        container: positioned at its beginning.
         track: one of its tracks.
-        source: what is decoded, and how.
-        edits: are applied; the container does not do it (see ``EditedFrames``).
+        source: the input and its settings.
+        edits: edit list to apply; the container does not apply it (see ``EditedFrames``).
 
     Raises:
         InputError: samples that are not finite, or as ``stream_pcm``.
@@ -87,14 +88,14 @@ def track_pcm(
         if isinstance(frames, EditedFrames)
         else float((track.duration or 0) * (track.time_base or 0))
     )
-    # A file that holds all its packets is whole, whatever lies between and behind them.
+    # A file with all its packets is complete, whatever data is between and after them.
     behind = container.format.name in _EXACT_LENGTH and source.samples > begun
     if behind and frames.end_s > timeline.end_s + CUT_OFF_S:
         yield from _counted(line.push(timeline.silence_until(frames.end_s)), source)
     yield from _counted(line.flush(), source)
     timeline.tell()
     heard_s = (source.samples - begun) / source.pcm_hz
-    # Where all packets are there but none can be decoded, another track may be better.
+    # If all packets are present but none can be decoded, another track may be better.
     held_s = heard_s if source.samples > begun else frames.end_s
     if container.format.name in _EXACT_LENGTH and declared_s > held_s + CUT_OFF_S:
         how = f"states {declared_s:.2f} s, holds {heard_s:.2f} s"
@@ -113,21 +114,21 @@ def _counted(packets: Iterator[Pcm], source: Input) -> Iterator[Pcm]:
 
 
 class _Line:
-    """Sound and silence of any kind, one after the other, as mono at one rate."""
+    """Converts audio of any format, and silence, to mono at one rate."""
 
     def __init__(self, pcm_hz: int, value: object) -> None:
         self._pcm_hz, self._value = pcm_hz, value
-        # A file that begins with silence has no kind yet; any does.
+        # A file that begins with silence has no format yet; any is correct.
         self._kind = (1, pcm_hz)
         self._mixdown = Mixdown(1, pcm_hz)
         self._resampler: AudioResampler | None = None
 
     def push(self, placed: Placed) -> Iterator[Pcm]:
-        """Takes a frame, or seconds of silence."""
+        """Converts a frame, or seconds of silence."""
         if isinstance(placed, av.AudioFrame):
             kind = (placed.layout.nb_channels, placed.sample_rate)
             if kind != self._kind:
-                # The kind may change within a file (chained ogg): finish with the old one first.
+                # The format may change within a file (chained ogg): flush the old one first.
                 yield from self.flush()
                 self._begin(*kind)
             pcm_CS = samples_of(placed)
@@ -143,7 +144,7 @@ class _Line:
             left -= size
 
     def flush(self) -> Iterator[Pcm]:
-        """What is still held back."""
+        """Yields buffered samples."""
         yield from self._converted(self._mixdown.flush())
         if self._resampler is not None:
             yield from _arrays(self._resampler.resample(None))

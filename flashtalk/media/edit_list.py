@@ -1,8 +1,8 @@
 """The edit lists of an MP4: which part of a track plays when (ISO/IEC 14496-12, 8.6.6).
 
-FFmpeg applies them, but an empty edit that is not the first one it takes for the beginning of the
-track: where a pause belongs, the first words are heard once more. Tracks with such an edit are
-found here, so that the caller can apply the list by itself.
+FFmpeg applies them, but treats an empty edit that is not the first one as the beginning of the
+track: instead of a pause, the first words are repeated. This module finds tracks with such an edit,
+so that the caller can apply the list itself.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Edit:
     """One entry of the list.
 
     Args:
-        duration_s: how long it lasts; None for what is left of the track.
-        media_s: where in the track it begins; None for an empty edit, which is silence.
+        duration_s: duration; None for the rest of the track.
+        media_s: start position in the track; None for an empty edit, which is silence.
     """
 
     duration_s: Fraction | None
@@ -40,10 +40,10 @@ Edits = tuple[Edit, ...]
 
 
 def late_pauses(file: IO[bytes]) -> dict[int, Edits]:
-    """The edit lists of a complete MP4 that pause behind their first sound, by track ID.
+    """Returns the edit lists of a complete MP4 with a pause after their first sound, by track ID.
 
     Args:
-        file: can seek, stands anywhere; no other kind of file has such lists.
+        file: seekable, at any position; for other formats the result is empty.
     """
     at = 0
     for _ in range(_MOST_BOXES):
@@ -63,9 +63,9 @@ def late_pauses(file: IO[bytes]) -> dict[int, Edits]:
 
 
 def late_pauses_ahead(ahead: Ahead) -> dict[int, Edits]:
-    """As ``late_pauses``, of an MP4 in a pipe whose index comes before its sound.
+    """Like ``late_pauses``, for an MP4 in a pipe with its index before its audio.
 
-    Waits for the index, which is needed for the first sample anyway, and takes nothing.
+    Waits for the index, which is needed for the first sample anyway, and consumes nothing.
     """
     at = 0
     while at < _MOST_INDEX_BYTES:
@@ -82,7 +82,7 @@ def late_pauses_ahead(ahead: Ahead) -> dict[int, Edits]:
 
 
 def _late_pauses(index: bytes) -> dict[int, Edits]:
-    """Of the contents of ``moov``."""
+    """Like ``late_pauses``, from the contents of ``moov``."""
     movie_hz, tracks = 0, dict[int, Edits]()
     for name, movie_box in _boxes(index):
         if name == b"mvhd":
@@ -119,7 +119,7 @@ def _edits(listed: bytes, movie_hz: int, media_hz: int) -> Iterator[Edit]:
 
 
 def _box(head: bytes) -> tuple[bytes, int, int] | None:
-    """Name, bytes of the header, and bytes of the whole box (0: to the end) that begins there."""
+    """Parses a box: name, bytes of the header, and bytes of the whole box (0: to the end)."""
     size, name = _word(head, 0), head[4:8]
     if size == 1 and len(head) >= _HEADER_BYTES:
         return name, _HEADER_BYTES, max(int.from_bytes(head[8:16], "big"), _HEADER_BYTES)
@@ -129,7 +129,7 @@ def _box(head: bytes) -> tuple[bytes, int, int] | None:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and contents of the boxes that stand side by side."""
+    """Yields name and contents of consecutive boxes."""
     at = 0
     while box := _box(data[at : at + _HEADER_BYTES]):
         name, skipped, size = box
@@ -139,7 +139,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _ticks_per_s(header: bytes) -> int:
-    """Of ``mvhd`` or ``mdhd``."""
+    """Returns the time scale of ``mvhd`` or ``mdhd``."""
     return _word(header, 20 if header[:1] == b"\1" else 12)
 
 

@@ -1,4 +1,4 @@
-"""The frames of a track in the order of its edit list, stamped with the time of the film."""
+"""The frames of a track in the order of its edit list, with presentation timestamps."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from flashtalk.media.tracks import Frames
 
 OPTIONS = {"ignore_editlist": "1"}
 """The container must be opened with these."""
-# A decoder needs what came before: one frame of AAC, 80 ms of Opus.
+# A decoder needs preceding data: one frame of AAC, 80 ms of Opus.
 _PREROLL_S = Fraction(1, 10)
 
 
 class EditedFrames:
-    """As ``Frames``: parts of a track, one after the other; where an edit is empty, none.
+    """Yields frames like ``Frames``, in the order of the edit list; none for an empty edit.
 
     Args:
-        container: opened with ``OPTIONS``; can seek.
+        container: opened with ``OPTIONS``; seekable.
         track: one of its tracks.
-        value: what errors call the file.
-        edits: of that track.
+        value: name of the file in errors.
+        edits: edit list of that track.
 
     Attributes:
-        end_s: where the last edit ends that has been played.
+        end_s: end of the last edit that was read.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class EditedFrames:
 
     @property
     def duration_s(self) -> float:
-        """What the list says; what is left of the track counts as nothing."""
+        """Duration of the edit list; an edit without a duration counts as zero."""
         return float(sum((edit.duration_s or Fraction(0)) for edit in self._edits))
 
     def __iter__(self) -> Iterator[av.AudioFrame]:
-        """Raises InputError for a sampling rate that no sound has."""
+        """Yields the frames. Raises InputError for an invalid sampling rate."""
         begin_s = Fraction(0)
         for edit in self._edits:
             end_s = begin_s

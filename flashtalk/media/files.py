@@ -1,4 +1,4 @@
-"""Is there a file to read? One answer for sound and pictures."""
+"""Checks that an input file can be read; shared by audio and pictures."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from flashtalk.errors import InputError
 
 
 def existing_file(path: Path | str, field: str) -> Path:
-    """A path that can be opened for reading.
+    """Returns a path that can be opened for reading.
 
     Args:
-        path: what the caller was given.
-        field: its name in messages (``image``, ``audio``).
+        path: the path to check.
+        field: its name in errors (``image``, ``audio``).
 
     Raises:
-        InputError: nothing there, not a file, empty, or not readable.
+        InputError: missing, not a file, empty, or not readable.
     """
     source = Path(path)
     try:
@@ -28,7 +28,7 @@ def existing_file(path: Path | str, field: str) -> Path:
             raise InputError(field, source, "an empty file")
         readable = os.access(source, os.R_OK)
     except (OSError, ValueError) as error:
-        # Names too long, folders that may not be entered, zero bytes in names.
+        # Too long names, folders without permission, zero bytes in names.
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(field, source, f"not readable ({reason})") from error
     if not readable:

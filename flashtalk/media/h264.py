@@ -1,8 +1,8 @@
-"""H.264 of one chunk: a closed group of pictures, one access unit out for every frame in.
+"""H.264 of one chunk: a closed group of pictures, one access unit per frame.
 
-The first picture is an IDR picture that carries its parameter sets, no picture waits for a later
-one, and the encoder uses one thread: equal frames give equal bytes on any worker, and a decoder may
-start at any chunk.
+The first picture is an IDR picture with its parameter sets, pictures are not reordered, and the
+encoder uses one thread. So equal frames give equal bytes on any worker, and a decoder may start at
+any chunk.
 
 Legend: H W pixels, C channels (3).
 """
@@ -28,7 +28,7 @@ _OPTIONS = {
 
 
 class ChunkEncoder:
-    """Encodes the frames of one chunk as they come.
+    """Encodes the frames of one chunk one by one.
 
     Args:
         size_hw: height and width in pixels, even numbers.
@@ -54,7 +54,7 @@ class ChunkEncoder:
         self._context = context
 
     def encode(self, rgb_HWC: npt.NDArray[np.uint8]) -> bytes:
-        """The access unit of the next frame, Annex B.
+        """Returns the access unit of the next frame, Annex B.
 
         Args:
             rgb_HWC: uint8 [H, W, 3].

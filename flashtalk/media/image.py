@@ -1,4 +1,4 @@
-"""Portraits: any picture that Pillow reads, upright, opaque, in sRGB, at the size of the video.
+"""Reads portraits: any picture that Pillow reads, upright, opaque, in sRGB, at the video size.
 
 Legend: H W pixels, C channels (3).
 """
@@ -32,22 +32,23 @@ Rgb = npt.NDArray[np.uint8]
 MIN_SIDE_PX = 16
 MAX_ASPECT = 10
 STRANGERS_FORMATS = ("PNG", "JPEG", "WEBP")
-# What lies behind a transparent portrait: the grey that is zero in the network's units.
+# The background of a transparent portrait: the grey that is zero in the network's units.
 BACKGROUND = (128, 128, 128)
-# Of a picture whose end is missing: how much of it that may be, as a mean of all levels.
+# The accepted error of a truncated picture, as a mean of all levels.
 _MISSING_LEVELS = 1.0
 
 
 def read_image(path: Path | str, note: Note = quiet) -> Rgb:
-    """A picture file as uint8 [H, W, 3], turned as its EXIF says, alpha laid over mid-grey.
+    """Reads a picture file as uint8 [H, W, 3], rotated by its EXIF, composited over mid-grey.
 
-    Of an animation the first frame is taken; 16 bits become 8; colours become sRGB.
+    Only the first frame of an animation is used; 16 bits become 8; colours become sRGB.
 
     Args:
-        note: is told what is odd about a picture that can be used.
+        path: the picture file.
+        note: called with problems of a usable picture.
 
     Raises:
-        InputError: no file, not a picture, damaged or cut off, larger than Pillow's limit
+        InputError: no file, not a picture, damaged or truncated, larger than Pillow's limit
             against decompression bombs, a side below 16 pixels, or an aspect beyond 1:10.
     """
     source = existing_file(path, "image")
@@ -59,17 +60,17 @@ def read_image(path: Path | str, note: Note = quiet) -> Rgb:
 
 
 def decode_image(data: bytes, field: str, *, max_pixels: int) -> Rgb:
-    """The bytes of a PNG, JPEG or WebP file as uint8 [H, W, 3]; for pictures from strangers.
+    """Decodes a PNG, JPEG or WebP file to uint8 [H, W, 3]; for untrusted pictures.
 
-    Only these decoders see the bytes, and none of them before the size is known to be in bounds.
+    Only these decoders are used, and only after the size is known to be within bounds.
 
     Args:
-        data: the file.
-        field: what errors call it.
-        max_pixels: width times height that is accepted.
+        data: content of the file.
+        field: name in errors.
+        max_pixels: maximum of width times height.
 
     Raises:
-        InputError: as ``read_image``, or another kind of file.
+        InputError: as ``read_image``, or another format.
     """
     value = f"{len(data)} bytes"
     return _read(io.BytesIO(data), value, field, STRANGERS_FORMATS, max_pixels, quiet)
@@ -100,14 +101,14 @@ def _read(
     except UnidentifiedImageError as error:
         raise InputError(field, value, f"not {kinds}") from error
     except Exception as error:
-        # Decoders of damaged files raise errors of nearly every type.
+        # Decoders raise errors of nearly every type for damaged files.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(field, value, f"damaged or cut off ({reason})") from error
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """How one picture is read: what errors call it, and what is accepted."""
+    """Settings for reading one picture: its name in errors, and limits."""
 
     value: object
     field: str
@@ -116,7 +117,7 @@ class _Reader:
     note: Note
 
     def read(self, file: BinaryIO, head: bytes) -> Rgb:
-        """The pixels; errors as Pillow raises them."""
+        """Returns the pixels; raises Pillow's errors."""
         if head.startswith(PNG_START):
             png = plain_png(file.read())
             return self._decoded(io.BytesIO(png.data), png.profile)
@@ -145,7 +146,7 @@ class _Reader:
                 raise InputError(self.field, self.value, f"at most {self.max_pixels} pixels")
             picture.load()
             upright: Image.Image = picture
-            # What stands in EXIF may be anything; a picture is not refused for it.
+            # EXIF may contain anything; invalid EXIF does not reject a picture.
             with contextlib.suppress(Exception):
                 upright = ImageOps.exif_transpose(picture)
             profile = profile or picture.info.get("icc_profile")
@@ -153,7 +154,7 @@ class _Reader:
 
 
 def check_size(width_px: int, height_px: int, value: object, field: str = "image") -> None:
-    """Raises InputError for a picture too small or too long to show a face."""
+    """Raises InputError for a picture too small or too narrow to show a face."""
     small, large = sorted((width_px, height_px))
     if small < MIN_SIDE_PX:
         limit = f"{width_px}x{height_px} pixels, at least {MIN_SIDE_PX} a side are needed"
@@ -164,11 +165,12 @@ def check_size(width_px: int, height_px: int, value: object, field: str = "image
 
 
 def opaque(picture: Image.Image, profile: bytes | None = None, note: Note = quiet) -> Image.Image:
-    """Any mode as RGB: deep greys scaled to bytes, colours in sRGB, transparency over mid-grey.
+    """Converts any mode to RGB: deep greys to bytes, colours to sRGB, alpha over mid-grey.
 
     Args:
-        profile: ICC, what its colours mean.
-        note: is told of a profile that cannot be used.
+        picture: the picture, of any mode.
+        profile: its ICC profile, or None.
+        note: called if the profile is unusable.
     """
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _bytes_of_deep_grey(picture)
@@ -188,10 +190,10 @@ def opaque(picture: Image.Image, profile: bytes | None = None, note: Note = quie
 
 
 def cover(rgb_HWC: Rgb, size_hw: tuple[int, int]) -> Rgb:
-    """Scale a picture until it covers ``size_hw``, then cut out the centre.
+    """Scales a picture until it covers ``size_hw``, then crops the centre.
 
     The published rule (golden ``resize``): one scale for both sides, rounded up, Pillow's
-    antialiased bilinear filter on bytes, the offset of the cut rounded half to even.
+    antialiased bilinear filter on bytes, the offset of the crop rounded half to even.
 
     Args:
         rgb_HWC: uint8 [H, W, 3].
@@ -210,7 +212,7 @@ def cover(rgb_HWC: Rgb, size_hw: tuple[int, int]) -> Rgb:
 
 
 def oriented_size(size_hw: tuple[int, int], rgb_HWC: Rgb) -> tuple[int, int]:
-    """A preset's video size, turned on its side if the picture is the other way round."""
+    """Returns a preset's video size, with sides swapped if the picture's orientation differs."""
     lying, picture_lying = size_hw[1] > size_hw[0], rgb_HWC.shape[1] > rgb_HWC.shape[0]
     return size_hw if lying == picture_lying else (size_hw[1], size_hw[0])
 
@@ -219,7 +221,7 @@ def _bytes_of_deep_grey(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels that are not finite")
-    scale = 255 / 65_535  # integers are 16 bits deep
-    if picture.mode == "F":  # floats are in [0, 1] by convention, or plain bytes
+    scale = 255 / 65_535  # integers have 16 bits
+    if picture.mode == "F":  # floats are in [0, 1] by convention, or in the range of bytes
         scale = 255.0 if values.max() <= 1 else 1.0
     return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))

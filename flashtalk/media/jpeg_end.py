@@ -1,8 +1,7 @@
-"""JPEG files without their end mark: is the picture in them whole?
+"""Checks whether a JPEG file without an end marker contains the whole picture.
 
-The decoder fills what is missing with grey and says nothing. So such a file is decoded twice, once
-with other bytes behind it: where the picture is complete they are never looked at, where it is not
-they show.
+The decoder silently fills missing data with grey. So such a file is decoded twice, once with other
+bytes appended. If the picture is complete, these bytes have no effect; if not, the result differs.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ import re
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
 _SCAN, _RESTART_INTERVAL, _END = 0xDA, 0xDD, 0xD9
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-# Inside a scan a marker is what is neither a stuffed 0xFF nor a restart.
+# Inside a scan a marker is an 0xFF that is neither stuffed nor a restart.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FILLER_BYTES, _LEAST_PIECE_BYTES = 2**21, 16
-# Of a progressive file the last bit of a coefficient may be missing: nobody sees it.
+# The last bit of a coefficient of a progressive file may be missing: the error is invisible.
 _UNSEEN_BITS = 1
 
 
 class JpegEnd:
-    """What stands at the end of a JPEG file.
+    """The end of a JPEG file.
 
     Args:
-        data: begins with ``START``.
+        data: content of the file; begins with ``START``.
 
     Attributes:
-        found: the end mark is there.
+        found: whether the file has an end marker.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -39,19 +38,19 @@ class JpegEnd:
         self._components: tuple[int, ...] = ()
         self.found = self._walk()
         if not self.found:
-            # Half a mark, or half of what stands for a 0xFF.
+            # Half a marker, or half of a stuffed 0xFF.
             self._data = self._data.rstrip(b"\xff")
 
     def complete(self) -> bytes:
-        """The file with an end mark."""
+        """Returns the file with an end marker."""
         return self._data if self.found else self._data + END
 
     def filled(self) -> bytes:
-        """The file with other bytes between its last one and the end mark."""
+        """Returns the file with other bytes between its last byte and the end marker."""
         noise = random.Random(0).randbytes(_FILLER_BYTES).replace(b"\xff", b"\x55")
         if not self._restart_blocks:
             return self._data + noise + END
-        # A restart ends what other bytes can spoil: there have to be as many of them.
+        # A restart limits the effect of other bytes, so every restart interval needs some.
         count = self._blocks // self._restart_blocks + 1
         size = max(_FILLER_BYTES // count, _LEAST_PIECE_BYTES)
         found = _RESTART.findall(self._data, self._scan_at)
@@ -60,7 +59,7 @@ class JpegEnd:
         return self._data + b"".join(pieces) + END
 
     def has_all_scans(self) -> bool:
-        """Whether the last scan that matters has begun; of a progressive file there are many."""
+        """Whether the last relevant scan has begun; a progressive file has many scans."""
         parts = [(number, fine) for number in self._components for fine in (False, True)]
         sent = (self._unsent.get(part, _UNSEEN_BITS + 1) <= _UNSEEN_BITS for part in parts)
         return bool(parts) and all(sent)

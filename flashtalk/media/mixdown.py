@@ -1,10 +1,9 @@
-"""Any number of channels as one: their mean, or the loudest where they cancel each other.
+"""Mixes any number of channels to one: their mean, or the loudest if they cancel each other.
 
-A microphone that is wired the wrong way round is in one channel what the other is not, and the mean
-of both is silence. That shows in the energy of the mean: of channels that have nothing to do with
-each other it is the sum of theirs divided by the square of their number; where it is far below
-that, they cancel. It is judged for a tenth of a second at a time, and the change is a short ramp,
-so that nothing clicks.
+If a microphone has inverted polarity, one channel is the negative of the other, and their mean is
+silence. The energy of the mean shows this: for uncorrelated channels it is the sum of their
+energies divided by the square of their number; if it is far lower, they cancel. The decision is
+made for a tenth of a second at a time, and gains change in a short ramp to avoid clicks.
 
 Legend: C channels, S samples.
 """
@@ -20,11 +19,11 @@ import numpy.typing as npt
 Pcm = npt.NDArray[np.float32]
 
 _BLOCK_S, _RAMP_S = 0.1, 0.01
-# Two voices that sound together may be that low for one block, by chance.
+# Two simultaneous voices may be that low for one block by chance.
 _CANCELS_BELOW, _MAY_CANCEL_BELOW, _ADDS_UP_ABOVE = 0.15, 0.22, 0.6
 _CANCELLING_BLOCKS = 2
 _ADDING_BLOCKS = 5
-# One voice among many channels that are silent: 20 dB below it their mean is as good as nothing.
+# One voice among many silent channels: a mean 20 dB below it is practically silent.
 _FAINT = 0.01
 _LOUDER = 10.0
 _SILENT_POWER = 1e-8  # -80 dB of full scale
@@ -33,10 +32,10 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 
 
 class Mixdown:
-    """One track's way from many channels to one.
+    """Mixes the channels of one track to one channel.
 
     Args:
-        channels: of the track.
+        channels: number of channels.
         pcm_hz: samples per second.
     """
 
@@ -50,7 +49,7 @@ class Mixdown:
         self._length = 0
 
     def push(self, pcm_CS: Pcm) -> Iterator[Pcm]:
-        """Take float32 [C, S], give [S]; what is less than a block waits for more."""
+        """Mixes float32 [C, S] to [S]; buffers less than a block."""
         if len(self._mean_C) == 1:
             yield pcm_CS[0]
             return
@@ -65,14 +64,14 @@ class Mixdown:
         self._held, self._length = [joined_CS[:, whole:]], self._length - whole
 
     def flush(self) -> Iterator[Pcm]:
-        """The rest."""
+        """Yields the buffered rest."""
         if self._length:
             yield self._mixed(np.concatenate(self._held, axis=1))
         self._held, self._length = [], 0
 
     def _mixed(self, pcm_CS: Pcm) -> Pcm:
         before_C, sounded = self._gains_C, self._sounded
-        with np.errstate(over="ignore", invalid="ignore"):  # samples may be of any size
+        with np.errstate(over="ignore", invalid="ignore"):  # samples may have any value
             self._judge(pcm_CS)
         if self._gains_C is before_C:
             return before_C @ pcm_CS
@@ -85,7 +84,7 @@ class Mixdown:
         return mixed_S
 
     def _judge(self, pcm_CS: Pcm) -> None:
-        """Choose the gains for a block."""
+        """Selects the gains for a block."""
         power_C = np.einsum("cs,cs->c", pcm_CS, pcm_CS).astype(np.float64) / pcm_CS.shape[1]
         loudest = int(power_C.argmax())
         self._sounded = bool(power_C[loudest] > _SILENT_POWER)
@@ -109,7 +108,7 @@ class Mixdown:
 
 
 def samples_of(frame: av.AudioFrame) -> Pcm:
-    """A decoded frame of any format as float32 [C, S], full scale being 1."""
+    """Converts a decoded frame of any format to float32 [C, S]; full scale is 1."""
     channels = frame.layout.nb_channels
     dtype = _TYPES[frame.format.packed.name]
     planes = channels if frame.format.is_planar else 1
@@ -120,5 +119,5 @@ def samples_of(frame: av.AudioFrame) -> Pcm:
         pcm_CS = pcm_CS.astype(np.float32) - _FULL_SCALE[dtype]
     if dtype in _FULL_SCALE:
         return pcm_CS.astype(np.float32) / np.float32(_FULL_SCALE[dtype])
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # too large values become infinite and are rejected
         return pcm_CS.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a person should know about a file that can be used nevertheless, one line each."""
+"""Notes about problems of a usable file, one line each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ Note = Callable[[str], None]
 
 
 def quiet(line: str) -> None:
-    """Tells nobody."""
+    """Ignores the note."""
 
 
 def about(field: str, value: object, note: Note) -> Note:
-    """The same, with field and value in front as in an ``InputError``."""
+    """Returns a note function that adds field and value in front, as in an ``InputError``."""
     if note is quiet:
         return quiet
     return lambda line: note(f"{field}: {value}: {line}")

@@ -1,4 +1,4 @@
-"""Pictures, sound and access units as PyAV wants them; what the writers of video have in common.
+"""Converts pictures, audio and access units for PyAV; shared by the video writers.
 
 Legend: H W pixels, C channels (3), S samples.
 """
@@ -23,13 +23,13 @@ _AAC_BITS_PER_S = 64_000
 
 
 def set_color(context: VideoCodecContext) -> None:
-    """BT.709, limited range: what ``picture`` converts to."""
+    """Sets BT.709, limited range, the format of ``picture``."""
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = ColorRange.MPEG
 
 
 def picture(rgb_HWC: npt.NDArray[np.uint8], index: int, fps: int) -> av.VideoFrame:
-    """uint8 [H, W, 3] as the frame of that number, ready to be encoded."""
+    """Converts uint8 [H, W, 3] to the frame with number ``index``, ready for encoding."""
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24")
     frame = rgb.reformat(
         format="yuv420p",
@@ -41,7 +41,7 @@ def picture(rgb_HWC: npt.NDArray[np.uint8], index: int, fps: int) -> av.VideoFra
 
 
 def sound(pcm_S: npt.NDArray[np.float32], index: int, fps: int, pcm_hz: int) -> av.AudioFrame:
-    """float32 [S], limited to [-1, 1], as the sound of the frame of that number."""
+    """Converts float32 [S], clipped to [-1, 1], to the audio of the frame with number ``index``."""
     limited = pcm_S.clip(-1, 1).astype(np.float32)[None]
     frame = av.AudioFrame.from_ndarray(limited, format="flt", layout="mono")
     frame.sample_rate = pcm_hz
@@ -52,9 +52,9 @@ def sound(pcm_S: npt.NDArray[np.float32], index: int, fps: int, pcm_hz: int) -> 
 def access_unit(
     video: bytes, track: VideoStream, index: int, fps: int, *, key_frame: bool
 ) -> Packet[Any]:
-    """H.264 of the frame of that number, ready to be stored as it is."""
+    """Converts H.264 of the frame with number ``index`` to a packet, ready for muxing."""
     packet: Packet[Any] = Packet(video)
-    # Not the track's own: a container may have chosen another by now.
+    # Not the track's own time base: the container may have chosen another one by now.
     packet.stream, packet.time_base = track, Fraction(1, fps)
     packet.pts = packet.dts = index
     packet.duration, packet.is_keyframe = 1, key_frame
@@ -62,7 +62,7 @@ def access_unit(
 
 
 def unit_track(container: OutputContainer, fps: int, size_hw: tuple[int, int]) -> VideoStream:
-    """A track for access units."""
+    """Adds a track for access units."""
     height, width = size_hw
     track = container.add_mux_stream("h264", rate=fps, width=width, height=height)
     assert isinstance(track, VideoStream)
@@ -71,7 +71,7 @@ def unit_track(container: OutputContainer, fps: int, size_hw: tuple[int, int]) -
 
 
 def sound_track(container: OutputContainer, pcm_hz: int) -> AudioStream:
-    """A track of AAC, one channel."""
+    """Adds a track of AAC, one channel."""
     track = container.add_stream("aac", rate=pcm_hz, layout="mono")
     track.bit_rate = _AAC_BITS_PER_S
     return track

@@ -1,4 +1,4 @@
-"""Files that people take for pictures and that cannot be read here: what each is, what to do."""
+"""Recognises files that users pass as pictures but that cannot be read, with advice for each."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _STARTS = {
 
 
 def foreign_kind(head: bytes, *, avif: bool) -> str | None:
-    """What a file is that cannot be read, and what to do.
+    """Returns the format of an unsupported file, and advice.
 
     Args:
         head: its first ``HEAD_BYTES`` bytes.
-        avif: AVIF can be read.
+        avif: whether AVIF is supported.
 
     Returns:
         None for anything else.

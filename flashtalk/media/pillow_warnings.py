@@ -1,7 +1,7 @@
-"""Keeps Pillow's warnings from the terminal: they are about metadata, and nobody can act on them.
+"""Suppresses Pillow's warnings: they are about metadata, and users cannot act on them.
 
-Python's warning filters belong to the process, and changing them is not safe where several threads
-do it. So the first reader that comes in changes them, and the last one that goes out restores them.
+Python's warning filters are global, and concurrent changes by several threads are not safe. So the
+first concurrent reader changes them, and the last one restores them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _readers = 0
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """No warning is shown or raised meanwhile, in any thread."""
+    """Suppresses warnings in all threads while the context is active."""
     global _readers
     with _lock:
         _readers += 1

@@ -1,4 +1,4 @@
-"""Pictures and sound as an MPEG transport stream, for a player at the other end of a pipe.
+"""Writes pictures and audio as an MPEG transport stream, for a player at the end of a pipe.
 
 Legend: S samples.
 """
@@ -22,13 +22,13 @@ Pcm = npt.NDArray[np.float32]
 
 
 class Sink:
-    """What FFmpeg writes to; keeps its first error and raises none.
+    """The output of FFmpeg; stores the first error instead of raising it.
 
-    An error that is raised inside FFmpeg's callback is printed by PyAV as soon as a second one
-    follows, or comes out of some later call.
+    PyAV prints an error that is raised inside FFmpeg's callback when a second one follows, or
+    raises it from a later call.
 
     Args:
-        stream: takes bytes.
+        stream: receives the bytes.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -36,7 +36,7 @@ class Sink:
         self.error: OSError | ValueError | None = None
 
     def write(self, data: bytes) -> int:
-        """All of it, at once; nothing after an error."""
+        """Writes all bytes at once; ignores them after an error."""
         if self.error is None:
             try:
                 _write_all(self._stream, data)
@@ -45,27 +45,27 @@ class Sink:
         return len(data)
 
     def check(self) -> None:
-        """Raises what went wrong: ReaderGoneError if nobody reads, else InputError."""
+        """Raises the stored error: ReaderGoneError if the reader is gone, else InputError."""
         if self.error is not None:
             raise sink_error(self.error) from self.error
 
 
 def sink_error(error: OSError | ValueError) -> InputError:
-    """What a failed write says to people: ReaderGoneError if nobody reads, else InputError."""
-    if isinstance(error, ConnectionError):  # a broken pipe is one
+    """Converts a failed write: ReaderGoneError if the reader is gone, else InputError."""
+    if isinstance(error, ConnectionError):  # includes a broken pipe
         return ReaderGoneError("out", "-", "nobody reads any more")
     reason = getattr(error, "strerror", None) or str(error)
     return InputError("out", "-", f"not writable ({reason})")
 
 
 class PipeWriter:
-    """Writes H.264 access units and their sound as they come; nothing is kept back for long.
+    """Writes H.264 access units and their audio with low delay.
 
     Args:
-        sink: takes bytes.
+        sink: receives the bytes.
         fps: frames per second.
         size_hw: height and width in pixels.
-        pcm_hz: sampling rate of the sound.
+        pcm_hz: sampling rate of the audio.
     """
 
     def __init__(self, sink: IO[bytes], *, fps: int, size_hw: tuple[int, int], pcm_hz: int) -> None:
@@ -78,11 +78,11 @@ class PipeWriter:
         self._audio = sound_track(container, pcm_hz)
 
     def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
-        """Append one picture and its sound, as ``Mp4Writer.write_encoded``.
+        """Appends one picture and its audio, as ``Mp4Writer.write_encoded``.
 
         Raises:
-            ReaderGoneError: nobody reads any more.
-            InputError: no more can be written.
+            ReaderGoneError: the reader is gone.
+            InputError: writing failed.
         """
         if self._container is None:
             raise InputError("out", "-", "already finished")
@@ -96,7 +96,7 @@ class PipeWriter:
         """Ends the stream; the sink stays open.
 
         Raises:
-            ReaderGoneError, InputError: as ``write_encoded``, unless that has told it already.
+            ReaderGoneError, InputError: as ``write_encoded``, unless that has raised it already.
         """
         container, self._container = self._container, None
         if container is None:
@@ -116,7 +116,7 @@ class PipeWriter:
 
 
 def _write_all(stream: IO[bytes], data: bytes) -> None:
-    """Past every buffer, and also where the other end has made the pipe one that does not wait."""
+    """Writes without buffering, also if the other end has made the pipe non-blocking."""
     try:
         number = stream.fileno()
     except io.UnsupportedOperation:

@@ -1,8 +1,7 @@
-"""PNG files without what nobody needs: Pillow refuses a picture for the size of a text in it.
+"""Removes unneeded chunks of PNG files: Pillow rejects a picture because of a large text.
 
-What makes the picture is kept as it is, and checked by Pillow; of the rest only what says how it
-lies. A checksum that is wrong in the rest is no reason to refuse the picture, and a file may end
-behind its last pixel.
+Image chunks are kept and checked by Pillow; of the others only those with the orientation are kept.
+A wrong checksum in the others does not reject the picture, and a file may end after its last pixel.
 """
 
 from __future__ import annotations
@@ -13,29 +12,29 @@ import zlib
 from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Of a transparent colour: by the colour type of the header.
+# Sizes of a transparent colour, by the colour type of the header.
 _CLEAR_BYTES = {0: (2,), 2: (6,), 3: range(1, 257)}
 _COLOR_TYPE_AT = 25
 _HEAD, _CRC_BYTES = struct.Struct(">I4s"), 4
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
-# Where programs put EXIF and XMP; the turn of a picture may be there.
+# Texts with EXIF and XMP, which may contain the orientation.
 _TURN_KEYS = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp")
 _MOST_TEXT_BYTES, _MOST_PROFILE_BYTES = 2**19, 2**25
 
 
 @dataclass(frozen=True)
 class Png:
-    """A PNG file that Pillow takes, and the colour profile that was in it."""
+    """A PNG file that Pillow accepts, and its colour profile."""
 
     data: bytes
     profile: bytes | None
 
 
 def plain_png(data: bytes) -> Png:
-    """The picture of a PNG file.
+    """Returns a PNG file without unneeded chunks.
 
     Args:
-        data: begins with ``SIGNATURE``; may be damaged.
+        data: content of the file; begins with ``SIGNATURE``; may be damaged.
     """
     kept, profile, ended = [SIGNATURE], None, False
     at = len(SIGNATURE)
@@ -45,7 +44,7 @@ def plain_png(data: bytes) -> Png:
         body = data[body_at : body_at + size]
         ended = name == b"IEND"
         if name == b"IDAT" and end > len(data):
-            # Pillow tells whether a pixel is missing.
+            # Pillow checks whether pixels are missing.
             kept.append(_chunk(name, body))
         elif name[:1].isupper():
             kept.append(data[at:end])
@@ -67,13 +66,13 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _profile(body: bytes) -> bytes | None:
-    """What an iCCP chunk holds; None if that is damaged or absurdly large."""
+    """Returns the content of an iCCP chunk; None if it is damaged or too large."""
     _, _, packed = body.partition(b"\0")
     return _unpacked(packed[1:], _MOST_PROFILE_BYTES)
 
 
 def _says_turn(name: bytes, body: bytes) -> bool:
-    """A text about how the picture lies, of a size that Pillow takes."""
+    """Whether a text contains the orientation and has a size that Pillow accepts."""
     key, _, rest = body.partition(b"\0")
     if key not in _TURN_KEYS or len(body) > _MOST_TEXT_BYTES:
         return False

@@ -1,4 +1,4 @@
-"""Any picture as a gateway takes it: PNG, JPEG or WebP within its limits.
+"""Converts any picture to a format that a gateway accepts: PNG, JPEG or WebP within its limits.
 
 Legend: H W pixels, C channels (3).
 """
@@ -20,7 +20,7 @@ from flashtalk.media.png_chunks import SIGNATURE as PNG_START
 # What a gateway accepts unless its settings say otherwise (services/gateway/creation.py).
 MAX_PORTRAIT_BYTES = 8 * 2**20
 MAX_PORTRAIT_PIXELS = 40_000_000
-# A video has less than a quarter of these; the gateway scales the picture down to it.
+# A video has less than a quarter of these pixels; the gateway scales the picture down.
 _ENOUGH_PIXELS = 4_000_000
 _JPEG_QUALITY = 95
 _SMALLER = 0.7
@@ -33,13 +33,14 @@ def portrait_bytes(
     max_bytes: int = MAX_PORTRAIT_BYTES,
     max_pixels: int = MAX_PORTRAIT_PIXELS,
 ) -> bytes:
-    """A picture file of any kind that ``read_image`` takes, as bytes to send.
+    """Returns a picture file of any format that ``read_image`` supports as bytes to send.
 
-    A file that a gateway takes is sent as it is; any other as ``fit_portrait`` makes it.
+    A file that a gateway accepts is sent unchanged; any other is converted by ``fit_portrait``.
 
     Args:
-        note: is told what is odd about a picture that can be used.
-        max_bytes, max_pixels: what the gateway accepts.
+        path: the picture file.
+        note: called with problems of a usable picture.
+        max_bytes, max_pixels: limits of the gateway.
 
     Raises:
         InputError: as ``read_image``.
@@ -59,11 +60,11 @@ def fit_portrait(
     max_bytes: int = MAX_PORTRAIT_BYTES,
     max_pixels: int = MAX_PORTRAIT_PIXELS,
 ) -> bytes:
-    """Pixels as PNG, or as JPEG where that would be too large, scaled down where they are many.
+    """Encodes pixels as PNG, or as JPEG if that is too large; scales large pictures down.
 
     Args:
         rgb_HWC: uint8 [H, W, 3].
-        max_bytes, max_pixels: what the gateway accepts.
+        max_bytes, max_pixels: limits of the gateway.
     """
     picture = _scaled(Image.fromarray(rgb_HWC), min(max_pixels, _ENOUGH_PIXELS))
     data = _written(picture, "PNG", compress_level=4)

@@ -1,9 +1,9 @@
-"""WAV as it is found: lengths that are missing, made up or wrong, several files behind each other.
+"""Reads real-world WAV: missing, placeholder or wrong lengths, and concatenated files.
 
-FFmpeg believes a header; so it gets a true one. ``wav_parts`` reads a WAV file or stream once, from
-its beginning, and gives its sound behind a header that leaves the length open. Programs that write
-to a pipe do not know the length and put 0, 2^31, 2^32 or something large there; speech services
-send one file for each sentence.
+FFmpeg trusts the header, so it gets a corrected one. ``wav_parts`` reads a WAV file or stream once,
+from its beginning, and returns its audio after a header without a length. Programs that write to a
+pipe do not know the length and write 0, 2^31, 2^32 or another large number; speech services send
+one file for each sentence.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from flashtalk.media.riff_header import (
     skip_chunk,
 )
 
-# A length may be off by so much, as in the other formats.
+# The accepted error of a length, as in the other formats.
 CUT_OFF_S = 0.5
-# A whole header inside the sound is no sound. Ten bytes and more do not come by chance.
+# A complete header inside the audio is not audio. Ten or more such bytes do not occur by chance.
 _PART = re.compile(rb"(?:RIFF|RF64|BW64)[\s\S]{4}WAVE(?:fmt |ds64|JUNK|junk|LIST|bext|fact)")
 _PART_BYTES, _FORM, _FORM_AT = 16, b"WAVE", 8
 _MOST_CHUNKS = 1_000
-# Behind the sound: less is the end of a line or a filling, and these are about the recording.
+# After the audio: less data is a newline or padding, and these chunks are metadata.
 _LEAST_S = 0.01
 _TAGS = (b"TAG", b"ID3", b"APETAGEX")
 _PIECE_BYTES = 2**16
-# Nobody lost nine tenths of a recording of more than an hour: such a length was never true. Nor
-# was a round one; some programs leave a header or a part of it out.
+# If nine tenths of more than an hour are missing, the stated length is a placeholder. So is a round
+# length; some programs subtract the header or a part of it.
 _LONG_S, _LITTLE = 3_600.0, 0.1
 _ROUND = (10**6, 2**20)
 _HEADERS = (0, 1, 8, 36, 44)
 
 
 class WavPart:
-    """Sound of one kind as a WAV file that can be read once; ends as the sound ends.
+    """Audio of one format as a WAV file that can be read once; ends with the audio.
 
     Attributes:
-        header: what it begins with.
-        missing_bytes: that the header stated and the file did not have, known at the end.
+        header: its header.
+        missing_bytes: bytes that the header states and the file lacks, known at the end.
     """
 
     def __init__(self, source: Ahead, header: WavHeader, note: Note) -> None:
@@ -56,18 +56,18 @@ class WavPart:
         self.next: WavHeader | None = None
 
     def leave_header_out(self) -> None:
-        """Give samples only."""
+        """Omits the header, so that ``read`` returns samples only."""
         self._rest = b""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Returns at most ``size`` bytes; none at the end."""
         if not self._rest:
             self._rest = next(self._pieces, b"")
         given, self._rest = self._rest[:size], self._rest[size:]
         return given
 
     def _all(self) -> Iterator[bytes]:
-        """Also of the parts that follow, as long as their sound is of the same kind."""
+        """Yields the audio, including that of following parts with the same format."""
         header: WavHeader | None = self.header
         while header is not None:
             yield from _whole_steps(self._one(header), header.step_bytes)
@@ -80,7 +80,7 @@ class WavPart:
                 self.next, header = header, None
 
     def _one(self, header: WavHeader) -> Iterator[bytes]:
-        """Sound up to the end that its header states, another header, or the end of the file."""
+        """Yields audio to the end that its header states, the next header, or the end of file."""
         given = 0
         for piece in self._sound(header.stated_bytes or None):
             given += len(piece)
@@ -96,7 +96,7 @@ class WavPart:
             yield from self._sound(None)
 
     def _sound(self, stated: int | None) -> Iterator[bytes]:
-        """So many bytes, or all; never a header."""
+        """Yields ``stated`` bytes, or all; never a header."""
         left = 2**63 if stated is None else stated
         while left:
             held = self._source.look(_PART_BYTES)
@@ -116,7 +116,7 @@ class WavPart:
 
     def _skip_chunks(self, stated: int) -> None:
         padded = self._source.look(5)
-        # Also a zero that is half a sample of sound that the header does not state looks like this.
+        # A zero byte that is half a sample beyond the stated length looks the same.
         if stated % 2 and padded[:1] == b"\0" and is_chunk(padded[1:]):
             self._source.skip(1)
         for _ in range(_MOST_CHUNKS):
@@ -127,7 +127,7 @@ class WavPart:
             skip_chunk(self._source, int.from_bytes(head[4:8], "little"))
 
     def _is_sound(self, header: WavHeader) -> bool:
-        """Whether what follows is sound that the header does not state; if not, goes behind it."""
+        """Whether the next bytes are audio beyond the stated length; if not, skips them."""
         if not header.stated_bytes:
             return True
         much = int(CUT_OFF_S * header.bytes_per_s)
@@ -146,7 +146,7 @@ class WavPart:
         return True
 
     def _judge(self, header: WavHeader, given: int) -> None:
-        """The file has ended too early."""
+        """Handles a file that ended too early."""
         missing = header.stated_bytes - given
         if missing <= CUT_OFF_S * header.bytes_per_s:
             return
@@ -159,11 +159,11 @@ class WavPart:
 
 
 def wav_parts(source: Ahead, note: Note = quiet) -> Iterator[WavPart]:
-    """The sound of a WAV file or stream; each part is to be read to its end before the next.
+    """Yields the parts of a WAV file or stream; read each part to its end before the next.
 
     Args:
-        source: stands at the first byte (``is_wav``).
-        note: is told what is odd.
+        source: positioned at the first byte (``is_wav``).
+        note: called with problems.
     """
     header = read_header(source)
     while header is not None:
@@ -175,17 +175,17 @@ def wav_parts(source: Ahead, note: Note = quiet) -> Iterator[WavPart]:
 
 
 def is_made_up(stated_s: float, held_s: float) -> bool:
-    """Whether a length cannot have been meant."""
+    """Whether a stated length is a placeholder, compared with the real one."""
     return stated_s > _LONG_S and held_s < _LITTLE * stated_s
 
 
 def is_round(stated_bytes: int) -> bool:
-    """Whether a length is one that a person thought of."""
+    """Whether a length is a round number, and so a placeholder."""
     return any((stated_bytes + more) % step == 0 for more in _HEADERS for step in _ROUND)
 
 
 def _find_part(data: bytes) -> int:
-    """Where a WAV file begins; -1 if none does."""
+    """Returns the offset of a WAV header; -1 if there is none."""
     at = data.find(_FORM, _FORM_AT)
     while at >= 0 and not _PART.match(data, at - _FORM_AT):
         at = data.find(_FORM, at + 1)
@@ -193,7 +193,7 @@ def _find_part(data: bytes) -> int:
 
 
 def _whole_steps(pieces: Iterator[bytes], step: int) -> Iterator[bytes]:
-    """Without the beginning of a last sample: behind it the next part would be out of step."""
+    """Drops a partial last sample, which would misalign the samples of the next part."""
     rest = b""
     for piece in pieces:
         joined = rest + piece

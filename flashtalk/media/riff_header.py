@@ -1,4 +1,4 @@
-"""The header of a WAV file, also one with chunks that are not padded or whose lengths are wrong."""
+"""Parses the header of a WAV file, also with unpadded chunks or wrong lengths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9 _-]{3}")
 _MOST_CHUNKS, _MOST_FMT_BYTES, _MOST_SEARCHED_BYTES = 1_000, 4_096, 2**16
 _MOST_CHECKED_BYTES, _MOST_CHUNK_BYTES = 2**20, 2**28
 _READ_BYTES = 2**16
-_WHOLE_BYTES = frozenset({1, 3})  # samples that stand side by side: integers and floats
+_WHOLE_BYTES = frozenset({1, 3})  # uncompressed samples: integers and floats
 _RAW_FORMATS = {
     (1, 1): "u8",
     (1, 2): "s16le",
@@ -33,17 +33,17 @@ _EXTENSIBLE, _SUBTYPE_AT = 0xFFFE, 24
 
 
 class ByteReader(Protocol):
-    """A file or a pipe, from where it stands to its end."""
+    """A file or a pipe, read from its current position."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Returns at most ``size`` bytes; none at the end."""
 
 
 class Ahead:
-    """A reader that can look at bytes before it takes them.
+    """A reader with lookahead.
 
     Args:
-        source: stands at the first byte.
+        source: positioned at the first byte.
         held: bytes that were read from it before.
     """
 
@@ -51,7 +51,7 @@ class Ahead:
         self._source, self._held, self.ended = source, held, False
 
     def look(self, size: int) -> bytes:
-        """The next bytes; fewer only at the end."""
+        """Returns the next bytes without consuming them; fewer only at the end."""
         if len(self._held) < size and not self.ended:
             pieces, length = [self._held], len(self._held)
             while length < size:
@@ -65,29 +65,29 @@ class Ahead:
         return self._held[:size]
 
     def held(self) -> bytes:
-        """What is there without waiting for more than one byte."""
+        """Returns the available bytes, after waiting for at most one."""
         self.look(1)
         return self._held
 
     def read(self, size: int, /) -> bytes:
-        """Takes what is there, at most so many bytes; none at the end."""
+        """Consumes available bytes, at most ``size``; none at the end."""
         taken, self._held = self.held()[:size], self._held[size:]
         return taken
 
     def skip(self, size: int) -> None:
-        """Goes on by so many bytes, or to the end."""
+        """Skips ``size`` bytes, or to the end."""
         while size > 0 and (taken := self.read(size)):
             size -= len(taken)
 
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What stands before the sound.
+    """The header before the audio.
 
     Args:
-        fmt: contents of the chunk of that name.
-        stated_bytes: length of the sound; 0 where it was left open.
-        unfinished: the length of the whole was left open, so that this one may be wrong.
+        fmt: contents of the ``fmt`` chunk.
+        stated_bytes: length of the audio; 0 if open.
+        unfinished: whether the length of the whole file is open, so that this one may be wrong.
     """
 
     fmt: bytes
@@ -101,48 +101,48 @@ class WavHeader:
 
     @property
     def bytes_per_s(self) -> int:
-        """Of the sound."""
+        """Bytes of audio per second."""
         return max(int.from_bytes(self.fmt[8:12], "little"), 1)
 
     @property
     def step_bytes(self) -> int:
-        """Of one sample of every channel; 1 where samples do not stand side by side."""
+        """Bytes of one sample of every channel; 1 for compressed audio."""
         if _tag(self.fmt) not in _WHOLE_BYTES:
             return 1
         return max(int.from_bytes(self.fmt[12:14], "little"), 1)
 
     @property
     def raw_format(self) -> str | None:
-        """FFmpeg's name of such samples without a header; None for what is no row of samples."""
+        """FFmpeg's name of the raw sample format; None for compressed audio."""
         bits = int.from_bytes(self.fmt[14:16], "little")
         return _RAW_FORMATS.get((_tag(self.fmt), (bits + 7) // 8))
 
     @property
     def channels(self) -> int:
-        """How many there are."""
+        """Number of channels."""
         return int.from_bytes(self.fmt[2:4], "little")
 
     def begin(self) -> bytes:
-        """The header of a file whose length is left open."""
+        """Returns the header of a file with an open length."""
         size, unknown = struct.pack("<I", len(self.fmt)), struct.pack("<I", UNKNOWN)
         return b"RIFF" + unknown + b"WAVEfmt " + size + self.fmt + b"data" + unknown
 
 
 def is_wav(data: bytes) -> bool:
-    """Whether a WAV file begins there."""
+    """Whether the data begin with a WAV header."""
     return data[:4] in KINDS and data[8:RIFF_BYTES] == b"WAVE"
 
 
 def is_chunk(data: bytes) -> bool:
-    """Whether the name of a chunk stands there."""
+    """Whether the data begin with the name of a chunk."""
     return _NAME.fullmatch(data[:4]) is not None
 
 
 def read_header(source: Ahead) -> WavHeader | None:
-    """Go to the first byte of the sound; None if there is none.
+    """Reads up to the first byte of the audio; returns None if there is none.
 
     Args:
-        source: stands at a header (``is_wav``).
+        source: positioned at a header (``is_wav``).
     """
     stated_riff = int.from_bytes(source.look(RIFF_BYTES)[4:8], "little")
     large = source.look(4) != b"RIFF"
@@ -169,14 +169,14 @@ def read_header(source: Ahead) -> WavHeader | None:
 
 
 def skip_chunk(source: Ahead, size: int) -> None:
-    """Go behind the contents of a chunk, and behind the byte that pads it, if there is one."""
+    """Skips the contents of a chunk and its padding byte, if there is one."""
     source.skip(size)
     if size % 2 and source.look(4) not in _KNOWN:
         source.skip(1)
 
 
 def _leads_on(source: Ahead) -> bool:
-    """Whether a chunk stands there, and behind it another one."""
+    """Whether a chunk begins here and another one follows it."""
     head = source.look(_CHUNK.size)
     size = int.from_bytes(head[4:], "little")
     if not is_chunk(head) or head[:4] == b"data":
@@ -189,7 +189,7 @@ def _leads_on(source: Ahead) -> bool:
 
 
 def _search_data(source: Ahead) -> bytes:
-    """Some length was wrong: the chunk of the sound may still be near."""
+    """Searches nearby for the chunk of the audio after a wrong length."""
     near = source.look(_MOST_SEARCHED_BYTES)
     at = near.find(b"data")
     if at < 0:
@@ -199,7 +199,7 @@ def _search_data(source: Ahead) -> bytes:
 
 
 def _mended(fmt: bytes) -> bytes:
-    """Of samples that stand side by side, the sizes that follow from the others."""
+    """Recomputes the dependent sizes of uncompressed formats."""
     if len(fmt) < _FMT.size or _tag(fmt) not in _WHOLE_BYTES:
         return fmt
     tag, channels, pcm_hz, _, _, bits = _FMT.unpack_from(fmt)

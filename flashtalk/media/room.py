@@ -1,6 +1,6 @@
-"""Room on a disk for the end of a video: its index comes last and is as long as the video.
+"""Checks disk space for the end of a video: its index comes last and grows with the video.
 
-A video whose index finds no place is lost as a whole, so that writing ends while there is room.
+A video without its index is lost as a whole, so writing stops while there is still space for it.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from pathlib import Path
 
 from flashtalk.errors import InputError
 
-# Sizes, times and places of one picture and its sound in the index, at most; and all the rest.
+# Maximum index size for one picture and its audio; and for everything else.
 _INDEX_BYTES_PER_FRAME = 64
 _SPARE_BYTES = 256 * 1024
-# Of a picture that the encoder still holds: a quarter of its raw 4:2:0 bytes (H W 3 / 2).
+# Size of a picture inside the encoder: a quarter of its raw 4:2:0 bytes (H W 3 / 2).
 _HELD_BYTES_PER_PIXEL = 0.375
 
 
 class DiskFullError(InputError):
-    """There is no room for another frame; what was written before can be finished."""
+    """There is no space for another frame; the video so far can be finished."""
 
 
 def free_bytes(folder: Path) -> int | None:
-    """What this process may still write to the disk of a folder; ``None`` where nobody knows."""
+    """Returns the bytes that this process may still write to a folder's disk; ``None``: unknown."""
     try:
         disk = os.statvfs(folder)
     except OSError:
         return None
-    if not disk.f_blocks:  # file systems that are no disk say nothing but zeros
+    if not disk.f_blocks:  # virtual file systems report only zeros
         return None
     return disk.f_frsize * (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail)
 
 
 class Room:
-    """Watches the disk that a video is written to.
+    """Monitors the disk that a video is written to.
 
     Args:
-        path: of the video, for errors.
-        folder: where it is written.
+        path: path of the video, for errors.
+        folder: the folder that it is written to.
         size_hw: height and width of its pictures in pixels.
     """
 
@@ -46,15 +46,15 @@ class Room:
         self._held_bytes = size_hw[0] * size_hw[1] * _HELD_BYTES_PER_PIXEL
 
     def check(self, frames: int, held_frames: int, more_bytes: int) -> None:
-        """Is there room for one more frame and for the end of the video?
+        """Checks the space for one more frame and for the end of the video.
 
         Args:
-            frames: written so far.
-            held_frames: of these, those that the encoder has not given out yet.
-            more_bytes: what the frame needs, if that is known.
+            frames: number of frames so far.
+            held_frames: those of them that are still inside the encoder.
+            more_bytes: size of the frame, if known.
 
         Raises:
-            DiskFullError: there is not.
+            DiskFullError: there is not enough space.
         """
         index = (frames + 1) * _INDEX_BYTES_PER_FRAME
         held = (held_frames + 1) * self._held_bytes

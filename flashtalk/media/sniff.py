@@ -1,8 +1,8 @@
-"""What kind of sound a stream of bytes begins with: a container, or samples without a header.
+"""Detects the audio format of a byte stream: a container, or raw samples without a header.
 
-Most kinds have a name in their first bytes that no recording begins with by chance. MPEG sound has
-only eleven bits there, which loud samples may well have, so its frames are followed: each states
-its own length, and behind it the next one must begin.
+Most formats begin with a magic number that does not occur by chance. MPEG audio has only eleven
+such bits, which loud samples may contain. So its frames are checked: each states its length, and
+the next one must begin after it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STARTS = {
 }
 _TS_PACKET_BYTES = 188
 
-# Of MPEG-1 and of MPEG-2, by layer; 0 is "free", which nobody writes.
+# Bit rates of MPEG-1 and MPEG-2, by layer; 0 is "free", which is not used in practice.
 _KBIT_PER_S = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -47,7 +47,7 @@ _KBIT_PER_S = {
 }
 _MPEG1_HZ = (44_100, 48_000, 32_000)
 _SLOWER = {3: 1, 2: 2, 0: 4}  # by the bits of the version: MPEG-1, MPEG-2, MPEG-2.5
-# At the first byte two frames are proof; a recording that begins inside a frame needs more.
+# At the first byte two frames are sufficient; a recording that begins inside a frame needs more.
 _FRAMES_AT_START, _FRAMES_INSIDE = 2, 4
 
 Header = tuple[int, int]
@@ -55,10 +55,10 @@ Header = tuple[int, int]
 
 
 def container_of(first_bytes: bytes) -> str | None:
-    """The kind of sound file that these bytes begin.
+    """Returns the audio format of the first bytes of a stream.
 
     Args:
-        first_bytes: ``SNIFFED_BYTES`` of them, or all there are.
+        first_bytes: the first ``SNIFFED_BYTES`` bytes, or the whole stream.
 
     Returns:
         A short name (``wav``, ``mp3``, ``ogg``, ``mp4``, ...); None for bytes without a header,
@@ -96,14 +96,14 @@ def is_indexed_at_end(first_bytes: bytes) -> bool:
 
 
 def mpeg_header(data: bytes, at: int) -> Header | None:
-    """The frame of MPEG sound, layers 1 to 3, whose header stands there."""
+    """Parses the header of a frame of MPEG audio, layers 1 to 3, at an offset."""
     if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return None
     version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
     rate, hz_index, padding = data[at + 2] >> 4, data[at + 2] >> 2 & 3, data[at + 2] >> 1 & 1
     if version == 1 or layer == 4 or rate in (0, 15) or hz_index == 3:
         return None
-    if data[at + 3] & 3 == 2:  # an emphasis that does not exist
+    if data[at + 3] & 3 == 2:  # a reserved emphasis
         return None
     generation = 1 if version == 3 else 2
     hz = _MPEG1_HZ[hz_index] // _SLOWER[version]
@@ -117,7 +117,7 @@ def mpeg_header(data: bytes, at: int) -> Header | None:
 
 
 def adts_header(data: bytes, at: int) -> Header | None:
-    """The frame of AAC in ADTS whose header stands there."""
+    """Parses the header of an ADTS frame of AAC at an offset."""
     if len(data) < at + 7 or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0:
         return None
     size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
@@ -134,7 +134,7 @@ def _follows(
     *,
     to_end: bool,
 ) -> bool:
-    """Whether so many frames of one kind follow each other there, or all up to the end."""
+    """Whether ``frames`` frames of one kind follow each other at an offset, or all to the end."""
     kind = None
     for found in range(frames):
         frame = header(data, at)

@@ -1,4 +1,4 @@
-"""Where sound comes from: a file, or a pipe; what is odd about either is noted.
+"""Reads audio from a file or a pipe, and notes problems of either.
 
 Legend: S samples.
 """
@@ -23,20 +23,20 @@ from flashtalk.media.riff_header import RIFF_BYTES, Ahead, ByteReader, is_wav
 from flashtalk.media.sniff import container_of, is_indexed_at_end
 from flashtalk.media.tracks import check_rate, decodable_tracks, note_passed_over
 
-# Below -80 dB of full scale nothing in a recording is speech; exact zeros are the usual case,
-# and what a lossy codec makes of them is the other.
+# A recording has no speech below -80 dB of full scale. The usual cases are exact zeros, and what a
+# lossy codec makes of them.
 SILENT_PEAK = 1e-4
 _SPOOLED_BYTES = 2**24
 _COPIED_BYTES = 2**16
 _BOXES_BYTES = 128  # the first boxes of an MP4
-# Of a pipe no more is read before the first sample than tells what it holds.
+# From a pipe only as much is read before the first sample as is needed to detect the format.
 _PIPE_OPTIONS = {"analyzeduration": "200000", "probesize": "65536"}
-# No playlist may lead elsewhere.
+# A playlist must not open other resources.
 _FILE_OPTIONS = {"protocol_whitelist": "file"}
 
 
 def file_pcm(path: Path, pcm_hz: int, note: Note) -> Iterator[Pcm]:
-    """The sound of a file that exists; see ``stream_pcm``."""
+    """Decodes the audio of an existing file; see ``stream_pcm``."""
     source = Input(path, pcm_hz, about("audio", path, note))
     try:
         with path.open("rb") as file:
@@ -59,23 +59,23 @@ def decode_stream(
     *,
     first_bytes: bytes = b"",
 ) -> Iterator[Pcm]:
-    """The sound of a container that comes through a pipe, as it comes, in constant memory.
+    """Decodes the audio of a container from a pipe as it arrives, in constant memory.
 
-    What is cut off is noted, for all before it has been heard by then. An MP4 whose index is at
-    its end is kept (on disk, if it is large) until it is complete.
+    Truncation is only noted, since the audio before it has been used by then. An MP4 with its index
+    at the end is buffered (on disk, if it is large) until it is complete.
 
     Args:
-        stream: read to its end; reading may wait, and may give less than was asked for.
-        name: what errors and notes call it.
+        stream: read to its end; a read may block, and may return fewer bytes than requested.
+        name: name in errors and notes.
         pcm_hz: rate to convert to.
-        note: is told what is odd.
-        first_bytes: that were read from the stream already.
+        note: called with problems.
+        first_bytes: bytes that were already read from the stream.
 
     Yields:
         float32 [S] mono packets, never empty, of any size.
 
     Raises:
-        InputError: as ``stream_pcm``, but for what is cut off.
+        InputError: as ``stream_pcm``, except for truncation.
     """
     source = Input(name, pcm_hz, about("audio", name, note), keeps_going=True)
     ahead = Ahead(stream, first_bytes)
@@ -101,14 +101,14 @@ def decode_stream(
 
 
 def _is_needed_whole(ahead: Ahead) -> bool:
-    """An MP4 whose index is at its end, or whose edit list leads back and forth in it."""
+    """Whether this is an MP4 with its index at the end, or with an edit list that needs seeking."""
     if container_of(ahead.look(_BOXES_BYTES)) != "mp4":
         return False
     return is_indexed_at_end(ahead.look(_BOXES_BYTES)) or bool(late_pauses_ahead(ahead))
 
 
 def _whole_pcm(whole: IO[bytes], source: Input) -> Iterator[Pcm]:
-    """The first track of a complete MP4."""
+    """Decodes the first track of a complete MP4."""
     edits: Edits = ()
     pauses = late_pauses(whole)
     whole.seek(0)
@@ -121,7 +121,7 @@ def _whole_pcm(whole: IO[bytes], source: Input) -> Iterator[Pcm]:
 
 
 def tracks_with_sound(path: Path) -> list[int]:
-    """Numbers of the sound tracks of a file that are not silent."""
+    """Returns the numbers of the audio tracks of a file that are not silent."""
     with av.open(f"file:{path}", options=_FILE_OPTIONS) as container:
         numbers = [track.index for track in decodable_tracks(container, path)]
     return [number for number in sorted(numbers) if _speaks(path, number)]
@@ -135,10 +135,10 @@ def _speaks(path: Path, number: int) -> bool:
 
 
 def _wav_pcm(ahead: Ahead, source: Input) -> Generator[Pcm, None, int]:
-    """Part by part; a part that cannot be decoded is no reason to lose the others.
+    """Decodes part by part; an undecodable part does not affect the others.
 
     Returns:
-        How many there were.
+        The number of parts.
     """
     number = 0
     for number, part in enumerate(wav_parts(ahead, source.note), 1):
@@ -157,7 +157,7 @@ def _wav_pcm(ahead: Ahead, source: Input) -> Generator[Pcm, None, int]:
 
 
 def _opened(part: WavPart, *, quick: bool) -> InputContainer:
-    """FFmpeg reads seconds of a WAV before it believes that the samples in it are samples."""
+    """Opens a WAV part; with ``quick`` FFmpeg does not first probe seconds of its samples."""
     raw_format, header = part.header.raw_format, part.header
     if not quick or raw_format is None or not header.channels:
         return av.open(part, "r", format="wav")
@@ -167,7 +167,7 @@ def _opened(part: WavPart, *, quick: bool) -> InputContainer:
 
 
 def _tracks_pcm(path: Path, source: Input) -> Iterator[Pcm]:
-    """The best track that gives anything."""
+    """Decodes the best track that yields samples."""
     number, edits = 0, _late_pauses_of(path)
     while not source.samples:
         with av.open(f"file:{path}", options=_FILE_OPTIONS) as container:

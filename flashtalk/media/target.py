@@ -1,8 +1,8 @@
-"""The file that a video becomes: written beside its place, hidden, and put there when finished.
+"""The target file of a video: written to a hidden file beside it, which replaces it at the end.
 
-A symbolic link stays one (what it leads to is replaced), and a file that is replaced keeps its mode
-and its owner. Where the folder takes no new file but the old file may be written, the video is
-written to the folder for temporary files and copied into the old file at the end.
+A symbolic link is kept (its target is replaced), and a replaced file keeps its mode and its owner.
+If the folder is not writable but the old file is, the video is written to the folder for temporary
+files and copied into the old file at the end.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _NO_NEW_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class Target:
-    """A place for a video, proved to be one.
+    """A checked target of a video.
 
     Args:
-        path: as the caller wrote it, ending in .mp4 or .m4v.
+        path: path of the video, ending in .mp4 or .m4v.
 
     Attributes:
-        partial: where it is written until it is finished; exists, empty.
+        partial: path of the unfinished video; exists, empty.
 
     Raises:
-        InputError: another ending, no folder, no file, or nothing can be written there.
+        InputError: another ending, a missing folder, not a file, or not writable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,14 +52,14 @@ class Target:
                 raise InputError("out", path, "not writable (permission denied)")
             self.partial = self._reserve(there)
         except (OSError, ValueError) as error:
-            # Folders that are read-only or may not be entered, names too long or with zero bytes.
+            # Folders that are read-only or without permission, too long names or zero bytes.
             raise self._not_writable(error) from error
 
     def finish(self) -> None:
-        """Give the video its place.
+        """Moves the finished video to its path.
 
         Raises:
-            InputError: that is not possible.
+            InputError: the file cannot be replaced.
         """
         try:
             if self._copied:
@@ -67,7 +67,7 @@ class Target:
                 return
             with contextlib.suppress(FileNotFoundError):
                 before = self._place.stat()
-                with contextlib.suppress(OSError):  # only root may give a file away
+                with contextlib.suppress(OSError):  # only root may change the owner
                     os.chown(self.partial, before.st_uid, before.st_gid)
                 self.partial.chmod(stat.S_IMODE(before.st_mode))
             os.replace(self.partial, self._place)
@@ -75,12 +75,12 @@ class Target:
             raise self._not_writable(error) from error
 
     def discard(self) -> None:
-        """Remove what was written; after ``finish`` there is nothing left to remove."""
+        """Removes the unfinished file; no effect after ``finish``."""
         with contextlib.suppress(OSError):
             self.partial.unlink(missing_ok=True)
 
     def _reserve(self, there: bool) -> Path:
-        """Create the hidden file, which proves that the folder can be written to."""
+        """Creates the hidden file, which checks that the folder is writable."""
         ending = f".{secrets.token_hex(4)}.partial{self.path.suffix}"
         partial = self._place.with_name(f".{self.path.stem[:50]}{ending}")
         self._copied = False

@@ -1,11 +1,11 @@
-"""Where decoded sound belongs: what is missing between two frames becomes silence.
+"""Places decoded audio on the timeline of the file: gaps between frames become silence.
 
-A recording over a bad line has holes in its timestamps. Without the silence everything behind a
-hole would be shown too early. But timestamps are no ruler: containers round them to milliseconds,
-programs write the time at which a packet arrived, files that were joined begin again at 0. So a
-hole is a step that the frames behind it confirm, and no sample is ever left out.
+A recording over a bad line has gaps in its timestamps. Without the silence everything after a gap
+would be shown too early. But timestamps are inexact: containers round them to milliseconds,
+programs write the arrival time of a packet, concatenated files start again at 0. So a gap counts
+only if the following frames confirm it, and no sample is ever dropped.
 
-Time 0 of a Matroska or MP4 file is its beginning, of other kinds it is their first packet.
+Time 0 of a Matroska or MP4 file is its beginning; in other formats it is the first packet.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from flashtalk.media.notes import Note
 Placed = av.AudioFrame | float
 """Sound, or seconds of silence."""
 
-# Frames of speech codecs are 10 ms and longer; roundings and delays of a few ms are no holes.
+# Frames of speech codecs are 10 ms and longer; rounding and delays of a few ms are not gaps.
 _STEP_S = 0.008
-# Many small steps in one direction: by now the sound is out of step by a picture.
+# Many small steps in one direction: the accumulated error is one picture.
 _DRIFT_S = 0.04
 _CONFIRMING_FRAMES, _LEAST_CONFIRMING = 5, 2
 _LATEST_BEGIN_S = 10.0
 _LONGEST_SILENCE_S = 3_600.0
 _TOLD_S = 0.1
-# Formats without a beginning restart their clock; FFmpeg marks them.
+# Formats without a start time restart their clock; FFmpeg marks them.
 _CLOCK_MAY_JUMP, _JUMP_S = 0x0200, 60.0
 _BEGINS_AT_ZERO = ("matroska", "mov,mp4")
 
 
 class Timeline:
-    """Puts the frames of one track in their places.
+    """Places the frames of one track on the timeline.
 
     Args:
-        container: that they come from.
-        value: what errors call it.
-        note: is told how much silence was put in.
+        container: the container of the frames.
+        value: name in errors.
+        note: called with the length of inserted silence.
 
     Attributes:
-        end_s: where the sound so far ends, by the clock of the file.
+        end_s: end of the audio so far, by the clock of the file.
     """
 
     def __init__(self, container: InputContainer, value: object, note: Note) -> None:
@@ -57,10 +57,10 @@ class Timeline:
         self._late_before_s = self._silence_s = 0.0
 
     def place(self, frames: Iterable[av.AudioFrame]) -> Iterator[Placed]:
-        """The frames in their order, and seconds of silence between them.
+        """Yields the frames in order, and seconds of silence between them.
 
         Raises:
-            InputError: more than an hour is missing.
+            InputError: gaps of more than an hour.
         """
         coming, waiting = iter(frames), deque[av.AudioFrame]()
         while frame := waiting.popleft() if waiting else next(coming, None):
@@ -78,20 +78,20 @@ class Timeline:
             self.end_s += frame.samples / frame.sample_rate
 
     def silence_until(self, end_s: float) -> float:
-        """Seconds that are missing at the end."""
+        """Returns the seconds of silence that are missing at the end."""
         return self._silence(end_s - self.end_s) if end_s > self.end_s else 0.0
 
     def tell(self) -> None:
-        """Note how much silence there is now."""
+        """Notes the length of inserted silence."""
         if self._silence_s > _TOLD_S:
             self._note(f"{self._silence_s:.2f} s of sound are missing; silence takes their place")
 
     def _late_s(self, frame: av.AudioFrame, end_s: float) -> float:
-        """How much later than ``end_s`` a frame begins."""
+        """Returns how much later than ``end_s`` a frame begins."""
         return 0.0 if frame.time is None else frame.time - end_s
 
     def _is_step(self, late_s: float, frame: av.AudioFrame) -> bool:
-        # A rounding to the clock of the container may go either way.
+        # Rounding to the clock of the container may go in either direction.
         least_s = max(_STEP_S, 1.5 * float(frame.time_base or 0))
         step_s = abs(late_s - self._late_before_s)
         return abs(late_s) > max(_DRIFT_S, least_s) or min(step_s, abs(late_s)) > least_s
@@ -99,9 +99,9 @@ class Timeline:
     def _confirmed_s(
         self, late_s: float, frame: av.AudioFrame, following: Collection[av.AudioFrame]
     ) -> float:
-        """The step that all frames agree on; 0 if one of them is in its place."""
+        """Returns the gap that all frames confirm; 0 if one of them is not late."""
         if len(following) < _LEAST_CONFIRMING and abs(late_s) < _DRIFT_S:
-            return 0.0  # the last frames have nobody to confirm a small one
+            return 0.0  # at the end no frames follow that could confirm a small gap
         end_s, found_s = self.end_s, late_s
         for before, after in pairwise((frame, *following)):
             end_s += before.samples / before.sample_rate
@@ -112,7 +112,7 @@ class Timeline:
         return found_s
 
     def _is_jump(self, late_s: float) -> bool:
-        """Whether the clock was set, or did not begin at 0, so that nothing is missing."""
+        """Whether the clock was reset, or did not begin at 0, so that there is no gap."""
         if not self._begun and late_s > _LATEST_BEGIN_S:
             self._note(f"its first sound is at {late_s:.0f} s; it begins there")
             return True

@@ -1,4 +1,4 @@
-"""Which sound track of a file is heard: the best one that can be decoded; and its frames."""
+"""Selects the audio track of a file, the best one that can be decoded, and yields its frames."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ SAMPLING_RATES_HZ = (4_000, 384_000)
 
 
 def decodable_tracks(container: InputContainer, value: object) -> list[AudioStream]:
-    """The sound tracks for which there is a decoder, the best one first.
+    """Returns the audio tracks with an available decoder, the best one first.
 
     Args:
-        value: what errors call the file.
+        container: the opened file.
+        value: name of the file in errors.
 
     Raises:
         InputError: there is none.
@@ -35,22 +36,22 @@ def decodable_tracks(container: InputContainer, value: object) -> list[AudioStre
 
 
 def note_passed_over(container: InputContainer, track: AudioStream, note: Note) -> None:
-    """Tell it if a track is heard that is not the best one."""
+    """Notes that the used track is not the best one, if so."""
     best = container.streams.best("audio")
     if best is not None and best.index != track.index:
         note(f"track {best.index} cannot be decoded; track {track.index} is heard instead")
 
 
 class Frames:
-    """The frames of a track in the order of the file; what cannot be decoded is left out.
+    """Yields the frames of a track in file order, without packets that cannot be decoded.
 
     Args:
-        container: stands at its beginning.
+        container: positioned at its beginning.
         track: one of its tracks.
-        value: what errors call the file.
+        value: name of the file in errors.
 
     Attributes:
-        end_s: where the last packet ends, by the clock of the file, decoded or not.
+        end_s: end of the last packet, decoded or not, by the clock of the file.
     """
 
     def __init__(self, container: InputContainer, track: AudioStream, value: object) -> None:
@@ -58,7 +59,7 @@ class Frames:
         self.end_s = 0.0
 
     def __iter__(self) -> Iterator[av.AudioFrame]:
-        """Raises InputError for a sampling rate that no sound has."""
+        """Yields the frames. Raises InputError for an invalid sampling rate."""
         for packet in self._container.demux(self._track):
             if packet.pts is not None and packet.time_base is not None:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -74,7 +75,7 @@ class Frames:
 
 
 def check_rate(pcm_hz: int, value: object) -> None:
-    """Can sound have that many samples per second? Raises InputError."""
+    """Checks the sampling rate. Raises InputError for an invalid one."""
     least_hz, most_hz = SAMPLING_RATES_HZ
     if not least_hz <= pcm_hz <= most_hz:
         stated = f"{pcm_hz} samples per second" if pcm_hz > 0 else "no sampling rate"
@@ -82,7 +83,7 @@ def check_rate(pcm_hz: int, value: object) -> None:
 
 
 def _has_decoder(track: AudioStream) -> bool:
-    # PyAV has no context for a track whose codec has no decoder, although it types one.
+    # PyAV has no context for a track without a decoder, although its type says so.
     context: object = track.codec_context
     return context is not None and bool(track.codec_context.sample_rate)
 

@@ -1,10 +1,10 @@
-"""MP4 files whose pictures and sound agree to the sample, and that are never left half written.
+"""Writes MP4 files atomically, with pictures and audio synchronised to the sample.
 
 H.264 at a constant frame rate without reordering, AAC at the stream's own sampling rate. The AAC
-encoder starts with 1,024 priming samples; the file's edit list tells players to skip them, and
-also ends the sound at its last real sample, in units of the sampling rate (the movie's time scale
-is set to it; the usual 1 ms would round). So sample 0 is heard with frame 0, and both tracks have
-the same length exactly. A program that decodes packets by itself finds zeros behind that end.
+encoder starts with 1,024 priming samples. The file's edit list tells players to skip them, and
+also ends the audio at its last real sample, in units of the sampling rate (the movie's time scale
+is set to it; the usual 1 ms would round). So sample 0 plays with frame 0, and both tracks have
+exactly the same length. A program that decodes the packets itself finds zeros after that end.
 
 Legend: T frames, H W pixels, C channels (3), S samples.
 """
@@ -43,21 +43,21 @@ _X264 = {"preset": "veryfast", "crf": "17", "bf": "0"}
 
 
 class Mp4Writer:
-    """Writes frames and their sound to a hidden file, which becomes ``path`` at the end.
+    """Writes frames and their audio to a hidden file, which becomes ``path`` at the end.
 
     As a context manager it finishes the file when the block ends, and also when the block is
-    interrupted (KeyboardInterrupt) or the disk is full (DiskFullError) after at least one frame;
-    after any other error, and where there is no frame, nothing is left behind.
+    interrupted (KeyboardInterrupt) or the disk is full (DiskFullError) after at least one frame.
+    After any other error, and without a frame, it leaves no file.
 
     Args:
         path: the target, ending in .mp4; an existing file is replaced at the end (``Target``).
         fps: frames per second.
         size_hw: height and width in pixels, even numbers (H.264 stores colour at half size).
-        pcm_hz: sampling rate of the sound, a multiple of ``fps``.
-        encoded: pictures come as H.264 (``write_encoded``) and are stored as they are.
+        pcm_hz: sampling rate of the audio, a multiple of ``fps``.
+        encoded: whether pictures are already H.264 (``write_encoded``) and are stored unchanged.
 
     Raises:
-        InputError: a bad size or name, or a place that cannot be written to; before any work.
+        InputError: an invalid size or name, or an unwritable path; before any work.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class Mp4Writer:
             raise
 
     def write(self, frames_THWC: Frames, pcm_S: Pcm) -> None:
-        """Append frames and exactly the sound that they show.
+        """Appends frames and exactly their audio.
 
         Args:
             frames_THWC: uint8 [T, H, W, 3].
-            pcm_S: float32 [T * pcm_hz / fps]; limited to [-1, 1].
+            pcm_S: float32 [T * pcm_hz / fps]; clipped to [-1, 1].
 
         Raises:
-            InputError: shapes that do not fit, or nothing can be written any more.
-            DiskFullError: the disk is full; frames before are written and may be finished.
+            InputError: wrong shapes, or writing failed.
+            DiskFullError: the disk is full; the video up to the previous frame can be finished.
         """
         if self._container is None:
             raise InputError("out", self.path, "already finished")
@@ -121,16 +121,16 @@ class Mp4Writer:
             self._hear(self._container, pcm_S[index * per_frame : (index + 1) * per_frame])
 
     def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
-        """Append one picture that is H.264 already, and its sound; only where ``encoded``.
+        """Appends one picture that is already H.264, and its audio; only with ``encoded``.
 
         Args:
-            video: an access unit in Annex B form; the first one carries its parameter sets.
+            video: an access unit in Annex B form; the first one contains its parameter sets.
             pcm_S: float32 [pcm_hz / fps].
-            key_frame: a player may start here.
+            key_frame: whether a player may start here.
 
         Raises:
-            InputError: another amount of sound, or nothing can be written any more.
-            DiskFullError: the disk is full; frames before are written and may be finished.
+            InputError: a wrong amount of audio, or writing failed.
+            DiskFullError: the disk is full; the video up to the previous frame can be finished.
         """
         if self._container is None:
             raise InputError("out", self.path, "already finished")
@@ -142,7 +142,7 @@ class Mp4Writer:
         self._hear(self._container, pcm_S)
 
     def close(self) -> None:
-        """Finish the file and give it its name; without a frame, leave nothing."""
+        """Finishes the file and moves it to ``path``; without a frame, leaves no file."""
         if self._container is None:
             return
         if not self.frames:
@@ -161,13 +161,13 @@ class Mp4Writer:
             self.discard()
 
     def discard(self) -> None:
-        """Remove what was written; after ``close`` there is nothing left to remove."""
+        """Removes the unfinished file; no effect after ``close``."""
         container, self._container = self._container, None
         try:
             if container is not None:
                 container.close()
         except OSError:
-            pass  # the file is thrown away, whatever its end should have been
+            pass  # the file is discarded anyway
         finally:
             self._target.discard()
 
@@ -197,7 +197,7 @@ class Mp4Writer:
         return track
 
     def _hear(self, container: OutputContainer, pcm_S: Pcm) -> None:
-        """The sound of the picture that was just written; with it the frame is complete."""
+        """Writes the audio of the last picture, which completes the frame."""
         heard = sound(pcm_S, self.frames, self.fps, self.pcm_hz)
         self._mux(container, self._audio.encode(heard))
         self.frames += 1
@@ -211,9 +211,9 @@ class Mp4Writer:
 
 
 def check_target(path: Path | str) -> None:
-    """Can a video be written there? Leaves nothing behind.
+    """Checks that a video can be written to a path; leaves no file.
 
     Raises:
-        InputError: a wrong name, no such folder, or a place that cannot be written to.
+        InputError: an invalid name, a missing folder, or an unwritable path.
     """
     Target(Path(path)).discard()

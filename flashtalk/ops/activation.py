@@ -1,4 +1,4 @@
-"""GELU in its tanh form, as feed-forwards and projections of the transformer have it."""
+"""GELU in its tanh form, used in the transformer's feed-forward layers and projections."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CUBIC = 0.044715 * _LINEAR
 def gelu_tanh(x: Tensor) -> Tensor:
     """``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2``, any shape and floating dtype.
 
-    torch's kernel for it on a CPU takes five times as long as the one of the exact GELU. There it
-    is ``x sigmoid(...)``, in float32 and a block at a time, so that what is between stays in the
+    torch's CPU kernel takes five times as long as that of the exact GELU. On a CPU this computes
+    ``x sigmoid(...)`` in float32, one block at a time, so that intermediate values stay in the
     cache.
     """
     if not works_in_blocks(x) or not x.is_contiguous():

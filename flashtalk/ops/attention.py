@@ -2,8 +2,8 @@
 
 Legend: B batch, N query tokens, M key tokens, H heads, D head width.
 
-Every caller holds this function in an attribute (the attention seam), so that a parallel form can
-take its place without any forward being replaced.
+Every caller stores this function in an attribute (the attention seam), so that a parallel
+implementation can replace it without changing a forward.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _FLASH_MAX_HEAD_DIM = {"flash3": 256, "flash4": 128, "flash2": 256}
 _CUDNN_MAX_HEAD_DIM = 128
 _MANY_SCORES = 1 << 20
 _AMPERE, _HOPPER, _BLACKWELL = 8, 9, 10
-# Major capabilities for which each was written.
+# Major compute capabilities that each kernel supports.
 _CAPABILITIES = {
     "flash3": (_HOPPER,),
     "flash4": (_HOPPER, _BLACKWELL),
     "flash2": (_AMPERE, _HOPPER, _BLACKWELL, 11, 12),
 }
-# If cuDNN has no kernel for a shape, PyTorch takes the next of these by itself.
+# If cuDNN has no kernel for a shape, PyTorch uses the next of these.
 _CUDNN_FIRST = [
     SDPBackend.CUDNN_ATTENTION,
     SDPBackend.FLASH_ATTENTION,
@@ -59,13 +59,13 @@ def attention(
     Args:
         q_BNHD: [B, N, H, D] queries.
         k_BMHD, v_BMHD: [B, M, H, D] keys and values, same dtype and device as the queries.
-        backend: kernel to use; ``None`` picks the fastest that fits (``choose_backend``).
+        backend: kernel to use; ``None`` selects the fastest usable one (``choose_backend``).
 
     Returns:
         [B, N, H, D] in the dtype of the queries.
 
     Raises:
-        InputError: ``backend`` is named and cannot run these tensors here.
+        InputError: the given ``backend`` cannot run these tensors here.
     """
     if backend is None:
         scores = q_BNHD.shape[1] * k_BMHD.shape[1] if on_cpu(q_BNHD) else 0
@@ -127,13 +127,13 @@ def whole_attention(
     *,
     backend: Backend | None = None,
 ) -> Tensor:
-    """``attention`` among all tokens of a sequence that one process holds."""
+    """``attention`` among all tokens of a sequence, in a single process."""
     return attention(q_BNHD, k_BNHD, v_BNHD, backend=backend)
 
 
 def available_backends(device: torch.device | str) -> tuple[Backend, ...]:
-    """Kernels that can run on ``device`` with half-precision heads of 128, fastest first; on a CPU
-    the fastest in float32, which computes there."""
+    """Returns kernels for half-precision heads of 128 on ``device``, fastest first; on a CPU the
+    order is that of float32, the default there."""
     where = torch.device(device)
     usual = torch.float32 if where.type == "cpu" else torch.bfloat16
     first = choose_backend(where, usual, 128)
@@ -142,10 +142,10 @@ def available_backends(device: torch.device | str) -> tuple[Backend, ...]:
 
 
 def read_backend(name: str, device: torch.device) -> Backend | None:
-    """A kernel by its name; ``auto`` is ``None``, the fastest of each shape.
+    """Returns a kernel by name; ``auto`` is ``None``, the fastest for each shape.
 
     Raises:
-        InputError: the device has no such kernel.
+        InputError: the kernel is not available on the device.
     """
     if name == "auto":
         return None
@@ -159,11 +159,11 @@ def read_backend(name: str, device: torch.device) -> Backend | None:
 def choose_backend(
     device: torch.device, dtype: torch.dtype, head_dim: int, scores: int = _MANY_SCORES
 ) -> Backend:
-    """The fastest kernel for these tensors; ``scores`` is query tokens times key tokens.
+    """Returns the fastest kernel; ``scores`` is query tokens times key tokens.
 
     On GPUs FlashAttention-3 (Hopper), 4 (Hopper, Blackwell), cuDNN, FlashAttention-2, SDPA: on an
-    H100 with heads of 128 they reach about 620, 620, 600 and 370 TFLOP/s. cuDNN is taken on Hopper
-    and newer only: before it, PyTorch's own flash kernel is as fast. On a CPU see
+    H100 with heads of 128 they reach about 620, 620, 600 and 370 TFLOP/s. cuDNN is used on Hopper
+    and newer only: on older GPUs PyTorch's own flash kernel is as fast. For CPUs see
     ``cpu_attention``.
     """
     if device.type == "cpu":
@@ -178,7 +178,7 @@ def choose_backend(
 
 
 def _fits(backend: Backend, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
-    """Whether ``backend`` exists here and takes heads of this dtype and width."""
+    """Whether ``backend`` is available here and supports heads of this dtype and width."""
     if backend == "sdpa":
         return True
     if backend == "product":
@@ -194,7 +194,7 @@ def _fits(backend: Backend, device: torch.device, dtype: torch.dtype, head_dim: 
 
 
 def _capability(device: torch.device) -> int:
-    """The major number; a constant to what traces this."""
+    """Returns the major compute capability; a constant when traced."""
     major: int = torch.cuda.get_device_properties(device).major
     return major
 

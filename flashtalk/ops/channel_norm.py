@@ -1,4 +1,4 @@
-"""RMS norm over the channels with SiLU behind it, as the video VAE has it before every convolution.
+"""RMS norm over the channels followed by SiLU, as before every convolution of the video VAE.
 
 Legend: M positions (batch, frames, rows, columns), C channels.
 """
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from flashtalk.ops.eager import works_in_blocks
 
-# Elements that are worked on at once on a CPU: in float32 they and what is made of them lie in the
-# cache of a core. Half and twice of it were slower or as fast (docs/performance.md).
+# Elements per block on a CPU: in float32 they and the intermediate values fit in a core's cache.
+# Half and twice this size were slower or as fast (docs/performance.md).
 _BLOCK_ELEMENTS = 1 << 18
 
 
@@ -42,15 +42,15 @@ def channel_norm(x: Tensor, gain_C: Tensor, eps: float, *, activate: bool) -> Te
 def channel_norm_into(
     out: Tensor, x: Tensor, gain_C: Tensor, eps: float, *, activate: bool
 ) -> None:
-    """``channel_norm`` on a CPU without gradients: a block at a time through all operations.
+    """``channel_norm`` on a CPU without gradients: all operations on one block at a time.
 
-    torch's norm on a CPU makes a pass over memory of every operation in it, and turns the whole of
-    a bfloat16 tensor to float32 first. Here a block stays in the cache, and is rounded once.
+    torch's CPU norm makes one pass over memory per operation, and first converts a whole bfloat16
+    tensor to float32. Here a block stays in the cache, and is rounded once.
 
     Args:
-        out: contiguous [..., C], where the result goes.
+        out: contiguous [..., C], receives the result.
         x: contiguous, of the same shape and dtype.
-        gain_C, eps, activate: as of ``channel_norm``.
+        gain_C, eps, activate: as in ``channel_norm``.
     """
     channels, gain = x.shape[-1], gain_C.float()
     rows = max(1, _BLOCK_ELEMENTS // channels)

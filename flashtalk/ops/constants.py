@@ -1,4 +1,4 @@
-"""Numbers of the program as tensors, brought to a device once."""
+"""Constants as tensors, copied to a device once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _KEPT = 64
 
 
 def constant(values: Values, like: Tensor) -> Tensor:
-    """``values`` in the dtype and on the device of ``like``; those asked for last are kept.
+    """Returns ``values`` in the dtype and on the device of ``like``; recent ones are cached.
 
-    Made anew in every call they would be copied from the host, which a GPU waits for.
+    Created in every call they would be copied from the host, which synchronises a GPU.
     """
     if torch.compiler.is_compiling() or not is_plain(like):
         return torch.tensor(values, dtype=like.dtype, device=like.device)
@@ -25,5 +25,5 @@ def constant(values: Values, like: Tensor) -> Tensor:
 
 @functools.lru_cache(_KEPT)
 def _kept(values: Values, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # training may use what inference made first
+    with torch.inference_mode(False):  # training may use a tensor that inference cached
         return torch.tensor(values, dtype=dtype, device=device)

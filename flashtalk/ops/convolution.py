@@ -1,11 +1,11 @@
-"""Convolutions on a CPU whose half-precision kernels cannot be relied on run in float32.
+"""Runs CPU convolutions with unreliable half-precision kernels in float32.
 
-With AMX, oneDNN 3.12 (torch 2.13) computes some bfloat16 convolutions wrongly and says nothing:
-grouped ones with a long kernel (measured on the positional convolution of Wav2Vec2: mean error
-0.128 of a mean magnitude 0.49 in the large model, and more than the result itself in the tiny one),
-those of a single input channel (pytorch/pytorch issue 163347) and
-strided ones whose result is one column wide (issue 169688). Plain ones were right wherever they
-were compared; ``flashtalk doctor`` compares them on the machine at hand.
+With AMX, oneDNN 3.12 (torch 2.13) silently computes some bfloat16 convolutions wrongly: grouped
+ones with a long kernel (measured on the positional convolution of Wav2Vec2: mean error 0.128 of a
+mean magnitude 0.49 in the large model, and more than the result itself in the tiny one), those with
+a single input channel (pytorch/pytorch issue 163347) and strided ones with a result one column wide
+(issue 169688). All compared plain convolutions were correct; ``flashtalk doctor`` compares them on
+the current machine.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def takes_onednn(x: Tensor) -> bool:
 def onednn_convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, margin: int, stride: Sequence[int]
 ) -> Tensor:
-    """2D or 3D convolution by oneDNN, whatever the size of the batch.
+    """2D or 3D convolution with oneDNN, for any batch size.
 
     Args:
         x: [B, C, (T,) H, W].
         weight: [C_out, C, (T,) H, W].
         bias: [C_out].
-        margin: zeros around rows and columns; none in time.
-        stride: of every axis.
+        margin: zero padding of rows and columns; none in time.
+        stride: stride of every axis.
     """
     convolve = _operator if torch.compiler.is_compiling() else _convolve
     result: Tensor = convolve(x, weight, bias, margin, list(stride))
@@ -68,7 +68,7 @@ def _convolve(
     return result
 
 
-# What is compiled sees one operator: torch has no form of oneDNN's without values.
+# A single operator for the compiler: torch has no meta implementation of oneDNN's operator.
 _operator = torch.library.custom_op("flashtalk::onednn_convolution", _convolve, mutates_args=())
 
 
@@ -89,19 +89,19 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, margin: int, stride: list[
 def is_reliable_in_half(
     in_channels: int, out_columns: int, *, groups: int = 1, stride_w: int = 1
 ) -> bool:
-    """Whether a half-precision convolution of this form is right on every CPU (see the module)."""
+    """Whether a half-precision convolution of this form is correct on every CPU (see module)."""
     return groups == 1 and in_channels > 1 and (stride_w == 1 or out_columns > 1)
 
 
 def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
-    """A layer's output, on a CPU computed in float32 whatever its weights and autocast say.
+    """Runs a layer, on a CPU always in float32, independent of its weights and autocast.
 
     Args:
-        layer: any module of one tensor; gradients reach its own parameters.
+        layer: any module with one input tensor; gradients reach its own parameters.
         x: its input.
 
     Returns:
-        What ``layer(x)`` would return, in the dtype of ``x``.
+        ``layer(x)`` in the dtype of ``x``.
     """
     if not is_half_on_cpu(x):
         result: Tensor = layer(x)
@@ -122,13 +122,13 @@ def convolve_columns(
     margin_w: int,
     **shape: Any,
 ) -> Tensor:
-    """``function(x, weight, bias, **shape)`` of torch.nn.functional, in float32 where it has to be.
+    """``function(x, weight, bias, **shape)`` of torch.nn.functional, in float32 if necessary.
 
     Args:
         function: ``F.conv2d`` or ``F.conv3d``, ungrouped.
         x: [..., W].
-        weight, bias: as the function takes them.
-        stride_w, margin_w: stride and padding of the last axis, which ``shape`` holds too.
+        weight, bias: parameters of the function.
+        stride_w, margin_w: stride and padding of the last axis, also contained in ``shape``.
         shape: padding and stride of all axes.
     """
     columns = (x.shape[-1] + 2 * margin_w - weight.shape[-1]) // stride_w + 1

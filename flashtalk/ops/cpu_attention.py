@@ -1,14 +1,14 @@
-"""Attention on CPUs, where torch's fused kernel refuses half precision or gains nothing from it.
+"""Attention on CPUs, where torch's fused kernel fails in half precision or is slow.
 
-torch (2.13) packs half-precision keys for oneDNN wherever the processor has instructions for it,
-but its packing is compiled for AVX-512 only: where torch itself runs at a lower level (a processor
-with AVX2-VNNI-2, or ATEN_CPU_CAPABILITY=avx2) it raises RuntimeError. The plain kernel is right.
+torch (2.13) packs half-precision keys for oneDNN if the processor has instructions for it, but its
+packing is compiled for AVX-512 only. If torch itself runs at a lower level (a processor with
+AVX2-VNNI-2, or ATEN_CPU_CAPABILITY=avx2) it raises RuntimeError. The plain kernel works.
 
-The fused kernel takes MKL's matrix products, and without AMX as long in bfloat16 as in float32.
+The fused kernel uses MKL's matrix products; without AMX it takes as long in bfloat16 as in float32.
 Two products by oneDNN (``linear``) and a softmax took 0.55 of its time in float32 and 0.35 in
 bfloat16, on a core of an EPYC with 576 tokens and more: MKL uses half of the vector width of
-processors that are not Intel's. On a core of a Xeon with AVX-512 they took 1.35 of it in float32.
-In bfloat16 the scores are rounded then, which the fused kernel does not do.
+processors by other vendors than Intel. On a core of a Xeon with AVX-512 they took 1.35 of it in
+float32. In bfloat16 this rounds the scores, unlike the fused kernel.
 
 Legend: B batch, N query tokens, M key tokens, H heads, D head width.
 """
@@ -29,9 +29,9 @@ from flashtalk.ops.linear import linear, onednn_multiplies
 _X86 = ("x86_64", "AMD64")
 _HALF = (torch.bfloat16, torch.float16)
 _BELOW_AVX512 = ("DEFAULT", "AVX2")
-# Scores of one head that are held at once: about what a core's cache takes.
+# Scores of one head per block: about the size of a core's cache.
 _BLOCK_SCORES = 1 << 19
-# Below, starting that many small kernels takes longer than they do.
+# With fewer scores, starting the small kernels takes longer than running them.
 _FEWEST_SCORES = 1 << 16
 _NARROWEST_HEAD = 64  # in float32
 
@@ -44,7 +44,7 @@ _HAS_AMX = torch.cpu._is_amx_tile_supported()
 
 
 def _vendor() -> str:
-    """Who made the processor, as Linux tells; empty where nobody says."""
+    """Returns the vendor of the processor (Linux); empty if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -56,9 +56,9 @@ _MKL_AT_FULL_WIDTH = _vendor() == "GenuineIntel"
 
 
 def prefers_products(dtype: torch.dtype, head_dim: int, scores: int) -> bool:
-    """Whether ``product_attention`` is the faster one, for so many scores of a head.
+    """Whether ``product_attention`` is faster for this number of scores per head.
 
-    The fused kernel has a form of its own for bfloat16 with AMX.
+    The fused kernel has a special implementation for bfloat16 with AMX.
     """
     if scores < _FEWEST_SCORES or not onednn_multiplies(dtype) or torch.is_grad_enabled():
         return False
@@ -68,10 +68,10 @@ def prefers_products(dtype: torch.dtype, head_dim: int, scores: int) -> bool:
 
 
 def cpu_attention(x: Tensor) -> AbstractContextManager[object]:
-    """While it is open, ``F.scaled_dot_product_attention`` takes a kernel that runs here.
+    """Context in which ``F.scaled_dot_product_attention`` uses a kernel that works here.
 
     Args:
-        x: what attention is computed of: its device and dtype decide, autocast included.
+        x: input of the attention; its device and dtype decide, including autocast.
     """
     half = x.dtype in _HALF or torch.is_autocast_enabled("cpu")
     if REFUSES_HALF and half and x.device.type == "cpu":
@@ -86,7 +86,7 @@ def product_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
         q_BNHD: [B, N, H, D]; k_BMHD, v_BMHD: [B, M, H, D], all of one dtype.
 
     Returns:
-        [B, N, H, D] in that dtype; what is between has it too.
+        [B, N, H, D] in that dtype; intermediate values have it too.
     """
     attend = _operator if torch.compiler.is_compiling() else _attend_by_products
     out: Tensor = attend(q_BNHD, k_BMHD, v_BMHD)

@@ -1,7 +1,7 @@
-"""FlashAttention 2, 3 and 4 where they are installed: a table that is filled at import.
+"""FlashAttention 2, 3 and 4 if they are installed: a table that is filled at import.
 
-What is traced for compilation sees one operator and looks nothing up. A kernel that refuses what it
-is given (a head width, a missing compiler, a release that does not fit) is not asked again.
+Tracing for compilation sees a single operator without a lookup. A kernel that fails (a head width,
+a missing compiler, an incompatible release) is not used again.
 
 Legend: B batch, N query tokens, M key tokens, H heads, D head width.
 """
@@ -27,20 +27,20 @@ Kernel = Callable[[Tensor, Tensor, Tensor], Any]
 
 
 def find_kernels(packages: Mapping[str, str]) -> dict[str, Kernel]:
-    """The kernels that are installed and can be imported; says which ones cannot."""
+    """Returns the installed kernels that can be imported; logs those that cannot."""
     found: dict[str, Kernel] = {}
     for name, package in packages.items():
         try:
             if importlib.util.find_spec(package) is not None:
                 found[name] = importlib.import_module(package).flash_attn_func
-        except Exception as error:  # built for another torch or CUDA: whatever it may raise
+        except Exception as error:  # built for another torch or CUDA: may raise any exception
             if not _is_absent(error, package):
                 _LOG.warning("%s is installed but cannot be used: %s", package, error)
     return found
 
 
 def _is_absent(error: Exception, package: str) -> bool:
-    """Whether only the package, or the one around it, is not there."""
+    """Whether the package, or its parent package, is not installed."""
     return isinstance(error, ModuleNotFoundError) and error.name in (
         package,
         package.partition(".")[0],
@@ -52,10 +52,10 @@ REFUSED: set[str] = set()
 
 
 def run_kernel(name: str, q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
-    """Attention by a kernel of the table; by the next one that is left where it refuses.
+    """Computes attention with a kernel of the table; if it fails, with the next remaining one.
 
     Args:
-        name: of the first one to try.
+        name: name of the first kernel to try.
         q_BNHD: [B, N, H, D] half precision; k_BMHD, v_BMHD: [B, M, H, D].
 
     Returns:
@@ -91,7 +91,7 @@ def _(name: str, q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
 
 
 def flash_attention(name: str, q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Tensor:
-    """``run_kernel`` as one operator where it is traced; arguments and result as there."""
+    """``run_kernel``, as a single operator when traced; same arguments and result."""
     if torch.compiler.is_compiling():
         out: Tensor = _operator(name, q_BNHD, k_BMHD, v_BMHD)
         return out

@@ -1,7 +1,7 @@
-"""Linear layers whose weights and inputs are float8 (E4M3), each row with a scale of its own.
+"""Linear layers with float8 (E4M3) weights and inputs, with one scale per row.
 
-The product is ``torch._scaled_mm`` on GPUs of compute capability 8.9 and later. Elsewhere it is the
-same numbers multiplied in the dtype of the input: slow, for measuring what the rounding costs.
+The product is ``torch._scaled_mm`` on GPUs of compute capability 8.9 and later. Elsewhere the same
+numbers are multiplied in the dtype of the input: slow, for measuring the rounding error.
 
 Legend: M rows of the input, K inputs, N outputs.
 """
@@ -22,13 +22,13 @@ _CAPABILITY = (8, 9)
 
 
 def quantise(x_MK: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in float8 and what to multiply them by: float8 [M, K], float32 [M, 1]."""
+    """Quantises rows to float8; returns them and their scales: float8 [M, K], float32 [M, 1]."""
     scale_M1 = (x_MK.abs().amax(dim=-1, keepdim=True).float() / _LARGEST).clamp_min(_SMALLEST_SCALE)
     return (x_MK / scale_M1).clamp(-_LARGEST, _LARGEST).to(FLOAT8), scale_M1
 
 
 def has_float8(device: torch.device) -> bool:
-    """Whether the device multiplies float8."""
+    """Whether the device supports float8 products."""
     if device.type != "cuda":
         return False
     properties = torch.cuda.get_device_properties(device)
@@ -39,7 +39,7 @@ class Float8Linear(nn.Module):
     """A trained linear layer in float8; for inference only.
 
     Args:
-        layer: whose weights these are, K and N multiples of 16.
+        layer: the trained layer, K and N multiples of 16.
     """
 
     weight: Tensor
@@ -72,5 +72,5 @@ class Float8Linear(nn.Module):
         return out_MN.unflatten(0, input.shape[:-1])
 
     def activated(self, input: Tensor) -> Tensor:
-        """The tanh form of GELU of the same."""
+        """Applies ``forward``, then the tanh form of GELU."""
         return gelu_tanh(self(input))

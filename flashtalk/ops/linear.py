@@ -1,8 +1,8 @@
-"""Matrix products with a bias, and with GELU behind it, by the fastest kernel.
+"""Matrix products with a bias, optionally followed by GELU, with the fastest kernel.
 
-On x86 processors inference takes oneDNN's product in float32 too, where PyTorch takes MKL's: that
-one uses half of the vector width of AMD's processors (105 GFLOP/s instead of 230 on a core of an
-EPYC, torch 2.13), and cannot add a bias or an activation on the way.
+On x86 processors inference uses oneDNN's product in float32 too, where PyTorch uses MKL's. MKL uses
+half of the vector width of AMD's processors (105 GFLOP/s instead of 230 on a core of an EPYC, torch
+2.13), and cannot fuse a bias or an activation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flashtalk.ops.widened import is_widened, wide
 
 _X86 = ("x86_64", "AMD64")
 _WIDENED_ELEMENTS = 1 << 19
-_FEWEST_ROWS = 16  # fewer read the weights once and compute next to nothing
+_FEWEST_ROWS = 16  # with fewer rows reading the weights dominates
 
 
 def _onednn_dtypes() -> tuple[torch.dtype, ...]:
@@ -41,11 +41,11 @@ def onednn_multiplies(dtype: torch.dtype) -> bool:
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activate: bool = False
 ) -> Tensor:
-    """``x weight^T + bias``, and the tanh form of GELU of it where ``activate``.
+    """``x weight^T + bias``, followed by the tanh form of GELU if ``activate``.
 
     Args:
         x: [..., K].
-        weight: [N, K]; bias: [N]; dtypes as of ``x``.
+        weight: [N, K]; bias: [N]; same dtype as ``x``.
         activate: whether GELU follows.
 
     Returns:
@@ -62,8 +62,8 @@ def linear(
 
 
 def _widened(x: Tensor, weight: Tensor, bias: Tensor | None, *, activate: bool) -> Tensor:
-    """The same in float32, a block of outputs at a time: of a large weight no copy is made that
-    has to leave the cache."""
+    """``linear`` in float32, one block of outputs at a time, so that the float32 copy of a part of
+    the weight stays in the cache."""
     each = max(1, _WIDENED_ELEMENTS // weight.shape[1])
     wide_x, parts = x.float(), []
     biases = [None] * weight.shape[0] if bias is None else bias.split(each)
@@ -75,13 +75,13 @@ def _widened(x: Tensor, weight: Tensor, bias: Tensor | None, *, activate: bool) 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None, activate: bool) -> Tensor:
     kind, form = ("gelu", "tanh") if activate else ("none", "")
-    # Its kernels for strided tensors are a thousand times slower.
+    # oneDNN's kernels for strided tensors are a thousand times slower.
     rows = x.contiguous()
     result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, kind, [], form)
     return result
 
 
-# What is compiled sees one operator: torch's compiler knows oneDNN's for its own packed weights.
+# A single operator for the compiler, which supports oneDNN's only for its own packed weights.
 _operator = torch.library.custom_op("flashtalk::onednn_linear", _multiply, mutates_args=())
 
 
@@ -91,7 +91,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, activate: bool) -> Tensor:
 
 
 def takes_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether the product of these is oneDNN's: inference on a CPU, many rows, plain tensors."""
+    """Whether the product uses oneDNN: inference on a CPU, many rows, plain tensors."""
     return (
         on_cpu(x)
         and on_cpu(weight)
@@ -105,14 +105,14 @@ def takes_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` whose product is ``linear``."""
+    """``nn.Linear`` that uses ``linear``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., K] to [..., N]."""
         return linear(input, self.weight, self.bias)
 
     def activated(self, input: Tensor) -> Tensor:
-        """The tanh form of GELU of the same."""
+        """Applies ``forward``, then the tanh form of GELU."""
         return linear(input, self.weight, self.bias, activate=True)
 
 
@@ -120,7 +120,7 @@ class FeedForward(nn.Sequential):
     """Two products with GELU between them, under the names of the published sequence."""
 
     def __init__(self, width: int, inner_width: int, out_width: int | None = None) -> None:
-        # The activation is the first product's; its place keeps the names of what follows.
+        # The first product applies the activation; a placeholder keeps the later names.
         super().__init__(
             Linear(width, inner_width), nn.Identity(), Linear(inner_width, out_width or width)
         )

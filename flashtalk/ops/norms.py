@@ -28,7 +28,7 @@ def rms_norm(x_BND: Tensor, weight_D: Tensor, eps: float) -> Tensor:
     """
     if works_in_blocks(x_BND):
         return channel_norm(x_BND, weight_D, eps, activate=False)
-    # Autocast promotes this norm to float32; the result goes back to what came in.
+    # Autocast promotes this norm to float32; the result is converted back.
     return F.rms_norm(x_BND, weight_D.shape, weight_D.to(x_BND.dtype), eps).to(x_BND.dtype)
 
 
@@ -43,7 +43,7 @@ def layer_norm(
         weight_D, bias_D: [D] gain and offset; ``None`` for a norm without them.
 
     Returns:
-        [..., D] float32, so that a modulation can follow without a rounding in between.
+        [..., D] float32, so that a modulation can follow without intermediate rounding.
     """
     weight = None if weight_D is None else weight_D.float()
     bias = None if bias_D is None else bias_D.float()
@@ -86,7 +86,7 @@ def gated_add(x_BND: Tensor, update_BND: Tensor, gate_B1D: Tensor) -> Tensor:
 
     Args:
         x_BND: [B, N, D] residual stream.
-        update_BND: [B, N, D] what a sublayer returned.
+        update_BND: [B, N, D] output of a sublayer.
         gate_B1D: [B, 1, D] float32.
 
     Returns:

@@ -33,7 +33,7 @@ def partial_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Part:
 
     The fused kernels of PyTorch return both; which one runs depends on device and dtype.
     """
-    # The kernels below read rows of D numbers and do not look whether they lie side by side.
+    # The kernels below read rows of D numbers without checking that they are contiguous.
     rows = (t if t.stride(-1) == 1 else t.contiguous() for t in (q_BNHD, k_BMHD, v_BMHD))
     q, k, v = (t.transpose(1, 2) for t in rows)
     aten = torch.ops.aten
@@ -50,7 +50,7 @@ def partial_attention(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Part:
 
 
 def merge(first: Part, second: Part) -> Part:
-    """Attention over the keys of both parts, which have none in common."""
+    """Returns the attention over the keys of both parts, which are disjoint."""
     lse_BNH = torch.logaddexp(first.lse_BNH, second.lse_BNH)
     weight = (second.lse_BNH - lse_BNH).exp().unsqueeze(-1)
     return Part(torch.lerp(first.out_BNHD, second.out_BNHD, weight), lse_BNH)

@@ -1,7 +1,7 @@
 """Rotary position embedding over time, height and width.
 
-One by one on a device, operations are fewest where a pair of channels is one complex number; a
-compiler fuses the real form. Both give the same bits.
+In eager mode complex numbers need the fewest operations, one per pair of channels; a compiler fuses
+the real form. Both give the same bits.
 
 Legend: B batch, N tokens (frame-major, then rows, then columns), H heads, D head width,
 P = D / 2 rotated pairs, F latent frames, R token rows, C token columns.
@@ -39,12 +39,12 @@ class RopeTable(NamedTuple):
         return self.turn_NP2[..., 1]
 
     def rows(self, tokens: TokenSlice) -> RopeTable:
-        """The angles of some of the tokens."""
+        """Returns the angles of a slice of the tokens."""
         return RopeTable(self.turn_NP2[tokens.start : tokens.stop])
 
 
 def axis_widths(head_dim: int) -> tuple[int, int, int]:
-    """How many of the ``head_dim`` channels encode time, height and width (Wan2.1).
+    """Returns how many of the ``head_dim`` channels encode time, height and width (Wan2.1).
 
     Height and width get ``2 * (head_dim // 6)`` each, time the rest.
     """
@@ -53,7 +53,7 @@ def axis_widths(head_dim: int) -> tuple[int, int, int]:
 
 
 def kept_rope_table(grid_FRC: tuple[int, int, int], head_dim: int, x: Tensor) -> RopeTable:
-    """``rope_table`` on the device of ``x``; the tables that were asked for last are kept."""
+    """``rope_table`` on the device of ``x``, with a cache of recent tables."""
     if torch.compiler.is_compiling() or not is_plain(x):
         return rope_table(grid_FRC, head_dim, x.device)
     return _kept_table(grid_FRC, head_dim, x.device)
@@ -62,13 +62,13 @@ def kept_rope_table(grid_FRC: tuple[int, int, int], head_dim: int, x: Tensor) ->
 def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
     """Angles of a [F, R, C] grid of tokens.
 
-    They are computed in float64 and rounded once, which is where the accuracy of the published
-    complex128 table survives. Made on the device from three short axes: no copy from the host.
+    They are computed in float64 and rounded once, which keeps the accuracy of the published
+    complex128 table. Computed on the device from three short axes, without a copy from the host.
 
     Args:
         grid_FRC: tokens along time, height and width.
         head_dim: channels per head, even.
-        device: where the table is wanted.
+        device: device of the table.
 
     Returns:
         RopeTable of N = F * R * C rows and ``head_dim / 2`` columns.
@@ -79,7 +79,7 @@ def rope_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.devi
 
 @functools.lru_cache(_KEPT_TABLES)
 def _kept_table(grid_FRC: tuple[int, int, int], head_dim: int, device: torch.device) -> RopeTable:
-    with torch.inference_mode(False):  # training may use what inference made first
+    with torch.inference_mode(False):  # training may use a table that inference cached
         return rope_table(grid_FRC, head_dim, device)
 
 

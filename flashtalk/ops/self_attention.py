@@ -18,7 +18,7 @@ class SelfAttention(nn.Module):
     Args:
         channels: width of a token, a multiple of ``heads``.
         heads: attention heads.
-        dropout: of the attention's weights, in training mode.
+        dropout: dropout rate of the attention's weights, in training mode.
     """
 
     def __init__(self, channels: int, heads: int, dropout: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Which tokens of a sequence a process holds, where several processes share one sequence."""
+"""The tokens of a process, if several processes share one sequence."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class TokenSlice:
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """Number of tokens."""
         return self.stop - self.start
 
     @staticmethod
     def whole(total: int) -> TokenSlice:
-        """All of them: one process."""
+        """Returns all tokens: a single process."""
         return TokenSlice(total, 0, total)

@@ -1,9 +1,9 @@
-"""bfloat16 on processors that have no instructions for it: products are computed in float32.
+"""bfloat16 on processors without instructions for it: products are computed in float32.
 
 oneDNN and MKL emulate bfloat16 products there. On a core of an Intel Xeon with AVX-512 but without
-its bfloat16 instructions a step of a small transformer took four times as long as in float32, a
-VAE's decoder as well (docs/performance.md). The inputs are widened here, which loses nothing, and
-the result is rounded once: what the instructions would do. Weights stay bfloat16 in memory.
+its bfloat16 instructions a step of a small transformer took four times as long as in float32, and
+so did a VAE's decoder (docs/performance.md). Here the inputs are widened without loss, and the
+result is rounded once, as the instructions do. Weights stay bfloat16 in memory.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ def is_widened(x: Tensor) -> bool:
 
 
 def wide(x: Tensor | None) -> Tensor | None:
-    """The same values in float32, if there are any."""
+    """Returns the values in float32; None for None."""
     return None if x is None else x.float()

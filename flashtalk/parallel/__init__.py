@@ -1,4 +1,4 @@
-"""Models over several ranks, from outside: the only room that knows how many there are."""
+"""Distributes models over several ranks; the only package that knows their number."""
 
 from flashtalk.parallel.apply import Backend, apply
 from flashtalk.parallel.grid import Grid, check_grid, choose_grid

@@ -1,4 +1,4 @@
-"""A model for all ranks of a mesh: its seams are filled, its forward stays as it is."""
+"""Distributes a model over the ranks of a mesh: fills its seams, without changing its forward."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RankTokens:
 
     Args:
         mesh: the ranks.
-        heads: of the network.
+        heads: attention heads of the network.
     """
 
     mesh: Mesh
@@ -63,16 +63,16 @@ def apply(
     backend: Backend = "torch",
     kernel: Kernel | None = None,
 ) -> None:
-    """Lays a model over the ranks of its mesh, in place.
+    """Distributes a model over the ranks of its mesh, in place.
 
     Args:
         model: a transformer with a ``Mesh``, a VAE with a ``PictureMesh``; the same weights on
             every rank. All ranks then call it together with the same inputs and get whole results.
         mesh: the ranks.
-        backend: of a transformer's self-attention: torch collectives, or xDiT's kernels on CUDA.
-        kernel: of a transformer's attention on each rank; ``None`` is the fastest of each shape.
-            xDiT chooses its own.
-        exact: False gives the VAE the published windows instead, with seams (``picture.Overlap``).
+        backend: self-attention of a transformer: torch collectives, or xDiT's kernels on CUDA.
+        kernel: attention kernel on each rank; ``None`` selects the fastest for each shape. xDiT
+            selects its own.
+        exact: False uses the published windows in the VAE, with visible seams (``Overlap``).
 
     Raises:
         InputError: the network does not fit the mesh, or the backend cannot run here.
@@ -86,8 +86,8 @@ def apply(
 
 
 def _opaque(seam: SeamT, model: nn.Module) -> SeamT:
-    """A seam that talks to other ranks, for a model that is compiled: the compiler stops before it
-    and goes on behind it."""
+    """Excludes a seam with communication from compilation: the compiler breaks the graph around
+    it."""
     if all(getattr(m, "_compiled_call_impl", None) is None for m in model.modules()):
         return seam
     outside: SeamT = torch.compiler.disable(seam)
@@ -95,7 +95,7 @@ def _opaque(seam: SeamT, model: nn.Module) -> SeamT:
 
 
 def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
-    """Every rank computes its slice of the pictures."""
+    """Fills the seams so that every rank computes its slice of the pictures."""
     if mesh.grid.ranks == 1:
         return
     if not exact:
@@ -112,9 +112,9 @@ def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
 
 
 def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend, kernel: Kernel | None) -> None:
-    """Every rank computes its share of the tokens.
+    """Fills the seams so that every rank computes its share of the tokens.
 
-    Keys and values of a session (``encode_context``) made after this are this rank's heads only.
+    After this, keys and values of a session (``encode_context``) contain only this rank's heads.
     """
     if mesh.layout.ranks == 1:
         return

@@ -1,10 +1,10 @@
-"""Text, image and speech for ranks that hold a part of the tokens.
+"""Attention to text, image and speech on ranks with a part of the tokens.
 
 Every token attends to all of the text and of the portrait, and to the speech of its own latent
 frame; none of this needs other ranks' tokens.
 
 Legend: B batch, n tokens of this rank, M context tokens, F latent frames, A audio tokens per latent
-frame, H heads, h heads that this rank keeps, K channels per head.
+frame, H heads, h heads that this rank stores, K channels per head.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ CONTEXT = "context"
 
 @dataclass(frozen=True)
 class KeptHeads:
-    """Keys and values of text and portrait, kept for a session by one rank of the group each.
+    """Keys and values of text and portrait; each rank of the group stores a part of the heads.
 
-    In the 14B preset they are 0.6 GB per session. The heads of the other ranks come when a layer
-    needs them: sending them is less than sending the queries, as long as there are fewer context
-    tokens than video tokens on a rank.
+    In the 14B preset they are 0.6 GB per session. The heads of the other ranks are gathered when a
+    layer needs them. This sends less than the queries would, as long as a rank has fewer context
+    tokens than video tokens.
     """
 
     group: Group
     kernel: Kernel | None = None
 
     def keep(self, kv: KeyValue) -> KeyValue:
-        """[B, M, H, K] to [B, M, h, K], copies: the others' memory is given back."""
+        """[B, M, H, K] to [B, M, h, K], as copies, so that the memory of the others is freed."""
         each = kv.k.shape[2] // self.group.size
         mine = slice(self.group.index * each, (self.group.index + 1) * each)
         return KeyValue(kv.k[:, :, mine].contiguous(), kv.v[:, :, mine].contiguous())
 
     def core(self, q_BnHK: Tensor, k_BMhK: Tensor, v_BMhK: Tensor) -> Tensor:
-        """An ``AttentionCore`` whose keys and values are of this rank's heads only."""
+        """An ``AttentionCore`` for keys and values of this rank's heads only."""
         mine = torch.stack((k_BMhK, v_BMhK))
         parts = self.group.all_gather(mine, [mine.shape] * self.group.size, CONTEXT)
         k_BMHK, v_BMHK = torch.cat(parts, dim=3)
@@ -60,8 +60,8 @@ def shared_frame_attention(
 ) -> Tensor:
     """``frame_attention`` of tokens that may begin and end inside a latent frame.
 
-    Frames that are cut get queries of zero in the place of other ranks' tokens, and their results
-    are thrown away: attention to a frame's speech is small, a call of its own would cost more.
+    In partial frames the queries of other ranks' tokens are zero, and their results are discarded:
+    attention to a frame's speech is small, so a separate call would cost more.
     """
     per_frame = tokens.total // k_BFAHK.shape[1]
     first, last = tokens.start // per_frame, (tokens.stop - 1) // per_frame

@@ -1,8 +1,8 @@
-"""How many devices N sessions need: pods that do everything, or pods for each half of a chunk.
+"""Number of devices for N sessions: pods for the whole chunk, or pods for each half of it.
 
-A session's chunk goes through the transformer, then through the VAE, and the next chunk needs both:
-its cycle is their sum, and has to be shorter than the 1.12 s that the chunk plays. Separate pods
-gain by doing one session's latents while another's pictures are decoded.
+A session's chunk passes through the transformer, then through the VAE, and the next chunk needs
+both. So its cycle is their sum, and must be shorter than the chunk's 1.12 s of video. Separate pods
+sample one session's latents while another's pictures are decoded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RANKS = (1, 2, 4, 5, 8)
 
 @dataclass(frozen=True)
 class Times:
-    """Of one chunk on one kind of pods, milliseconds."""
+    """Times of one chunk on one kind of pods, in milliseconds."""
 
     dit_ms: float
     vae_ms: float
@@ -28,12 +28,12 @@ class Times:
 
     @property
     def cycle_ms(self) -> float:
-        """From the last sample of a chunk to its motion latents: compute latency."""
+        """Compute latency, from the last sample of a chunk to its motion latents."""
         return self.dit_ms + self.vae_ms + self.rest_ms
 
     @property
     def fps(self) -> float:
-        """Frames per second of one session that has its pods to itself."""
+        """Frames per second of a single session on its pods."""
         return 28_000 / self.cycle_ms
 
 
@@ -42,10 +42,10 @@ class Fleet:
     """A layout for some sessions.
 
     Args:
-        dit_ranks, vae_ranks: devices per pod; ``vae_ranks`` 0: one pod does both.
-        dit_pods, vae_pods: how many.
-        sessions: that they keep, at least as many as were asked for.
-        times: of a chunk.
+        dit_ranks, vae_ranks: devices per pod; ``vae_ranks`` 0: one pod computes both halves.
+        dit_pods, vae_pods: numbers of pods.
+        sessions: number of sessions that they serve, at least the requested number.
+        times: times of a chunk.
     """
 
     dit_ranks: int
@@ -57,7 +57,7 @@ class Fleet:
 
     @property
     def devices(self) -> int:
-        """All of them."""
+        """Total number of devices."""
         return self.dit_ranks * self.dit_pods + self.vae_ranks * self.vae_pods
 
 
@@ -65,7 +65,7 @@ def chunk_times(
     one: OneDevice, link: Link, size_hw: tuple[int, int], steps: int, dit_ranks: int,
     vae_ranks: int, *, exact: bool = True,
 ) -> Times:  # fmt: skip
-    """What a chunk takes on pods of so many ranks."""
+    """Returns the times of a chunk on pods with these numbers of ranks."""
     return Times(
         dit_ms=steps * step_ms(one, dit_ranks, size_hw, link),
         vae_ms=sum(vae_ms(one, vae_ranks, size_hw, decode=d, exact=exact) for d in (True, False)),
@@ -77,15 +77,15 @@ def fleets(
     one: OneDevice, link: Link, size_hw: tuple[int, int], steps: int, sessions: int,
     busy_share: float = 0.8, *, exact: bool = True,
 ) -> list[Fleet]:  # fmt: skip
-    """All layouts that keep so many sessions in real time, the one with the fewest devices first.
+    """Returns all layouts that serve this number of sessions in real time, fewest devices first.
 
     Args:
-        busy_share: of a pod's time that sessions may use, 0 to 1; the rest is for portraits, bad
-            luck, and chunks that meet in front of a pod.
-        exact: False has a VAE of the published windows.
+        busy_share: share of a pod's time that sessions may use, 0 to 1; the rest is a margin for
+            portraits, delays, and chunks that wait for a pod at the same time.
+        exact: False for a VAE with the published windows.
 
     Raises:
-        InputError: no sessions, or a share that is none.
+        InputError: no sessions, or an invalid share.
     """
     if sessions < 1:
         raise InputError("sessions", sessions, "at least 1")

@@ -1,4 +1,4 @@
-"""Which rows and columns of a picture every rank computes, in latent cells of 8x8 pixels."""
+"""Rows and columns of a picture that each rank computes, in latent cells of 8x8 pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flashtalk.errors import InputError
 
 @dataclass(frozen=True)
 class Grid:
-    """Ranks side by side: rank ``p`` is at row ``p // columns`` and column ``p % columns``.
+    """A grid of ranks: rank ``p`` is at row ``p // columns`` and column ``p % columns``.
 
     Raises:
         InputError: a side below 1.
@@ -25,11 +25,11 @@ class Grid:
 
     @property
     def ranks(self) -> int:
-        """How many ranks it takes."""
+        """Number of ranks."""
         return self.rows * self.columns
 
     def place(self, rank: int) -> tuple[int, int]:
-        """Row and column of a rank."""
+        """Returns row and column of a rank."""
         return divmod(rank, self.columns)
 
     def __str__(self) -> str:
@@ -37,9 +37,9 @@ class Grid:
 
 
 def check_grid(grid: Grid, cells_hw: tuple[int, int]) -> None:
-    """Whether a picture can be sliced so. Sizes need not divide.
+    """Checks that a picture can be sliced with this grid; sizes need not be divisible.
 
-    Raises InputError that says in one sentence what does not fit.
+    Raises InputError with one sentence about the mismatch.
     """
     for name, parts, cells in zip(
         ("rows", "columns"), (grid.rows, grid.columns), cells_hw, strict=True
@@ -50,10 +50,10 @@ def check_grid(grid: Grid, cells_hw: tuple[int, int]) -> None:
 
 
 def choose_grid(ranks: int, cells_hw: tuple[int, int]) -> Grid:
-    """The grid whose largest slice is smallest, and of those the one with the shortest cuts.
+    """Returns the grid with the smallest maximum slice, and among those the shortest borders.
 
     Raises:
-        InputError: no grid of so many ranks fits the picture.
+        InputError: no grid with this number of ranks fits the picture.
     """
     height, width = cells_hw
     grids = [Grid(rows, ranks // rows) for rows in range(1, ranks + 1) if ranks % rows == 0]
@@ -70,8 +70,8 @@ def choose_grid(ranks: int, cells_hw: tuple[int, int]) -> Grid:
 
 
 def window(span: tuple[int, int], total: int, pad: int) -> tuple[int, int]:
-    """A span widened as the published code does it: both inner sides by ``pad``, or the only inner
-    side by twice that; the whole stays the whole."""
+    """Widens a span like the published code: both inner sides by ``pad``, or a single inner side
+    by twice that; a span of the whole picture is unchanged."""
     begin, end = span
     if (begin, end) == (0, total):
         return span

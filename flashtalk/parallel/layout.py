@@ -1,4 +1,4 @@
-"""How many ranks share the heads of a sequence, how many its keys, and who holds which tokens.
+"""The degrees of Ulysses and ring parallelism, and the tokens of each rank.
 
 The report runs its transformer on 8 GPUs with Ulysses and ring attention together (section 3.3,
 USP of arXiv 2405.07719).
@@ -21,8 +21,8 @@ class Layout:
     Rank ``p`` is number ``p % ulysses`` of its Ulysses group and ``p // ulysses`` of its ring.
 
     Args:
-        ulysses: ranks that trade tokens for heads before and after every attention.
-        ring: ranks that pass keys and values around.
+        ulysses: ranks that exchange tokens for heads before and after every attention.
+        ring: ranks that pass keys and values around the ring.
 
     Raises:
         InputError: a degree below 1.
@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def ranks(self) -> int:
-        """How many ranks it takes."""
+        """Number of ranks."""
         return self.ulysses * self.ring
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Layout:
 
 
 def choose_layout(ranks: int, heads: int) -> Layout:
-    """The layout with the least to send: Ulysses as far as the heads divide, ring for the rest.
+    """Returns the layout that sends least: Ulysses as far as the heads divide, ring for the rest.
 
     Ulysses sends a share of the tokens twice per attention, whatever the number of ranks; a ring
     sends all keys and values ``ring - 1`` times (``traffic.py``).
@@ -61,9 +61,9 @@ def choose_layout(ranks: int, heads: int) -> Layout:
 
 
 def check_layout(layout: Layout, heads: int, tokens: int) -> None:
-    """Whether a network of so many heads can run so many tokens in this layout.
+    """Checks that a network with these heads and tokens can run in this layout.
 
-    Token counts need not divide. Raises InputError that says in one sentence what does not fit.
+    Token counts need not be divisible. Raises InputError with one sentence about the mismatch.
     """
     if heads % layout.ulysses:
         fitting = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
@@ -75,12 +75,12 @@ def check_layout(layout: Layout, heads: int, tokens: int) -> None:
 
 
 def shard_tokens(total: int, ranks: int) -> tuple[TokenSlice, ...]:
-    """The tokens of every rank: contiguous, in order, their counts one apart at most."""
+    """Returns the tokens of every rank: contiguous, in order; counts differ by at most one."""
     return tuple(TokenSlice(total, begin, end) for begin, end in spans(total, ranks))
 
 
 def spans(total: int, parts: int) -> tuple[tuple[int, int], ...]:
-    """Begin and end of every part of a line, in order; sizes one apart at most."""
+    """Returns begin and end of every part, in order; sizes differ by at most one."""
     each, more = divmod(total, parts)
     edges = [part * each + min(part, more) for part in range(parts + 1)]
     return tuple(pairwise(edges))

@@ -1,4 +1,4 @@
-"""The ranks of one model as groups, and what they send each other.
+"""The ranks of one model as groups, and their communication.
 
 Legend: P ranks of a group.
 """
@@ -23,16 +23,16 @@ DEADLINE = timedelta(seconds=60)
 
 @dataclass
 class Traffic:
-    """Bytes that this rank has sent, by what for; compared with ``traffic.py`` in tests.
+    """Bytes that this rank has sent, by purpose; tests compare them with ``traffic.py``.
 
-    ``exchanges`` counts what was begun, alike on all ranks, so that it shows who is behind.
+    ``exchanges`` counts started exchanges equally on all ranks, so it shows which rank is behind.
     """
 
     sent_bytes: Counter[str] = field(default_factory=Counter)
     exchanges: int = 0
 
     def begin(self) -> None:
-        """An exchange that all ranks of a group come to, whatever each of them sends."""
+        """Counts an exchange of all ranks of a group, independent of what each of them sends."""
         self.exchanges += 1
 
     def note(self, kind: str, count: int, like: Tensor) -> None:
@@ -45,10 +45,10 @@ class Group:
     """Ranks that exchange tensors; a group of one exchanges nothing.
 
     Args:
-        index: this rank's place in it.
+        index: index of this rank in the group.
         size: P.
         handle: None for a group of one.
-        traffic: where its bytes are counted.
+        traffic: counts the sent bytes.
     """
 
     index: int
@@ -57,12 +57,12 @@ class Group:
     traffic: Traffic
 
     def all_to_all(self, parts: Sequence[Tensor], counts: Sequence[int], kind: str) -> list[Tensor]:
-        """Sends ``parts[j]`` to rank j; gives what each rank sent here.
+        """Sends ``parts[j]`` to rank j; returns the tensors that each rank sent to this one.
 
         Args:
             parts: P tensors of one type, any sizes.
-            counts: elements that come from every rank; [P] flat tensors are returned.
-            kind: for the traffic.
+            counts: number of elements from every rank; [P] flat tensors are returned.
+            kind: purpose, for the traffic.
         """
         if self.handle is None:
             return [parts[0].flatten()]
@@ -75,11 +75,11 @@ class Group:
         return list(received.split(list(counts)))
 
     def all_gather(self, mine: Tensor, shapes: Sequence[Sequence[int]], kind: str) -> list[Tensor]:
-        """Every rank's tensor, of shapes that all ranks know."""
+        """Returns every rank's tensor; all ranks know the shapes."""
         if self.handle is None:
             return [mine]
         counts = [torch.Size(shape).numel() for shape in shapes]
-        # Collectives want equal sizes; the shorter ones travel with some padding at their end.
+        # Collectives need equal sizes; shorter tensors are padded at the end.
         row = mine.new_zeros(max(counts))
         row[: mine.numel()] = mine.reshape(-1)
         rows = list(row.new_empty(self.size, len(row)).unbind())
@@ -90,10 +90,10 @@ class Group:
         return [part[:count].view(*shape) for part, count, shape in parts]
 
     def pass_on(self, mine: Tensor, incoming: Tensor, kind: str) -> list[dist.Work]:
-        """Starts to send to the next rank of the ring and to receive from the one before.
+        """Starts to send to the next rank of the ring and to receive from the previous one.
 
         Returns:
-            What to wait for (``finish``) before ``incoming`` is read or ``mine`` is changed.
+            Handles to wait for (``finish``) before ``incoming`` is read or ``mine`` is changed.
         """
         following, before = (self.index + 1) % self.size, (self.index - 1) % self.size
         self.traffic.begin()
@@ -107,12 +107,12 @@ class Group:
     def exchange(
         self, sends: Sequence[tuple[int, Tensor]], wants: Sequence[tuple[int, Tensor]], kind: str
     ) -> None:
-        """Sends tensors to ranks and waits until the wanted ones have come.
+        """Sends tensors to ranks and waits for the tensors of others.
 
         Args:
             sends: at most one per rank, contiguous.
-            wants: at most one per rank, contiguous room for what that rank sends here.
-            kind: for the traffic.
+            wants: at most one receive buffer per rank, contiguous.
+            kind: purpose, for the traffic.
         """
         operations = [
             dist.P2POp(call, tensor, group=self.handle, group_peer=peer)
@@ -127,7 +127,7 @@ class Group:
 
 
 def finish(works: Sequence[dist.Work]) -> None:
-    """Waits for what ``Group.pass_on`` started."""
+    """Waits for the handles of ``Group.pass_on``."""
     for work in works:
         work.wait()
 
@@ -137,9 +137,9 @@ class Mesh:
     """The ranks of one model.
 
     Args:
-        layout: their degrees.
-        rank: this one.
-        everyone, ulysses, ring: the groups that it is in.
+        layout: the degrees of parallelism.
+        rank: number of this rank.
+        everyone, ulysses, ring: the groups of this rank.
     """
 
     layout: Layout
@@ -150,21 +150,21 @@ class Mesh:
 
     @property
     def traffic(self) -> Traffic:
-        """What this rank has sent in all its groups."""
+        """Traffic of this rank in all its groups."""
         return self.everyone.traffic
 
     @staticmethod
     def alone() -> Mesh:
-        """One rank."""
+        """Returns the mesh of a single rank."""
         one = Group(0, 1, None, Traffic())
         return Mesh(Layout(), 0, one, one, one)
 
 
 def join_mesh(layout: Layout, deadline: timedelta = DEADLINE) -> Mesh:
-    """The groups of this process; every rank of ``torch.distributed`` calls it with one layout.
+    """Creates the groups of this process; all ranks call it with the same layout.
 
     Raises:
-        InputError: the layout is for another number of ranks than there are.
+        InputError: the layout does not match the number of ranks.
     """
     if layout.ranks == 1 and not dist.is_initialized():
         return Mesh.alone()
@@ -187,7 +187,7 @@ def join_mesh(layout: Layout, deadline: timedelta = DEADLINE) -> Mesh:
 
 
 def join_everyone(deadline: timedelta = DEADLINE) -> Group:
-    """All ranks of ``torch.distributed`` as one group; a process by itself is a group of one."""
+    """Returns all ranks of ``torch.distributed`` as one group; without it, a group of one."""
     if not dist.is_initialized():
         return Group(0, 1, None, Traffic())
     rank, size = dist.get_rank(), dist.get_world_size()
@@ -197,7 +197,7 @@ def join_everyone(deadline: timedelta = DEADLINE) -> Group:
 def _group(
     groups: Sequence[Sequence[int]], rank: int, traffic: Traffic, deadline: timedelta
 ) -> Group:
-    """This rank's of some groups that have no rank in common; all ranks make them all."""
+    """Returns this rank's group of several disjoint groups; all ranks create all of them."""
     mine = Group(0, 1, None, traffic)
     for members in groups:
         if len(members) == 1:

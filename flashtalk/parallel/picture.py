@@ -1,8 +1,8 @@
-"""The VAE over ranks that hold slices of every picture (report section 3.3, sliced VAE).
+"""The VAE on ranks with a slice of every picture (report section 3.3, sliced VAE).
 
-Exact: every convolution gets the rows and columns beyond its slice from the neighbours, the middle
-attention the keys and values of the whole frame, so that the slices are those of the unsliced
-result. ``Overlap`` is what the published code does instead: wider windows, no exchange, and seams.
+Exact: every convolution gets a halo of rows and columns from the neighbours, and the middle
+attention gets the keys and values of the whole frame, so the slices equal the unsliced result.
+``Overlap`` is the method of the published code: wider windows, no communication, visible seams.
 
 Legend: ... any axes, H W of this rank's slice, F frames, N positions, C channels.
 """
@@ -32,8 +32,8 @@ class PictureMesh:
     """The ranks of one VAE.
 
     Args:
-        grid: how they lie.
-        everyone: all of them.
+        grid: arrangement of the ranks.
+        everyone: the group of all ranks.
     """
 
     grid: Grid
@@ -45,7 +45,7 @@ class PictureMesh:
         return self.grid.place(self.everyone.index)
 
     def spans(self, cells_hw: tuple[int, int]) -> list[tuple[Span, Span]]:
-        """Rows and columns of every rank. Raises InputError where the grid does not fit."""
+        """Returns rows and columns of every rank. Raises InputError if the grid does not fit."""
         check_grid(self.grid, cells_hw)
         rows, columns = spans(cells_hw[0], self.grid.rows), spans(cells_hw[1], self.grid.columns)
         places = map(self.grid.place, range(self.grid.ranks))
@@ -53,10 +53,10 @@ class PictureMesh:
 
 
 def join_grid(grid: Grid, deadline: timedelta = DEADLINE) -> PictureMesh:
-    """The ranks of this process's VAE; every rank calls it with one grid.
+    """Creates the mesh of this process's VAE; all ranks call it with the same grid.
 
     Raises:
-        InputError: the grid is for another number of ranks than there are.
+        InputError: the grid does not match the number of ranks.
     """
     everyone = join_everyone(deadline)
     if grid.ranks != everyone.size:
@@ -83,19 +83,19 @@ class Slices:
 
 @dataclass(frozen=True)
 class Overlap:
-    """A ``PictureShare`` of the published windows: results near the seams are not exact."""
+    """A ``PictureShare`` with the published windows: results near the seams are not exact."""
 
     mesh: PictureMesh
 
     def mine(self, x: Tensor, cell_px: int) -> Tensor:
-        """This rank's part of [..., H, W] with the rows and columns around it that it needs."""
+        """Returns this rank's part of [..., H, W] with the rows and columns around it."""
         cells_hw = x.shape[-2] // cell_px, x.shape[-1] // cell_px
         pad = DECODE_PAD_CELLS if cell_px == 1 else ENCODE_PAD_CELLS
         return _cut(x, self._windows(cells_hw, pad), cell_px)
 
     def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
-        """Gathers the parts of all ranks without what surrounds them: [..., H, W] on each."""
-        # Pixels come of a decode, latents of an encode.
+        """Gathers the parts of all ranks without the overlap: [..., H, W] on each."""
+        # Pixels are the result of decoding, latents of encoding.
         pad = ENCODE_PAD_CELLS if cell_px == 1 else DECODE_PAD_CELLS
         windows = self._windows(cells_hw, pad)
         own = self.mesh.spans(cells_hw)[self.mesh.everyone.index]
@@ -112,7 +112,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class NeighbourMargins:
-    """Fills the ``margins`` seam: what lies beyond a slice comes from the rank that has it."""
+    """Fills the ``margins`` seam: a halo exchange with the neighbouring ranks."""
 
     mesh: PictureMesh
 
@@ -125,7 +125,7 @@ class NeighbourMargins:
         east = rank + 1 if column < grid.columns - 1 else None
         north = rank - grid.columns if row else None
         south = rank + grid.columns if row < grid.rows - 1 else None
-        # Columns first: rows that are as wide as the margins then bring the corners with them.
+        # Columns first: the widened rows then include the corners.
         return self._widen(self._widen(x, -1, left, right, west, east), -2, top, bottom,
                            north, south)  # fmt: skip
 
@@ -135,7 +135,7 @@ class NeighbourMargins:
     ) -> Tensor:  # fmt: skip
         head, tail = _room(x, dim, before), _room(x, dim, after)
         sends, wants = [], []
-        # What the previous rank wants beyond its end is what this one wants beyond its own.
+        # The previous rank needs as many lines beyond its end as this one.
         if previous is not None:
             sends.append((previous, _rows_of(x.narrow(dim, 0, after))))
             wants.append((previous, head))
@@ -154,7 +154,7 @@ class FrameTokens:
 
     def __call__(self, x_F1NC: Tensor) -> Tensor:
         """[F, 1, N, C] of this slice to [F, 1, all N, C]."""
-        # Slices differ in size; each rank says how many positions it has.
+        # Slices differ in size; each rank sends its number of positions.
         counts = self.mesh.everyone.all_gather(
             torch.tensor([x_F1NC.shape[2]], device=x_F1NC.device),
             [(1,)] * self.mesh.grid.ranks, FRAME,
@@ -165,12 +165,12 @@ class FrameTokens:
 
 
 def _rows_of(x: Tensor) -> Tensor:
-    """[B, C, ..., H, W] as [B, ..., H, W, C], the order in which it lies in memory."""
+    """Returns [B, C, ..., H, W] as [B, ..., H, W, C], which is the memory order."""
     return x.movedim(1, -1).contiguous()
 
 
 def _room(x: Tensor, dim: int, count: int) -> Tensor:
-    """Zeros for ``count`` lines along ``dim``, in the order of ``_rows_of``."""
+    """Returns zeros for ``count`` lines along ``dim``, in the order of ``_rows_of``."""
     shape = list(x.shape)
     shape[dim] = count
     return x.new_zeros([shape[0], *shape[2:], shape[1]])

@@ -1,8 +1,8 @@
-"""Self-attention of a sequence whose tokens lie on several ranks (report section 3.3).
+"""Self-attention of a sequence with its tokens on several ranks (report section 3.3).
 
-Ulysses: every rank trades its tokens of all heads for all tokens of its heads, attends, and trades
-back. Ring: every rank keeps its queries and sees one block of keys and values after the other.
-Together: the ranks of a Ulysses group make up a block of tokens, the blocks go around the rings.
+Ulysses: an all-to-all gives every rank all tokens of its heads; another one after the attention
+reverses this. Ring: every rank keeps its queries and receives the blocks of keys and values in
+turn. Together: the ranks of a Ulysses group form a block of tokens, which the rings pass around.
 
 Legend: B batch, n tokens of this rank, N tokens of its block, H heads, h heads of this rank in its
 Ulysses group, K channels per head, U and R degrees.
@@ -28,12 +28,12 @@ ULYSSES, RING = "ulysses", "ring"
 
 @dataclass(frozen=True)
 class SequenceAttention:
-    """A ``SharedAttentionCore`` over the ranks of a mesh; equal to one rank's to rounding.
+    """A ``SharedAttentionCore`` over the ranks of a mesh; equal to one rank's within rounding.
 
     Args:
         mesh: the ranks.
-        kernel: of the attention between two trades; ``None`` is the fastest of each shape. Around
-            a ring attention comes in parts, for which there is one kernel.
+        kernel: attention kernel of Ulysses; ``None`` selects the fastest for each shape. Ring
+            attention is computed in parts, for which there is one kernel.
     """
 
     mesh: Mesh
@@ -59,7 +59,9 @@ def trade_tokens(x_3BnHK: Tensor, counts: Sequence[int], group: Group) -> Tensor
     """[3, B, n, H, K] to [3, B, N, h, K]: all tokens of the group for this rank's heads.
 
     Args:
+        x_3BnHK: queries, keys and values of this rank's tokens.
         counts: tokens of every rank of the group.
+        group: the Ulysses group.
     """
     if group.size == 1:
         return x_3BnHK
@@ -73,7 +75,7 @@ def trade_tokens(x_3BnHK: Tensor, counts: Sequence[int], group: Group) -> Tensor
 
 
 def trade_heads(x_BNhK: Tensor, counts: Sequence[int], group: Group) -> Tensor:
-    """[B, N, h, K] to [B, n, H, K]: the way back."""
+    """[B, N, h, K] to [B, n, H, K]: the inverse of ``trade_tokens``."""
     if group.size == 1:
         return x_BNhK
     batch, _, heads, width = x_BNhK.shape
@@ -88,7 +90,7 @@ def ring_attention(
 ) -> Tensor:
     """[B, N, h, K] queries of this block against the keys and values of every block.
 
-    While a block is computed with, the next one is on its way.
+    The next block is received while the current one is computed.
 
     Args:
         blocks: tokens of every rank's block.

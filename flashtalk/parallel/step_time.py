@@ -1,9 +1,9 @@
-"""How long the stages of a chunk take on several devices, from what they take on one.
+"""Estimates the times of a chunk's stages on several devices from those on one.
 
-A model, not a measurement: work divides by the ranks, matrix products get a little less efficient
-as they get shorter, what is sent (``traffic.py``) takes its time on the links. The constants below
-and those of ``Link`` are fitted to the report's Table 4 (H800, 720x416) and reproduce its rows of
-2, 4 and 8 GPUs within 15 % from its row of one.
+This is a model, not a measurement: work is divided by the ranks, smaller matrix products are less
+efficient, and communication (``traffic.py``) takes time on the links. The constants below and those
+of ``Link`` are fitted to the report's Table 4 (H800, 720x416) and reproduce its rows of 2, 4 and 8
+GPUs within 15 % from its row of one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flashtalk.parallel.layout import Layout, choose_layout, spans
 from flashtalk.parallel.picture import DECODE_PAD_CELLS, ENCODE_PAD_CELLS
 from flashtalk.parallel.traffic import Evaluation, sent_bytes
 
-# Of the 14B transformer at 10,530 tokens: share of self-attention in the operations.
+# Share of self-attention in the operations of the 14B transformer at 10,530 tokens.
 _ATTENTION_SHARE, _AT_TOKENS = 0.23, 10_530
 _HALF_SPEED_TOKENS = 192
 """Tokens on a device at which matrix products would run at half their speed."""
@@ -53,14 +53,14 @@ REPORT_COMPILED = OneDevice(step_ms=800.0, encode_ms=97.0, decode_ms=988.0)
 
 @dataclass(frozen=True)
 class Link:
-    """Between two devices: what one sends per second, and what every exchange costs at least."""
+    """The link between two devices: bandwidth, and minimum time of an exchange."""
 
     gigabytes_per_s: float = 160.0
     exchange_us: float = 50.0
 
 
 def tokens_of(size_hw: tuple[int, int]) -> int:
-    """Of a chunk: 10,530 at 720x416."""
+    """Returns the tokens of a chunk: 10,530 at 720x416."""
     cell = _STRIDE * _PATCH
     return _LATENT_FRAMES * (size_hw[0] // cell) * (size_hw[1] // cell)
 
@@ -68,7 +68,7 @@ def tokens_of(size_hw: tuple[int, int]) -> int:
 def step_ms(
     one: OneDevice, ranks: int, size_hw: tuple[int, int], link: Link, layout: Layout | None = None
 ) -> float:
-    """One evaluation of the 14B transformer on so many ranks."""
+    """Returns the milliseconds of one evaluation of the 14B transformer on ``ranks`` ranks."""
     chosen = layout or choose_layout(ranks, _HEADS)
     tokens = tokens_of(size_hw)
     alone_ms = one.step_ms * _work(tokens) / _work(tokens_of(one.size_hw))
@@ -80,7 +80,7 @@ def step_ms(
     sizes = Evaluation(tokens, _HEADS, _HEAD_DIM, _LAYERS, _CONTEXT_TOKENS)
     sent_ms = {kind: count / link.gigabytes_per_s / 1e6
                for kind, count in sent_bytes(chosen, 0, sizes).items()}  # fmt: skip
-    # A ring's blocks travel behind its attention.
+    # A ring sends its blocks during the attention.
     attention_ms = compute_ms * _ATTENTION_SHARE
     ring_ms = max(0.0, sent_ms.pop("ring", 0.0) - attention_ms)
     exchanges = _LAYERS * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
@@ -90,8 +90,8 @@ def step_ms(
 def vae_ms(
     one: OneDevice, ranks: int, size_hw: tuple[int, int], *, decode: bool, exact: bool = True
 ) -> float:
-    """Decoding 33 frames or encoding 5 on so many ranks; ``exact=False`` has the published
-    windows, which overlap, and is what the report measured."""
+    """Returns the milliseconds of decoding 33 frames or encoding 5; ``exact=False`` uses the
+    published windows, which overlap, as in the report's measurements."""
     alone_ms = one.decode_ms if decode else one.encode_ms
     cells = size_hw[0] // _STRIDE, size_hw[1] // _STRIDE
     alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * _STRIDE**2
@@ -107,6 +107,6 @@ def vae_ms(
 
 
 def _work(tokens: int) -> float:
-    """Of one evaluation, in those of ``_AT_TOKENS``."""
+    """Returns the work of one evaluation, relative to that at ``_AT_TOKENS``."""
     ratio = tokens / _AT_TOKENS
     return (1 - _ATTENTION_SHARE) * ratio + _ATTENTION_SHARE * ratio**2

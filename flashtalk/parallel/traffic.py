@@ -1,13 +1,13 @@
-"""What one evaluation of the transformer sends, in closed form (docs/parallelism.md).
+"""Communication volume of one evaluation of the transformer, in closed form (docs/parallelism.md).
 
 With even shards, per layer and rank, in elements, for N tokens of width D, M context tokens, U and
 R degrees and P = U R ranks:
 
-- Ulysses: ``4 N D / P * (U - 1) / U``: queries, keys, values there, results back;
+- Ulysses: ``4 N D / P * (U - 1) / U``: queries, keys and values, then results;
 - ring: ``2 N D / P * (R - 1)``: keys and values of a block, R - 1 times;
 - context: ``2 M D * (U - 1) / U``, keys and values of the other ranks' heads.
 
-What is counted is what a rank sends; it receives as much.
+Only sent elements are counted; a rank receives the same number.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Evaluation:
     """Sizes of one evaluation.
 
     Args:
-        tokens: N, of the chunk.
-        heads, head_dim: of the network, D = heads * head_dim.
-        layers: blocks.
+        tokens: N, tokens of the chunk.
+        heads, head_dim: attention heads and their width, D = heads * head_dim.
+        layers: number of blocks.
         context_tokens: M, text and portrait together.
-        patch_values: outputs per token, float32 whatever the weights are.
+        patch_values: outputs per token, always float32.
         batch: 1, or 2 with guidance.
-        element_bytes: of the weights.
+        element_bytes: bytes per element of the weights.
     """
 
     tokens: int
@@ -42,7 +42,7 @@ class Evaluation:
 
 
 def sent_bytes(layout: Layout, rank: int, sizes: Evaluation) -> dict[str, int]:
-    """Bytes that a rank sends in one evaluation, by kind; exact for uneven shards too."""
+    """Returns the bytes that a rank sends in one evaluation, by kind; exact for uneven shards."""
     counts = [shard.count for shard in shard_tokens(sizes.tokens, layout.ranks)]
     ring_index = rank // layout.ulysses
     blocks = [sum(counts[i * layout.ulysses :][: layout.ulysses]) for i in range(layout.ring)]
@@ -56,6 +56,6 @@ def sent_bytes(layout: Layout, rank: int, sizes: Evaluation) -> dict[str, int]:
     }
     scale = sizes.batch * sizes.layers * sizes.head_dim * sizes.element_bytes
     sent = {kind: count * scale for kind, count in per_layer.items()}
-    # Rows travel padded to the longest.
+    # Rows are padded to the longest.
     sent["join"] = (layout.ranks - 1) * max(counts) * sizes.patch_values * sizes.batch * 4
     return {kind: count for kind, count in sent.items() if count}

@@ -1,7 +1,7 @@
-"""Self-attention through xDiT's kernels (``xfuser``), which the report used; CUDA only.
+"""Self-attention with xDiT's kernels (``xfuser``), which the report used; CUDA only.
 
-Nothing of it is imported before it is asked for: its releases and those of ``yunchang`` below it do
-not always fit each other (0.7.0 with 0.6.4 fails to import), and torch collectives need neither.
+The packages are imported on first use: releases of xfuser and of its dependency ``yunchang`` are
+not always compatible (0.7.0 with 0.6.4 fails to import), and torch collectives need neither.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _INSTEAD = "backend torch needs nothing more"
 
 
 def xdit_attention(mesh: Mesh) -> SharedAttentionCore:
-    """The core for all self-attentions of a mesh; it makes xDiT's own groups of the same ranks.
+    """Returns the core of all self-attentions of a mesh; creates xDiT's groups of the same ranks.
 
     Raises:
-        InputError: no CUDA device, or packages that are missing or do not fit each other.
+        InputError: no CUDA device, or missing or incompatible packages.
     """
     if not torch.cuda.is_available():
         raise InputError("backend", "xfuser", f"a CUDA device; {_INSTEAD}")
@@ -56,7 +56,7 @@ def _load() -> tuple[Any, Any]:
             importlib.import_module("xfuser.core.distributed"),
         )
     except Exception as error:
-        # Whatever it is: half of what goes wrong there is no ImportError.
+        # Any exception: many failed imports there do not raise ImportError.
         packages = " and ".join(f"{name} {_version(name)}" for name in ("xfuser", "yunchang"))
         reason = f"{type(error).__name__}: {error}"
         limit = f"packages that import together, not {packages} ({reason}); {_INSTEAD}"

@@ -1,1 +1,1 @@
-"""What every service needs around its calls: errors, health, drain, metrics, traces, logs."""
+"""Common parts of all services: errors, health, draining, metrics, traces, logs."""

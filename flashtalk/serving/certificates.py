@@ -1,4 +1,4 @@
-"""Certificates of one end of TLS connections, read again when their files change."""
+"""Certificates of one end of TLS connections, reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _Stamp = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Certificates:
-    """What one end shows, and whom it believes; PEM.
+    """The certificate of one end and the authorities that it trusts; PEM.
 
     Args:
-        certificate, key: of this end; both or none.
-        authorities: by whom the other end's certificate has to be signed; None: it is not asked.
+        certificate, key: certificate and private key of this end; both or none.
+        authorities: CAs that must sign the other end's certificate; None: no certificate required.
     """
 
     certificate: bytes | None = None
@@ -33,11 +33,11 @@ class Certificates:
 
 @dataclass(frozen=True)
 class CertificateFiles:
-    """Where they lie.
+    """The files of ``Certificates``.
 
     Args:
-        certificate, key, authorities: as in ``Certificates``.
-        names: of the settings with the three, for errors.
+        certificate, key, authorities: paths of the contents of ``Certificates``.
+        names: names of the three settings, for errors.
     """
 
     certificate: Path | None
@@ -46,10 +46,10 @@ class CertificateFiles:
     names: tuple[str, str, str]
 
     def read(self) -> Certificates:
-        """Their contents.
+        """Reads the files.
 
         Raises:
-            InputError: a file that cannot be used, or one of certificate and key without the other.
+            InputError: an unusable file, or only one of certificate and key.
         """
         shown, secret, believed = self.names
         if self.certificate is None and self.key is not None:
@@ -65,7 +65,7 @@ class CertificateFiles:
         return Certificates(certificate, key, authorities)
 
     def stamp(self) -> _Stamp:
-        """Another one after every change of a file."""
+        """Returns a value that changes with every change of a file."""
         paths = (self.certificate, self.key, self.authorities)
         return tuple(_stamp(path) for path in paths if path is not None)
 
@@ -79,10 +79,10 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 class CertificateWatch:
-    """The newest certificates that can be used; may be asked from any thread.
+    """The newest usable certificates; thread-safe.
 
     Args:
-        files: where they lie.
+        files: the certificate files.
 
     Raises:
         InputError: as ``CertificateFiles.read``.
@@ -94,9 +94,9 @@ class CertificateWatch:
         self.current = files.read()
 
     def newer(self) -> Certificates | None:
-        """Those in the files, if they have changed since the last look and can be used.
+        """Returns new certificates if the files have changed since the last call and are usable.
 
-        Otherwise the old ones stay, and files that cannot be used are one line in the log.
+        Otherwise returns None, and the old ones stay; unusable files are logged in one line.
         """
         with self._lock:
             stamp = self._files.stamp()
@@ -110,7 +110,7 @@ class CertificateWatch:
                     _LOG.error("certificates kept as they were", extra={"error": str(error)})
                 return None
             if stamp != self._files.stamp():
-                return None  # in the middle of a change: the next look sees the end of it
+                return None  # the files are being changed: the next call reads the result
             self._stamp = stamp
             if found == self.current:
                 return None
@@ -120,19 +120,18 @@ class CertificateWatch:
 
 
 def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials | None:
-    """Of a server that reads its files again at a handshake after they have changed.
+    """Returns credentials of a server that reloads changed files at the next handshake.
 
-    With ``authorities`` clients have to show a certificate. Connections that are open stay as they
-    are.
+    With ``authorities`` clients must present a certificate. Open connections are not affected.
 
     Args:
-        files: none of them for a server without TLS.
+        files: all None for a server without TLS.
 
     Returns:
         None for a server without TLS.
 
     Raises:
-        InputError: as ``CertificateFiles.read``; authorities without a certificate of its own.
+        InputError: as ``CertificateFiles.read``; authorities without a server certificate.
     """
     watch = CertificateWatch(files)
     first = watch.current
@@ -141,7 +140,7 @@ def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials | None
             raise InputError(files.names[0], "none", f"needed with {files.names[2]}")
         return None
 
-    def fetch() -> Any:  # None where nothing has changed, which the stubs do not know
+    def fetch() -> Any:  # None if nothing has changed, which the type stubs do not allow
         newer = watch.newer()
         return _configuration(newer) if newer is not None else None
 

@@ -1,4 +1,4 @@
-"""Connections to other services: message limits, keepalive, and the trace that goes with calls."""
+"""Connections to other services: message limits, keepalive, and trace propagation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class ChannelLimits:
-    """What both ends of a connection agree on.
+    """Limits that both ends of a connection use.
 
     Args:
-        message_bytes: largest message, either way.
-        keepalive_s: silence before a ping; servers allow pings half as far apart.
-        keepalive_timeout_s: silence after it before the connection counts as lost.
+        message_bytes: maximum size of a message, in both directions.
+        keepalive_s: idle time before a ping; servers accept pings at half of this interval.
+        keepalive_timeout_s: time to wait for its response before the connection counts as lost.
     """
 
     message_bytes: int = 64 * MIB
@@ -30,9 +30,9 @@ class ChannelLimits:
     keepalive_timeout_s: float = 5.0
 
     def client_options(self) -> list[tuple[str, int]]:
-        """For a channel.
+        """Returns the options of a channel.
 
-        Services reach each other directly: a proxy in the environment is for the way out.
+        Services connect to each other directly: a proxy in the environment is not used.
         """
         return [
             NO_PROXY,
@@ -42,14 +42,14 @@ class ChannelLimits:
             ("grpc.keepalive_timeout_ms", int(self.keepalive_timeout_s * 1_000)),
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            # How long one attempt to connect may take, whatever its name says: a busy machine
-            # answers late. Where nobody listens, attempts fail at once all the same.
+            # Despite its name this is the timeout of one connection attempt: a busy machine
+            # responds late. Without a listener, attempts still fail at once.
             ("grpc.min_reconnect_backoff_ms", 5_000),
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
 
     def server_options(self) -> list[tuple[str, int]]:
-        """For a server."""
+        """Returns the options of a server."""
         return [
             ("grpc.max_send_message_length", self.message_bytes),
             ("grpc.max_receive_message_length", self.message_bytes),
@@ -64,33 +64,33 @@ class ChannelLimits:
 
 @dataclass(frozen=True)
 class ChannelTls:
-    """How a channel is encrypted.
+    """TLS settings of a channel.
 
     Args:
-        certificates: whom it believes, and what it shows; None takes the public authorities.
-        name: that the other end's certificate carries; empty: the host of the target. Addresses
-            come from DNS, names do not change with them.
+        certificates: own certificate and trusted authorities; None for the public authorities.
+        name: expected name in the other end's certificate; empty: the host of the target.
+            Addresses come from DNS and may change; the name does not.
     """
 
     certificates: Certificates
     name: str = ""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """As gRPC takes them."""
+        """Returns the credentials for gRPC."""
         own = self.certificates
         return grpc.ssl_channel_credentials(own.authorities, own.key, own.certificate)
 
     def options(self) -> list[tuple[str, str]]:
-        """Of the channel."""
+        """Returns the options of the channel."""
         return [("grpc.ssl_target_name_override", self.name)] if self.name else []
 
 
 def open_channel(
     target: str, limits: ChannelLimits | None = None, tls: ChannelTls | None = None
 ) -> grpc.aio.Channel:
-    """A channel to HOST:PORT; whoever opens it closes it.
+    """Opens a channel to HOST:PORT; the caller closes it.
 
-    With ``tls`` it never speaks in the clear, whatever the other end offers.
+    With ``tls`` it never falls back to plaintext, whatever the other end offers.
     """
     options = (limits or ChannelLimits()).client_options()
     if tls is None:
@@ -103,13 +103,13 @@ def open_channel(
 
 
 class TracedChannel(grpc.aio.Channel):
-    """A channel whose calls carry the trace that they are part of.
+    """A channel whose calls carry the current trace.
 
-    The metadata are given with the call: gRPC's interceptors would do it too, at the price of two
-    tasks and a queue for every call.
+    The metadata are passed with the call: gRPC's interceptors would need two tasks and a queue for
+    every call.
 
     Args:
-        inner: the channel that it is.
+        inner: the wrapped channel.
     """
 
     def __init__(self, inner: grpc.aio.Channel) -> None:
@@ -122,7 +122,7 @@ class TracedChannel(grpc.aio.Channel):
         await self._inner.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """Closes the connection; this and what follows is the interface of ``grpc.aio.Channel``."""
+        """Closes the connection; this and the next methods are those of ``grpc.aio.Channel``."""
         await self._inner.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
@@ -148,7 +148,7 @@ class TracedChannel(grpc.aio.Channel):
 
 
 def _traced(begin: Callable[..., Any]) -> Callable[..., Any]:
-    """A call that is begun with the trace among its metadata."""
+    """Wraps a call so that its metadata contain the trace."""
 
     def traced(*request: Any, metadata: Sequence[Any] | None = None, **how: Any) -> Any:
         return begin(*request, metadata=(*(metadata or ()), *outgoing_metadata()), **how)

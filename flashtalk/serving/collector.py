@@ -1,7 +1,7 @@
-"""Python's garbage collector in a process that has started and now has to answer in time.
+"""Settings of Python's garbage collector for low latency after the start of a service.
 
-What a service has imported and built stays until it ends; looking through all of it again and again
-finds nothing and holds every call up. Measured on a gateway with 150 callers: pauses of 100 to
+Imported modules and start-up objects live until the end of the process; scanning them repeatedly
+frees nothing and delays every call. Measured on a gateway with 150 callers: pauses of 100 to
 190 ms, 7 % of its processor time; with both measures 10 ms at most after the start, and 2 %.
 """
 
@@ -14,12 +14,12 @@ _MIDDLE, _OLD = 20, 50
 
 
 def settle_collector(young: int | None = None) -> None:
-    """What is there now is never looked at again; once, when everything has started.
+    """Excludes all current objects from collection; called once, at the end of the start.
 
     Args:
-        young: new objects before they are looked through; ``None`` leaves Python's numbers. More of
-            them make sense where hundreds of calls are in the air at any time, whose objects are
-            not garbage yet.
+        young: number of new objects that triggers a collection; ``None`` keeps Python's default.
+            A larger number suits services with hundreds of concurrent calls, whose objects are not
+            garbage yet.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Work of a past epoch is dropped: after an interruption nobody wants it."""
+"""Rejects work of a past epoch: after an interruption it is not needed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SESSIONS = 4_096
 
 
 class EpochGuard:
-    """The highest epoch of each session that this worker has seen, of the newest 4,096 sessions."""
+    """Keeps the highest epoch of each session for the 4,096 most recent sessions."""
 
     def __init__(self) -> None:
         self._newest: OrderedDict[str, int] = OrderedDict()
 
     def check(self, key: worker_pb2.ChunkKey) -> None:
-        """Notes an epoch. Raises ServiceError (ABORTED, STALE_EPOCH) for one that is over."""
+        """Records an epoch. Raises ServiceError (ABORTED, STALE_EPOCH) for a past one."""
         newest = self._newest.get(key.session_id, 0)
         if key.epoch < newest:
             raise ServiceError(

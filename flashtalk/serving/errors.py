@@ -1,8 +1,8 @@
-"""Errors to rich statuses; the way back is in ``flashtalk.wire.status``.
+"""Converts errors to rich statuses; ``flashtalk.wire.status`` parses them.
 
-A status carries google.rpc.ErrorInfo (its reason is for programs), for a bad field also
-google.rpc.BadRequest, and google.rpc.RetryInfo where it is worth trying again. An exception that
-nobody thought of becomes INTERNAL with an incident number; its text stays in the log.
+A status carries google.rpc.ErrorInfo (a machine-readable reason), for an invalid field also
+google.rpc.BadRequest, and for retryable errors google.rpc.RetryInfo. An unexpected exception
+becomes INTERNAL with an incident number; its text is only in the log.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _SHOWN_VALUE = 200
 
 
 class ServiceError(FlashTalkError):
-    """A call that ends with a status.
+    """An error that ends a call with a status.
 
     Args:
-        code: the status.
-        reason: for programs.
-        message: for people; holds nothing that only operators may know.
-        field: of the request, if one is to blame.
-        retry_after_s: when to try again.
-        metadata: more for programs.
+        code: status code.
+        reason: machine-readable reason.
+        message: text for people; without internals of the service.
+        field: the invalid field of the request, if any.
+        retry_after_s: delay before a retry.
+        metadata: further machine-readable details.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ServiceError(FlashTalkError):
 
 
 def to_service_error(error: BaseException) -> ServiceError:
-    """Any error as one that ends a call; unknown ones lose their text."""
+    """Converts any error to a ServiceError; the text of unknown errors is removed."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, InputError):
@@ -94,7 +94,7 @@ def to_service_error(error: BaseException) -> ServiceError:
 
 
 def to_status(error: ServiceError) -> status_pb2.Status:
-    """The rich form."""
+    """Returns the rich status of an error."""
     status = status_pb2.Status(code=error.code.value[0], message=str(error))
     info = error_details_pb2.ErrorInfo(
         reason=error.reason.value, domain=DOMAIN, metadata=error.metadata

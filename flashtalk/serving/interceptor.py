@@ -1,7 +1,7 @@
-"""Around every call on a server: errors become statuses, time is counted, traces go on.
+"""Wraps every call of a server: converts errors to statuses, measures time, continues traces.
 
-Works for handlers of all four kinds, for streams written as generators and for those that read and
-write through their context.
+Works for all four kinds of handlers, for streams as generators and for those that read and write
+through their context.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _QUIET = ("/grpc.health.v1.", "/grpc.reflection.")
 
 @dataclass(frozen=True)
 class Malformed:
-    """Stands for a request that could not be parsed."""
+    """Placeholder for a request that could not be parsed."""
 
     why: str
 
     def refuse(self) -> InputError:
-        """The error to raise."""
+        """Returns the error to raise."""
         return InputError("request", "not a message of this call", self.why)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Put around every call of a server."""
+    """Interceptor of every call of a server."""
 
     async def intercept_service(
         self,
@@ -89,8 +89,8 @@ def _wrapped(handler: Any, method: str, metadata: dict[str, str]) -> Any:
     if inspect.isasyncgenfunction(inner):
 
         async def generated(request: Any, context: Any) -> None:
-            # Written, not yielded: a caller who leaves cancels this coroutine, in its own task
-            # and context; a generator would be closed by whoever comes to it.
+            # Written, not yielded: a disconnect cancels this coroutine in its own task and
+            # context; a generator could be closed from another one.
             async with (
                 around(context, request),
                 contextlib.aclosing(inner(_accepted(request), context)) as responses,
@@ -114,7 +114,7 @@ def _accepted(request: Any) -> Any:
 
 
 def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Parsing that hands failure on: grpc itself would answer with the exception's text."""
+    """Wraps a parser to return failures: gRPC itself would send the exception's text."""
     if parse is None:
         return None
 
@@ -128,7 +128,7 @@ def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | N
 
 
 def _about(request: Any) -> dict[str, str | int]:
-    """Which session, chunk and epoch a request is for, as far as it says."""
+    """Returns session, chunk and epoch of a request, as far as it contains them."""
     key = getattr(request, "key", None)
     if isinstance(key, worker_pb2.ChunkKey):
         return {
@@ -140,14 +140,14 @@ def _about(request: Any) -> dict[str, str | int]:
 
 @dataclass
 class _Failure:
-    """What a call ends with: made once, so that log and caller have the same incident number."""
+    """The error of a call, created once, so that log and caller have the same incident number."""
 
     known: ServiceError | None = None
 
 
 @contextlib.contextmanager
 def _told(method: str, failure: _Failure) -> Iterator[None]:
-    """Logs what a call fails with, while it is known which one it is."""
+    """Logs the failure of a call, inside its log context."""
     try:
         yield
     except grpc.aio.AbortError:

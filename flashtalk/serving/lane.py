@@ -1,8 +1,8 @@
-"""The lane of a worker: jobs wait here for the one thread that computes, soonest deadline first.
+"""The lane of a worker: a bounded queue for its single compute thread, earliest deadline first.
 
-A device does one thing at a time, and so does the lane. It is bounded: who comes when it is full is
-told so at once. A job whose caller has gone, or whose time is up, is never begun; one that runs can
-ask whether it is still wanted.
+A device runs one job at a time, and so does the lane. When it is full, calls are rejected at once.
+A cancelled job, or one whose deadline has passed, is never started; a running job can check for
+cancellation.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ R = TypeVar("R")
 
 
 class Stopped(Exception):
-    """Raised by work whose caller has gone."""
+    """Raised by work whose call was cancelled."""
 
 
 class Wanted:
-    """Whether anybody still waits for a job; asked from the thread that computes."""
+    """Cancellation flag of a job; checked by the compute thread."""
 
     def __init__(self) -> None:
         self._gone = threading.Event()
@@ -41,11 +41,11 @@ class Wanted:
         return not self._gone.is_set()
 
     def give_up(self) -> None:
-        """Nobody waits any more."""
+        """Cancels the job."""
         self._gone.set()
 
     def check(self) -> None:
-        """Raises Stopped if nobody waits any more."""
+        """Raises Stopped if the job was cancelled."""
         if self._gone.is_set():
             raise Stopped
 
@@ -55,7 +55,7 @@ Work = Callable[[Wanted], T]
 
 @dataclass(frozen=True)
 class Last(Generic[R]):
-    """What a stream's generator returned."""
+    """The return value of a stream's generator."""
 
     value: R
 
@@ -77,11 +77,11 @@ class _Job:
 
 
 class ComputeLane:
-    """One thread that computes, and the jobs that wait for it.
+    """A single compute thread with a queue of jobs.
 
     Args:
-        limit: jobs that wait or run at the same time.
-        retry_after_s: what a caller is told who finds it full.
+        limit: maximum number of waiting and running jobs.
+        retry_after_s: retry delay in the error of a full lane.
     """
 
     def __init__(self, limit: int, retry_after_s: float = 0.5) -> None:
@@ -97,7 +97,7 @@ class ComputeLane:
 
     @property
     def pending(self) -> int:
-        """Jobs that wait or run."""
+        """Number of waiting and running jobs."""
         return self._pending
 
     async def start(self) -> None:
@@ -106,7 +106,7 @@ class ComputeLane:
         self._task = asyncio.create_task(self._run(self._thread))
 
     async def drain(self, grace_s: float) -> None:
-        """Waits until nothing waits or runs, at most ``grace_s``."""
+        """Waits until the lane is empty, at most ``grace_s``."""
         try:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
@@ -114,7 +114,7 @@ class ComputeLane:
             return
 
     async def stop(self) -> None:
-        """Ends the thread; jobs that still wait end with UNAVAILABLE."""
+        """Ends the thread; waiting jobs end with UNAVAILABLE."""
         if self._task is None or self._thread is None:
             return
         self._task.cancel()
@@ -129,12 +129,11 @@ class ComputeLane:
         self._task = self._thread = None
 
     async def run(self, work: Work[T], deadline_s: float | None = None) -> T:
-        """What ``work`` returns or raises; it runs in the lane's thread with the caller's context.
+        """Runs ``work`` in the lane's thread with the caller's context; returns its result.
 
         Args:
-            work: may ask whether it is still wanted.
-            deadline_s: on the clock of the event loop, which is the monotonic one; not begun after
-                it.
+            work: the job; can check for cancellation.
+            deadline_s: latest start, on the monotonic clock of the event loop.
 
         Raises:
             ServiceError: the lane is full or closed, or the deadline passed.
@@ -173,14 +172,14 @@ class ComputeLane:
     async def stream(
         self, produce: Callable[[Wanted], Generator[T, None, R]], deadline_s: float | None = None
     ) -> AsyncGenerator[T | Last[R]]:
-        """What a generator yields, as soon as it does, then what it returns.
+        """Yields the items of a generator as they are produced, then its return value.
 
-        It is not held up by a slow reader: what a job yields is bounded by its nature.
+        A slow reader does not delay the job: the number of items of a job is bounded.
         """
         loop, items = asyncio.get_running_loop(), asyncio.Queue[T | Last[R] | _Failed]()
 
         def work(wanted: Wanted) -> R:
-            # Closed here, in the thread and the context that it runs in, whatever happens.
+            # Always closed here, in the thread and the context that it runs in.
             with contextlib.closing(produce(wanted)) as generator:
                 while True:
                     wanted.check()
@@ -240,14 +239,14 @@ class ComputeLane:
             return
         computing = loop.run_in_executor(thread, job.context.run, job.work, job.wanted)
         try:
-            # Not cancelled with its caller: the thread is busy until the work has ended.
+            # Not cancelled with its caller: the thread is busy until the work ends.
             result = await asyncio.shield(computing)
         except asyncio.CancelledError:
             job.wanted.give_up()
             if not job.result.done():
                 job.result.set_exception(_draining())
             await asyncio.wait({computing})
-            computing.exception()  # nobody waits for it any more
+            computing.exception()  # retrieved, so that asyncio does not log it
             raise
         except Exception as error:
             if not job.result.done():

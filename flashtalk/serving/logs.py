@@ -1,4 +1,4 @@
-"""JSON logs, one object per line, with the session, chunk, epoch and trace that they are about."""
+"""JSON logs, one object per line, with session, chunk, epoch and trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns one JSON object as a line, without the line's end."""
+        """Returns one JSON object without a newline."""
         milliseconds = f"{record.msecs:03.0f}"
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
@@ -45,20 +45,20 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(service: str, level: str = "INFO") -> None:
-    """Everything that this process logs goes to standard error as JSON."""
+    """Sends all logs of this process to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of a module."""
+    """Returns the logger of a module."""
     return logging.getLogger(name)
 
 
 @contextlib.contextmanager
 def log_context(**fields: object) -> Iterator[None]:
-    """Lines logged in the block, and in tasks started in it, carry these fields."""
+    """Adds fields to all log lines of the block and of tasks started in it."""
     token = _CONTEXT.set({**_CONTEXT.get({}), **fields})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Counters of calls, and the page that Prometheus reads."""
+"""Metrics of calls, and the page that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MetricsPage:
     """The HTTP page with this process's metrics.
 
     Args:
-        port: 0 opens none.
+        port: 0 for no page.
         host: address to listen on.
     """
 
@@ -38,7 +38,7 @@ class MetricsPage:
             self._server, self._thread = start_http_server(port, host)
 
     def close(self) -> None:
-        """Gives the port back."""
+        """Closes the port."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -1,4 +1,4 @@
-"""A service that was started by another program ends with it, even when that one is killed."""
+"""Ends a service together with the program that started it, even if that program is killed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(parent_pid: int) -> bool:
-    """Asks the kernel for SIGTERM when the parent ends (Linux only; elsewhere nothing happens).
+    """Requests SIGTERM from the kernel when the parent ends (Linux only; no effect elsewhere).
 
-    Done here, in the service, and not between fork and exec by whoever starts it: forking a program
-    that has gRPC's threads is not safe.
+    The service does this itself, not its parent between fork and exec: forking a program with
+    gRPC's threads is not safe.
 
     Args:
-        parent_pid: whose child this process should be; 0 asks for nothing.
+        parent_pid: process id of the parent; 0 for no request.
 
     Returns:
-        False if that process has ended already.
+        False if the parent has ended already.
     """
     if not parent_pid or sys.platform != "linux":
         return True

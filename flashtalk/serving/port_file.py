@@ -1,6 +1,6 @@
-"""The file in which a service says on which port it is ready, for whoever started it.
+"""The file to which a service writes its port when it is ready, for its parent process.
 
-A reader may look at any moment, so the file is there whole or not at all.
+The write is atomic: a reader finds the whole file or none.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 def write_port(path: Path, port: int) -> None:
-    """Puts ``port`` and a line end into ``path``, at once.
+    """Writes ``port`` and a newline to ``path``, atomically.
 
     Raises:
-        OSError: the folder is not there or cannot be written.
+        OSError: the folder is missing or not writable.
     """
-    # Beside it, since a file can be renamed at once only within its file system.
+    # In the same folder, since a rename is atomic only within a file system.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_text(f"{port}\n")
     unfinished.replace(path)
 
 
 def read_port(path: Path) -> int | None:
-    """The port, or None while there is no whole line with one."""
+    """Returns the port, or None while there is no complete line."""
     try:
         line = path.read_text()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""One service as a process: port, health, reflection, and an end in good order.
+"""One service as a process: port, health, reflection, and graceful shutdown.
 
-SIGTERM, SIGINT or SIGHUP: health says NOT_SERVING, the app drains, running calls get the rest of
-the grace, then the app gives back what it owns. A second signal ends it at once.
+After SIGTERM, SIGINT or SIGHUP health reports NOT_SERVING, the app drains, running calls get the
+rest of the grace period, then the app releases its resources. A second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ Register = Callable[[grpc.aio.Server], Sequence[str]]
 
 
 class Lifecycle(Protocol):
-    """What a service does besides answering calls."""
+    """Start and end of a service."""
 
     async def start(self) -> None:
-        """Everything that has to be done before the first call, warm-up included."""
+        """Prepares the service for the first call, including warm-up."""
 
     async def drain(self, grace_s: float) -> None:
-        """Brings what runs to an end, or hands it over, within the grace."""
+        """Finishes running work, or hands it over, within the grace period."""
 
     async def stop(self) -> None:
-        """Gives everything back; no call runs any more."""
+        """Releases all resources; no call runs any more."""
 
 
 class App(Lifecycle, Protocol):
@@ -58,10 +58,10 @@ class App(Lifecycle, Protocol):
 
     @property
     def interceptors(self) -> Sequence[grpc.aio.ServerInterceptor]:
-        """Of its own, around every call."""
+        """Returns interceptors of the service for every call."""
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Adds servicers; gives the full names of their services."""
+        """Adds servicers; returns the full names of their services."""
 
 
 async def serve(
@@ -71,11 +71,11 @@ async def serve(
     inner: Sequence[grpc.aio.ServerInterceptor] = (),
     settled: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until a signal comes.
+    """Serves until a stop signal.
 
-    The port is open from the beginning, so that health can be asked; it says SERVING, and the port
-    file is written, once ``lifecycle.start`` is done and ``settled`` was called. ``inner`` are
-    interceptors of the service itself, within the one that turns errors into statuses.
+    The port is open from the beginning, so that health can be checked. Health reports SERVING, and
+    the port file is written, after ``lifecycle.start`` and ``settled``. ``inner`` are interceptors
+    of the service itself, inside the one that converts errors to statuses.
     """
     limits = ChannelLimits(message_bytes=settings.message_bytes)
     credentials = server_credentials(settings.served_certificates())
@@ -124,10 +124,10 @@ async def serve(
 def _listen(
     server: grpc.aio.Server, settings: ServiceSettings, credentials: grpc.ServerCredentials | None
 ) -> int:
-    """Opens the port. Raises InputError for one that is taken or a host that is not here."""
+    """Opens the port. Raises InputError if it is in use or the host is not a local address."""
     host = _bare(settings.host)
     place = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
-    # gRPC says only that it failed, and writes lines of its own; the operating system says why.
+    # gRPC reports only that it failed, and prints lines of its own; a socket gives the reason.
     with contextlib.closing(_socket(settings.host, settings.port, "port")):
         pass
     try:
@@ -141,19 +141,19 @@ def _listen(
 def _socket(host: str, port: int, field: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(_bare(host), port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # no such name, or none that can be asked for
+    except (OSError, UnicodeError) as error:  # an unknown or an invalid host name
         reason = getattr(error, "strerror", None) or "no name of a host"
         raise InputError("host", host, f"no address of this machine: {reason}") from None
     family, kind, protocol, _, address = found[0]
     probe = socket.socket(family, kind, protocol)
     try:
-        # A port whose last connections are just ending is free, as it is for gRPC.
+        # A port with closing connections counts as free, as for gRPC.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         probe.listen(1)
     except OSError as error:
         probe.close()
-        # What is wrong with the host is wrong with any port.
+        # An error of the host, not of the port.
         if error.errno == errno.EADDRNOTAVAIL:
             raise InputError("host", host, "no address of this machine") from None
         raise InputError(field, port, f"cannot listen at {host}: {error.strerror}") from None
@@ -161,12 +161,12 @@ def _socket(host: str, port: int, field: str) -> socket.socket:
 
 
 def _bare(host: str) -> str:
-    """Of [IPV6] what stands inside; some want the brackets and some do not."""
+    """Removes the brackets of [IPV6]; some functions accept them and some do not."""
     return host.strip("[]")
 
 
 def _page(settings: ServiceSettings) -> metrics.MetricsPage:
-    """The page of metrics. Raises InputError for a port that is taken."""
+    """Opens the metrics page. Raises InputError for a port in use."""
     try:
         return metrics.MetricsPage(settings.metrics_port, _bare(settings.host))
     except OSError as error:
@@ -184,17 +184,17 @@ def _say_ready(path: Path, port: int) -> None:
 def run(
     name: str, settings: ServiceSettings, make: Callable[[], App], young_objects: int | None = None
 ) -> int:
-    """A service from start to end.
+    """Runs a service from start to end.
 
     Args:
-        name: for logs and traces.
-        settings: of the service.
-        make: the service; its errors are those of the settings.
+        name: name for logs and traces.
+        settings: settings of the service.
+        make: creates the service; its FlashTalkErrors count as invalid settings.
         young_objects: see ``settle_collector``.
 
     Returns:
-        The exit code: 0 after a clean stop, 2 for settings or weights that cannot be used, 1 after
-        any other error.
+        The exit code: 0 after a clean stop, 2 for invalid settings or weights, 1 after any other
+        error.
     """
     prepare_streams()
     set_up_logs(name, settings.log_level)

@@ -1,4 +1,4 @@
-"""Settings of services: typed, read once from the environment, refused in one line."""
+"""Settings of services: typed, read once from the environment, with one-line errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_VALUE = 200
 
 
 def settings_config(prefix: str) -> SettingsConfigDict:
-    """For ``model_config`` of a subclass: its variables begin with ``prefix``."""
+    """Returns ``model_config`` for a subclass whose variables begin with ``prefix``."""
     return SettingsConfigDict(env_prefix=prefix, frozen=True, allow_inf_nan=False)
 
 
@@ -31,7 +31,7 @@ OptionalFile = Annotated[Path | None, BeforeValidator(_no_file)]
 
 
 class _UserFolders(BaseSettings):
-    """Where a user keeps things (XDG base directory specification)."""
+    """The user's folders (XDG base directory specification)."""
 
     model_config = settings_config("XDG_")
 
@@ -39,9 +39,9 @@ class _UserFolders(BaseSettings):
 
 
 def user_cache() -> Path | None:
-    """This project's folder in the user's cache; ``None`` for a user without a home."""
+    """Returns this project's folder in the user's cache; ``None`` without a home folder."""
     home = _UserFolders().cache_home
-    # A relative one is to be ignored.
+    # The specification says to ignore relative paths.
     if home is None or not home.is_absolute():
         try:
             home = Path.home() / ".cache"
@@ -51,7 +51,7 @@ def user_cache() -> Path | None:
 
 
 class ServiceSettings(BaseSettings):
-    """What every service can be told."""
+    """Settings common to all services."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")
     port: int = Field(default=0, ge=0, le=65_535, description="0 takes a free one")
@@ -73,7 +73,7 @@ class ServiceSettings(BaseSettings):
     )
 
     def served_certificates(self) -> CertificateFiles:
-        """Of the port."""
+        """Returns the certificate files of the port."""
         return CertificateFiles(
             self.tls_cert,
             self.tls_key,
@@ -83,14 +83,14 @@ class ServiceSettings(BaseSettings):
 
 
 def variable_of(settings: BaseSettings, field: str) -> str:
-    """The environment variable of a setting; ``field`` itself if it is none of them."""
+    """Returns the environment variable of a setting; ``field`` itself if there is none."""
     if field not in type(settings).model_fields:
         return field
     return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
 
 
 def start_up_error(settings: BaseSettings, error: FlashTalkError) -> str:
-    """One line that says why a service cannot start and, if a setting is to blame, which one."""
+    """Returns one line with the reason of a failed start and, if known, the invalid setting."""
     if isinstance(error, InputError):
         return one_line(f"{variable_of(settings, error.field)}: {error.value}: {error.limit}")
     if isinstance(error, WeightsError):
@@ -99,7 +99,7 @@ def start_up_error(settings: BaseSettings, error: FlashTalkError) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text without line ends and of a length that can be read, for logs."""
+    """Returns a text as one line of limited length, for logs."""
     return terminal.one_line("; ".join(line.strip() for line in text.splitlines() if line.strip()))
 
 
@@ -107,7 +107,7 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 
 def load_settings(kind: type[SettingsT]) -> SettingsT:
-    """Reads the environment; ends the program with code 2 and one line per mistake."""
+    """Reads the environment; for invalid settings exits with code 2 and one line per error."""
     try:
         return kind()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: off until an endpoint is given; contexts travel in call metadata."""
+"""OpenTelemetry traces: off without an endpoint; contexts are sent in call metadata."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ About = Mapping[str, str | int | float]
 
 
 def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | None = None) -> None:
-    """Sends spans to an OTLP endpoint (``http://host:4317``), to ``exporter``, or to nobody.
+    """Exports spans to an OTLP endpoint (``http://host:4317``) or to ``exporter``; default: none.
 
     Raises:
-        InputError: an endpoint that is no such URL.
+        InputError: an invalid endpoint URL.
     """
     if not endpoint and exporter is None:
         return
     if endpoint and not (_ENDPOINT.fullmatch(endpoint) and endpoint.isprintable()):
         raise InputError("otlp_endpoint", endpoint, "http://HOST:PORT or https://HOST:PORT")
-    # Imported only where they are wanted: 0.15 s, and a client of their own.
+    # Imported only if needed: 0.15 s, and a client of their own.
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -53,7 +53,7 @@ def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | No
 
 
 def end_tracing(limit_s: float = 2.0) -> None:
-    """Sends what waits; at the end of a process, which nobody who collects traces can hold up."""
+    """Exports the remaining spans at the end of a process, at most ``limit_s``."""
     shutdown = getattr(trace.get_tracer_provider(), "shutdown", None)
     if shutdown is not None:
         ending = threading.Thread(target=shutdown, daemon=True)
@@ -69,16 +69,16 @@ def span(
     kind: trace.SpanKind = trace.SpanKind.INTERNAL,
     links: Iterable[trace.SpanContext] = (),
 ) -> Iterator[trace.Span]:
-    """A span around the block.
+    """Opens a span for the block.
 
     Args:
-        name: what is done.
-        about: its attributes.
+        name: name of the span.
+        about: attributes of the span.
         kind: see OpenTelemetry.
-        links: spans that this one also belongs to, without being part of them.
+        links: related spans that are not its parent.
     """
     if not _recording():
-        # What is around goes on: nothing that could be told apart from it would be written down.
+        # Nothing is recorded, so the current span is kept.
         yield trace.get_current_span()
         return
     linked = [trace.Link(context) for context in links if context.is_valid]
@@ -90,7 +90,7 @@ def span(
 
 @contextlib.contextmanager
 def own_trace(name: str, about: About | None = None) -> Iterator[trace.Span]:
-    """A span that begins a trace of its own and only refers to what is around it."""
+    """Opens a span as the root of a new trace, linked to the current span."""
     if not _recording() and not otel_context.get_current():
         yield trace.INVALID_SPAN
         return
@@ -104,18 +104,18 @@ def own_trace(name: str, about: About | None = None) -> Iterator[trace.Span]:
 
 
 def _recording() -> bool:
-    """Whether anybody gets the spans: without, none are made, hundreds a second in a gateway."""
+    """Whether spans are exported. If not, none are created: a gateway has hundreds a second."""
     return not isinstance(trace.get_tracer_provider(), _NOBODYS)
 
 
 def current_span() -> trace.SpanContext:
-    """The name of the span around the caller; one that is not valid where there is none."""
+    """Returns the context of the current span; an invalid one without a span."""
     return trace.get_current_span().get_span_context()
 
 
 @contextlib.contextmanager
 def remote_parent(metadata: Mapping[str, str]) -> Iterator[None]:
-    """Spans in the block are children of the one that the metadata name."""
+    """Makes spans in the block children of the span in the metadata."""
     token = otel_context.attach(propagate.extract(dict(metadata)))
     try:
         yield
@@ -124,7 +124,7 @@ def remote_parent(metadata: Mapping[str, str]) -> Iterator[None]:
 
 
 def outgoing_metadata() -> Sequence[tuple[str, str]]:
-    """What a call has to carry so that the other side can go on with this trace."""
+    """Returns the metadata that a call needs to continue this trace on the server."""
     if not otel_context.get_current():
         return ()
     carrier: dict[str, str] = {}
@@ -133,6 +133,6 @@ def outgoing_metadata() -> Sequence[tuple[str, str]]:
 
 
 def trace_id() -> str | None:
-    """The current trace in hex, or None without tracing."""
+    """Returns the current trace id in hex, or None without tracing."""
     current = current_span()
     return f"{current.trace_id:032x}" if current.is_valid else None

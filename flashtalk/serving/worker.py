@@ -1,4 +1,4 @@
-"""What the three kinds of workers have in common: settings, and how they describe themselves."""
+"""Common parts of the three kinds of workers: settings, and their description."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flashtalk.v1 import media_pb2, worker_pb2
 
 
 class WorkerSettings(ServiceSettings):
-    """What every worker can be told."""
+    """Settings common to all workers."""
 
     preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
@@ -42,7 +42,7 @@ class WorkerSettings(ServiceSettings):
     session_slots: int = Field(default=0, ge=0, le=100_000, description="0: measured")
 
     def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-        """The sizes to serve as (height, width). Raises InputError for text that names none."""
+        """Returns the served sizes as (height, width). Raises InputError for invalid text."""
         if not self.sizes.strip():
             return (own_hw,)
         return tuple(map(_size_hw, self.sizes.split(",")))
@@ -56,7 +56,7 @@ def _size_hw(text: str) -> tuple[int, int]:
 
 
 def not_ready() -> ServiceError:
-    """What a call before the end of the warm-up is told."""
+    """Returns the error of a call before the end of the warm-up."""
     return ServiceError(
         grpc.StatusCode.UNAVAILABLE,
         Reason.NOT_READY,
@@ -67,15 +67,15 @@ def not_ready() -> ServiceError:
 
 @dataclass
 class WorkerCard:
-    """How a worker describes itself; filled while it starts, fixed afterwards.
+    """The description of a worker; set during its start, constant afterwards.
 
     Attributes:
-        role: what it does.
-        ready: whether it is warm.
-        preset, weights_digest, default_prompt: of its weights.
-        sizes_hw: that it has warmed up.
-        session_slots: sessions that it keeps in real time.
-        chunk_s: seconds per chunk, as it measured them.
+        role: role of the worker.
+        ready: whether it is warmed up.
+        preset, weights_digest, default_prompt: data of its weights.
+        sizes_hw: warmed-up sizes.
+        session_slots: number of sessions that it can serve in real time.
+        chunk_s: measured seconds per chunk.
     """
 
     role: str
@@ -89,7 +89,7 @@ class WorkerCard:
     chunk_s: float = 0.0
 
     def __post_init__(self) -> None:
-        # A name of its own after every start: slots that an earlier life held are not this one's.
+        # A new id after every start: slots of an earlier process do not belong to this one.
         self.worker_id = f"{self.role}:{socket.gethostname()}:{secrets.token_hex(6)}"
 
     def check_ready(self) -> None:
@@ -104,7 +104,7 @@ class WorkerCard:
             raise InputError(field, f"{size_hw[1]}x{size_hw[0]}", f"one of {known}")
 
     def describe(self, pending: int) -> worker_pb2.GetWorkerResponse:
-        """The answer to GetWorker."""
+        """Returns the response to GetWorker."""
         return worker_pb2.GetWorkerResponse(
             worker_id=self.worker_id,
             role=self.role,
@@ -119,6 +119,6 @@ class WorkerCard:
 
 
 def deadline_s(context: Any) -> float | None:
-    """When the caller of a call stops waiting, on the monotonic clock."""
+    """Returns the deadline of a call on the monotonic clock."""
     left_s = context.time_remaining()
     return None if left_s is None else time.monotonic() + left_s

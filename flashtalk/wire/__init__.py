@@ -1,4 +1,4 @@
-"""Arrays, sound and pictures to messages and back; shapes and values are checked here (numpy)."""
+"""Converts arrays, audio and pictures to messages and back; checks shapes and values (numpy)."""
 
 from flashtalk.wire.pcm import pcm_from_bytes, pcm_to_bytes
 from flashtalk.wire.pictures import image_from_proto, image_to_proto

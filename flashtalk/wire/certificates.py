@@ -1,4 +1,4 @@
-"""PEM files of TLS, read strictly: a file that cannot be used is one error that names it."""
+"""Reads PEM files of TLS strictly: an unusable file is one error that names it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LARGEST_BYTES = 1 << 20
 
 
 def read_authorities(field: str, path: Path) -> bytes:
-    """Certificates of authorities, PEM.
+    """Reads certificates of authorities, PEM.
 
     Args:
-        field: in whose words errors speak.
-        path: of the file.
+        field: name in errors.
+        path: path of the file.
 
     Raises:
         InputError: missing, unreadable, or without a certificate.
@@ -32,11 +32,11 @@ def read_authorities(field: str, path: Path) -> bytes:
 def read_pair(
     certificate_field: str, certificate: Path, key_field: str, key: Path
 ) -> tuple[bytes, bytes]:
-    """A certificate with its chain, and its private key, both PEM.
+    """Reads a certificate with its chain, and its private key, both PEM.
 
     Raises:
-        InputError: missing, unreadable, no PEM, a key with a password, or one that belongs to
-            another certificate.
+        InputError: missing, unreadable, no PEM, a key with a password, or the key of another
+            certificate.
     """
     chain, secret = _read(certificate_field, certificate), _read(key_field, key)
     read_authorities(certificate_field, certificate)
@@ -44,7 +44,7 @@ def read_pair(
         raise InputError(key_field, key, "no PEM file of a private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # An empty answer, since the library would ask whoever sits at the terminal.
+        # An empty password, since the library would otherwise prompt at the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
     except ssl.SSLError as error:
         why = "a private key without a password"

@@ -1,4 +1,4 @@
-"""``HOST:PORT`` as people write it."""
+"""Parses ``HOST:PORT``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ _LAST_PORT = 65_535
 
 
 def read_host_port(text: str) -> tuple[str, int] | None:
-    """Host and port of ``HOST:PORT`` or ``[IPV6]:PORT``; ``None`` for anything else.
+    """Returns host and port of ``HOST:PORT`` or ``[IPV6]:PORT``; ``None`` for anything else.
 
-    A host is what a resolver may be asked for: printable, without spaces, slashes and schemes.
+    A host is a name that a resolver accepts: printable, without spaces, slashes and schemes.
     """
     host, _, port = text.rpartition(":")
     number = int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 0

@@ -1,4 +1,4 @@
-"""Samples of sound to bytes and back.
+"""Converts audio samples to bytes and back.
 
 Legend: S samples.
 """
@@ -15,10 +15,10 @@ _FULL_SCALE = 32_768
 
 
 def pcm_from_bytes(data: bytes, encoding: int, field: str) -> Pcm:
-    """Bytes of an ``AudioEncoding`` as float32 [S]; unspecified is 16 bit.
+    """Converts bytes of an ``AudioEncoding`` to float32 [S]; unspecified is 16 bit.
 
     Raises:
-        InputError: no whole number of samples, an unknown encoding, samples that are not finite.
+        InputError: a partial sample, an unknown encoding, samples that are not finite.
     """
     size = 4 if encoding == media_pb2.AUDIO_ENCODING_PCM_F32LE else 2
     if not data or len(data) % size:
@@ -29,7 +29,7 @@ def pcm_from_bytes(data: bytes, encoding: int, field: str) -> Pcm:
             raise InputError(field, "NaN or infinite samples", "finite samples")
         return pcm_S
     if encoding in (media_pb2.AUDIO_ENCODING_PCM_S16LE, media_pb2.AUDIO_ENCODING_UNSPECIFIED):
-        # Exact, since the scale is a power of two; in one pass: each packet comes through here.
+        # Exact, since the scale is a power of two; in one pass, since every packet is converted.
         scale = np.float32(1 / _FULL_SCALE)
         scaled: Pcm = np.multiply(np.frombuffer(data, "<i2"), scale, dtype=np.float32)
         return scaled
@@ -37,7 +37,7 @@ def pcm_from_bytes(data: bytes, encoding: int, field: str) -> Pcm:
 
 
 def pcm_to_bytes(pcm_S: Pcm, encoding: int) -> bytes:
-    """float32 [S] as bytes of an ``AudioEncoding``; 16 bit are rounded and limited.
+    """Converts float32 [S] to bytes of an ``AudioEncoding``; 16 bit are rounded and clipped.
 
     Raises:
         InputError: an unknown encoding.

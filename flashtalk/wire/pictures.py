@@ -1,4 +1,4 @@
-"""Pictures to ``flashtalk.v1.RgbImage`` and back.
+"""Converts pictures to ``flashtalk.v1.RgbImage`` and back.
 
 Legend: H W pixels, C channels (3).
 """
@@ -16,7 +16,7 @@ MAX_SIDE_PX = 8_192
 
 
 def image_to_proto(rgb_HWC: Rgb) -> media_pb2.RgbImage:
-    """uint8 [H, W, 3] as a message. Raises InputError for anything else."""
+    """Converts uint8 [H, W, 3] to a message. Raises InputError for anything else."""
     if rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3 or rgb_HWC.dtype != np.uint8:
         raise InputError("image", list(rgb_HWC.shape), "uint8 [height, width, 3]")
     size = media_pb2.VideoSize(width_px=rgb_HWC.shape[1], height_px=rgb_HWC.shape[0])
@@ -24,10 +24,10 @@ def image_to_proto(rgb_HWC: Rgb) -> media_pb2.RgbImage:
 
 
 def image_from_proto(message: media_pb2.RgbImage, field: str) -> Rgb:
-    """A message as uint8 [H, W, 3].
+    """Converts a message to uint8 [H, W, 3].
 
     Raises:
-        InputError: a size out of bounds, or bytes that do not fit it.
+        InputError: a size out of bounds, or a wrong number of bytes.
     """
     width, height = message.size.width_px, message.size.height_px
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):

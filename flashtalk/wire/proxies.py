@@ -1,4 +1,4 @@
-"""Which connections go past the proxy that the environment may name."""
+"""Decides which connections bypass a proxy of the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 ChannelOption = tuple[str, int]
-# gRPC takes http_proxy and the like from the environment unless it is told not to.
+# gRPC uses http_proxy and the like from the environment unless this option is set.
 NO_PROXY: ChannelOption = ("grpc.enable_http_proxy", 0)
 
 
@@ -40,22 +40,22 @@ def _host_of(target: str) -> str:
 
 
 def proxy_options(target: str) -> list[ChannelOption]:
-    """Options of a channel: no proxy to this machine; elsewhere the environment decides."""
+    """Returns channel options: no proxy to this machine; otherwise the environment decides."""
     return [NO_PROXY] if is_loopback(target) else []
 
 
 def proxy_of(target: str) -> str:
-    """The proxy through which gRPC reaches a target, for messages: without its password.
+    """Returns the proxy that gRPC uses for a target, for error messages: without its password.
 
     Returns:
-        Its URL; empty if the environment names none, or none for this target.
+        The URL; empty if the environment has no proxy for this target.
     """
     named = urllib.request.getproxies_environment()
     host = _host_of(target)
     bypassed = urllib.request.proxy_bypass_environment(host, named)  # type: ignore[attr-defined]
     if is_loopback(target) or bypassed:
         return ""
-    # In the order in which gRPC looks: grpc_proxy, https_proxy, http_proxy.
+    # gRPC's order: grpc_proxy, https_proxy, http_proxy.
     url = next((named[kind] for kind in ("grpc", "https", "http") if named.get(kind)), "")
     parts = urllib.parse.urlsplit(url)
     return url.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else url

@@ -1,8 +1,8 @@
-"""Serialised messages with large fields put in from where they lie.
+"""Serialises messages with large fields without extra copies.
 
-Protobuf copies a large field into a message and then once more out of it. Its encoding allows
-fields in any order, so a message may be serialised without them, and they are joined on behind it:
-one copy.
+Protobuf copies a large field into a message and again into the serialised bytes. Its encoding
+allows fields in any order, so the message is serialised without them and they are appended: one
+copy.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _SEVEN_BITS = 0x7F
 
 
 def spliced(message: Message, *fields: tuple[int, Sequence[Buffer]]) -> bytes:
-    """A message serialised, with more fields.
+    """Serialises a message and appends fields.
 
     Args:
-        message: without these fields.
-        fields: number of each, and what it holds: the pieces of a serialised message, or bytes.
+        message: the message without these fields.
+        fields: number and content of each: the pieces of a serialised message, or bytes.
     """
     parts: list[Buffer] = [message.SerializeToString()]
     for number, pieces in fields:
@@ -36,11 +36,11 @@ def spliced(message: Message, *fields: tuple[int, Sequence[Buffer]]) -> bytes:
 
 
 def tensor_pieces(arrays: Sequence[npt.NDArray[np.float32]], shape: Sequence[int]) -> list[Buffer]:
-    """A ``flashtalk.v1.Tensor`` of float32, as pieces of its message.
+    """Returns a float32 ``flashtalk.v1.Tensor`` as pieces of its serialised message.
 
     Args:
-        arrays: its elements in row-major order, one array after the other.
-        shape: of all of them together.
+        arrays: the elements in row-major order, as consecutive arrays.
+        shape: shape of the whole tensor.
     """
     head = tensor_pb2.Tensor(data_type=tensor_pb2.DATA_TYPE_FLOAT32, shape=shape)
     data = [np.ascontiguousarray(array, "<f4").data.cast("B") for array in arrays]
@@ -52,7 +52,7 @@ def tensor_pieces(arrays: Sequence[npt.NDArray[np.float32]], shape: Sequence[int
 
 
 def as_sent(request: Any) -> bytes:
-    """The serialiser of calls whose requests are bytes already, or messages."""
+    """Serialises a request; passes bytes through."""
     if isinstance(request, bytes):
         return request
     data: bytes = request.SerializeToString()

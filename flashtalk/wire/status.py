@@ -1,4 +1,4 @@
-"""Rich statuses as they come with a failed call: why, which field, and when to try again."""
+"""Reads the rich status of a failed call: reason, field and retry delay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 
 class Reason(enum.StrEnum):
-    """Why a call failed, for programs; docs/protocol.md says what to do about each."""
+    """Machine-readable reasons of failed calls; docs/protocol.md says how to handle each."""
 
     INVALID_FIELD = "INVALID_FIELD"
     SESSION_GONE = "SESSION_GONE"
@@ -39,7 +39,7 @@ class Reason(enum.StrEnum):
 
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status | None:
-    """The rich status that came with a failed call, if one did."""
+    """Returns the rich status of a failed call, if any."""
     for key, value in _trailing(error):
         if key == DETAILS_KEY and isinstance(value, bytes):
             try:
@@ -50,7 +50,7 @@ def status_of(error: grpc.RpcError) -> status_pb2.Status | None:
 
 
 def reason_of(error: grpc.RpcError) -> Reason | None:
-    """Why a call failed, if the other side is one of ours."""
+    """Returns the reason of a failed call, if the server is a FlashTalk service."""
     info = error_details_pb2.ErrorInfo()
     if _unpack(error, info) and info.domain == DOMAIN:
         return Reason(info.reason) if info.reason in Reason.__members__ else None
@@ -58,7 +58,7 @@ def reason_of(error: grpc.RpcError) -> Reason | None:
 
 
 def field_of(error: grpc.RpcError) -> str | None:
-    """The field that was to blame, if any."""
+    """Returns the invalid field of the request, if any."""
     bad = error_details_pb2.BadRequest()
     if _unpack(error, bad) and bad.field_violations:
         return str(bad.field_violations[0].field)
@@ -66,7 +66,7 @@ def field_of(error: grpc.RpcError) -> str | None:
 
 
 def retry_after_s(error: grpc.RpcError) -> float | None:
-    """When to try again, if the other side said so."""
+    """Returns the retry delay, if the server set one."""
     retry = error_details_pb2.RetryInfo()
     if _unpack(error, retry):
         return float(retry.retry_delay.ToNanoseconds() / 1e9)

@@ -1,4 +1,4 @@
-"""numpy arrays to ``flashtalk.v1.Tensor`` and back; a message is believed only after a check."""
+"""Converts numpy arrays to ``flashtalk.v1.Tensor`` and back; messages are validated."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _NUMBERS = {dtype: number for number, dtype in _TYPES.items()}
 def tensor_to_proto(
     array: npt.NDArray[Any], message: tensor_pb2.Tensor | None = None
 ) -> tensor_pb2.Tensor:
-    """An array as a message.
+    """Converts an array to a message.
 
     Args:
         array: float32, float16 or uint8, 1 to 6 axes, none empty.
-        message: an empty one to fill, part of a larger message: that spares the copy which putting
-            a finished one into its place would be.
+        message: an empty message to fill, part of a larger one; this saves a copy.
 
     Raises:
         InputError: another type or shape.
@@ -57,22 +56,21 @@ def tensor_from_proto(
     finite: bool = True,
     own: bool = True,
 ) -> npt.NDArray[Any]:
-    """A message as an array.
+    """Converts a message to an array.
 
     Args:
-        message: from the wire.
-        field: what errors call it.
-        shape: sizes that are expected, None for any.
-        dtype: type that is expected; bfloat16 comes as float32.
-        finite: whether NaN and infinity are refused.
-        own: whether it is to have memory of its own and be writable.
+        message: the received message.
+        field: name in errors.
+        shape: expected sizes, None for any.
+        dtype: expected type; bfloat16 is returned as float32.
+        finite: whether NaN and infinity are rejected.
+        own: whether the array has its own, writable memory.
 
     Returns:
         The array.
 
     Raises:
-        InputError: another type, another shape, bytes that do not fit the shape, values that are
-            not finite.
+        InputError: another type or shape, a wrong number of bytes, values that are not finite.
     """
     sizes = tuple(message.shape)
     wanted = np.dtype(dtype)
@@ -100,8 +98,8 @@ def _elements(
         except ValueError:
             found = str(message.data_type)
         raise InputError(field, found, f"elements of {wanted}")
-    # Before any allocation: the shape is only a claim.
-    data = message.data  # a copy each time it is asked for
+    # Checked before any allocation: the shape is not trusted.
+    data = message.data  # every access makes a copy
     if len(data) != count * stored.itemsize:
         limit = f"{count * stored.itemsize} bytes for its shape"
         raise InputError(field, f"{len(data)} bytes", limit)

@@ -14,7 +14,7 @@ from services.compute_worker import ComputeWorker
 
 
 def main() -> int:
-    """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
+    """Returns 0 after a clean stop, 1 after an error, 2 for invalid settings."""
     settings = load_settings(AudioEncoderSettings)
     made = loading(settings.batch_windows)
     register = registering(made, settings.batch_windows, settings.max_pending)

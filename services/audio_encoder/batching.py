@@ -1,6 +1,6 @@
-"""Windows of several sessions in one batch: what waits while the device is busy goes together.
+"""Batches windows of several sessions: those that wait while the device is busy form a batch.
 
-Nobody waits for company: a window that finds the device free goes alone.
+A window is never delayed to form a larger batch: if the device is free, it is computed at once.
 
 Legend: S samples, R rows, L layers, D width.
 """
@@ -44,13 +44,13 @@ class _Waiting:
 
 
 class WindowBatcher:
-    """Gathers windows while a batch is computed.
+    """Collects windows while a batch is computed.
 
     Args:
-        lane: where batches run.
-        encode: computes a batch; gives float32 [R, L, D] per window, in order.
-        size: windows per batch.
-        limit: windows that may wait.
+        lane: runs the batches.
+        encode: computes a batch; returns float32 [R, L, D] per window, in order.
+        size: maximum windows per batch.
+        limit: maximum number of waiting windows.
     """
 
     def __init__(self, lane: ComputeLane, encode: Encode, size: int, limit: int) -> None:
@@ -60,14 +60,14 @@ class WindowBatcher:
 
     @property
     def pending(self) -> int:
-        """Windows that wait."""
+        """Number of waiting windows."""
         return len(self._waiting)
 
     async def encode(self, pcm_S: Pcm, deadline_s: float | None = None) -> tuple[Rows, float]:
-        """Features of one window, float32 [R, L, D], and the seconds that its batch took.
+        """Returns features of one window, float32 [R, L, D], and the seconds of its batch.
 
         Raises:
-            ServiceError: too many wait, the deadline passed, or the worker stops.
+            ServiceError: the queue is full, the deadline passed, or the worker stops.
         """
         if len(self._waiting) >= self._limit:
             raise ServiceError(
@@ -81,7 +81,7 @@ class WindowBatcher:
         window = _Waiting(pcm_S, latest_s, rows, current_span(), contextvars.copy_context())
         self._waiting.append(window)
         if self._driving is None:
-            # It ends by itself, when nothing waits any more or when the lane is closed.
+            # The task ends when no window waits, or when the lane is closed.
             self._driving = asyncio.create_task(self._drive())
         try:
             return await rows
@@ -92,13 +92,13 @@ class WindowBatcher:
     async def _drive(self) -> None:
         try:
             while batch := self._next_batch():
-                # In the trace of the first one; the others are linked.
+                # The batch is in the trace of the first window; the others are linked.
                 await asyncio.create_task(self._compute(batch), context=batch[0].context)
         finally:
             self._driving = None
 
     def _next_batch(self) -> list[_Waiting]:
-        """The windows whose time is up first; those whose time is over are told so."""
+        """Returns the windows with the earliest deadlines; fails those past their deadline."""
         now_s = time.monotonic()
         for window in [w for w in self._waiting if w.deadline_s <= now_s]:
             self._waiting.remove(window)

@@ -23,7 +23,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["AudioEncoderService"].full_name
 
 
 def registering(loading: Loading[AudioStage], batch_windows: int, max_pending: int) -> Register:
-    """How to add the service of a stage to a server."""
+    """Returns the function that adds the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
         def encode(windows: Sequence[Pcm]) -> list[Rows]:
@@ -37,7 +37,7 @@ def registering(loading: Loading[AudioStage], batch_windows: int, max_pending: i
 
 
 class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
-    """Answers calls; keeps nothing of a session but its epoch."""
+    """Serves calls; the only state of a session is its epoch."""
 
     def __init__(self, batcher: WindowBatcher, card: WorkerCard) -> None:
         self._batcher, self._card = batcher, card
@@ -45,7 +45,7 @@ class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
         self._samples = StreamSpec().window_samples
 
     async def Encode(self, request: pb.EncodeRequest, context: Any) -> pb.EncodeResponse:
-        """Speech features of a batch of windows; INVALID_ARGUMENT for windows of another length."""
+        """Returns speech features of windows; INVALID_ARGUMENT for windows of another length."""
         self._card.check_ready()
         self._epochs.check(request.key)
         pcm_S = tensor_from_proto(request.pcm, field="pcm", shape=(self._samples,))
@@ -55,6 +55,6 @@ class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
     ) -> worker_pb2.GetWorkerResponse:
-        """What this worker is and how busy it is."""
+        """Returns the description and the load of this worker."""
         self._card.check_ready()
         return self._card.describe(self._batcher.pending)

@@ -1,4 +1,4 @@
-"""What the audio encoder computes.
+"""The computation of the audio encoder.
 
 Legend: S samples, R rows, L layers, D width.
 """
@@ -22,14 +22,14 @@ class AudioStage:
 
     Args:
         encoder: the loaded network.
-        batch_windows: windows of sound per batch.
+        batch_windows: maximum audio windows per batch.
     """
 
     def __init__(self, encoder: AudioEncoder, batch_windows: int) -> None:
         self._encoder, self._batch_windows = encoder, batch_windows
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """Encodes a window and returns the measure of a chunk; a video's size does not matter."""
+        """Encodes a window; returns the function that measures a chunk, independent of the size."""
         spec = self._encoder.spec
         noise_S = np.random.default_rng(0).normal(0, 0.1, spec.window_samples).astype(np.float32)
 
@@ -42,7 +42,7 @@ class AudioStage:
         return chunk
 
     def encode(self, windows: Sequence[Pcm]) -> list[Rows]:
-        """Features of several windows, float32 [R, L, D] each."""
+        """Returns features of several windows, float32 [R, L, D] each."""
         begun_s = time.perf_counter()
         rows = self._encoder.batch_rows(windows, self._batch_windows)
         arrays = [rows_RLD.float().cpu().numpy() for rows_RLD in rows]
@@ -51,7 +51,7 @@ class AudioStage:
 
 
 def loading(batch_windows: int) -> Loading[AudioStage]:
-    """The stage of a worker that makes batches of so many windows."""
+    """Returns the stage of a worker with this maximum batch size."""
     return Loading(
         "audio_encoder", lambda checkpoint, _: AudioStage(checkpoint.load_audio(), batch_windows)
     )

@@ -1,1 +1,1 @@
-"""A probe of one service on this machine: does it say SERVING?"""
+"""A probe that checks whether a service on this machine reports SERVING."""

@@ -1,7 +1,7 @@
-"""``python -m services.health --port N``: 0 if the service there says SERVING, 1 if it does not.
+"""``python -m services.health --port N`` exits with 0 if the service reports SERVING, else with 1.
 
-For exec probes, which run every few seconds in every container: it imports gRPC and nothing else
-that takes time, and speaks TLS, which the probes of Kubernetes itself do not.
+For exec probes, which run every few seconds in every container: gRPC is its only slow import. It
+supports TLS, which Kubernetes' own probes do not.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NoReturn
 import grpc
 
 _METHOD = "/grpc.health.v1.Health/Check"
-# A HealthCheckRequest for the whole server is empty; the answer is one number in field 1. Written
-# out here, since protobuf and its messages would take as long to import as everything else.
+# A HealthCheckRequest for the whole server is empty; the response is one number in field 1. Encoded
+# here by hand, since importing protobuf and its messages would double the start time.
 _ANYTHING = b""
 _SAID = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}
 _NOT_SERVING, _BAD_INPUT = 1, 2
@@ -25,13 +25,13 @@ _LONGEST_S = 60.0
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, as every other error."""
+        """Prints one line, like every other error."""
         print(f"health: {message}", file=sys.stderr)
         raise SystemExit(_BAD_INPUT)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     parser = _Parser(prog="python -m services.health", allow_abbrev=False)
     parser.add_argument("--port", type=int, required=True, help="of the service")
     parser.add_argument("--host", default="127.0.0.1", help="%(default)s")
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """0 SERVING, 1 anything else, 2 arguments that cannot be used; one line says why."""
+    """Returns 0 for SERVING, 1 for anything else, 2 for invalid arguments; prints one line why."""
     parser = build_parser()
     options = parser.parse_args()
     if not 0 < options.port < 65_536:

@@ -1,4 +1,4 @@
-"""One worker on several ranks: rank 0 speaks gRPC and leads, the others follow its commands."""
+"""One worker on several ranks: rank 0 serves gRPC and is the leader, the others are followers."""
 
 from services.pod.member import Pod, PodError, end_rank, join_pod, started_as_pod
 

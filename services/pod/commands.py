@@ -1,4 +1,4 @@
-"""What every leader may tell its ranks, whatever they compute; values that can be sent."""
+"""Commands that every leader may send to its followers; picklable values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ping:
-    """Nothing to do; the leader is there."""
+    """Keepalive of the leader; no work."""
 
 
 @dataclass(frozen=True)
 class Warm:
-    """The warm-up is over: from now on a rank that stands still is at fault."""
+    """The warm-up is over: from now on a rank without progress is faulty."""
 
 
 @dataclass(frozen=True)
 class Shutdown:
-    """End the loop of a follower."""
+    """Ends the loop of a follower."""

@@ -1,4 +1,4 @@
-"""The ranks that work on one thing together, seen from each of them."""
+"""The interface of a rank to the group of ranks that compute one result together."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ class Group(Protocol):
     """The ranks that work on one chunk together."""
 
     def send(self, command: Any) -> None:
-        """Leader: tells every follower."""
+        """Leader: sends a command to every follower."""
 
     def receive(self) -> Any:
         """Follower: waits for the next command."""
 
     def agree(self, wanted: bool) -> bool:
-        """All ranks, at the same place: whether the leader still wants the chunk."""
+        """Called by all ranks at the same point; returns the leader's ``wanted``."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Around all that a leader does with its followers: what must not fail on one rank only."""
+        """Leader: context for work with its followers, which must not fail on one rank only."""
 
     def warm(self) -> None:
-        """The warm-up is over."""
+        """Marks the end of the warm-up."""
 
 
 class Solo:
-    """A group of one: nobody to tell, nobody to ask."""
+    """A group of one rank."""
 
     def send(self, command: Any) -> None:
         """Does nothing: there are no followers."""
 
     def receive(self) -> Any:
-        """Raises RuntimeError: there is no leader to wait for."""
+        """Raises RuntimeError: there is no leader."""
         raise RuntimeError("a group of one has no follower")
 
     def agree(self, wanted: bool) -> bool:
-        """Returns ``wanted``: there is nobody else to agree with."""
+        """Returns ``wanted``: there are no other ranks."""
         return wanted
 
     def together(self) -> AbstractContextManager[None]:
@@ -53,23 +53,23 @@ class Solo:
         return contextlib.nullcontext()
 
     def warm(self) -> None:
-        """Does nothing: no other rank waits for it."""
+        """Does nothing: there are no other ranks."""
 
 
 def tell(group: Group, command: Any) -> None:
-    """Leader: a command that needs no work of this rank."""
+    """Leader: sends a command that needs no work on this rank."""
     with group.together():
         group.send(command)
 
 
 def follow(group: Group, carry_out: Callable[[Any], None]) -> None:
-    """The loop of every rank but the leader, until it is told to end.
+    """The loop of a follower; returns after ``Shutdown``.
 
-    What the leader gives up or finds not to fit, all ranks give up at the same place.
+    If the leader cancels or rejects a command, all ranks end it at the same point.
 
     Args:
         group: the ranks.
-        carry_out: does this rank's share of a command.
+        carry_out: computes this rank's share of a command.
     """
     while True:
         command = group.receive()
@@ -83,12 +83,12 @@ def follow(group: Group, carry_out: Callable[[Any], None]) -> None:
 
 
 def in_step(group: Group, parts: Generator[Part, None, End]) -> Generator[Part, None, End]:
-    """Parts of a result, each computed by all ranks: none begins the next one alone.
+    """Yields parts of a result; all ranks agree before each part.
 
-    A leader whose caller has gone closes this; the others then end at the same part.
+    When the call is cancelled, the leader closes this generator; followers end at the same part.
 
     Raises:
-        Stopped: on a follower, where the leader has closed it.
+        Stopped: on a follower, when the leader has closed the generator.
     """
     with contextlib.closing(parts):
         while True:

@@ -1,7 +1,7 @@
-"""What a rank of a pod has: commands from its leader, agreement with the others, the watch.
+"""A rank of a pod: commands from the leader, agreement between ranks, the watch.
 
-Commands travel over gloo between the hosts' processors, also where the model's own exchanges are
-NCCL's: a command is small, and waiting for one must not keep a GPU busy.
+Commands are sent over gloo between the hosts' processors, even if the model communicates with NCCL:
+a command is small, and waiting for one must not keep a GPU busy.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class PodError(FlashTalkError):
 def end_rank(code: int) -> NoReturn:
     """Ends this process after all of its work.
 
-    The interpreter is not taken down: gloo's threads may still hold tensors of the last exchange,
-    and one that finds the interpreter gone aborts the process.
+    The interpreter is not finalised: gloo's threads may still hold tensors of the last exchange,
+    and abort the process if the interpreter is gone.
     """
     logging.shutdown()
     sys.stdout.flush()
@@ -59,11 +59,13 @@ class Pod:
     """A rank's side of its group (``services.dit_worker.rank.Group``).
 
     Args:
-        rank, size: of the pod.
+        rank: number of this rank.
+        size: number of ranks.
         local_rank: number of the device on this host.
-        starting, commands: gloo groups of all ranks, until the pod is warm and from then on.
-        progress: how far this rank has come.
-        watch: of the others.
+        starting: gloo group of all ranks until the pod is warm.
+        commands: gloo group of all ranks after that.
+        progress: progress of this rank.
+        watch: watches the other ranks.
     """
 
     rank: int
@@ -76,20 +78,20 @@ class Pod:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the rank that speaks to the world."""
+        """Whether this rank is the leader."""
         return self.rank == _LEADER
 
     @property
     def group(self) -> dist.ProcessGroup:
-        """What commands travel over; all ranks change it with the same command."""
+        """The group that commands are sent over; all ranks change it at the same command."""
         return self.commands if self.progress.warm else self.starting
 
     def meet(self) -> None:
-        """Waits until all ranks have come so far; only before the pod is warm."""
+        """Barrier of all ranks; only before the pod is warm."""
         dist.barrier(group=self.starting)
 
     def send(self, command: Any) -> None:
-        """Leader: tells every follower."""
+        """Leader: sends a command to every follower."""
         self._begin()
         payload = torch.frombuffer(bytearray(pickle.dumps(command)), dtype=torch.uint8)
         dist.broadcast(torch.tensor([len(payload)]), group=self.group, group_src=_LEADER)
@@ -106,22 +108,22 @@ class Pod:
         return pickle.loads(payload.numpy().tobytes())
 
     def agree(self, wanted: bool) -> bool:
-        """All ranks, at the same place: the leader's word."""
+        """Called by all ranks at the same point; returns the leader's ``wanted``."""
         self.progress.steps += 1
         word = torch.tensor([int(wanted)], dtype=torch.uint8)
         dist.broadcast(word, group=self.group, group_src=_LEADER)
         return bool(word.item())
 
     def rest(self) -> None:
-        """A command is done; standing still is no fault until the next one."""
+        """Marks a command as done: until the next one, missing progress is no fault."""
         self.progress.busy = False
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Leader: around a command and its share of the work.
+        """Leader: context around a command and the leader's share of the work.
 
-        What every rank finds wrong at the same place may pass; anything else may have happened on
-        one rank only, and the ranks cannot go on together.
+        Errors that every rank raises at the same point are passed on. Any other error may have
+        happened on one rank only, so the ranks cannot continue together and the pod ends.
         """
         try:
             yield
@@ -133,11 +135,11 @@ class Pod:
             self.rest()
 
     def warm(self) -> None:
-        """From now on a command that stands still is a fault."""
+        """Marks the end of the warm-up: from now on a command without progress is a fault."""
         self.progress.warm = True
 
     def leave(self) -> None:
-        """An end in good order."""
+        """Leaves the pod at a normal end."""
         self.watch.leave()
         dist.destroy_process_group()
 
@@ -147,12 +149,12 @@ class Pod:
 
 
 def join_pod(device_type: str, limits: Limits, more_steps: Callable[[], int] = lambda: 0) -> Pod:
-    """Meets the other ranks that torchrun started, and begins to watch them.
+    """Joins the other ranks that torchrun started, and starts the watch.
 
     Args:
         device_type: ``cuda`` or ``cpu``, of the model.
-        limits: of the watch.
-        more_steps: progress that is counted elsewhere, of the model's exchanges.
+        limits: limits of the watch.
+        more_steps: returns progress that is counted elsewhere (the model's exchanges).
     """
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     store, rank, size = next(rendezvous("env://"))
@@ -162,12 +164,12 @@ def join_pod(device_type: str, limits: Limits, more_steps: Callable[[], int] = l
     )  # fmt: skip
     starting = dist.new_group(backend="gloo", timeout=START_DEADLINE)
     commands = dist.new_group(backend="gloo", timeout=COMMAND_DEADLINE)
-    # A connection of its own: the watch must not wait behind the model's use of the store.
+    # A separate connection: the watch must not wait for the model's use of the store.
     beats, _, _ = next(rendezvous("env://"))
     progress = Progress()
     watch = Watch(beats, rank, size, limits, progress, more_steps)
     watch.start()
-    # Nobody looks for beats of a rank that has not written one.
+    # Ranks read the heartbeats of others only after all have written one.
     dist.barrier(group=commands)
     local_rank = dist.get_node_local_rank(fallback_rank=rank)
     return Pod(rank, size, local_rank, starting, commands, progress, watch)

@@ -1,4 +1,4 @@
-"""What has to work between the ranks of a pod before any weights are loaded; one line each."""
+"""Checks between the ranks of a pod before weights are loaded; one line each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_SHARED_MIB = 1_024
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, what was found, and whether a pod can run like that."""
+    """The result of one check: its name, what was found, and whether a pod can run with it."""
 
     check: str
     found: str
@@ -29,10 +29,10 @@ class Finding:
 
 
 def preflight(pod: Pod, device: torch.device) -> list[Finding]:
-    """All checks; every rank takes part.
+    """Runs all checks; every rank takes part.
 
     Raises:
-        PodError: the ranks cannot exchange anything, with the first reason.
+        PodError: the ranks cannot communicate; with the first reason.
     """
     findings = list(_checks(pod, device))
     for finding in findings:
@@ -58,7 +58,7 @@ def _checks(pod: Pod, device: torch.device) -> Iterator[Finding]:
 def _round_trip(
     name: str, pod: Pod, device: torch.device, group: dist.ProcessGroup | None
 ) -> Finding:
-    """Every rank adds its number."""
+    """Checks an all-reduce: every rank adds its number."""
     begun_s = time.perf_counter()
     total = torch.tensor([pod.rank], device=device)
     dist.all_reduce(total, group=group)
@@ -71,7 +71,7 @@ def _round_trip(
 def _peers(index: int) -> Finding:
     others = [n for n in range(torch.cuda.device_count()) if n != index]
     near = [n for n in others if torch.cuda.can_device_access_peer(index, n)]
-    # Without it everything goes through the host: slower, not wrong.
+    # Without peer access all traffic goes through the host: slower, but correct.
     return Finding("peer access", f"to {len(near)} of {len(others)} other GPUs of this host")
 
 

@@ -1,4 +1,4 @@
-"""What a worker that may run on several ranks is told of its pod."""
+"""Settings of a worker that may run on several ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flashtalk.serving.worker import WorkerSettings
 
 
 class PodSettings(WorkerSettings):
-    """Settings of every such worker."""
+    """Settings common to all such workers."""
 
     silence_s: float = Field(
         default=3.0, gt=0.5, le=600, description="a rank without a sign of life ends the pod"

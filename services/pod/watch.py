@@ -1,8 +1,8 @@
-"""Each rank watches the others: one that dies, falls silent or stands still ends the whole pod.
+"""Each rank watches the others. If one dies, is silent or makes no progress, the whole pod ends.
 
-Every rank writes a beat and its progress into the store that torchrun keeps, from a thread of its
-own. A rank whose beat stops is dead or stopped; one that beats but has come less far than the
-others, while all of them stand still, holds them up.
+Every rank writes a heartbeat and its progress into torchrun's store, from a separate thread. A rank
+without a heartbeat is dead or stopped. If no rank makes progress, the rank with the fewest steps is
+the one that the others wait for.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ EXIT_LOST = 70
 
 
 class Store(Protocol):
-    """What is used of ``torch.distributed.Store``."""
+    """The used part of ``torch.distributed.Store``."""
 
     def set(self, key: str, value: str) -> None:
-        """Writes."""
+        """Writes a key."""
 
     def multi_get(self, keys: list[str]) -> list[bytes]:
         """Reads keys that exist."""
@@ -41,11 +41,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a pod puts up with a rank.
+    """Timeouts of a pod for its ranks.
 
     Args:
-        silence_s: without a beat.
-        hang_s: without progress while it computes; counted once the warm-up is over.
+        silence_s: maximum time without a heartbeat.
+        hang_s: maximum time without progress in a computation; applies after the warm-up.
     """
 
     silence_s: float = 3.0
@@ -54,13 +54,13 @@ class Limits:
 
 @dataclass
 class Progress:
-    """How far this rank has come; written by the thread that computes, read by the watch.
+    """Progress of this rank; written by the compute thread, read by the watch.
 
     Attributes:
-        busy: whether a command is being carried out.
-        warm: whether standing still counts.
-        steps: places that this rank has come to at which all ranks meet: as many on each of them
-            at the same place, so that the least says who is missing.
+        busy: whether a command is running.
+        warm: whether missing progress is a fault.
+        steps: number of synchronisation points of all ranks that this rank has reached. All ranks
+            count the same points, so the rank with the lowest count is the missing one.
     """
 
     busy: bool = False
@@ -70,7 +70,7 @@ class Progress:
 
 @dataclass
 class _Seen:
-    """What is known of a rank, and since when."""
+    """The last known state of a rank, and since when it is unchanged."""
 
     beat: int = -1
     beat_s: float = 0.0
@@ -85,13 +85,14 @@ class Watch:
     """The watch of one rank.
 
     Args:
-        store: shared by all ranks, used by nobody else in this process.
-        rank, size: of the pod.
-        limits: see there.
-        progress: of this rank; ``steps`` may be added to by ``more_steps``.
-        more_steps: progress that is counted elsewhere.
-        lose: called with what is the matter; does not return.
-        now_s: seconds of a clock that only goes forwards.
+        store: shared by all ranks, used only by the watch in this process.
+        rank: number of this rank.
+        size: number of ranks.
+        limits: timeouts.
+        progress: progress of this rank.
+        more_steps: returns steps that are counted elsewhere; added to ``progress.steps``.
+        lose: called with the reason when the pod must end; does not return.
+        now_s: returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -114,15 +115,15 @@ class Watch:
         self._ranks = {other: _Seen() for other in range(size)}
 
     def start(self) -> None:
-        """The first beat is written when this returns."""
+        """Starts the thread; the first heartbeat is written when this returns."""
         self._beat()
         self._thread.start()
 
     def leave(self) -> None:
-        """An end in good order: the others do not miss this rank."""
+        """Ends the watch normally: the other ranks do not report this rank as lost."""
         self._ended.set()
         self._thread.join()
-        with suppress(Exception):  # the store may have gone before
+        with suppress(Exception):  # the store may have ended before
             self._write(left=True)
 
     def _run(self) -> None:
@@ -130,7 +131,7 @@ class Watch:
             pass
 
     def step(self) -> bool:
-        """One beat and one look at the others; False if the store is lost."""
+        """Writes one heartbeat and checks the others; returns False if the store is lost."""
         try:
             self._beat()
             self._look(self._now_s())
@@ -182,15 +183,15 @@ class Watch:
 
 
 def give_up(reason: str) -> NoReturn:
-    """Ends this process at once: calls that run are answered by their connection's end, which the
-    gateway takes for what it is."""
+    """Ends this process at once: running calls end with a lost connection, so the gateway retries
+    them."""
     _LOG.error("the pod is lost", extra={"error": reason})
     logging.shutdown()
     os._exit(EXIT_LOST)
 
 
 def _kill_here(where: dict[str, Any]) -> None:
-    """A stopped process would outlive its pod and keep its memory."""
+    """Kills a stopped process on this host, which would outlive its pod and keep its memory."""
     if where.get("host") == socket.gethostname():
         with suppress(OSError):
             os.kill(where["pid"], signal.SIGKILL)

@@ -1,7 +1,7 @@
 """A worker on several ranks, as torchrun starts it (report section 3.3).
 
-Every rank has the weights and computes its share. Rank 0 is the worker that the gateway knows; the
-others do what it tells them. If any of them is lost, all of them end.
+Every rank has the weights and computes its share. Rank 0 is the worker that the gateway calls; the
+others run its commands. If any rank is lost, all ranks end.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ _LOG = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Role:
-    """What the ranks of a pod are for.
+    """What the ranks of a pod compute.
 
     Args:
-        loading, register: of the leader.
-        follow: gives a follower its share of the weights, as the leader's stage takes its own, and
-            what does its share of a command.
+        loading: loads the leader's stage.
+        register: adds the leader's service.
+        follow: loads a follower's share of the weights; returns the function that computes its
+            share of a command.
     """
 
     loading: Loading[Any]
@@ -50,7 +51,7 @@ class Role:
 
 
 class PodWorker(ComputeWorker):
-    """A compute worker whose device is a pod."""
+    """A compute worker on the ranks of a pod."""
 
     def __init__(
         self, settings: WorkerSettings, loading: Loading[Any], register: Register, pod: Pod
@@ -60,18 +61,18 @@ class PodWorker(ComputeWorker):
         self._pings: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Warms up all ranks, then keeps in touch with them."""
+        """Warms up all ranks, then sends them keepalives."""
         await super().start()
         await self.lane.run(lambda _: tell(self._pod, Warm()))
         self._pod.warm()
         self._pings = asyncio.create_task(self._ping())
 
     async def stop(self) -> None:
-        """Sends the followers home."""
+        """Ends the followers."""
         if self._pings is not None:
             self._pings.cancel()
             await asyncio.wait({self._pings})
-        with contextlib.suppress(Exception):  # a lane that never opened, or is full
+        with contextlib.suppress(Exception):  # the lane never opened, or is full
             await self.lane.run(lambda _: tell(self._pod, Shutdown()))
         await super().stop()
         self._pod.leave()
@@ -79,7 +80,7 @@ class PodWorker(ComputeWorker):
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(PING_S)
-            # A lane that is full says itself to the followers that their leader is there.
+            # With a full lane the commands themselves are the keepalive.
             with contextlib.suppress(ServiceError):
                 await self.lane.run(lambda _: tell(self._pod, Ping()))
 
@@ -90,13 +91,13 @@ def run_pod(
     make: Callable[[Pod], Role],
     exchanges: Callable[[], int],
 ) -> int:
-    """One rank from start to end; exit codes as ``flashtalk.serving.server.run``.
+    """Runs one rank from start to end; exit codes as ``flashtalk.serving.server.run``.
 
     Args:
-        name: of the service.
-        settings: of the worker; every rank has the same.
-        make: what this rank is for, once it has met the others.
-        exchanges: how many exchanges of the model it has begun.
+        name: name of the service.
+        settings: settings of the worker; equal on every rank.
+        make: returns the role of this rank after it has joined the pod.
+        exchanges: returns the number of exchanges of the model that this rank has begun.
     """
     set_up_logs(name, settings.log_level)
     kind = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
@@ -115,7 +116,7 @@ def run_pod(
 
 
 def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
-    # Whoever ends the pod asks all of its processes; a follower ends when its leader has drained.
+    # A stop signal goes to all processes of the pod; a follower ends when its leader has drained.
     for number in stopping_signals():
         signal.signal(number, signal.SIG_IGN)
     if settings.threads:

@@ -18,7 +18,7 @@ from services.vae_decoder.stage import loading
 
 
 def main() -> int:
-    """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
+    """Returns 0 after a clean stop, 1 after an error, 2 for invalid settings."""
     settings = load_settings(VaeDecoderSettings)
     if started_as_pod():
         slicing = Slicing(settings)

@@ -1,4 +1,4 @@
-"""What the leader of a VAE's ranks tells them; values that can be sent to another process.
+"""Commands from the leader of the VAE's ranks; values that can be sent to another process.
 
 Legend: H W pixels, C channels, F latent frames, h w latent size.
 """
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Encode:
-    """Latents of a portrait.
+    """Encodes a portrait to latents.
 
     Args:
         portrait_HWC: uint8 [H, W, 3].
@@ -27,13 +27,13 @@ class Encode:
 
 @dataclass(frozen=True, eq=False)
 class Decode:
-    """Frames of a chunk, and the motion latents after them.
+    """Decodes frames of a chunk, and encodes the motion latents after them.
 
     Args:
         z_BCFHW: [1, C, F, h, w].
         color: [2, 3] statistics of the portrait.
-        frames: how many are shown.
-        motion_only: only the motion latents.
+        frames: number of shown frames.
+        motion_only: whether only the motion latents are needed.
     """
 
     z_BCFHW: Floats

@@ -1,4 +1,4 @@
-"""The VAE laid over the ranks of a pod: each computes a slice of every picture (report 3.3)."""
+"""The VAE on the ranks of a pod: each computes a slice of every picture (report section 3.3)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LOG = get_logger(__name__)
 
 
 class Slicing:
-    """The grid of a pod's ranks, once the sizes of the pictures are known.
+    """The grid of a pod's ranks, chosen when the picture sizes are known.
 
     Args:
-        settings: of the worker.
+        settings: settings of the worker.
     """
 
     def __init__(self, settings: VaeDecoderSettings) -> None:
@@ -33,7 +33,7 @@ class Slicing:
         self._mesh: PictureMesh | None = None
 
     def lay_out(self, pod: Pod, vae: VideoVAE, checkpoint: Checkpoint) -> None:
-        """Shares a network. Raises InputError for a grid that one of the sizes does not fit."""
+        """Shards a network over the ranks. Raises InputError if the grid does not fit a size."""
         spec = checkpoint.spec
         sizes = self._settings.sizes_hw(checkpoint.sampling.size_hw)
         cells_hw = [spec.latent_size(*size_hw) for size_hw in sizes]
@@ -41,18 +41,18 @@ class Slicing:
         grid = read_grid(chosen) if chosen else choose_grid(pod.size, cells_hw[0])
         for cells in cells_hw:
             check_grid(grid, cells)
-        pod.meet()  # groups are made together, and a rank may have loaded long before another
+        pod.meet()  # creating groups is collective, and ranks finish loading at different times
         self._mesh = join_grid(grid)
         apply(vae, self._mesh)
         _LOG.info("laid out", extra={"grid": str(grid), "rank": pod.rank})
 
     def exchanges(self) -> int:
-        """How many exchanges this rank has begun."""
+        """Returns the number of exchanges that this rank has begun."""
         return self._mesh.everyone.traffic.exchanges if self._mesh else 0
 
 
 def read_grid(text: str) -> Grid:
-    """``2x4`` is two rows of four slices. Raises InputError for anything else."""
+    """Parses ROWSxCOLUMNS: ``2x4`` is two rows of four slices. Raises InputError otherwise."""
     rows, _, columns = text.partition("x")
     if not (rows.isdecimal() and columns.isdecimal()):
         raise InputError("grid", text, "ROWSxCOLUMNS, such as 2x4")
@@ -60,7 +60,7 @@ def read_grid(text: str) -> Grid:
 
 
 def coding(slicing: Slicing, pod: Pod) -> Role:
-    """What a rank of the VAE decoder is for."""
+    """Returns the role of a rank of the VAE decoder."""
     spread = partial(slicing.lay_out, pod)
     made = loading(pod, spread)
 

@@ -21,16 +21,16 @@ Spread = Callable[[VideoVAE, Checkpoint], None]
 
 
 def whole(_vae: VideoVAE, _checkpoint: Checkpoint) -> None:
-    """A rank by itself has the network by itself."""
+    """Does nothing: a single rank has the whole network."""
 
 
 class CodecRank:
-    """Carries out commands; the same ones in the same order on every rank.
+    """Runs commands; the same ones in the same order on every rank.
 
     Args:
         group: the ranks.
-        codec: the loaded network, laid over them.
-        strength: of the colour correction, 0 to 1.
+        codec: the loaded network, sharded over the ranks.
+        strength: strength of the colour correction, 0 to 1.
     """
 
     def __init__(self, group: Group, codec: VideoCodec, strength: float) -> None:
@@ -38,27 +38,27 @@ class CodecRank:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, group: Group, spread: Spread = whole) -> Self:
-        """Loads the VAE; ``spread`` lays it over the ranks."""
+        """Loads the VAE; ``spread`` shards it over the ranks."""
         codec = checkpoint.load_codec()
         spread(codec.vae, checkpoint)
         return cls(group, codec, checkpoint.sampling.color_strength)
 
     @property
     def device(self) -> torch.device:
-        """That it computes on."""
+        """The device of the network."""
         return next(self.codec.vae.parameters()).device
 
     def encode(self, command: Encode) -> Reference:
-        """Latents and colours of a portrait. Raises InputError for what is no picture."""
+        """Returns latents and colours of a portrait. Raises InputError for an invalid picture."""
         return self.codec.encode_reference(command.portrait_HWC)
 
     def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
-        """Frames of a chunk, uint8 [T, H, W, 3], a few at a time; returns its motion latents,
-        [1, C, M, h, w].
+        """Yields frames of a chunk, uint8 [T, H, W, 3], a few at a time; returns its motion
+        latents, [1, C, M, h, w].
 
         Args:
-            command: not one for motion only.
-            clock: where the times of its stages are counted.
+            command: without ``motion_only``.
+            clock: measures the times of the stages.
         """
         stream = self.codec.stream(
             torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
@@ -67,7 +67,7 @@ class CodecRank:
         return _floats((yield from in_step(self._group, stream)))
 
     def motion(self, command: Decode, clock: StageClock) -> Floats:
-        """The motion latents alone; arguments as ``decode``."""
+        """Returns only the motion latents; arguments as ``decode``."""
         motion_z = self.codec.motion(
             torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
             frames=command.frames, clock=clock,
@@ -75,7 +75,7 @@ class CodecRank:
         return _floats(motion_z)
 
     def carry_out(self, command: Command) -> None:
-        """A follower's share of a command."""
+        """Runs a follower's share of a command."""
         clock = StageClock(self.device)
         if isinstance(command, Encode):
             self.encode(command)
@@ -90,25 +90,25 @@ class CodecRank:
 
 
 class CodecLeader:
-    """Rank 0: tells the others first, then does its own share. Methods as of ``CodecRank``."""
+    """Rank 0: sends each command to the others, then does its own share, as ``CodecRank``."""
 
     def __init__(self, rank: CodecRank, group: Group) -> None:
         self.rank, self._group = rank, group
 
     def encode(self, command: Encode) -> Reference:
-        """Latents and colours of a portrait, by all ranks."""
+        """Returns latents and colours of a portrait, computed by all ranks."""
         with self._group.together():
             self._group.send(command)
             return self.rank.encode(command)
 
     def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
-        """Frames of a chunk, by all ranks."""
+        """Yields frames of a chunk, computed by all ranks; returns its motion latents."""
         with self._group.together():
             self._group.send(command)
             return (yield from self.rank.decode(command, clock))
 
     def motion(self, command: Decode, clock: StageClock) -> Floats:
-        """Motion latents of a chunk, by all ranks."""
+        """Returns motion latents of a chunk, computed by all ranks."""
         with self._group.together():
             self._group.send(command)
             return self.rank.motion(command, clock)

@@ -1,7 +1,7 @@
 """The calls of the VAE decoder.
 
-Frames leave as they are decoded: while the device works on later latents, a thread of the process
-writes H.264.
+Frames are sent as they are decoded: while the device decodes later latents, another thread encodes
+H.264.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RAW = media_pb2.VIDEO_CODEC_RAW_RGB24
 
 
 def registering(loading: Loading[CodecStage]) -> Register:
-    """How to add the service of a stage to a server."""
+    """Returns the function that adds the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
         servicer = VaeServicer(loading, lane, card)
@@ -48,7 +48,7 @@ def registering(loading: Loading[CodecStage]) -> Register:
 
 
 class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
-    """Answers calls; keeps nothing of a session but its epoch."""
+    """Serves calls; the only state of a session is its epoch."""
 
     def __init__(self, loading: Loading[CodecStage], lane: ComputeLane, card: WorkerCard) -> None:
         self._loading, self._lane, self._card = loading, lane, card
@@ -58,7 +58,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     async def EncodeReference(
         self, request: pb.EncodeReferenceRequest, context: Any
     ) -> pb.EncodeReferenceResponse:
-        """Latents of a portrait and its colours; INVALID_ARGUMENT for what is no picture."""
+        """Returns latents and colours of a portrait; INVALID_ARGUMENT for an invalid picture."""
         self._card.check_ready()
         portrait_HWC = image_from_proto(request.portrait, "portrait")
         self._card.check_size("portrait.size", portrait_HWC.shape[:2])
@@ -72,7 +72,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     async def Decode(
         self, request: pb.DecodeRequest, context: Any
     ) -> AsyncIterator[pb.DecodeResponse]:
-        """Frames of a chunk in parts, and at the end its motion latents."""
+        """Sends frames of a chunk in parts, and at the end its motion latents."""
         self._card.check_ready()
         self._epochs.check(request.key)
         z_BCFHW, color, size_hw = self._checked(request)
@@ -95,14 +95,14 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
     ) -> worker_pb2.GetWorkerResponse:
-        """What this worker is and how busy it is."""
+        """Returns the description and the load of this worker."""
         self._card.check_ready()
         return self._card.describe(self._lane.pending)
 
     def _checked(
         self, request: pb.DecodeRequest
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], tuple[int, int]]:
-        """Latents, colours and the size of the video. Raises InputError for a wrong request."""
+        """Returns latents, colours and video size. Raises InputError for an invalid request."""
         spec = self._spec
         if request.video_codec not in (*_H264, _RAW):
             raise InputError("video_codec", request.video_codec, "H264 or RAW_RGB24")
@@ -119,11 +119,11 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
 
 
 class FrameWriter:
-    """Pictures of one chunk to the bytes of a codec.
+    """Encodes the pictures of one chunk with a codec.
 
     Args:
-        codec: number of a ``VideoCodec``.
-        size_hw: of the pictures.
+        codec: value of ``VideoCodec``.
+        size_hw: height and width of the pictures in pixels.
         fps: frames per second.
     """
 
@@ -133,7 +133,7 @@ class FrameWriter:
         self.seconds = 0.0
 
     def write(self, frames_THWC: npt.NDArray[np.uint8]) -> list[pb.DecodedFrame]:
-        """The next frames, uint8 [T, H, W, 3]."""
+        """Encodes the next frames, uint8 [T, H, W, 3]."""
         begun_s = time.perf_counter()
         written = []
         for rgb_HWC in frames_THWC:

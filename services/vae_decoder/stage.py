@@ -1,4 +1,4 @@
-"""What the VAE decoder computes: portraits to latents, chunks to frames and motion latents.
+"""The computation of the VAE decoder: portraits to latents, chunks to frames and motion latents.
 
 Legend: H W pixels, h w latent size, T frames.
 """
@@ -23,7 +23,7 @@ from services.vae_decoder.rank import CodecLeader, CodecRank, Spread, whole
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """The end of a chunk: motion latents [1, 16, 2, h, w] and the seconds of every stage."""
+    """The last result of a chunk: motion latents [1, 16, 2, h, w], and the seconds per stage."""
 
     motion_z: Floats
     seconds: dict[str, float]
@@ -33,14 +33,14 @@ class CodecStage:
     """The video VAE of one group (a ``services.compute_worker`` stage).
 
     Args:
-        leader: of the group.
+        leader: the leader of the group.
     """
 
     def __init__(self, leader: CodecLeader) -> None:
         self._leader = leader
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """Decodes a chunk and its motion latents once; returns the measure of a chunk."""
+        """Decodes a chunk and its motion latents once; returns the function that measures it."""
         portrait_HWC = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
         reference = self.encode_reference(portrait_HWC)
         z, color = reference.z_BCFHW.float().cpu().numpy(), reference.color.to_array()
@@ -61,7 +61,7 @@ class CodecStage:
         return self._leader.rank.codec.spec
 
     def encode_reference(self, portrait_HWC: Frames) -> Reference:
-        """Latents and colours of a portrait."""
+        """Returns latents and colours of a portrait."""
         clock = self._clock()
         with span("encode_reference"), clock.stage("reference"):
             reference = self._leader.encode(Encode(portrait_HWC))
@@ -71,7 +71,7 @@ class CodecStage:
     def decode(
         self, z_BCFHW: Floats, color: Floats, frames: int
     ) -> Generator[Frames, None, Decoded]:
-        """The first ``frames`` frames of a chunk, uint8 [T, H, W, 3] a few at a time."""
+        """Yields the first ``frames`` frames of a chunk, uint8 [T, H, W, 3], a few at a time."""
         clock = self._clock()
         with span("decode", {"frames": frames}) as current:
             motion_z = yield from self._leader.decode(Decode(z_BCFHW, color, frames), clock)
@@ -79,7 +79,7 @@ class CodecStage:
         return _end(motion_z, clock)
 
     def motion(self, z_BCFHW: Floats, color: Floats, frames: int) -> Decoded:
-        """Only the motion latents after that many frames."""
+        """Returns only the motion latents after ``frames`` frames."""
         clock = self._clock()
         with span("motion", {"frames": frames}):
             command = Decode(z_BCFHW, color, frames, motion_only=True)
@@ -91,7 +91,7 @@ class CodecStage:
 
 
 def loading(group: Group, spread: Spread = whole) -> Loading[CodecStage]:
-    """The stage of the leader of a group; arguments as of ``CodecRank.load``."""
+    """Returns the stage of the leader of a group; arguments as ``CodecRank.load``."""
     return Loading(
         "vae_decoder",
         lambda checkpoint, _: CodecStage(

@@ -1,4 +1,4 @@
-"""Weight files: read them (read.py), find them (layout.py), make models of them (build.py)."""
+"""Weight files: reading (read.py), finding (layout.py), building models from them (build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state
 from flashtalk.models.checkpoint.layout import (

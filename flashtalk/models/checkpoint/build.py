@@ -1,4 +1,4 @@
-"""A model from a state dict: strict about names and shapes, one copy of the weights."""
+"""Builds a model from a state dict: strict names and shapes, one copy of the weights."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _FILLS = frozenset(
 
 
 class _Unfilled(TorchFunctionMode):
-    """No initial weights: tensors of the meta device hold none, and torch (2.13) imports its
-    compiler to draw them, a second and more of every process."""
+    """Skips initial weights: meta tensors have no values, and torch (2.13) would import its
+    compiler to initialise them, which takes more than a second per process."""
 
     def __torch_function__(
         self,
@@ -44,10 +44,10 @@ class _Unfilled(TorchFunctionMode):
 
 @runtime_checkable
 class HasBuffers(Protocol):
-    """A model with buffers that no checkpoint holds."""
+    """A model with buffers that are not in checkpoints."""
 
     def reset_buffers(self) -> None:
-        """Compute those buffers, on the device of the weights."""
+        """Computes those buffers, on the device of the weights."""
 
 
 def build(
@@ -60,20 +60,20 @@ def build(
     trainable: bool = False,
     source: object = "checkpoint",
 ) -> ModelT:
-    """Make a model on the meta device and give it the state's tensors.
+    """Creates a model on the meta device and assigns the state's tensors.
 
-    Every tensor goes straight to its device and type, one after the other: memory holds one copy
-    of the model, and nothing refers to the state's files afterwards. A model with buffers that no
-    checkpoint holds computes them in a method ``reset_buffers()``.
+    Tensors are converted to their device and type one by one: memory contains one copy of the
+    model, which does not refer to the state's files afterwards. A model with buffers that are not
+    in checkpoints computes them in a method ``reset_buffers()``.
 
     Args:
-        factory: makes the model, e.g. ``lambda: DiT(config)``.
+        factory: creates the model, e.g. ``lambda: DiT(config)``.
         state: name -> tensor under the model's own names (each ``weights.py`` converts).
-        device: where the model shall live.
+        device: device of the model.
         dtype: type of the floating-point weights; ``None`` keeps the state's.
-        ignore: names, or prefixes that end in a dot, that the state may have in excess.
-        trainable: whether gradients are wanted; the model is in evaluation mode either way.
-        source: what the state came from, for messages.
+        ignore: extra names of the state to accept, or prefixes that end in a dot.
+        trainable: whether gradients are enabled; the model is in evaluation mode either way.
+        source: origin of the state, for errors.
 
     Returns:
         The model, in evaluation mode.
@@ -105,13 +105,13 @@ def check_state(
     ignore: Sequence[str] = (),
     source: object = "checkpoint",
 ) -> None:
-    """Compare a state with a model by names and shapes. Raises WeightsError listing differences.
+    """Compares a state with a model by names and shapes. Raises WeightsError listing differences.
 
     Args:
-        model: a model on any device, the meta device included.
+        model: a model on any device, including the meta device.
         state: name -> tensor under the model's own names.
-        ignore: names, or prefixes that end in a dot, that the state may have in excess.
-        source: what the state came from, for the message.
+        ignore: extra names of the state to accept, or prefixes that end in a dot.
+        source: origin of the state, for errors.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     missing = [name for name in expected if name not in state]
@@ -135,7 +135,7 @@ def _ignored(name: str, ignore: Sequence[str]) -> bool:
 def _placed(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
     # Always a copy: a mapped tensor would break when its file is replaced, and is not aligned.
-    # Contiguous, because a converter may have cut it from a larger one.
+    # Contiguous, because it may be a slice of a larger tensor.
     return tensor.to(device, kind, copy=True, memory_format=torch.contiguous_format)
 
 

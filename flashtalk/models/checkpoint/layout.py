@@ -1,4 +1,4 @@
-"""Where the pieces of a checkpoint folder are: as published, and as this project ships them."""
+"""Finds the parts of a checkpoint folder, in the published layout and in this project's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CLIP_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
 TOKENIZER_FOLDERS = ("google/umt5-xxl", "umt5-xxl", "tokenizer")
 AUDIO_FOLDERS = ("chinese-wav2vec2-base", "TencentGameMate/chinese-wav2vec2-base", "wav2vec2")
-# Either of these makes a tokenizer: a whole one, or a sentencepiece model and what it is for.
+# The files of a tokenizer: a complete one, or a sentencepiece model and its configuration.
 TOKENIZER_FILES = (("tokenizer.json",), ("spiece.model", "tokenizer_config.json"))
 OWN_FOLDERS = ("dit", "vae", "wav2vec2", "clip", "umt5")
 
 
 @dataclass(frozen=True)
 class CheckpointLayout:
-    """The pieces of one checkpoint; every path exists and goes to ``load_state`` as it is.
+    """The parts of one checkpoint; every path exists and can be passed to ``load_state``.
 
     Args:
         kind: ``published``: names of the published files, which their ``weights.py`` converts,
@@ -33,7 +33,7 @@ class CheckpointLayout:
         dit: folder with ``config.json`` and safetensors.
         vae, clip, umt5: file (published) or folder with ``config.json`` (own).
         wav2vec2: folder with ``config.json`` and weights.
-        tokenizer: folder that ``umt5.load_tokenizer`` takes.
+        tokenizer: folder for ``umt5.load_tokenizer``.
     """
 
     kind: Literal["published", "own"]
@@ -48,16 +48,16 @@ class CheckpointLayout:
 def find_checkpoint(
     folder: Path, *, wav2vec2: Path | None = None, tokenizer: Path | None = None
 ) -> CheckpointLayout:
-    """Find every piece of a checkpoint folder.
+    """Finds every part of a checkpoint folder.
 
     Args:
         folder: a published folder, or one of this project (``weights/tiny``).
-        wav2vec2: the speech encoder's folder, where it is neither inside nor beside ``folder``.
-        tokenizer: the tokenizer's folder, where it is not inside ``folder``.
+        wav2vec2: the speech encoder's folder, if it is neither inside nor beside ``folder``.
+        tokenizer: the tokenizer's folder, if it is not inside ``folder``.
 
     Raises:
         InputError: ``folder`` is not a folder.
-        WeightsError: pieces are missing; the message names them all.
+        WeightsError: parts are missing; the message names them all.
     """
     if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
         raise InputError("weights", folder, "not a folder")
@@ -113,7 +113,7 @@ def _find_tokenizer(folder: Path) -> Path | None:
     known = _first((folder / name for name in TOKENIZER_FOLDERS), _is_tokenizer)
     if known is not None:
         return known
-    # Another name is fine as long as there is no doubt which folder is meant.
+    # Another name is accepted if it is unambiguous.
     others = [f for pattern in ("*/", "*/*/") for f in folder.glob(pattern) if _is_tokenizer(f)]
     return others[0] if len(others) == 1 else None
 

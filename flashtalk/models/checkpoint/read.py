@@ -1,4 +1,4 @@
-"""Weight files as names and tensors, mapped from disk and not read until they are used."""
+"""Reads weight files as names and memory-mapped tensors, which are loaded on first use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ State = dict[str, Tensor]
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 SAFETENSORS = ".safetensors"
 INDEX_SUFFIX = f"{SAFETENSORS}.index.json"
-# What a folder may hold, in order of preference.
+# Files that a folder may contain, in order of preference.
 _TORCH_FILE = "pytorch_model.bin"
 
 
 def load_state(path: Path) -> State:
-    """Names and tensors of a checkpoint, on the CPU, in the file's types, memory-mapped.
+    """Returns names and tensors of a checkpoint, on the CPU, in the file's types, memory-mapped.
 
     Args:
         path: a ``.safetensors`` file, a ``.pth``, ``.pt`` or ``.bin`` file with a flat state dict
@@ -31,11 +31,11 @@ def load_state(path: Path) -> State:
             safetensors file, or ``pytorch_model.bin``.
 
     Returns:
-        Name -> tensor. Untouched tensors cost no memory of their own; the files must stay in
-        place as long as the tensors are used. ``build`` copies what it takes.
+        Name -> tensor. Unused tensors need no memory; the files must stay in place while the
+        tensors are used. ``build`` copies its tensors.
 
     Raises:
-        InputError: there is no such file, or it is of another kind.
+        InputError: the file is missing, or has another format.
         WeightsError: the file is damaged, is not a flat state dict, or shards are missing.
     """
     if path.is_dir():
@@ -53,19 +53,19 @@ def load_state(path: Path) -> State:
 
 
 def some_of(names: Sequence[str], limit: int = 10) -> str:
-    """The first names of a list, and how many there are besides."""
+    """Returns the first names of a list, and the number of the others."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether ``load_state`` would find something to read in a folder."""
+    """Whether a folder contains a file for ``load_state``."""
     patterns = (f"*{SAFETENSORS}", f"*{INDEX_SUFFIX}", _TORCH_FILE)
     return any(path.is_file() for pattern in patterns for path in folder.glob(pattern))
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """Names of files that the indices of a folder list and that are not there, sorted.
+    """Returns the missing files that the indices of a folder list, sorted.
 
     Raises WeightsError if an index cannot be read.
     """
@@ -114,7 +114,7 @@ def _read_index(index: Path) -> dict[str, str]:
         pairs = {str(name): str(shard) for name, shard in shard_of.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{index}: not an index of weights: {error!r}") from error
-    # An index comes from outside: it may name files of its own folder only.
+    # An index is untrusted: it may name files of its own folder only.
     if outside := sorted(s for s in set(pairs.values()) if Path(s).name != s):
         raise WeightsError(f"{index}: shards outside the folder: {some_of(outside)}")
     return pairs
@@ -130,12 +130,12 @@ def _load_safetensors(path: Path) -> State:
 
 def _load_torch(path: Path) -> State:
     try:
-        # Only the zip form of torch.save can be mapped; the one before it is read whole.
+        # Only the zip format of torch.save can be mapped; the older format is read whole.
         mapped = zipfile.is_zipfile(path)
         state = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except MemoryError:
         raise
-    # What a damaged pickle raises has no common kind.
+    # Errors of a damaged pickle have no common type.
     except Exception as error:
         first = str(error).strip().splitlines()
         reason = first[0] if first else type(error).__name__

@@ -1,4 +1,4 @@
-"""What the image encoder looks like: one frozen dataclass, two presets, a JSON form."""
+"""The configuration of the image encoder: a frozen dataclass, two presets, a JSON form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ClipConfig:
     """The visual tower of a CLIP model. The defaults are the published ViT-H/14.
 
     Args:
-        image_size: height and width, in pixels, that the tower sees.
+        image_size: height and width of the tower's input, in pixels.
         patch_size: of a square patch, in pixels.
         width: channels of a token.
         layers: blocks of the tower as published. The last one is not used and not built: the

@@ -1,7 +1,7 @@
-"""What a portrait looks like, as tokens: a CLIP vision tower.
+"""The image encoder: a CLIP vision tower that encodes a portrait as tokens.
 
-Written out here for the reason that ``wav2vec2/encoder.py`` gives, with transformers' CLIP as the
-yardstick of its tests and for its names.
+Implemented here for the reason in ``wav2vec2/encoder.py``; the tests compare it with transformers'
+CLIP, whose names it uses.
 
 Legend: B batch, C colours, H W pixels, N tokens, D width.
 """
@@ -28,8 +28,8 @@ class ClipVision(nn.Module):
     """All tokens of the penultimate block of a CLIP visual tower, without the last norm.
 
     The DiT attends to them in every block (report section 3.1, Wan2.1-I2V's image branch).
-    Parameter names are those of transformers' ``CLIPVisionModel``; what lies above the
-    penultimate block is not built.
+    Parameter names are those of transformers' ``CLIPVisionModel``; layers above the penultimate
+    block are not built.
 
     Args:
         config: the architecture.
@@ -39,7 +39,7 @@ class ClipVision(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        # Misspelt in the files, and so here.
+        # Misspelt as in the published files.
         self.pre_layrnorm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.encoder = Encoder(config)
 
@@ -49,7 +49,7 @@ class ClipVision(nn.Module):
         return self.pre_layrnorm.weight.dtype
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        """Tokens of images of any size, squeezed to the tower's square.
+        """Returns tokens of images of any size, resized to the tower's square.
 
         Args:
             image_BCHW: [B, 3, H, W] float in [-1, 1].
@@ -109,7 +109,7 @@ class EncoderLayer(nn.Module):
         self.layer_norm1 = nn.LayerNorm(width, eps=config.norm_eps)
         self.mlp = FeedForward(width, config.mlp_ratio * width)
         self.layer_norm2 = nn.LayerNorm(width, eps=config.norm_eps)
-        # CLIP's own: what is added to the residuals is the smaller, the more blocks add to it.
+        # CLIP's initialisation: residual branches are scaled down with the number of blocks.
         shared = (2 * (config.layers - 1)) ** -0.5
         attention = self.self_attn
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj, self.mlp.fc2):
@@ -144,8 +144,8 @@ class FeedForward(nn.Module):
 class PatchEmbedding(nn.Conv2d):
     """Pixels to tokens: a convolution whose stride is its kernel, run as one matrix product.
 
-    The same on every device and in every precision, which strided half-precision convolutions of
-    few columns are not (``ops.convolution``).
+    The result is the same on every device and in every precision, unlike that of strided
+    half-precision convolutions with few columns (``ops.convolution``).
     """
 
     def __init__(self, config: ClipConfig) -> None:
@@ -162,10 +162,10 @@ class PatchEmbedding(nn.Conv2d):
 
 
 def preprocess(image_BCHW: Tensor, size: int) -> Tensor:
-    """Squeeze to a square and normalise the colours.
+    """Resizes to a square and normalises the colours.
 
-    The resize is bicubic without antialiasing, and its overshoot is kept: that is what the
-    published tower was fed with.
+    The resize is bicubic without antialiasing, and its overshoot is kept, as in the input of the
+    published tower.
 
     Args:
         image_BCHW: [B, 3, H, W] in [-1, 1].

@@ -21,7 +21,7 @@ from flashtalk.models.clip.model import ClipVision
 PUBLISHED_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 CONFIG_FILE = "config.json"
 
-# Never used: the text tower, the logit scale, and what lies above the last visual block.
+# Never used: the text tower, the logit scale, and layers above the last visual block.
 UNUSED_PREFIXES = ("textual.", "log_scale", "visual.head", "visual.post_norm.")
 
 _BLOCK = re.compile(r"visual\.transformer\.(\d+)\.(.+)")
@@ -32,7 +32,7 @@ _TRUNK = {
     "visual.pre_norm.weight": "pre_layrnorm.weight",
     "visual.pre_norm.bias": "pre_layrnorm.bias",
 }
-# Leading axes of length one that the published file has and transformers has not.
+# Leading axes of length one that the published file has and transformers does not have.
 _EXTRA_AXES = {"visual.cls_embedding": 2, "visual.pos_embedding": 1}
 _MODULES = {
     "norm1": "layer_norm1",
@@ -46,11 +46,11 @@ _PARTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
 def convert_published(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under our names, without what is not used.
+    """Converts a published state dict to our names, without unused tensors.
 
-    The last visual block goes, too: the tokens are the output of the one before. Fused
-    projections are cut into views, so nothing is copied. Names that are not known pass through,
-    for the strict loader to report.
+    The last visual block is dropped too: the tokens are the output of the block before it. Fused
+    projections are split into views, without a copy. Unknown names are kept, so that the strict
+    loader reports them.
     """
     blocks = {name: match for name in published if (match := _BLOCK.fullmatch(name))}
     last = max((int(match[1]) for match in blocks.values()), default=-1)
@@ -80,9 +80,9 @@ def _block_tensors(index: int, name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict under the published names; ``convert_published`` inverts it.
+    """Converts our state dict to the published names; inverse of ``convert_published``.
 
-    The last block, which we do not have, is written as zeros; the other unused tensors are not.
+    The missing last block is written as zeros; the other unused tensors are not written.
     """
     published = {}
     for name, ours in _TRUNK.items():

@@ -50,7 +50,7 @@ class AffineNorm(nn.LayerNorm):
 class SelfAttention(nn.Module):
     """Attention among the video tokens of a chunk, in both directions.
 
-    ``core`` is the attention seam: a parallel form is put there from outside.
+    ``core`` is the attention seam: ``parallel`` replaces it with a parallel implementation.
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -91,15 +91,15 @@ class SelfAttention(nn.Module):
 
 
 def all_heads(kv: KeyValue) -> KeyValue:
-    """What one process keeps of keys and values: everything."""
+    """Returns all heads: the default of ``keep`` for a single process."""
     return kv
 
 
 class ContextAttention(nn.Module):
     """Attention to text and to image tokens, summed before one output projection.
 
-    ``keep`` is a seam too: which heads of projected keys and values this process keeps. Then
-    ``core`` has to know where the others are.
+    ``keep`` is a seam too: it selects the heads of projected keys and values that this process
+    stores. Then ``core`` must fetch the others.
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -198,7 +198,7 @@ class Block(nn.Module):
             rope: angles of the N tokens.
             context: embedded tokens, or their keys and values in this layer.
             audio: embedded tokens, or their keys and values in this layer.
-            tokens: which of the chunk's tokens the N are.
+            tokens: the slice of the chunk's tokens that the N tokens are.
 
         Returns:
             [B, N, D] in the dtype of ``x_BND``.

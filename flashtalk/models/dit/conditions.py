@@ -1,12 +1,12 @@
-"""What a chunk is conditioned on, as values: tokens, and the keys and values made from them.
+"""The conditions of a chunk, as values: tokens, and their keys and values.
 
 Legend: B batch, N tokens, D width, F latent frames, A audio tokens per latent frame, H heads,
 K channels per head.
 
-The ``...Tokens`` forms leave the projection to keys and values to each block, which is what
-training wants (sharded or checkpointed blocks keep their parameters to themselves). The ``...KV``
-forms hold the projections of every layer and are what inference wants: text and image are the
-same for a whole session, speech for all sampler steps of a chunk.
+With the ``...Tokens`` forms each block projects to keys and values; training uses them, since
+sharded or checkpointed blocks do not share their parameters. The ``...KV`` forms contain the
+projections of every layer; inference uses them, since text and image are constant in a session, and
+speech is constant in all sampler steps of a chunk.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class KeyValue(NamedTuple):
 
 
 class ContextLayer(NamedTuple):
-    """What one block's text and image attention reads."""
+    """The input of one block's text and image attention."""
 
     text: KeyValue
     image: KeyValue
 
 
 class TimeEmbedding(NamedTuple):
-    """What the blocks and the head read of the noise level, float32 in every precision.
+    """The embedded noise level for the blocks and the head, float32 in every precision.
 
     Args:
         time_BD: [B, D] the embedding.
@@ -48,7 +48,7 @@ class TimeEmbedding(NamedTuple):
     six_B6D: Tensor
 
     def row(self, index: int, batch: int) -> TimeEmbedding:
-        """One of its noise levels, for a batch of samples that share it."""
+        """Returns one noise level, for a batch of samples that share it."""
         return TimeEmbedding(
             self.time_BD[index].expand(batch, -1), self.six_B6D[index].expand(batch, -1, -1)
         )
@@ -62,11 +62,11 @@ class ContextTokens:
     image_BND: Tensor
 
     def layer(self, _index: int) -> ContextTokens:
-        """What block ``_index`` reads: every block reads the same tokens."""
+        """Returns the input of block ``_index``: the same tokens for every block."""
         return self
 
     def rows(self, rows: Tensor) -> ContextTokens:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return ContextTokens(self.text_BND[rows], self.image_BND[rows])
 
 
@@ -77,17 +77,17 @@ class AudioTokens:
     tokens_BFAD: Tensor
 
     def layer(self, _index: int) -> AudioTokens:
-        """What block ``_index`` reads: every block reads the same tokens."""
+        """Returns the input of block ``_index``: the same tokens for every block."""
         return self
 
     def rows(self, rows: Tensor) -> AudioTokens:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return AudioTokens(self.tokens_BFAD[rows])
 
 
 @dataclass(frozen=True)
 class ContextKV:
-    """Keys and values of text and image for every layer: once per session.
+    """Keys and values of text and image for every layer, computed once per session.
 
     Args:
         text: per layer, [B, text_len, H, K] keys and values.
@@ -98,32 +98,32 @@ class ContextKV:
     image: tuple[KeyValue, ...]
 
     def layer(self, index: int) -> ContextLayer:
-        """What block ``index`` reads."""
+        """Returns the input of block ``index``."""
         return ContextLayer(self.text[index], self.image[index])
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> ContextKV:
-        """The same values elsewhere or in another dtype."""
+        """Returns the values on another device or in another dtype."""
         return _map(self, lambda t: t.to(device=device, dtype=dtype))
 
     def rows(self, rows: Tensor) -> ContextKV:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return _map(self, lambda t: t[rows])
 
     def expand(self, batch: int) -> ContextKV:
-        """A batch of one repeated ``batch`` times without a copy."""
+        """Repeats a batch of one ``batch`` times without a copy."""
         return _map(self, lambda t: _expand(t, batch))
 
     @staticmethod
     def cat(parts: Sequence[ContextKV]) -> ContextKV:
-        """Batches one after the other, for guidance in one pass."""
+        """Concatenates batches, for guidance in one pass."""
         return ContextKV(text=_cat([p.text for p in parts]), image=_cat([p.image for p in parts]))
 
 
 @dataclass(frozen=True)
 class AudioKV:
-    """Keys and values of one chunk's speech for every layer: once per chunk.
+    """Keys and values of one chunk's speech for every layer, computed once per chunk.
 
     Args:
         audio: per layer, [B, F, A, H, K] keys and values.
@@ -132,26 +132,26 @@ class AudioKV:
     audio: tuple[KeyValue, ...]
 
     def layer(self, index: int) -> KeyValue:
-        """What block ``index`` reads."""
+        """Returns the input of block ``index``."""
         return self.audio[index]
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> AudioKV:
-        """The same values elsewhere or in another dtype."""
+        """Returns the values on another device or in another dtype."""
         return _map(self, lambda t: t.to(device=device, dtype=dtype))
 
     def rows(self, rows: Tensor) -> AudioKV:
-        """Of some of the samples, int64."""
+        """Returns the samples with these indices, int64."""
         return _map(self, lambda t: t[rows])
 
     def expand(self, batch: int) -> AudioKV:
-        """A batch of one repeated ``batch`` times without a copy."""
+        """Repeats a batch of one ``batch`` times without a copy."""
         return _map(self, lambda t: _expand(t, batch))
 
     @staticmethod
     def cat(parts: Sequence[AudioKV]) -> AudioKV:
-        """Batches one after the other, for guidance in one pass."""
+        """Concatenates batches, for guidance in one pass."""
         return AudioKV(audio=_cat([p.audio for p in parts]))
 
 

@@ -1,4 +1,4 @@
-"""What an audio-driven video transformer looks like: one frozen dataclass, two presets, JSON."""
+"""The configuration of the audio-driven video transformer: a frozen dataclass, presets, JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from flashtalk.errors import InputError
 PATCH_HW = 2
 MASK_CHANNELS = 4
 
-# Fields of a published config.json that say how a file came to be, not what the network is.
+# Fields of a published config.json about the origin of the file, not about the network.
 _PROVENANCE = frozenset({"_class_name", "_diffusers_version", "_name_or_path", "weight_init"})
 
-# Options of the published constructor that this class implements in one way only.
+# Options of the published constructor for which this class implements one value only.
 _FIXED: dict[str, object] = {
     "model_type": "i2v",
     "patch_size": [1, PATCH_HW, PATCH_HW],

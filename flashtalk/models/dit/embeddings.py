@@ -75,8 +75,8 @@ class AudioProjection(nn.Module):
         """Tokens of a chunk's speech.
 
         Args:
-            win_BTWLC: [B, 1 + n * S, W, L, C] windows; all zeros mean "no speech given" to
-                guidance (training specification 1.3).
+            win_BTWLC: [B, 1 + n * S, W, L, C] windows; all zeros are the dropped condition of
+                audio guidance.
 
         Returns:
             [B, 1 + n, A, output_dim].

@@ -83,10 +83,10 @@ class WholeSequence:
 
 
 class TokenShare(Protocol):
-    """How the tokens of a chunk are dealt out to processes."""
+    """How the tokens of a chunk are distributed over processes."""
 
     def mine(self, total: int) -> TokenSlice:
-        """Which of ``total`` tokens this process computes."""
+        """Returns the slice of ``total`` tokens that this process computes."""
 
     def join(self, x_BND: Tensor, tokens: TokenSlice) -> Tensor:
         """[B, N, D] of every process to [B, total, D] on each."""
@@ -98,7 +98,8 @@ class DiT(nn.Module):
     Parameters carry the published names. Weights may be float32 or half precision; the residual
     stream has their dtype, norms, modulation, time and rotary embedding are float32 throughout.
 
-    ``share`` is the seam for several processes, together with the attentions' (``block.py``).
+    ``share`` is the seam for several processes, together with those of the attentions
+    (``block.py``).
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -181,7 +182,7 @@ class DiT(nn.Module):
 
         Args:
             win_BTWLD: [B, T = 1 + n * 4, W, L, D] windows of speech features. A zero tensor is
-                the dropped condition of audio guidance (training specification 1.3).
+                the dropped condition of audio guidance.
 
         Returns:
             AudioTokens for ``forward``.
@@ -205,7 +206,7 @@ class DiT(nn.Module):
         Args:
             t_B: [B] float, 1000 * sigma.
         """
-        # Tensors that have only a shape know no autocast.
+        # Meta tensors do not support autocast.
         with torch.autocast("cpu" if t_B.is_meta else t_B.device.type, enabled=False):
             code = time_code(t_B, self.config.freq_dim)
             time_BD = run_float32(code, self.time_embedding)
@@ -224,11 +225,11 @@ class DiT(nn.Module):
 
         Args:
             x_BCFHW: [B, 16, F, H, W] noisy latents, motion positions clean.
-            t: [B] float, 1000 * sigma, or what ``embed_time`` made of it.
-            y_BCFHW: [B, 20, F, H, W] mask (4) and conditioning latents (16); in the dtype of the
-                weights they are taken as they are.
-            context: of ``encode_context`` or ``embed_context``, batch B.
-            audio: of ``encode_audio`` or ``embed_audio``, batch B and F latent frames.
+            t: [B] float, 1000 * sigma, or the result of ``embed_time``.
+            y_BCFHW: [B, 20, F, H, W] mask (4) and conditioning latents (16); not converted if in
+                the dtype of the weights.
+            context: result of ``encode_context`` or ``embed_context``, batch B.
+            audio: result of ``encode_audio`` or ``embed_audio``, batch B and F latent frames.
 
         Returns:
             [B, 16, F, H, W] float32.

@@ -1,4 +1,4 @@
-"""Files of the transformer: the published diffusers folder and our own, which look alike.
+"""Files of the transformer: the published diffusers folder and our own, in the same format.
 
 ``DiT`` uses the published parameter names, so the published state dict loads as it is.
 """
@@ -19,7 +19,7 @@ WEIGHTS_STEM = "diffusion_pytorch_model"
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published state dict under our names, which are the same names."""
+    """Returns the published state dict; our names are the same."""
     return dict(published)
 
 

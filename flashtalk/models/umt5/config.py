@@ -1,4 +1,4 @@
-"""What the text encoder looks like: one frozen dataclass, two presets, a JSON form."""
+"""The configuration of the text encoder: a frozen dataclass, two presets, a JSON form."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TextConfig:
         dim_attn: width of queries, keys and values, all heads together.
         dim_ffn: hidden width of the gated feed-forward layers.
         heads, layers: attention heads per block, blocks.
-        buckets: distances that the relative position bias tells apart.
+        buckets: number of distance classes of the relative position bias.
         text_len: tokens of a prompt after padding.
-        dropout: in training mode.
+        dropout: dropout rate in training mode.
     """
 
     vocab: int = 256_384

@@ -1,7 +1,7 @@
 """The parts of a umT5 encoder.
 
-Written out here for the reason that ``wav2vec2/encoder.py`` gives, with transformers' umT5 as the
-yardstick of its tests and for its names.
+Implemented here for the reason in ``wav2vec2/encoder.py``; the tests compare it with transformers'
+umT5, whose names it uses.
 
 Legend: B batch, N tokens, H heads, D width, C width of a head.
 """
@@ -24,7 +24,7 @@ _FAR = 128
 
 
 class Norm(nn.Module):
-    """A root-mean-square norm, its mean in float32, its gain after the rounding: [..., D]."""
+    """Root-mean-square norm, with the mean in float32 and the gain after rounding: [..., D]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class BiasedAttention(nn.Module):
         self.v = Linear(width, inner, bias=False)
         self.o = Linear(inner, width, bias=False)
         self.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
-        # Without a scale in the attention, queries begin that much smaller.
+        # The attention has no scale, so the initial queries are smaller by that factor.
         nn.init.normal_(self.q.weight, std=(width * inner / config.heads) ** -0.5)
         nn.init.normal_(self.k.weight, std=width**-0.5)
         nn.init.normal_(self.v.weight, std=width**-0.5)
@@ -62,9 +62,9 @@ class BiasedAttention(nn.Module):
             for part in (self.q, self.k, self.v)
         )
         bias_HNN = self.relative_attention_bias(bucket_NN).permute(2, 0, 1).to(q.dtype)
-        # The lowest number and not minus infinity: a prompt without a token gets no NaN.
+        # The lowest number, not minus infinity, which would give NaN for a prompt without tokens.
         lowest = torch.finfo(q.dtype).min
-        # Contiguous: torch's fast kernels take no other mask.
+        # Contiguous, as torch's fast kernels require.
         bias_BHNN = bias_HNN.masked_fill(~mask_BN[:, None, None], lowest).contiguous()
         dropout = self.dropout if self.training else 0.0
         with cpu_attention(q):
@@ -76,10 +76,10 @@ class BiasedAttention(nn.Module):
 
 
 def distance_buckets(tokens: int, buckets: int, device: torch.device) -> Tensor:
-    """Which bias a query (row) has for a key (column): int64 [N, N].
+    """Returns the bias index of each query (row) and key (column): int64 [N, N].
 
-    Half of the buckets are for keys behind the query. Of each half the first half is for one
-    distance each, the others grow with its logarithm up to 128.
+    Half of the buckets are for keys after the query. In each half, the first half of the buckets
+    stand for single distances; the others grow logarithmically up to 128.
     """
     position_N = torch.arange(tokens, device=device)
     offset_NN = position_N[None] - position_N[:, None]
@@ -159,7 +159,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Token ids [B, N] and which of them are text (bool [B, N]) to contexts [B, N, D]."""
+    """Token ids [B, N] and a mask of text tokens (bool [B, N]) to contexts [B, N, D]."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, ids_BN: Tensor, mask_BN: Tensor) -> Tensor:
-        """Returns contexts [B, N, D]; those of padding are of no use."""
+        """Returns contexts [B, N, D]; those of padding are undefined."""
         bucket_NN = distance_buckets(ids_BN.shape[1], self.buckets, ids_BN.device)
         x_BND = self.dropout(self.embed_tokens(ids_BN))
         for block in self.block:

@@ -1,4 +1,4 @@
-"""What a prompt says, as tokens: a umT5 encoder.
+"""The text encoder: a umT5 encoder that encodes a prompt as tokens.
 
 Legend: B batch, N tokens (text_len), D width.
 """
@@ -16,7 +16,7 @@ from flashtalk.models.umt5.encoder import Encoder
 class TextEncoder(nn.Module):
     """A umT5 encoder: relative position bias in every block, unscaled attention.
 
-    It gives the text context of the report's DiT (section 3.1, Wan2.1's text branch). Parameter
+    It returns the text context of the report's DiT (section 3.1, Wan2.1's text branch). Parameter
     names are those of transformers' ``UMT5EncoderModel`` without its second, tied name of the
     embedding table.
 
@@ -30,15 +30,15 @@ class TextEncoder(nn.Module):
         self.encoder = Encoder(config)
 
     def forward(self, ids_BN: Tensor, mask_BN: Tensor) -> Tensor:
-        """Context of padded prompts, zero where there is no text.
+        """Returns the context of padded prompts, zero at padding.
 
         Args:
             ids_BN: [B, N] int64 token ids, padded on the right.
             mask_BN: [B, N] 1 for tokens, 0 for padding, the tokens first.
 
         Returns:
-            [B, N, D] in the weights' dtype. Rows past a prompt's end are zero, which is what the
-            DiT's text_len padding is made of.
+            [B, N, D] in the weights' dtype. Rows after a prompt's end are zero, like the DiT's
+            padding to text_len.
 
         Raises:
             InputError: shapes that differ, or an id outside the vocabulary.
@@ -54,6 +54,6 @@ class TextEncoder(nn.Module):
 
 
 def trim(context_BND: Tensor, mask_BN: Tensor) -> list[Tensor]:
-    """Each prompt's context without its padding: [n_i, D] per prompt."""
+    """Returns each prompt's context without its padding: [n_i, D] per prompt."""
     lengths = mask_BN.sum(1, dtype=torch.int64).tolist()
     return [context[:length] for context, length in zip(context_BND, lengths, strict=True)]

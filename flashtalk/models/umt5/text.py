@@ -1,4 +1,4 @@
-"""Prompts as the text encoder was trained to read them: cleaned, tokenised, padded.
+"""Prepares prompts as in the training of the text encoder: cleaned, tokenised, padded.
 
 Legend: B batch, N tokens (text_len).
 """
@@ -31,18 +31,18 @@ def clean_text(text: str) -> str:
 
 
 class TextToIds(Protocol):
-    """What a vocabulary does: ids of one cleaned prompt, with the end token, without padding."""
+    """A vocabulary: converts a cleaned prompt to ids, with the end token, without padding."""
 
     def __call__(self, text: str) -> list[int]:
-        """Token ids of ``text``, the last one marking its end."""
+        """Returns the token ids of ``text``, with the end token."""
 
 
 class Tokenizer:
-    """Prompts to padded ids, for a published vocabulary and for the tiny one.
+    """Converts prompts to padded ids, for a published vocabulary and for the tiny one.
 
     Args:
         to_ids: the vocabulary.
-        text_len: tokens after padding; longer prompts are cut and still end with the end token.
+        text_len: tokens after padding; longer prompts are truncated and keep the end token.
     """
 
     def __init__(self, to_ids: TextToIds, text_len: int) -> None:
@@ -75,7 +75,7 @@ class Tokenizer:
 
 
 def load_tokenizer(path: Path, text_len: int) -> Tokenizer:
-    """The tokenizer of a checkpoint, from local files only.
+    """Loads the tokenizer of a checkpoint, from local files only.
 
     Args:
         path: a published tokenizer folder (``google/umt5-xxl``), or a folder with the tiny
@@ -96,17 +96,17 @@ def load_tokenizer(path: Path, text_len: int) -> Tokenizer:
 
 
 def train_tokenizer(sentences: Iterable[str], vocab: int, file: Path) -> None:
-    """Learn byte pairs from sentences and write ``tokenizer.json``.
+    """Learns byte pairs from sentences and writes ``tokenizer.json``.
 
     Every byte is in the vocabulary, so any text of any language can be encoded.
 
     Args:
-        sentences: what the pairs are learned from.
-        vocab: the largest number of tokens; at least the 256 bytes and the two special ones.
-        file: where to write.
+        sentences: the training text.
+        vocab: maximum number of tokens; at least the 256 bytes and the two special ones.
+        file: output path.
 
     Raises:
-        InputError: ``vocab`` has no room for the bytes.
+        InputError: ``vocab`` is too small for the bytes.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if vocab < len(alphabet) + 2:
@@ -137,7 +137,7 @@ class _Pieces:
 
 
 def _published(folder: Path) -> TextToIds:
-    # Imported here: a second and more that only published vocabularies need.
+    # Imported here: it takes more than a second, and only published vocabularies need it.
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)

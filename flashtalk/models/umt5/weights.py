@@ -43,7 +43,7 @@ _OURS = re.compile(r"encoder\.block\.(\d+)\.(.+)")
 
 
 def convert_published(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under our names. Unknown names pass through, for the loader."""
+    """Converts a published state dict to our names; unknown names are kept for the loader."""
     return {_ours(name): tensor for name, tensor in published.items()}
 
 
@@ -55,7 +55,7 @@ def _ours(name: str) -> str:
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict under the published names; ``convert_published`` inverts it."""
+    """Converts our state dict to the published names; inverse of ``convert_published``."""
     published = {}
     for name, tensor in state.items():
         match = _OURS.fullmatch(name)

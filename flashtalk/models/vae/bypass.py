@@ -1,9 +1,9 @@
 """The linear bypass: one affine map from pixel tubes to latents and one back.
 
-Latent 0 is A0 @ (8x8 patch of frame 0) and every later latent A1 @ (8x8 tube of its 4 frames), the
-decoder's B0 and B1 lead back. The network is added on top, so that with its last convolutions at
-zero the VAE is exactly the closed-form principal-component code of the data, and training starts
-from there. A tube holds the frames of its own latent only: the path is causal.
+Latent 0 is A0 @ (8x8 patch of frame 0), and every later latent is A1 @ (8x8 tube of its 4 frames).
+The decoder's B0 and B1 are the maps back. The network's output is added. So with its last
+convolutions at zero the VAE is exactly the closed-form principal-component code of the data, and
+training starts from there. A tube contains only the frames of its own latent: the path is causal.
 
 Shape suffixes: B batch, C channels, T frames, H W pixels, F latent frames, h w = H/8 W/8,
 P patch values (3*8*8 = 192), Q tube values (4*192 = 768).
@@ -37,7 +37,7 @@ def untubes(x_BFhwQ: Tensor, frames: int) -> Tensor:
 
 
 class LinearEncoder(nn.Module):
-    """A0 and A1."""
+    """The encoder's maps A0 and A1."""
 
     def __init__(self, z_channels: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class LinearEncoder(nn.Module):
 
 
 class LinearDecoder(nn.Module):
-    """B0 and B1."""
+    """The decoder's maps B0 and B1."""
 
     def __init__(self, z_channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a causal video VAE looks like: one frozen dataclass, two presets, a JSON form."""
+"""The configuration of the causal video VAE: a frozen dataclass, two presets, a JSON form."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class VAEConfig:
         spatial_down: whether transition ``i`` halves height and width.
         temporal_down: whether transition ``i`` halves the frame rate (frame 0 stays alone).
         patch_size: pixel-unshuffle factor of the stem and pixel-shuffle factor of the head.
-        patch_frames: frames that the stem and the head take at once. Above 1 the stem is linear
-            over whole tubes of ``patch_frames`` x ``patch_size`` x ``patch_size`` pixels, frame 0
-            by itself, and a single level of ``FactorisedBlock`` runs at the latent rate
+        patch_frames: frames per patch of the stem and the head. Above 1 the stem is linear
+            over whole tubes of ``patch_frames`` x ``patch_size`` x ``patch_size`` pixels, with
+            frame 0 separate, and a single level of ``FactorisedBlock`` runs at the latent rate
             (``tubes.py``); needs ``patch_size`` 8 and ``patch_frames`` 4.
         middle_attention: single-head attention inside each frame at the lowest resolution.
         linear_shortcuts: parameter-free residual paths around the resamplers.
@@ -128,7 +128,7 @@ class VAEConfig:
         )
 
     def with_latent_stats(self, mean: Sequence[float], std: Sequence[float]) -> VAEConfig:
-        """The same network with other latent statistics (raw latent units)."""
+        """Returns the configuration with other latent statistics (raw latent units)."""
         return dataclasses.replace(
             self,
             latent_mean=tuple(float(v) for v in mean),
@@ -143,7 +143,7 @@ class VAEConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> VAEConfig:
-        """Read ``to_dict``'s form. Raises InputError for a field this version does not know."""
+        """Reads the result of ``to_dict``. Raises InputError for an unknown field."""
         known = {f.name for f in dataclasses.fields(cls)}
         for name in values:
             if name not in known:

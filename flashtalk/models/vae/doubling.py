@@ -1,8 +1,8 @@
-"""Nearest neighbour x2 and a 3x3 convolution in one, at the size before the doubling.
+"""Nearest-neighbour x2 upsampling fused with a 3x3 convolution, at the size before upsampling.
 
-Of the nine pixels that the convolution sees four at most differ: every output pixel is a 2x2
-convolution of the small picture, whose taps are sums of the nine, one set for each of the four
-places in a doubled pixel. That is 4/9 of the operations, and the doubled picture is never made.
+At most four of the nine input pixels of the convolution differ. So every output pixel is a 2x2
+convolution of the small picture; its taps are sums of the nine, with one set for each of the four
+positions in a doubled pixel. This needs 4/9 of the operations and no upsampled picture.
 
 Shape suffixes as in ``layers.py``; O output channels.
 """
@@ -23,8 +23,8 @@ def summed_taps(weight_OCHW: Tensor) -> Tensor:
 
 
 def _halves(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Three taps along an axis as two, seen from the first and from the second of two equal
-    pixels: the first shares its pixel with the tap after it, the second with the one before."""
+    """Reduces three taps along an axis to two, for the first and for the second of two equal
+    pixels: the first shares its pixel with the next tap, the second with the previous one."""
     before, here, after = weight.unbind(axis)
     return (
         torch.stack((before, here + after), axis),
@@ -35,13 +35,13 @@ def _halves(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 def convolve_doubled(
     x_FCHW: Tensor, weight_OCHW: Tensor, bias_O: Tensor | None, *, margin: int
 ) -> Tensor:
-    """The 3x3 convolution of frames that were doubled by nearest neighbour, on a CPU.
+    """Computes the 3x3 convolution of frames after nearest-neighbour x2, on a CPU.
 
     Args:
-        x_FCHW: the frames before the doubling.
+        x_FCHW: the frames before upsampling.
         weight_OCHW: [O, C, 3, 3].
         bias_O: [O].
-        margin: 1 puts zeros around the picture; 0 says that ``x`` has a margin of one small pixel.
+        margin: 1 pads the picture with zeros; 0 means that ``x`` has a margin of one small pixel.
 
     Returns:
         [F, O, 2 * H, 2 * W], H and W without the margin; channels last in memory.

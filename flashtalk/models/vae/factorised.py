@@ -1,7 +1,7 @@
 """A cheaper residual block: 3x3 in space, 3 taps in time, then a pointwise feed-forward.
 
-16 C^2 weights against the published block's 54 C^2, and most of them in matrix products. Its last
-layers start at zero, so that a new block passes its input on. Used where ``VAEConfig.patch_frames``
+It has 16 C^2 weights instead of the published block's 54 C^2, most of them in matrix products. Its
+last layers start at zero, so that a new block is the identity. Used if ``VAEConfig.patch_frames``
 is above 1, never in the published preset.
 
 Shape suffixes: B batch, C channels, T frames, H W pixels of the running resolution.

@@ -1,8 +1,8 @@
-"""Closed-form start of a VAE with a linear bypass: principal components of the data.
+"""Closed-form initialisation of a VAE with a linear bypass: principal components of the data.
 
-The bypass becomes the best linear code of 8x8 patches (frame 0) and 8x8x4 tubes (later frames) in
-the least-squares sense; the network's last convolutions become zero, so that the VAE as a whole is
-that linear code and training only has to improve on it.
+The bypass becomes the least-squares optimal linear code of 8x8 patches (frame 0) and 8x8x4 tubes
+(later frames). The network's last convolutions become zero, so that the whole VAE is that linear
+code and training improves on it.
 
 Shape suffixes: N samples, Q values of a patch (192) or tube (768), Z latent channels.
 """
@@ -64,10 +64,10 @@ class _Covariance:
 
 @torch.no_grad()
 def fit_linear_bypass(vae: VideoVAE, clips: Iterable[Tensor]) -> None:
-    """Set the bypass to the principal components of ``clips`` and the network's output to zero.
+    """Sets the bypass to the principal components of ``clips`` and the network's output to zero.
 
     Raw latents then have about unit variance per channel. The basis of latent 0 is rotated so that
-    a still picture gives nearly the same latent in frame 0 as later, because both share the
+    a still picture has nearly the same latent in frame 0 as later, because both share the
     network's weights and the latent statistics.
 
     Args:
@@ -75,7 +75,7 @@ def fit_linear_bypass(vae: VideoVAE, clips: Iterable[Tensor]) -> None:
         clips: videos [B, 3, 1 + 4n, H, W] in [-1, 1]; every frame also serves as a frame 0.
 
     Raises:
-        InputError: the VAE has no bypass, or the clips hold no data.
+        InputError: the VAE has no bypass, or the clips contain no data.
     """
     if not vae.config.linear_bypass:
         raise InputError("vae", "no linear bypass", "a configuration with linear_bypass")
@@ -103,7 +103,7 @@ def _principal(mean_Q: Tensor, cov_QQ: Tensor, z: int) -> _Code:
 
 
 def _procrustes(cross_ZZ: Tensor) -> Tensor:
-    """The rotation R that brings codes a closest to codes b, from their cross-covariance a^T b."""
+    """Returns the rotation R that best maps codes a to b, from their cross-covariance a^T b."""
     u, _, vh = torch.linalg.svd(cross_ZZ)
     rotation_ZZ: Tensor = u @ vh
     return rotation_ZZ
@@ -117,8 +117,8 @@ def _write(encoder: nn.Linear, decoder: nn.Linear, code: _Code) -> None:
 
 
 def _silence(vae: VideoVAE) -> None:
-    """Zero the network's last convolutions; the layers before them still receive gradient after
-    the first step, because only the outermost weights are zero."""
+    """Sets the network's last convolutions to zero; the layers before them still receive gradient
+    after the first step, because only the outermost weights are zero."""
     for head in (vae.encoder.head, vae.decoder.head):
         last = head[-1] if isinstance(head, nn.Sequential) else head
         for weight in last.parameters():

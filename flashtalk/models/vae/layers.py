@@ -39,7 +39,7 @@ def as_video(x_FCHW: Tensor, batch: int) -> Tensor:
 
 
 def zero_margins(x: Tensor, margins: Margins) -> Tensor:
-    """The whole picture's border: zeros. Sliced VAEs put a neighbour exchange in its place."""
+    """Pads the whole picture with zeros. Sliced VAEs replace this with a halo exchange."""
     return F.pad(x, margins)
 
 
@@ -55,14 +55,14 @@ class RmsNorm(nn.Module):
 
         Args:
             x: activations.
-            activate: whether the SiLU that follows most of these norms is wanted with it.
+            activate: whether to apply the SiLU that follows most of these norms.
         """
         gain_C = self.gamma.flatten()
         normed = channel_norm(x.movedim(1, -1), gain_C, NORM_EPS, activate=activate)
         return normed.movedim(-1, 1)
 
     def into(self, out_THWC: Tensor, x_THWC: Tensor) -> None:
-        """``silu`` of the norm of ``x`` goes to ``out``, on a CPU without gradients."""
+        """Writes ``silu`` of the norm of ``x`` to ``out``, on a CPU without gradients."""
         gain_C, x_THWC = self.gamma.flatten(), x_THWC.contiguous()
         channel_norm_into(out_THWC, x_THWC, gain_C, NORM_EPS, activate=True)
 
@@ -80,10 +80,10 @@ class Pointwise(nn.Conv3d):
 
 
 class CausalConv3d(nn.Conv3d):
-    """Convolution that sees this frame and ``kernel_t - 1`` frames before it, zeros before frame 0.
+    """Convolution over this frame and the ``kernel_t - 1`` frames before it, zeros before frame 0.
 
-    ``margins`` is the seam for spatial slicing: replaced from outside, it supplies the rows and
-    columns of the neighbouring slices where the default supplies zeros.
+    ``margins`` is the seam for spatial slicing: a replacement returns the rows and columns of the
+    neighbouring slices instead of zeros.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel: tuple[int, int, int]) -> None:
@@ -97,7 +97,7 @@ class CausalConv3d(nn.Conv3d):
         return self.spatial(self.with_past(x_BCTHW, history))
 
     def with_past(self, x_BCTHW: Tensor, history: History | None) -> Tensor:
-        """The input with its ``memory`` previous frames in front; leaves the tail in history."""
+        """Prepends the ``memory`` previous frames to the input; stores the tail in history."""
         if not self.memory:
             return x_BCTHW
         past = history.past_tail() if history is not None else None
@@ -108,12 +108,12 @@ class CausalConv3d(nn.Conv3d):
         return x_BCTHW
 
     def keep_tail(self, whole_BCTHW: Tensor, history: History | None) -> None:
-        """Leaves the last frames of the whole input in history."""
+        """Stores the last frames of the whole input in history."""
         if history is not None:
             history.keep(whole_BCTHW[:, :, -self.memory :])
 
     def spatial(self, x_BCTHW: Tensor) -> Tensor:
-        """The convolution itself over frames that already have their past in front."""
+        """Applies the convolution to frames with their past already prepended."""
         margin = self.margin
         if margin and self.margins is not zero_margins:
             x_BCTHW = self.margins(x_BCTHW, (margin,) * 4)
@@ -124,14 +124,14 @@ class CausalConv3d(nn.Conv3d):
 def convolve_normed(
     norm: nn.Module, conv: nn.Module, x_BCTHW: Tensor, history: History | None
 ) -> Tensor:
-    """The causal convolution ``conv`` of ``silu(norm(x))``.
+    """Applies the causal convolution ``conv`` to ``silu(norm(x))``.
 
-    Where it saves a copy, the norm writes behind the frames of the past.
+    If that saves a copy, the norm writes directly after the past frames.
 
     Args:
-        norm, conv: a ``RmsNorm`` and a ``CausalConv3d``, neighbours in a published stack.
+        norm, conv: a ``RmsNorm`` and the ``CausalConv3d`` after it in a published stack.
         x_BCTHW: [B, C_in, T, H, W].
-        history: of the stream.
+        history: state of the stream.
 
     Returns:
         [B, C_out, T, H, W].
@@ -155,10 +155,9 @@ def convolve(
 ) -> Tensor:
     """3D convolution without temporal padding, in channels_last_3d memory.
 
-    Inference in float32 on a CPU always takes oneDNN's kernel, or where there is none one 2D
-    convolution per temporal tap with the frames as the batch (docs/vae.md): which one is taken
-    then never depends on how many frames follow, and streamed stays as close to whole as rounding
-    lets it.
+    Float32 inference on a CPU always uses oneDNN's kernel, or without oneDNN one 2D convolution per
+    temporal tap with the frames as the batch (docs/vae.md). So the choice of the kernel does not
+    depend on the number of frames, and streamed and whole results differ only by rounding.
     """
     if is_widened(x_BCTHW):
         widened = convolve(
@@ -199,7 +198,7 @@ def convolve_frames(
 ) -> Tensor:
     """2D convolution of frames in channels_last memory.
 
-    On a CPU without oneDNN a single frame goes as a batch of two: alone it would take another
+    On a CPU without oneDNN a single frame runs as a batch of two: alone it would use another
     kernel, with other bits. So would some 1x1 convolutions; those are matrix products here.
     """
     if weight.shape[2:] == (1, 1) and stride == 1:
@@ -225,13 +224,13 @@ def convolve_frames(
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, causal conv, twice, around a shortcut (Wan2.1 VAE ``ResidualBlock``)."""
+    """Norm, SiLU, causal conv, twice, with a shortcut (Wan2.1 VAE ``ResidualBlock``)."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             RmsNorm(c_in),
-            nn.Identity(),  # the activation is the norm's
+            nn.Identity(),  # the norm applies the activation
             CausalConv3d(c_in, c_out, (3, 3, 3)),
             RmsNorm(c_out),
             nn.Identity(),
@@ -264,7 +263,7 @@ class AttentionBlock(nn.Module):
         self.whole_frame: Callable[[Tensor], Tensor] = lambda x: x
 
     def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
-        """[B, C, T, H, W] -> the same shape; frames do not see each other."""
+        """[B, C, T, H, W] -> the same shape; frames are independent."""
         x_FCHW = as_frames(x_BCTHW)
         size = x_FCHW.shape[2:]
         y_FNC = self.norm(x_FCHW).flatten(2).transpose(1, 2)

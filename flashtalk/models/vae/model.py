@@ -1,8 +1,8 @@
 """The causal video VAE (Wan2.1 structure): pixels <-> latents, stride 4x8x8.
 
-Frame 0 becomes latent 0; every 4 frames after it become one latent. Everything is causal, so the
-latents of a prefix are a prefix of the latents, in both directions. A whole chunk goes through
-every layer at once; a stream goes through the same layers step by step with a ``VAEState``.
+Frame 0 becomes latent 0; every 4 frames after it become one latent. All layers are causal, so the
+latents of a prefix are a prefix of the latents, in both directions. A whole chunk passes through
+every layer at once; a stream passes through the same layers step by step with a ``VAEState``.
 
 Shape suffixes: B batch, C channels, T frames (1 + 4n), H W pixels, F latent frames (1 + n),
 h w = H/8 W/8.
@@ -33,10 +33,10 @@ class Moments(NamedTuple):
 
 
 class WholePicture:
-    """One process has the whole picture (a ``PictureShare``)."""
+    """The ``PictureShare`` of a single process, which has the whole picture."""
 
     def mine(self, x: Tensor, cell_px: int) -> Tensor:
-        """Returns ``x`` itself: the whole picture is this process's."""
+        """Returns ``x`` itself: this process computes the whole picture."""
         return x
 
     def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
@@ -45,17 +45,17 @@ class WholePicture:
 
 
 class PictureShare(Protocol):
-    """How pictures are dealt out to processes, in whole latent cells.
+    """How pictures are distributed over processes, in whole latent cells.
 
-    ``cell_px`` is how many rows and columns of a tensor one latent cell has: 1 in latents, 8 in
-    pixels. ``cells_hw`` is the size of the whole picture in cells.
+    ``cell_px`` is the number of rows and columns of one latent cell: 1 in latents, 8 in pixels.
+    ``cells_hw`` is the size of the whole picture in cells.
     """
 
     def mine(self, x: Tensor, cell_px: int) -> Tensor:
-        """[..., H, W] to the part that this process computes."""
+        """Returns the part of [..., H, W] that this process computes."""
 
     def join(self, x: Tensor, cells_hw: tuple[int, int], cell_px: int) -> Tensor:
-        """The part that this process computed to [..., H, W], on every process."""
+        """Gathers the parts of all processes: [..., H, W] on each."""
 
 
 class VideoVAE(nn.Module):
@@ -133,11 +133,11 @@ class VideoVAE(nn.Module):
 
         Args:
             video_BCTHW: the first step takes 1 + 4n frames, every later step 4n (n >= 1).
-            state: ``VAEState()`` for a new stream, else what the step before returned.
+            state: ``VAEState()`` for a new stream, else the result of the previous step.
 
         Returns:
             Their normalised latents and the state for the next step. All steps together give
-            what ``encode`` gives for the whole.
+            the result of ``encode`` for the whole.
 
         Raises:
             InputError: as ``encode``, with this step's frame counts.
@@ -167,7 +167,7 @@ class VideoVAE(nn.Module):
         return z_BCFHW * std + mean
 
     def set_latent_stats(self, mean: Tensor, std: Tensor) -> None:
-        """Use other latent statistics, [z] each; kept in ``config`` and saved with it."""
+        """Sets the latent statistics, [z] each; stored in ``config`` and saved with it."""
         self.config = self.config.with_latent_stats(mean.tolist(), std.tolist())
 
     def _stats(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,12 +178,12 @@ class VideoVAE(nn.Module):
         )
 
     def _latents(self, video_BCTHW: Tensor, history: History | None) -> Tensor:
-        """Normalised, of the whole picture."""
+        """Returns normalised latents of the whole picture."""
         mu = self._moments(video_BCTHW, history).mu
         return self.normalise(self.share.join(mu, _cells(video_BCTHW), 1))
 
     def _moments(self, video_BCTHW: Tensor, history: History | None) -> Moments:
-        """Of this process's part of the picture."""
+        """Returns the moments of this process's part of the picture."""
         video_BCTHW = self.share.mine(video_BCTHW, SPATIAL_STRIDE)
         video_BCTHW = video_BCTHW.contiguous(memory_format=torch.channels_last_3d)
         mu, logvar = self.conv1(self.encoder(video_BCTHW, history)).chunk(2, dim=1)

@@ -1,7 +1,7 @@
 """Changes of resolution between the levels of the video VAE, and their linear shortcuts.
 
-Frame 0 stands alone in time: a temporal downsample passes it on and folds the frames after it in
-pairs; a temporal upsample passes it on and turns every later frame into two.
+Frame 0 is separate in time: a temporal downsample passes it through and merges the frames after it
+in pairs; a temporal upsample passes it through and turns every later frame into two.
 
 Shape suffixes as in ``layers.py``.
 """
@@ -34,7 +34,7 @@ LARGEST_ELEMENTS = 1 << 30
 
 
 class FrameConv(nn.Conv2d):
-    """3x3 convolution of frames; the zeros around them are the caller's choice."""
+    """3x3 convolution of frames; the caller chooses the zero padding."""
 
     def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
         super().__init__(c_in, c_out, 3, stride=stride)
@@ -59,7 +59,7 @@ class Downsample(nn.Module):
             self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1))
 
     def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
-        """[B, C, 1+2n, H, W] ([B, C, 2n, H, W] in a later step) -> half of each axis asked for."""
+        """[B, C, 1+2n, H, W] ([B, C, 2n, H, W] in a later step) -> half of each selected axis."""
         first = history is None or not history.started
         y = self.halve_space(x_BCTHW) if self.spatial else x_BCTHW
         if self.temporal:
@@ -69,12 +69,12 @@ class Downsample(nn.Module):
         return y
 
     def halve_space(self, x_BCTHW: Tensor) -> Tensor:
-        """One row and one column beyond the far borders, then stride 2."""
+        """Pads one row and one column at the bottom and right, then convolves with stride 2."""
         x_FCHW = self.margins(as_frames(x_BCTHW), (0, 1, 0, 1))
         return as_video(self.resample[1](x_FCHW), x_BCTHW.shape[0])
 
     def halve_time(self, x_BCTHW: Tensor, history: History | None) -> Tensor:
-        """Frame 0 as it is, then every second position of a 3-tap causal convolution."""
+        """Passes frame 0, then takes every second position of a 3-tap causal convolution."""
         past = history.past_tail() if history is not None else None
         if history is not None:
             history.keep(x_BCTHW[:, :, -1:])
@@ -106,8 +106,8 @@ class Upsample(nn.Module):
             self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1))
 
     def forward(self, x_BCTHW: Tensor, history: History | None = None) -> Tensor:
-        """[B, C, 1+n, H, W] ([B, C, n, H, W] in a later step) -> doubled along each axis asked
-        for; C is halved where space is doubled."""
+        """[B, C, 1+n, H, W] ([B, C, n, H, W] in a later step) -> doubled along each selected
+        axis; C is halved if space is doubled."""
         first = history is None or not history.started
         y = self.double_time(x_BCTHW, history) if self.temporal else x_BCTHW
         if self.spatial:
@@ -119,7 +119,7 @@ class Upsample(nn.Module):
         return y
 
     def double_time(self, x_BCTHW: Tensor, history: History | None) -> Tensor:
-        """Frame 0 passes; the first frame after it sees zeros where frame 0 would be."""
+        """Passes frame 0; the first frame after it has zeros in place of frame 0."""
         if history is not None and history.started:
             return interleave_time(self.time_conv(x_BCTHW, history))
         head, rest = x_BCTHW[:, :, :1], x_BCTHW[:, :, 1:]
@@ -130,7 +130,7 @@ class Upsample(nn.Module):
         return torch.cat((head, interleave_time(self.time_conv(rest, history))), dim=2)
 
     def double_space(self, x_BCTHW: Tensor) -> Tensor:
-        """Nearest neighbour x2, then the convolution, so many frames at once as kernels count."""
+        """Nearest neighbour x2, then the convolution, in batches of frames that kernels support."""
         frames_FCHW = as_frames(x_BCTHW)
         each = max(1, LARGEST_ELEMENTS // (4 * math.prod(frames_FCHW.shape[1:])))
         parts = [self._double_frames(x_FCHW) for x_FCHW in frames_FCHW.split(each)]
@@ -143,7 +143,7 @@ class Upsample(nn.Module):
         if works_in_blocks(x_FCHW):
             margin = 1
             if self.margins is not zero_margins:
-                # A small pixel of the neighbour's is what its doubled one would be.
+                # A small pixel of the neighbour equals its upsampled pixels.
                 x_FCHW, margin = self.margins(x_FCHW, (1, 1, 1, 1)), 0
             return convolve_doubled(x_FCHW, conv.weight, conv.bias, margin=margin)
         x_FCHW = F.interpolate(x_FCHW, scale_factor=2.0, mode="nearest")
@@ -162,7 +162,7 @@ def interleave_time(x_BCTHW: Tensor) -> Tensor:
 
 
 def fold_mean(x_BCTHW: Tensor, spatial: bool, temporal: bool, *, first: bool) -> Tensor:
-    """Average over the pixels (and frame pairs) that a downsample merges.
+    """Averages the pixels (and frame pairs) that a downsample merges.
 
     Parameter-free shortcut in the manner of DC-AE (arXiv 2410.10733, section 3.2): space-to-depth
     followed by the mean of each channel's group, which for equal widths is average pooling.
@@ -181,11 +181,11 @@ def fold_mean(x_BCTHW: Tensor, spatial: bool, temporal: bool, *, first: bool) ->
 def unfold_repeat(
     x_BCTHW: Tensor, c_out: int, spatial: bool, temporal: bool, *, first: bool
 ) -> Tensor:
-    """Channels repeated and dealt out to the pixels (and frames) that an upsample creates.
+    """Distributes repeated channels to the pixels (and frames) that an upsample creates.
 
     The inverse direction of ``fold_mean`` (arXiv 2410.10733, section 3.2): channel duplication,
-    then depth-to-space and depth-to-time. Frame 0 of a stream becomes one frame, not two, and
-    takes the mean of what the two would have been.
+    then depth-to-space and depth-to-time. Frame 0 of a stream becomes one frame, the mean of the
+    two frames that this would give.
     """
     channels = x_BCTHW.shape[1]
     cells = (4 if spatial else 1) * (2 if temporal else 1)

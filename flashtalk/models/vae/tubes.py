@@ -1,8 +1,8 @@
 """Encoder and decoder at the latent rate: linear tubes in and out, factorised blocks between.
 
-At 44-fold compression a small network does its best work where a position stands for a whole
-8x8x4 tube: few positions, wide matrix products. It decodes three times as fast as a pyramid of
-3x3x3 convolutions and learns faster per second (docs/vae.md has both tables).
+At 44-fold compression a small network is most efficient if a position represents a whole 8x8x4
+tube: few positions, wide matrix products. It decodes three times as fast as a pyramid of 3x3x3
+convolutions and learns faster per second (docs/vae.md has both tables).
 
 Shape suffixes: B batch, C channels, T frames, H W pixels, F latent frames, h w = H/8 W/8.
 """
@@ -44,7 +44,7 @@ class TubeEncoder(nn.Module):
 
 
 class LatentStem(nn.Module):
-    """Latents to network width; latent 0 stands for one frame, not four, and has its own map."""
+    """Latents to network width; latent 0 is one frame, not four, and has its own map."""
 
     def __init__(self, z_channels: int, dim: int) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ CONFIG_FILE = "config.json"
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published state dict under our names, which are the same names."""
+    """Returns the published state dict; our names are the same."""
     return dict(published)
 
 

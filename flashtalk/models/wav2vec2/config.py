@@ -1,4 +1,4 @@
-"""What a speech encoder looks like: one frozen dataclass, two presets, a JSON form."""
+"""The configuration of the speech encoder: a frozen dataclass, two presets, a JSON form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import prod
 
 from flashtalk.errors import InputError
 
-# What a published config.json may say only in one way, because nothing else is implemented.
+# Fields of a published config.json for which only one value is implemented.
 _FIXED: dict[str, object] = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
@@ -30,10 +30,10 @@ class AudioConfig:
             every one over channels.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: the transformer.
         num_conv_pos_embeddings, num_conv_pos_embedding_groups: taps and groups of the
-            convolution that stands for positions.
+            convolution that encodes positions.
         do_stable_layer_norm: norms before the layers instead of after them.
-        layer_norm_eps: of every LayerNorm.
-        dropout: in training mode, of hidden states, attention and activations.
+        layer_norm_eps: epsilon of every LayerNorm.
+        dropout: dropout rate in training mode, of hidden states, attention and activations.
     """
 
     conv_dim: tuple[int, ...] = (512,) * 7
@@ -109,13 +109,13 @@ class AudioConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> AudioConfig:
-        """Read the fields of a config.json, published (it has ``model_type``) or ours.
+        """Reads the fields of a config.json, published (it has ``model_type``) or ours.
 
-        Of a published file the fields of the architecture count; those of its training do not.
+        From a published file only the fields of the architecture are used, not those of training.
 
         Raises:
-            InputError: a field of ours is unknown, or the values describe an encoder of another
-                kind or an impossible one.
+            InputError: an unknown field in our file, or values of an unsupported or impossible
+                encoder.
         """
         known = {f.name for f in dataclasses.fields(cls)}
         if "model_type" in values:

@@ -1,9 +1,9 @@
 """The parts of a Wav2Vec2 encoder: waveform layers, projection, transformer.
 
-Written out here although transformers has them, because importing transformers' form takes a
-process three seconds and 200 MB, most of it for what has nothing to do with this encoder; the
-worker for speech starts in less than that. transformers stays the yardstick: the tests compare
-each form with its classes, whose parameter names these are.
+Implemented here although transformers has them, because importing transformers' version takes a
+process three seconds and 200 MB, most of it unrelated to this encoder; the speech worker starts in
+less time than that. The tests compare each part with transformers' classes, whose parameter names
+are used here.
 
 Legend: B batch, S steps of the waveform layers, C their channels, T tokens, D width.
 """
@@ -24,11 +24,11 @@ _LINEAR_STD = 0.02
 
 
 class ConvLayer(nn.Module):
-    """A strided convolution over time, perhaps a norm, GELU: [B, C, S] to [B, C', S'].
+    """A strided convolution over time, an optional norm, GELU: [B, C, S] to [B, C', S'].
 
     Args:
         config: the architecture.
-        index: which of its waveform layers.
+        index: number of the waveform layer.
     """
 
     def __init__(self, config: AudioConfig, index: int) -> None:
@@ -59,7 +59,7 @@ class ConvLayer(nn.Module):
 
 
 class FeatureExtractor(nn.Module):
-    """The waveform layers; who owns them runs them one by one (``in_float32``)."""
+    """The waveform layers; the caller runs them one by one (``in_float32``)."""
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class FeatureProjection(nn.Module):
 
 
 class PositionalConv(nn.Module):
-    """What stands for positions, a long grouped convolution and GELU: [B, T, D] to the same."""
+    """The positional encoding, a long grouped convolution and GELU: [B, T, D] to the same."""
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class PositionalConv(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Returns [B, T, D], to be added to the tokens."""
         tokens = x_BTD.shape[1]
-        # An even kernel with half of it as padding gives one token too many: the last one.
+        # An even kernel with half of it as padding gives one extra token at the end.
         out_BDT = self.conv(x_BTD.transpose(1, 2))[..., :tokens]
         return F.gelu(out_BDT).transpose(1, 2)
 
@@ -106,13 +106,13 @@ class PositionalConv(nn.Module):
 class WeightNormedConv(nn.Module):
     """A grouped convolution over time with one learned norm per tap: [B, D, T] to the same.
 
-    Not torch's parametrization, which computes norms while a model is built, on the meta device
-    too, and imports torch's compiler for it. The names are those that it gives.
+    It does not use torch's parametrization, which computes norms when a model is built, even on the
+    meta device, and imports torch's compiler for this. The names are the same.
 
     Args:
         width: D.
-        taps: of the kernel; half of them are padding.
-        groups: of the channels.
+        taps: size of the kernel; the padding is half of it.
+        groups: groups of channels.
     """
 
     def __init__(self, width: int, taps: int, groups: int) -> None:
@@ -135,15 +135,15 @@ class NormedWeight(nn.Module):
     def __init__(self, out_channels: int, in_channels: int, taps: int) -> None:
         super().__init__()
         direction = torch.empty(out_channels, in_channels, taps)
-        nn.init.kaiming_uniform_(direction, a=math.sqrt(5))  # as torch's convolutions
-        # On the meta device there is no norm to compute.
+        nn.init.kaiming_uniform_(direction, a=math.sqrt(5))  # like torch's convolutions
+        # On the meta device the norm cannot be computed.
         norm = torch.empty(1, 1, taps)
         if not direction.is_meta:
             norm = torch.norm_except_dim(direction, 2, 2)
         self.original0, self.original1 = nn.Parameter(norm), nn.Parameter(direction)
 
     def forward(self) -> Tensor:
-        """The kernel."""
+        """Returns the kernel."""
         return torch._weight_norm(self.original1, self.original0, 2)
 
 
@@ -187,7 +187,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The transformer; who owns it runs it layer by layer and keeps every output."""
+    """The transformer; the caller runs it layer by layer and keeps every output."""
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()

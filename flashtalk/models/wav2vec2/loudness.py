@@ -1,4 +1,4 @@
-"""What happens to a waveform before the speech encoder: one loudness, zero mean, unit variance.
+"""Preprocessing of the speech encoder's waveform: fixed loudness, zero mean, unit variance.
 
 Legend: N samples.
 """
@@ -21,17 +21,17 @@ FPS = 25
 
 
 def feature_frames(samples: int, pcm_hz: int = PCM_HZ, fps: int = FPS) -> int:
-    """Whole video frames in ``samples``: floor(seconds * fps), in exact arithmetic."""
+    """Returns the whole video frames in ``samples``: floor(seconds * fps), in exact arithmetic."""
     return samples * fps // pcm_hz
 
 
 def match_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET_LUFS) -> Pcm:
-    """The waveform at the target loudness; as it was where its loudness cannot be measured.
+    """Scales the waveform to the target loudness; unchanged if its loudness is not measurable.
 
     Args:
-        pcm_N: [N] samples in [-1, 1]; nothing is clipped on the way out.
+        pcm_N: [N] samples in [-1, 1]; the result is not clipped.
         pcm_hz: sampling rate.
-        target_lufs: loudness to reach.
+        target_lufs: target loudness.
     """
     loudness = integrated_loudness(pcm_N, pcm_hz)
     if not np.isfinite(loudness):
@@ -40,7 +40,7 @@ def match_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET
 
 
 def unit_variance(pcm_N: Pcm) -> npt.NDArray[np.float32]:
-    """Zero mean and unit (population) variance over the whole array, silence staying silent."""
+    """Normalises to zero mean and unit (population) variance; silence remains silent."""
     centred = pcm_N.astype(np.float64) - pcm_N.mean(dtype=np.float64)
     scaled: npt.NDArray[np.float32] = (centred / np.sqrt(centred.var() + VARIANCE_EPS)).astype(
         np.float32
@@ -49,7 +49,7 @@ def unit_variance(pcm_N: Pcm) -> npt.NDArray[np.float32]:
 
 
 def prepare_pcm(pcm_N: Pcm, pcm_hz: int = PCM_HZ) -> npt.NDArray[np.float32]:
-    """Loudness to -23 LUFS, then unit variance: what ``Wav2Vec2Features`` takes.
+    """Normalises to -23 LUFS, then to unit variance: the input of ``Wav2Vec2Features``.
 
     Args:
         pcm_N: [N] samples in [-1, 1], the whole 8 s window in streaming.

@@ -1,4 +1,4 @@
-"""Speech features at the video's frame rate: a Wav2Vec2 encoder with frames for its tokens.
+"""Speech features at the video's frame rate: a Wav2Vec2 encoder with one token per frame.
 
 Legend: B batch, N samples (16 kHz), S convolutional steps (50 Hz), T video frames (25 Hz),
 C convolutional channels, L transformer layers, D width.
@@ -19,10 +19,10 @@ from flashtalk.ops.convolution import in_float32
 class Wav2Vec2Features(nn.Module):
     """All hidden states of a Wav2Vec2 encoder whose transformer runs at the video's frame rate.
 
-    The waveform layers run at their own 50 Hz; their output is interpolated to the frames
-    *before* the transformer, which is how the report's DiT was trained (section 3.1). Parameter
-    names are those of transformers' ``Wav2Vec2Model``. On a CPU all convolutions run in float32,
-    whatever the weights are (``ops.convolution``).
+    The waveform layers run at 50 Hz; their output is interpolated to the frame rate *before* the
+    transformer, as in the training of the report's DiT (section 3.1). Parameter names are those of
+    transformers' ``Wav2Vec2Model``. On a CPU all convolutions run in float32, whatever the dtype of
+    the weights (``ops.convolution``).
 
     Args:
         config: the architecture.
@@ -41,7 +41,7 @@ class Wav2Vec2Features(nn.Module):
         return self.feature_projection.projection.weight.dtype
 
     def forward(self, pcm_BN: Tensor, frames: int) -> Tensor:
-        """Features of ``frames`` video frames spread over the whole waveform.
+        """Returns features of ``frames`` video frames, which cover the whole waveform.
 
         Args:
             pcm_BN: [B, N] float waveforms, loudness-normalised and of unit variance
@@ -49,7 +49,7 @@ class Wav2Vec2Features(nn.Module):
             frames: T, for a window of whole frames ``feature_frames(N)``.
 
         Returns:
-            [B, T, L, D] float32: the outputs of layers 1..L; the embedding below them is left out.
+            [B, T, L, D] float32: the outputs of layers 1..L, without the embedding below them.
 
         Raises:
             InputError: the waveform is too short for one feature, or ``frames`` is not positive.
@@ -64,14 +64,14 @@ class Wav2Vec2Features(nn.Module):
         return self.transform(conv_BCT.transpose(1, 2)).float()
 
     def convolve(self, pcm_BN: Tensor) -> Tensor:
-        """Convolutional features [B, C, S] of waveforms [B, N], one per 20 ms."""
+        """Returns convolutional features [B, C, S] of waveforms [B, N], one per 20 ms."""
         hidden = pcm_BN[:, None]
         for layer in self.feature_extractor.conv_layers:
             hidden = in_float32(layer, hidden)
         return hidden
 
     def transform(self, conv_BTC: Tensor) -> Tensor:
-        """Hidden states [B, T, L, D] of convolutional features [B, T, C] at the frame rate."""
+        """Returns hidden states [B, T, L, D] of features [B, T, C] at the frame rate."""
         hidden_BTD = self.feature_projection(conv_BTC)
         hidden_BTD = hidden_BTD + in_float32(self.encoder.pos_conv_embed, hidden_BTD)
         pre_norm = self.config.do_stable_layer_norm

@@ -34,10 +34,10 @@ _MODERN = {ours: legacy for legacy, ours in _LEGACY.items()}
 
 
 def convert_published(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under our names, without what only pre-training needs.
+    """Converts a published state dict to our names, without the pre-training tensors.
 
-    Both spellings of weight norm are read, with and without the ``wav2vec2.`` prefix. Names that
-    are not known pass through, for the strict loader to report.
+    Both spellings of weight norm are read, with and without the ``wav2vec2.`` prefix. Unknown names
+    are kept, so that the strict loader reports them.
     """
     named = {name.removeprefix(_PREFIX): tensor for name, tensor in published.items()}
     return {
@@ -48,7 +48,7 @@ def convert_published(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict under the published names; ``convert_published`` inverts it."""
+    """Converts our state dict to the published names; inverse of ``convert_published``."""
     return {_PREFIX + _MODERN.get(name, name): tensor for name, tensor in state.items()}
 
 
