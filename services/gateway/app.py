@@ -17,18 +17,18 @@ from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.wire.proxies import is_loopback
 from services.gateway import metrics
-from services.gateway.creation import CreationLimits
 from services.gateway.keys.door import Door, KeyInterceptor
-from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
-from services.gateway.sessions import ControlWaits, SessionDesk
+from services.gateway.sessions.creation import CreationLimits
+from services.gateway.sessions.desk import ControlWaits, SessionDesk
+from services.gateway.sessions.views import StreamLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import open_store, shown_url
 from services.gateway.store.session_store import StoreError
-from services.gateway.streaming_session import StreamHost, StreamWaits
-from services.gateway.views import StreamLimits
-from services.gateway.worker_channels import WorkerChannels
-from services.gateway.workers import WorkerPool, WorkerTargets
+from services.gateway.stream.host import StreamHost, StreamWaits
+from services.gateway.workers.channels import WorkerChannels
+from services.gateway.workers.making import ChunkMaker, MakingLimits
+from services.gateway.workers.pool import WorkerPool, WorkerTargets
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SessionService"].full_name
 

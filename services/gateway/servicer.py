@@ -12,13 +12,12 @@ from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
-from services.gateway.creation import check_creation, checked_session_id
-from services.gateway.interruption import as_message
 from services.gateway.keys.door import Door
 from services.gateway.keys.entries import ApiKey
-from services.gateway.reader import checked_interrupt
-from services.gateway.records import SessionRecord
-from services.gateway.sessions import SessionDesk
+from services.gateway.sessions.creation import check_creation, checked_session_id
+from services.gateway.sessions.desk import SessionDesk
+from services.gateway.sessions.views import StreamLimits, session_view
+from services.gateway.store.records import SessionRecord
 from services.gateway.store.session_store import (
     FenceLost,
     KeyFull,
@@ -27,8 +26,9 @@ from services.gateway.store.session_store import (
     SessionGone,
     StoreError,
 )
-from services.gateway.streaming_session import StreamHost
-from services.gateway.views import StreamLimits, session_view
+from services.gateway.stream.host import StreamHost
+from services.gateway.stream.interruption import as_message
+from services.gateway.stream.reader import checked_interrupt
 
 _DEFAULT_PAGE, _LARGEST_PAGE = 100, 1_000
 _RETRY_AFTER_S = 1.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
-from services.gateway.views import StreamLimits
+from services.gateway.sessions.views import StreamLimits
 from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_time import pass_time, run_virtual

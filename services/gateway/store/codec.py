@@ -21,7 +21,7 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from flashtalk.v1 import state_pb2 as pb
-from services.gateway.records import (
+from services.gateway.store.records import (
     Array,
     ChunkPlan,
     ChunkRecord,

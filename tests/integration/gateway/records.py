@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from flashtalk.streaming import StreamSpec
-from services.gateway.records import (
+from services.gateway.sessions.rewind import tail_samples
+from services.gateway.store.records import (
     Array,
     ChunkPlan,
     ChunkRecord,
@@ -18,8 +19,7 @@ from services.gateway.records import (
     SessionSetting,
     SessionState,
 )
-from services.gateway.rewind import tail_samples
-from services.gateway.tail import newest, silence
+from services.gateway.store.tail import newest, silence
 
 SPEC = StreamSpec()
 

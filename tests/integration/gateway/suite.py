@@ -26,17 +26,17 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
-from services.gateway.creation import CreationLimits
 from services.gateway.keys.door import Door, KeyInterceptor
-from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
-from services.gateway.sessions import ControlWaits, SessionDesk
+from services.gateway.sessions.creation import CreationLimits
+from services.gateway.sessions.desk import ControlWaits, SessionDesk
+from services.gateway.sessions.views import StreamLimits
 from services.gateway.store.limits import StoreLimits
 from services.gateway.store.memory import MemoryStore
 from services.gateway.store.session_store import SessionStore
-from services.gateway.streaming_session import StreamHost, StreamWaits
-from services.gateway.views import StreamLimits
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.stream.host import StreamHost, StreamWaits
+from services.gateway.workers.making import ChunkMaker, MakingLimits
+from services.gateway.workers.pool import PoolWaits, WorkerPool, WorkerTargets
 from tests.fakes.stand_in_workers import Gate, StandIn, Workers, add_workers
 from tests.fakes.virtual_time import VirtualTimeLoop
 from tests.patience import patient

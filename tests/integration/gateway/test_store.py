@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flashtalk.errors import InputError
-from services.gateway.records import InterruptOutcome, InterruptRequest
 from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
 from services.gateway.store.memory import MemoryStore
+from services.gateway.store.records import InterruptOutcome, InterruptRequest
 from services.gateway.store.redis_store import RedisStore
 from services.gateway.store.session_store import (
     FenceLost,

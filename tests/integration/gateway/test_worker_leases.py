@@ -13,7 +13,7 @@ import pytest
 from flashtalk.v1 import session_service_pb2 as pb
 from services.gateway.store.memory import MemoryStore
 from services.gateway.store.session_store import StoreError
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.pool import PoolWaits, WorkerPool, WorkerTargets
 from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_suite import in_virtual_time

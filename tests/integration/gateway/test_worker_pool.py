@@ -16,8 +16,8 @@ from prometheus_client import REGISTRY
 
 from flashtalk.serving.errors import Reason, ServiceError
 from services.gateway.store.memory import MemoryStore
-from services.gateway.worker import Role, Worker
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.pool import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.worker import Role, Worker
 from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_suite import in_virtual_time

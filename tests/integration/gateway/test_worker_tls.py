@@ -15,9 +15,9 @@ import pytest
 from flashtalk.errors import InputError
 from flashtalk.serving.certificates import CertificateFiles, server_credentials
 from flashtalk.serving.channel import ChannelLimits
-from services.gateway.worker import Role
-from services.gateway.worker_channels import WorkerChannels
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.channels import WorkerChannels
+from services.gateway.workers.pool import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.worker import Role
 from tests.fakes.certificates import Authority, Pair
 from tests.fakes.stand_in_workers import StandIn, add_workers
 from tests.integration.gateway.suite import memory_store

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from flashtalk.v1 import stream_pb2 as pb
-from services.gateway.outgoing import OutgoingFrame
-from services.gateway.playout import Outbox, PlayClock
+from services.gateway.stream.outgoing import OutgoingFrame
+from services.gateway.stream.playout import Outbox, PlayClock
 from tests.fakes.virtual_time import pass_time, run_virtual
 
 

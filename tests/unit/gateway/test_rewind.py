@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
 from flashtalk.streaming import StreamSpec
-from services.gateway.records import ChunkPlan, ChunkRecord, SessionState
-from services.gateway.rewind import (
+from services.gateway.sessions.rewind import (
     HISTORY_CHUNKS,
     after_chunk,
     after_cut,
@@ -19,7 +18,8 @@ from services.gateway.rewind import (
     oldest_cut,
     tail_samples,
 )
-from services.gateway.tail import silence
+from services.gateway.store.records import ChunkPlan, ChunkRecord, SessionState
+from services.gateway.store.tail import silence
 
 SPEC = StreamSpec()
 SIZE = SPEC.samples_per_frame

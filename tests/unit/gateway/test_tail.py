@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashtalk.streaming import StreamSpec
-from services.gateway.tail import gone_back, gone_on, newest, silence, tail_size
+from services.gateway.store.tail import gone_back, gone_on, newest, silence, tail_size
 
 SPEC = StreamSpec()
 SIZE = 5 * SPEC.new_samples + 321

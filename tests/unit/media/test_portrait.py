@@ -14,7 +14,7 @@ from PIL import Image
 from flashtalk.errors import InputError
 from flashtalk.media import decode_image, fit_portrait, portrait_bytes, read_image
 from flashtalk.media.portrait import MAX_PORTRAIT_BYTES, MAX_PORTRAIT_PIXELS
-from services.gateway.creation import CreationLimits
+from services.gateway.sessions.creation import CreationLimits
 
 PICTURE = Image.linear_gradient("L").resize((120, 160)).convert("RGB")
 

@@ -12,12 +12,12 @@ import dataclasses
 from flashtalk.serving.tracing import span
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
-from services.gateway.chunk_run import sample
+from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import Asked, OpenStream
-from services.gateway.records import InterruptOutcome, InterruptRequest, SessionState
-from services.gateway.rewind import CutPoint, after_cut, find_cut, oldest_cut
+from services.gateway.sessions.rewind import CutPoint, after_cut, find_cut, oldest_cut
+from services.gateway.store.records import InterruptOutcome, InterruptRequest, SessionState
+from services.gateway.stream.chunk_run import sample
+from services.gateway.stream.open_stream import Asked, OpenStream
 
 
 async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:

@@ -10,10 +10,9 @@ Legend: H W pixels, C channels, F latent frames, S samples.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
@@ -29,10 +28,10 @@ from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto
 from flashtalk.wire.splice import spliced, tensor_pieces
-from services.gateway.loop_clock import loop_time
-from services.gateway.records import Array, SessionAsset
-from services.gateway.worker import Role, Worker
-from services.gateway.workers import WorkerPool
+from services.gateway.chunk_times import ChunkTimes
+from services.gateway.store.records import Array, SessionAsset
+from services.gateway.workers.pool import WorkerPool
+from services.gateway.workers.worker import Role, Worker
 
 _RETRIED = frozenset(
     {
@@ -50,28 +49,6 @@ _UNHURRIED_S = 5.0
 ResultT = TypeVar("ResultT")
 Call = Callable[[Worker, float], Awaitable[ResultT]]
 Choose = Callable[[float], Awaitable[Worker]]
-
-
-@dataclass
-class ChunkTimes:
-    """Where the time of one chunk went, and how often it was tried again.
-
-    Args:
-        due_s: when its first frame is to be shown, on the loop's clock; inf if at any time.
-        stages_s: wall time of each stage, calls included; compute_s: what workers computed.
-        retries: attempts that failed.
-        now_s: the loop's clock.
-    """
-
-    due_s: float = math.inf
-    stages_s: dict[str, float] = field(default_factory=dict)
-    compute_s: float = 0.0
-    retries: int = 0
-    now_s: Callable[[], float] = field(default_factory=loop_time)
-
-    def add(self, stage: str, seconds: float) -> None:
-        """Count time under a stage's name."""
-        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + seconds
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from flashtalk.v1 import stream_pb2
-from services.gateway.outgoing import OutgoingFrame, as_response
+from services.gateway.stream.outgoing import OutgoingFrame, as_response
 
 
 class PlayClock:

@@ -16,18 +16,12 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway import metrics
-from services.gateway.conductor import Conductor
-from services.gateway.creation import checked_session_id
-from services.gateway.intake import SpeechIntake
 from services.gateway.keys.door import Door, bad_key
 from services.gateway.keys.entries import ANYBODY, ApiKey
 from services.gateway.loop_clock import loop_time
-from services.gateway.making import ChunkMaker
-from services.gateway.open_stream import OpenStream
-from services.gateway.pace import Lead
-from services.gateway.playout import Outbox, PlayClock
-from services.gateway.reader import Read, pass_interrupt, read_requests
-from services.gateway.records import SessionRecord, SessionState
+from services.gateway.sessions.creation import checked_session_id
+from services.gateway.sessions.views import StreamLimits, stream_spec
+from services.gateway.store.records import SessionRecord, SessionState
 from services.gateway.store.session_store import (
     FenceLost,
     SessionGone,
@@ -35,8 +29,14 @@ from services.gateway.store.session_store import (
     StoreError,
     session_gone,
 )
-from services.gateway.views import StreamLimits, stream_spec
-from services.gateway.workers import WorkerPool
+from services.gateway.stream.conductor import Conductor
+from services.gateway.stream.intake import SpeechIntake
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.pace import Lead
+from services.gateway.stream.playout import Outbox, PlayClock
+from services.gateway.stream.reader import Read, pass_interrupt, read_requests
+from services.gateway.workers.making import ChunkMaker
+from services.gateway.workers.pool import WorkerPool
 
 Write = Callable[[stream_pb2.StreamResponse], Awaitable[None]]
 

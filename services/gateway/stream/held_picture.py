@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.v1 import media_pb2
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import OpenStream
-from services.gateway.records import ChunkRecord
+from services.gateway.chunk_times import ChunkTimes
+from services.gateway.store.records import ChunkRecord
+from services.gateway.stream.open_stream import OpenStream
 
 
 async def held_frames(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashtalk.streaming import Pcm
-from services.gateway.tail import Tail
+from services.gateway.store.tail import Tail
 
 Array = npt.NDArray[np.float32]
 
@@ -124,7 +124,7 @@ class SessionState:
         utterances: ends of utterances used for good.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
         tail: the newest sound that was shown, 8 s and what a cut may take away
-            (``rewind.tail_samples``).
+            (``sessions.rewind.tail_samples``).
         history: the newest chunks, oldest first; few.
         plan: of chunk ``chunk_index``, if it was begun.
     """

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from flashtalk.errors import InputError
 from flashtalk.streaming import Pcm, StreamSpec
-from services.gateway.records import Array, ChunkRecord, SessionState
-from services.gateway.tail import Tail, gone_back, gone_on, newest, silence, tail_size
+from services.gateway.store.records import Array, ChunkRecord, SessionState
+from services.gateway.store.tail import Tail, gone_back, gone_on, newest, silence, tail_size
 
 HISTORY_CHUNKS = 4
 """Chunks from which frames can be sent again, and in which a session can be cut."""

@@ -13,10 +13,10 @@ from flashtalk.serving.channel import open_channel
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.logs import get_logger
 from services.gateway import metrics
-from services.gateway.discovery import Targets
 from services.gateway.loop_clock import now_s
 from services.gateway.store.session_store import SessionStore, StoreError
-from services.gateway.worker import Connect, Role, Worker
+from services.gateway.workers.discovery import Targets
+from services.gateway.workers.worker import Connect, Role, Worker
 
 _LOG = get_logger(__name__)
 

@@ -17,7 +17,7 @@ from flashtalk.media.image import cover, decode_image, oriented_size
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway.keys.entries import ApiKey
-from services.gateway.records import SessionSetting
+from services.gateway.store.records import SessionSetting
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_ID = 64

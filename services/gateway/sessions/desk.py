@@ -11,17 +11,16 @@ import grpc
 
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.streaming import StreamSpec
-from services.gateway.creation import Creation, CreationLimits, new_session_id
 from services.gateway.keys.entries import ANYBODY, ApiKey
-from services.gateway.making import ChunkMaker
-from services.gateway.records import (
+from services.gateway.sessions.creation import Creation, CreationLimits, new_session_id
+from services.gateway.sessions.rewind import tail_samples
+from services.gateway.store.records import (
     InterruptOutcome,
     InterruptRequest,
     SessionAsset,
     SessionRecord,
     SessionState,
 )
-from services.gateway.rewind import tail_samples
 from services.gateway.store.session_store import (
     KeyLimits,
     SessionGone,
@@ -29,8 +28,9 @@ from services.gateway.store.session_store import (
     StoreError,
     session_gone,
 )
-from services.gateway.tail import silence
-from services.gateway.workers import WorkerPool
+from services.gateway.store.tail import silence
+from services.gateway.workers.making import ChunkMaker
+from services.gateway.workers.pool import WorkerPool
 
 _RETRY_AFTER_S = 2.0
 _POLL_S = 0.05

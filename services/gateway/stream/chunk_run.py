@@ -17,12 +17,12 @@ from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
-from services.gateway.holding import held_frames
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import OpenStream
-from services.gateway.outgoing import OutgoingFrame
-from services.gateway.records import Array, ChunkPlan, ChunkRecord
-from services.gateway.rewind import after_chunk, heard_window
+from services.gateway.chunk_times import ChunkTimes
+from services.gateway.sessions.rewind import after_chunk, heard_window
+from services.gateway.store.records import Array, ChunkPlan, ChunkRecord
+from services.gateway.stream.held_picture import held_frames
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.outgoing import OutgoingFrame
 
 
 async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:

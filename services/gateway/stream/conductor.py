@@ -11,14 +11,14 @@ from collections.abc import Awaitable
 from flashtalk.serving.logs import log_context
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
-from services.gateway.chunk_run import make_chunk, show
-from services.gateway.interruption import interrupt
+from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import OpenStream
-from services.gateway.pace import JITTER_FRAMES
-from services.gateway.planner import LISTENING, Cut, Wait, next_cut
-from services.gateway.records import ChunkPlan
+from services.gateway.store.records import ChunkPlan
+from services.gateway.stream.chunk_run import make_chunk, show
+from services.gateway.stream.interruption import interrupt
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.pace import JITTER_FRAMES
+from services.gateway.stream.planner import LISTENING, Cut, Wait, next_cut
 
 FIRST_IDLE_AFTER_S = 0.25
 """A new stream waits so long for speech before the avatar begins to idle."""

@@ -10,8 +10,8 @@ from flashtalk.errors import InputError
 from flashtalk.serving.interceptor import Malformed
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_from_bytes
-from services.gateway.open_stream import Asked, OpenStream
-from services.gateway.records import InterruptRequest
+from services.gateway.store.records import InterruptRequest
+from services.gateway.stream.open_stream import Asked, OpenStream
 
 _MAX_INTERRUPT_ID = 64
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
-from services.gateway.records import SessionRecord, SessionSetting
-from services.gateway.rewind import HISTORY_CHUNKS
+from services.gateway.sessions.rewind import HISTORY_CHUNKS
+from services.gateway.store.records import SessionRecord, SessionSetting
 
 Session = session_pb2.Session
 

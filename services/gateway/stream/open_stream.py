@@ -9,12 +9,8 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_to_proto
-from services.gateway.intake import Mark, SpeechIntake
 from services.gateway.keys.entries import ANYBODY, ApiKey
-from services.gateway.making import ChunkMaker
-from services.gateway.pace import Lead
-from services.gateway.playout import Outbox
-from services.gateway.records import (
+from services.gateway.store.records import (
     Array,
     ChunkRecord,
     InterruptRequest,
@@ -23,6 +19,10 @@ from services.gateway.records import (
     SessionState,
 )
 from services.gateway.store.session_store import SessionStore
+from services.gateway.stream.intake import Mark, SpeechIntake
+from services.gateway.stream.pace import Lead
+from services.gateway.stream.playout import Outbox
+from services.gateway.workers.making import ChunkMaker
 
 _WAITING_INTERRUPTS = 16
 
