@@ -1,4 +1,4 @@
-"""What the gateway counts; names carry units (architecture section 7)."""
+"""What the gateway counts; names carry units."""
 
 from __future__ import annotations
 

@@ -30,11 +30,13 @@ from services.gateway.store.session_store import (
     session_gone,
 )
 from services.gateway.stream.conductor import Conductor
+from services.gateway.stream.held_picture import HeldPicture
 from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import Lead
 from services.gateway.stream.playout import Outbox, PlayClock
 from services.gateway.stream.reader import Read, pass_interrupt, read_requests
+from services.gateway.stream.signals import StreamSignals
 from services.gateway.workers.making import ChunkMaker
 from services.gateway.workers.pool import WorkerPool
 
@@ -111,8 +113,7 @@ class StreamHost:
             away = stream_pb2.GoAway()
             away.grace.FromSeconds(int(self._waits.grace_s))
             await stream.outbox.put(stream_pb2.StreamResponse(go_away=away))
-            stream.draining = True
-            stream.wake.set()
+            stream.signals.drain()
         await self._idle.wait()
 
     async def serve(self, read: Read, write: Write, caller: ApiKey = ANYBODY) -> None:
@@ -131,7 +132,7 @@ class StreamHost:
             record = await self._store.claim(opening.session_id, self.owner, replace=resumed)
             try:
                 stream = await self._open_stream(record, opening, caller)
-                await self._run(stream, read, write)
+                await self._run(stream, record.state, read, write)
             finally:
                 await self._release(record)
 
@@ -185,8 +186,10 @@ class StreamHost:
             setting=setting,
             asset=await self._store.asset(setting.asset),
             fence=record.fence,
+            caller=caller,
             store=self._store,
             maker=self._maker,
+            audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             intake=SpeechIntake(
                 used.input_samples,
                 used.utterances,
@@ -199,26 +202,24 @@ class StreamHost:
                 _OUTBOX_CHUNKS * self.spec.new_frames,
                 together=min(opening.frames_per_message, self.spec.new_frames),
             ),
-            audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
-            state=state,
-            next_put=first,
-            caller=caller,
             lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
+            held=HeldPicture(setting, self._maker, self.spec.fps),
+            signals=StreamSignals(),
         )
 
-    async def _run(self, stream: OpenStream, read: Read, write: Write) -> None:
+    async def _run(self, stream: OpenStream, state: SessionState, read: Read, write: Write) -> None:
         self._open.add(stream)
         self._idle.clear()
         metrics.STREAMS.set(len(self._open))
         try:
-            await write(self._opened(stream))
+            await write(self._opened(stream, state.epoch))
             async with asyncio.TaskGroup() as group:
                 limit = self._limits.max_packet_bytes
                 helpers = [
                     group.create_task(read_requests(stream, read, limit)),
                     group.create_task(self._keep(stream)),
                 ]
-                conducting = group.create_task(self._conduct(stream))
+                conducting = group.create_task(self._conduct(stream, state))
                 await self._send(stream, write)
                 await conducting
                 for task in helpers:
@@ -231,20 +232,20 @@ class StreamHost:
                 self._idle.set()
             metrics.STREAMS.set(len(self._open))
 
-    def _opened(self, stream: OpenStream) -> stream_pb2.StreamResponse:
+    def _opened(self, stream: OpenStream, epoch: int) -> stream_pb2.StreamResponse:
         opened = stream_pb2.StreamOpened(
             input_samples=stream.intake.used,
-            next_frame=stream.next_put,
-            epoch=stream.state.epoch,
+            next_frame=stream.outbox.next_frame,
+            epoch=epoch,
             spec=stream_spec(self.spec, stream.setting),
             audio_encoding=stream.audio_encoding,  # type: ignore[arg-type]
             utterances=stream.intake.utterances,
         )
         return stream_pb2.StreamResponse(opened=opened)
 
-    async def _conduct(self, stream: OpenStream) -> None:
+    async def _conduct(self, stream: OpenStream, state: SessionState) -> None:
         try:
-            reason = await Conductor(stream).run()
+            reason = await Conductor(stream, state).run()
         except Exception as error:
             if not isinstance(_first_cause(error), SessionGone):
                 raise
@@ -258,7 +259,8 @@ class StreamHost:
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
             await self._store.delete(stream.session_id)
             await self._pool.give_back(stream.session_id)
-        closed = stream_pb2.StreamClosed(reason=reason, next_frame=stream.next_put)  # type: ignore[arg-type]
+        next_frame = stream.outbox.next_frame
+        closed = stream_pb2.StreamClosed(reason=reason, next_frame=next_frame)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(closed=closed))
 
     async def _send(self, stream: OpenStream, write: Write) -> None:
@@ -293,8 +295,7 @@ class StreamHost:
                 if not pass_interrupt(stream, request):
                     _LOG.warning("interruption given up", extra={"reason": "too many wait"})
             if signals.deleted:
-                stream.deleted = True
-                stream.wake.set()
+                stream.signals.delete()
                 return
 
     async def _release(self, record: SessionRecord) -> None:

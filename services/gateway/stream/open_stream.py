@@ -1,96 +1,54 @@
-"""What is known about a session while a stream is open on it, and what that stream owns."""
+"""What a stream stands on from its first message to its last."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_to_proto
-from services.gateway.keys.entries import ANYBODY, ApiKey
-from services.gateway.store.records import (
-    Array,
-    ChunkRecord,
-    InterruptRequest,
-    SessionAsset,
-    SessionSetting,
-    SessionState,
-)
+from services.gateway.keys.entries import ApiKey
+from services.gateway.store.records import ChunkRecord, SessionAsset, SessionSetting
 from services.gateway.store.session_store import SessionStore
-from services.gateway.stream.intake import Mark, SpeechIntake
+from services.gateway.stream.held_picture import HeldPicture
+from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.pace import Lead
 from services.gateway.stream.playout import Outbox
+from services.gateway.stream.signals import StreamSignals
 from services.gateway.workers.making import ChunkMaker
 
-_WAITING_INTERRUPTS = 16
 
-
-@dataclass(frozen=True)
-class Asked:
-    """An interruption that waits for the conductor.
-
-    Args:
-        request: what was asked.
-        mark: where in the speech it stood: what is behind it belongs to the time after.
-        elsewhere: it came by way of the store, which gets the answer too.
-    """
-
-    request: InterruptRequest
-    mark: Mark
-    elsewhere: bool
-
-
-def _interrupts() -> asyncio.Queue[Asked]:
-    return asyncio.Queue(_WAITING_INTERRUPTS)
-
-
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class OpenStream:
-    """Shared by the tasks of one stream; only the conductor replaces ``state``.
+    """Shared by the tasks of one stream. How far it has come is the conductor's ``Progress``.
 
     Args:
         spec: the stream contract.
         setting, asset: of the session.
-        fence: under which it was taken.
+        fence: under which it was taken; caller: by whom.
         store, maker: where it is kept and who makes its chunks.
+        audio_encoding: number of ``AudioEncoding`` for both ways.
         intake: speech that arrived.
         outbox: what is to be sent.
-        audio_encoding: number of ``AudioEncoding`` for both ways.
-        state: the session between two chunks.
-        next_put: number of the next frame for the outbox.
         lead: how early a chunk has to be begun.
-        current: the chunk that is being decoded.
-        interrupts: that were asked for and not carried out.
-        wake: set by everything that the conductor has to look at.
-        draining, half_closed, deleted: why the stream ends soon.
-        activity: what the avatar does in the newest frame that was put.
-        caller: who opened it.
-        held_picture: latents, frame and pixels of the picture that is held.
+        held: the picture that is shown where nothing is computed.
+        signals: what others want of it.
     """
 
     spec: StreamSpec
     setting: SessionSetting
     asset: SessionAsset
     fence: int
+    caller: ApiKey
     store: SessionStore
     maker: ChunkMaker
+    audio_encoding: int
     intake: SpeechIntake
     outbox: Outbox
-    audio_encoding: int
-    state: SessionState
-    next_put: int
     lead: Lead
-    current: ChunkRecord | None = None
-    interrupts: asyncio.Queue[Asked] = field(default_factory=_interrupts)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    draining: bool = False
-    half_closed: bool = False
-    deleted: bool = False
-    activity: int = 0
-    caller: ApiKey = ANYBODY
-    held_picture: tuple[Array, int, bytes] | None = None
+    held: HeldPicture
+    signals: StreamSignals
 
     @property
     def session_id(self) -> str:
@@ -98,25 +56,22 @@ class OpenStream:
         return self.setting.session_id
 
     @property
-    def interrupted(self) -> bool:
-        """An interruption waits to be carried out."""
-        return not self.interrupts.empty()
-
-    @property
     def ending(self) -> bool:
         """No new chunk is to be begun. A client that only listens hears complete utterances out."""
-        return self.draining or self.deleted or (self.half_closed and not self.intake.complete)
+        asked = self.signals
+        return asked.draining or asked.deleted or (asked.half_closed and not self.intake.complete)
 
-    def key(self, chunk_index: int) -> worker_pb2.ChunkKey:
-        """Names a chunk to the workers."""
-        return worker_pb2.ChunkKey(
-            session_id=self.session_id, chunk_index=chunk_index, epoch=self.state.epoch
-        )
+    def key(self, chunk_index: int, epoch: int) -> worker_pb2.ChunkKey:
+        """Names a chunk to the workers, which drop what is of an older epoch than they know."""
+        return worker_pb2.ChunkKey(session_id=self.session_id, chunk_index=chunk_index, epoch=epoch)
 
-    def decode_request(self, record: ChunkRecord, frames: int) -> vae_pb2.DecodeRequest:
-        """Asks for the first ``frames`` frames of a chunk, whose latents go beside it."""
+    def decode_request(self, record: ChunkRecord, frames: int, epoch: int) -> vae_pb2.DecodeRequest:
+        """Asks for the first ``frames`` frames of a chunk, whose latents go beside it.
+
+        ``epoch`` is that of the session now: a chunk that is shown again may be older.
+        """
         request = vae_pb2.DecodeRequest(
-            key=self.key(record.plan.index),
+            key=self.key(record.plan.index, epoch),
             video_codec=self.setting.video_codec,  # type: ignore[arg-type]
             frames=frames,
         )
