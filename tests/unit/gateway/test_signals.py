@@ -42,7 +42,7 @@ def test_whoever_waits_is_woken_and_sees_why(name: str) -> None:
 def test_interruptions_come_in_order_and_only_so_many_wait() -> None:
     async def scenario() -> None:
         signals = StreamSignals()
-        names = []
+        names: list[str] = []
         while signals.interrupt_at_once(asked(f"{len(names)}")):
             names.append(f"{len(names)}")
         one_more = asyncio.create_task(signals.interrupt(asked("more")))
