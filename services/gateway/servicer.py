@@ -14,9 +14,10 @@ from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
 from services.gateway.keys.door import Door
 from services.gateway.keys.entries import ApiKey
+from services.gateway.limits import GatewayLimits
 from services.gateway.sessions.creation import check_creation, checked_session_id
 from services.gateway.sessions.desk import SessionDesk
-from services.gateway.sessions.views import StreamLimits, session_view
+from services.gateway.sessions.views import session_view
 from services.gateway.store.records import SessionRecord
 from services.gateway.store.session_store import (
     FenceLost,
@@ -74,10 +75,10 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     """
 
     def __init__(
-        self, desk: SessionDesk, host: StreamHost, limits: StreamLimits, door: Door | None = None
+        self, desk: SessionDesk, host: StreamHost, limits: GatewayLimits, door: Door
     ) -> None:
         self._desk = desk
-        self._door = door or Door()
+        self._door = door
         self._host = host
         self._limits = limits
 
@@ -91,7 +92,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
                 grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away",
                 retry_after_s=_RETRY_AFTER_S,
             )  # fmt: skip
-        creation = check_creation(request, self._desk.limits)
+        creation = check_creation(request, self._limits)
         record = await _told(self._desk.create(creation, caller))
         return pb.CreateSessionResponse(session=self._view(record))
 
@@ -144,9 +145,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         return self._door.caller(context.invocation_metadata())
 
     def _view(self, record: SessionRecord) -> pb.Session:
-        return session_view(
-            record, self._desk.spec, self._limits, self._desk.limits.max_portrait_bytes
-        )
+        return session_view(record, self._desk.spec, self._limits)
 
 
 def _named(session_id: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import grpc
 
@@ -18,9 +17,10 @@ from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway import metrics
 from services.gateway.keys.door import Door, bad_key
 from services.gateway.keys.entries import ANYBODY, ApiKey
+from services.gateway.limits import GatewayLimits
 from services.gateway.loop_clock import loop_time
 from services.gateway.sessions.creation import checked_session_id
-from services.gateway.sessions.views import StreamLimits, stream_spec
+from services.gateway.sessions.views import stream_spec
 from services.gateway.store.records import SessionRecord, SessionState
 from services.gateway.store.session_store import (
     FenceLost,
@@ -46,24 +46,6 @@ _LOG = get_logger(__name__)
 _OUTBOX_CHUNKS = 2
 
 
-@dataclass(frozen=True)
-class StreamWaits:
-    """Waits of one stream.
-
-    Args:
-        open_s: for the first message.
-        heartbeat_s: between two words to the store; idle_s: between two to a silent client.
-        release_s: for giving the session back at the end.
-        grace_s: between a GoAway and the end.
-    """
-
-    open_s: float = 10.0
-    heartbeat_s: float = 0.5
-    idle_s: float = 5.0
-    release_s: float = 5.0
-    grace_s: float = 10.0
-
-
 class StreamHost:
     """Serves the streams of one gateway.
 
@@ -79,18 +61,16 @@ class StreamHost:
         store: SessionStore,
         pool: WorkerPool,
         maker: ChunkMaker,
-        limits: StreamLimits,
-        waits: StreamWaits,
-        door: Door | None = None,
+        limits: GatewayLimits,
+        door: Door,
     ) -> None:
-        self._door = door or Door()
+        self._door = door
         self.owner = owner
         self.spec = spec
         self._store = store
         self._pool = pool
         self._maker = maker
         self._limits = limits
-        self._waits = waits
         self._open: set[OpenStream] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,7 +91,7 @@ class StreamHost:
         self.draining = True
         for stream in list(self._open):
             away = stream_pb2.GoAway()
-            away.grace.FromSeconds(int(self._waits.grace_s))
+            away.grace.FromSeconds(int(self._limits.drain_s))
             await stream.outbox.put(stream_pb2.StreamResponse(go_away=away))
             stream.signals.drain()
         await self._idle.wait()
@@ -138,10 +118,10 @@ class StreamHost:
 
     async def _opening(self, read: Read) -> stream_pb2.StreamOpen:
         try:
-            async with asyncio.timeout(self._waits.open_s):
+            async with asyncio.timeout(self._limits.open_timeout_s):
                 request = await read()
         except TimeoutError:
-            limit = f"an open message within {self._waits.open_s:g} s"
+            limit = f"an open message within {self._limits.open_timeout_s:g} s"
             raise InputError("open", "missing", limit) from None
         if isinstance(request, Malformed):
             raise request.refuse()
@@ -266,7 +246,7 @@ class StreamHost:
     async def _send(self, stream: OpenStream, write: Write) -> None:
         seen = metrics.FramesSeen(paced=stream.outbox.clock.paced)
         while True:
-            response = await stream.outbox.get(self._waits.idle_s)
+            response = await stream.outbox.get(self._limits.client_heartbeat_s)
             if response is None:
                 beat = stream_pb2.Heartbeat(next_frame=stream.outbox.sent_frames)
                 await write(stream_pb2.StreamResponse(heartbeat=beat))
@@ -281,7 +261,7 @@ class StreamHost:
     async def _keep(self, stream: OpenStream) -> None:
         """Tells the store that this gateway lives, and learns what others want of the session."""
         while True:
-            await asyncio.sleep(self._waits.heartbeat_s)
+            await asyncio.sleep(self._limits.heartbeat_s)
             if not self._door.admits(stream.caller):
                 raise bad_key("this API key is not good any more")
             try:
@@ -301,7 +281,7 @@ class StreamHost:
     async def _release(self, record: SessionRecord) -> None:
         name = record.setting.session_id
         try:
-            async with asyncio.timeout(self._waits.release_s):
+            async with asyncio.timeout(self._limits.release_timeout_s):
                 try:
                     await asyncio.shield(self._store.release(name, record.fence))
                 except SessionGone:

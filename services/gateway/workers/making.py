@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
@@ -29,6 +28,7 @@ from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto
 from flashtalk.wire.splice import spliced, tensor_pieces
 from services.gateway.chunk_times import ChunkTimes
+from services.gateway.limits import GatewayLimits
 from services.gateway.store.records import Array, SessionAsset
 from services.gateway.workers.pool import WorkerPool
 from services.gateway.workers.worker import Role, Worker
@@ -51,23 +51,10 @@ Call = Callable[[Worker, float], Awaitable[ResultT]]
 Choose = Callable[[float], Awaitable[Worker]]
 
 
-@dataclass(frozen=True)
-class MakingLimits:
-    """Waits of one chunk.
-
-    Args:
-        call_s: one call to a worker, beyond the time at which its chunk is due.
-        chunk_s: all attempts at one stage of a chunk together.
-    """
-
-    call_s: float = 20.0
-    chunk_s: float = 60.0
-
-
 class ChunkMaker:
     """Calls workers for one session after the other; keeps nothing of any of them."""
 
-    def __init__(self, pool: WorkerPool, limits: MakingLimits) -> None:
+    def __init__(self, pool: WorkerPool, limits: GatewayLimits) -> None:
         self._pool = pool
         self._limits = limits
 
@@ -186,7 +173,7 @@ class ChunkMaker:
         number = vae_pb2.DecodeRequest.LATENTS_FIELD_NUMBER
         asked = spliced(request, (number, tensor_pieces([latents], latents.shape)))
         begun = times.now_s()
-        until_s = begun + self._limits.chunk_s
+        until_s = begun + self._limits.chunk_timeout_s
         sent = skip
         backoff_s = _BACKOFF_S
         while True:
@@ -254,7 +241,7 @@ class ChunkMaker:
     async def _attempts(
         self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
     ) -> ResultT:
-        until_s = times.now_s() + self._limits.chunk_s
+        until_s = times.now_s() + self._limits.chunk_timeout_s
         backoff_s, choose = _BACKOFF_S, first
         while True:
             worker = await choose(self._left(until_s, times))
@@ -268,7 +255,8 @@ class ChunkMaker:
     def _timeout_s(self, times: ChunkTimes) -> float:
         """Of a call. Workers take first what runs out first: so, what is due first."""
         ahead_s = times.due_s - times.now_s()
-        return self._limits.call_s + max(-self._limits.call_s / 2, min(ahead_s, _UNHURRIED_S))
+        call_s = self._limits.call_timeout_s
+        return call_s + max(-call_s / 2, min(ahead_s, _UNHURRIED_S))
 
     def _failed(
         self,
@@ -294,7 +282,7 @@ class ChunkMaker:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,
                 Reason.NO_WORKER,
-                f"no worker finished within {self._limits.chunk_s:g} s",
+                f"no worker finished within {self._limits.chunk_timeout_s:g} s",
                 retry_after_s=1.0,
             )
         return left_s
