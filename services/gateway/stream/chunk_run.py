@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable
 from contextlib import aclosing
 
-import numpy as np
-
 from flashtalk.serving.tracing import About, own_trace, trace_id
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
@@ -102,13 +100,12 @@ async def show(
         return None
     motion_z: Array | None = None
     request = stream.decode_request(record, plan.frames, epoch)
-    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as results:
-        async for result in results:
-            if isinstance(result, np.ndarray):
-                motion_z = result
-                continue
-            stream.lead.frame(result[0].index)  # the others are needed later
-            for frame in result:
+    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as parts:
+        async for part in parts:
+            motion_z = part.motion_z
+            if part.frames:
+                stream.lead.frame(part.frames[0].index)  # the others are needed later
+            for frame in part.frames:
                 await _put(stream, plan, pcm, frame.index, frame.video, frame.key_frame)
     return motion_z
 

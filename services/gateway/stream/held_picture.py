@@ -67,10 +67,10 @@ class HeldPicture:
                 return picture
         request.video_codec = media_pb2.VIDEO_CODEC_RAW_RGB24
         picture, skip = b"", plan.held_frame - 1
-        async with aclosing(self._maker.frames(request, record.latents, times, skip)) as results:
-            async for result in results:
-                if not isinstance(result, np.ndarray):
-                    picture = result[-1].video
+        async with aclosing(self._maker.frames(request, record.latents, times, skip)) as parts:
+            async for part in parts:
+                if part.frames:
+                    picture = part.frames[-1].video
         self._kept = (record.latents, plan.held_frame, picture)
         return picture
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import grpc
 import numpy as np
@@ -49,6 +49,18 @@ _UNHURRIED_S = 5.0
 ResultT = TypeVar("ResultT")
 Call = Callable[[Worker, float], Awaitable[ResultT]]
 Choose = Callable[[float], Awaitable[Worker]]
+
+
+class Decoded(NamedTuple):
+    """A part of a chunk as it is decoded.
+
+    Args:
+        frames: one or more; none in the last part.
+        motion_z: [1, C, 2, h, w] after the chunk's last frame; only the last part has it.
+    """
+
+    frames: Sequence[vae_pb2.DecodedFrame]
+    motion_z: Array | None = None
 
 
 class ChunkMaker:
@@ -160,9 +172,8 @@ class ChunkMaker:
 
     async def frames(
         self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes, skip: int = 0
-    ) -> AsyncGenerator[list[vae_pb2.DecodedFrame] | Array]:
-        """Frames of a chunk as they are decoded, one or more at a time, then its motion latents
-        [1, C, 2, h, w].
+    ) -> AsyncGenerator[Decoded]:
+        """A chunk as it is decoded: parts with frames, then the one with the motion latents.
 
         Args:
             request: how to decode.
@@ -191,11 +202,11 @@ class ChunkMaker:
                             sent = frame.index + 1
                             wanted.append(frame)
                     if wanted:
-                        yield wanted
+                        yield Decoded(wanted)
                 if result is not None:
                     times.add("decode", times.now_s() - begun)
                     times.compute_s += sum(result.compute_s.values())
-                    yield _latents(result.motion_latents, "motion_latents")
+                    yield Decoded((), _latents(result.motion_latents, "motion_latents"))
                     return
                 # It ended in order and half-way: as good as lost.
                 self._lost(worker, until_s, times)
@@ -213,10 +224,10 @@ class ChunkMaker:
         wanted = vae_pb2.DecodeRequest()
         wanted.CopyFrom(request)
         wanted.motion_only = True
-        async with aclosing(self.frames(wanted, latents, times)) as results:
-            async for result in results:
-                if isinstance(result, np.ndarray):
-                    return result
+        async with aclosing(self.frames(wanted, latents, times)) as parts:
+            async for part in parts:
+                if part.motion_z is not None:
+                    return part.motion_z
         raise AssertionError("frames() ends with motion latents or an error")
 
     async def _retry(self, role: Role, call: Call[ResultT], times: ChunkTimes) -> ResultT:
