@@ -1,6 +1,8 @@
-"""The stream contract: chunk geometry, the audio ring, windows and the clock (numpy only)."""
+"""The stream contract: chunk geometry, the audio ring, windows, the clock and a stream's position
+(numpy only)."""
 
 from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_count
+from flashtalk.streaming.position import Position
 from flashtalk.streaming.ring import AudioRing, Pcm
 from flashtalk.streaming.size import parse_size_hw
 from flashtalk.streaming.spec import StreamSpec
@@ -11,6 +13,7 @@ __all__ = [
     "AudioRing",
     "ChunkClock",
     "Pcm",
+    "Position",
     "StreamSpec",
     "chunk_window_indices",
     "chunks",

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import grpc
 
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.streaming import StreamSpec
+from flashtalk.streaming import Position, StreamSpec
 from services.gateway.keys.entries import ANYBODY, ApiKey
 from services.gateway.limits import GatewayLimits
 from services.gateway.sessions.creation import Creation, new_session_id
@@ -28,7 +28,6 @@ from services.gateway.store.session_store import (
     StoreError,
     session_gone,
 )
-from services.gateway.store.tail import silence
 from services.gateway.workers.making import ChunkMaker
 from services.gateway.workers.pool import WorkerPool
 
@@ -181,12 +180,10 @@ class SessionDesk:
     def _fresh(self, asset: SessionAsset) -> SessionState:
         return SessionState(
             epoch=0,
-            chunk_index=0,
-            next_frame=0,
+            position=Position.start(self.spec, tail_samples(self.spec)),
             input_samples=0,
             utterances=0,
             motion_z=asset.portrait_z,
-            tail=silence(self.spec, tail_samples(self.spec)),
         )
 
 

@@ -39,7 +39,7 @@ def session_view(
             max_portrait_bytes=limits.max_portrait_bytes,
         ),
         epoch=state.epoch,
-        next_frame=state.next_frame,
+        next_frame=state.position.next_frame,
         video_codec=setting.video_codec,  # type: ignore[arg-type]
         idle_policy=setting.idle_policy,  # type: ignore[arg-type]
         pacing=setting.pacing,  # type: ignore[arg-type]

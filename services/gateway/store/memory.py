@@ -53,7 +53,10 @@ class _Entry:
         state = self.state
         if light:
             empty = np.zeros((0,), np.float32)
-            state = dataclasses.replace(state, motion_z=empty, tail=(), history=(), plan=None)
+            where = dataclasses.replace(state.position, tail=())
+            state = dataclasses.replace(
+                state, position=where, motion_z=empty, history=(), plan=None
+            )
         return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 
 

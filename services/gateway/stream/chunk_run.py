@@ -17,7 +17,7 @@ from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
 from services.gateway.chunk_times import ChunkTimes
-from services.gateway.sessions.rewind import after_chunk, heard_window
+from services.gateway.sessions.rewind import after_chunk
 from services.gateway.store.records import Array, ChunkPlan, ChunkRecord, SessionState
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.outgoing import OutgoingFrame
@@ -113,7 +113,7 @@ async def show(
 async def _latents(
     stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
 ) -> Array:
-    window = heard_window(stream.spec, state.tail, plan.pcm_S)
+    window = state.position.window(stream.spec, plan.pcm_S)
     key = stream.key(plan.index, state.epoch)
     async with asyncio.TaskGroup() as group:
         # Stored while the speech is encoded: long before the first frame leaves.

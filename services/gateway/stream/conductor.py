@@ -149,7 +149,8 @@ class Conductor:
         stream = self._stream
         if not stream.outbox.clock.started:
             return self._opened_s + FIRST_IDLE_AFTER_S
-        return stream.outbox.clock.due_s(self._progress.state.next_frame) - stream.lead.seconds
+        frame = self._progress.state.position.next_frame
+        return stream.outbox.clock.due_s(frame) - stream.lead.seconds
 
     async def _heard(self, version: int, timeout_s: float | None) -> None:
         """Waits until more speech than this version decides, for a signal, or the time."""
@@ -191,19 +192,19 @@ class Conductor:
         if not clock.started:
             # So late that the next chunk need not be begun before its speech was spoken.
             lead_s = stream.lead.seconds + JITTER_FRAMES / stream.spec.fps
-            clock.expect(state.next_frame, now_s() + lead_s)
+            clock.expect(state.position.next_frame, now_s() + lead_s)
         pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples, cut.lead_in)
         if cut.missing:
             metrics.UNDERRUNS.inc()
             metrics.MISSING_SAMPLES.inc(cut.missing)
             underrun = stream_pb2.Underrun(
-                frame_index=state.next_frame, missing_samples=cut.missing
+                frame_index=state.position.next_frame, missing_samples=cut.missing
             )
             await stream.outbox.put(stream_pb2.StreamResponse(underrun=underrun))
         return ChunkPlan(
-            index=state.chunk_index,
+            index=state.position.chunk_index,
             epoch=state.epoch,
-            first_frame=state.next_frame,
+            first_frame=state.position.next_frame,
             frames=cut.frames,
             pcm_S=pcm_S,
             input_samples=stream.intake.used,

@@ -141,11 +141,11 @@ class StreamHost:
         self, record: SessionRecord, opening: stream_pb2.StreamOpen, caller: ApiKey
     ) -> OpenStream:
         setting, state = record.setting, record.state
-        first = state.next_frame
+        first = made = state.position.next_frame
         if opening.HasField("resume_frame"):
             first = opening.resume_frame
-            end = state.next_frame + (state.plan.frames if state.plan else 0)
-            oldest = state.history[0].plan.first_frame if state.history else state.next_frame
+            end = made + (state.plan.frames if state.plan else 0)
+            oldest = state.history[0].plan.first_frame if state.history else made
             if not oldest <= first <= end:
                 raise ServiceError(
                     grpc.StatusCode.OUT_OF_RANGE,

@@ -39,7 +39,7 @@ async def interrupt(
         stream.outbox.flush()
         played = _played(stream, progress, asked.request)
         before, begun = progress.state, progress.state.plan
-        if begun is not None and progress.current is None and played > before.next_frame:
+        if begun is not None and progress.current is None and played > before.position.next_frame:
             # The gateway before this one showed a part of it: it is cut, so it has to be there.
             progress = Progress(before, await sample(stream, before, begun, ChunkTimes()))
         heard = _heard_samples(stream.spec, progress, played)

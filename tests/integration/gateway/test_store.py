@@ -95,7 +95,7 @@ def test_what_is_stored_comes_back_bit_by_bit(run: Callable[[Test], None]) -> No
         light = await store.load(given.session_id, light=True)
         assert light.setting == given
         assert light.state.history == ()
-        assert light.state.tail_S.size == 0
+        assert light.state.position.tail_S.size == 0
 
     run(body)
 
