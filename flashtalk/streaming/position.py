@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashtalk.streaming.ring import Pcm
+from flashtalk.errors import InputError
+from flashtalk.streaming.pcm import Pcm
 from flashtalk.streaming.spec import StreamSpec
 
 Tail = tuple[Pcm, ...]
@@ -39,7 +40,13 @@ class Position:
             spec: the stream contract.
             samples: of sound to keep: at least the window of the speech encoder less a chunk, and
                 what cuts take away before it.
+
+        Raises:
+            InputError: too few.
         """
+        least = spec.window_samples - spec.new_samples
+        if samples < least:
+            raise InputError("samples", samples, f"at least {least}")
         return cls(0, 0, _silence(spec, samples))
 
     @property

@@ -1,9 +1,11 @@
 """A position counts what was shown, and its sound in pieces is the sound in one piece."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flashtalk.errors import InputError
 from flashtalk.streaming import Position, StreamSpec
 from flashtalk.streaming.position import newest, tail_size
 
@@ -79,6 +81,25 @@ def test_a_chunk_that_is_cut_is_as_one_that_was_shown_so_far(
     assert (one.chunk_index, one.next_frame) == (other.chunk_index, other.next_frame)
     seen = SIZE - SPEC.new_samples
     np.testing.assert_array_equal(one.tail_S[-seen:], other.tail_S[-seen:])
+
+
+@given(frames=counts, more=st.integers(0, 28))
+def test_a_position_is_a_value(frames: list[int], more: int) -> None:
+    position = after(frames)
+    kept_S = position.tail_S
+    position.advance(SPEC, sound(position), more)
+    position.cut(SPEC, 0, 0)
+    window = np.concatenate(position.window(SPEC, sound(position)))
+    window[:] = 5
+    position.tail_S[:] = 5
+    np.testing.assert_array_equal(position.tail_S, kept_S)
+    assert position.tail_S.dtype == np.float32
+    assert (position.chunk_index, position.next_frame) == (len(frames), sum(frames))
+
+
+def test_too_little_sound_for_a_window_is_refused() -> None:
+    with pytest.raises(InputError, match="samples"):
+        Position.start(SPEC, SPEC.window_samples - SPEC.new_samples - 1)
 
 
 @given(frames=st.lists(st.just(28), min_size=1, max_size=9))
