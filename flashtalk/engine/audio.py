@@ -68,7 +68,7 @@ class AudioEncoder:
         """Features of the whole window.
 
         Args:
-            pcm_S: float32 [128000] ending at the chunk's end (``AudioRing.window``).
+            pcm_S: float32 [128000] ending at the chunk's end (``Position.window``).
 
         Returns:
             [200, L, D] float32, one row per video frame.

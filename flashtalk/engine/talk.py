@@ -18,6 +18,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.codec import Reference
 from flashtalk.engine.denoiser import Conditioning
@@ -27,7 +29,7 @@ from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
 from flashtalk.media.image import check_size, cover, oriented_size
-from flashtalk.streaming import AudioChunk, AudioRing, Pcm, chunks
+from flashtalk.streaming import AudioChunk, Pcm, Position, chunks
 
 SEED_LIMIT = 2**64
 
@@ -40,14 +42,14 @@ class Session:
         conditioning, reference: what the portrait and the prompt became.
         sampling: how chunks are made.
         state: seed, number of the next chunk, motion latents.
-        ring: the newest 8 s of sound.
+        position: how far the talk has come, and its newest 8 s of sound.
     """
 
     conditioning: Conditioning
     reference: Reference
     sampling: Sampling
     state: SessionState
-    ring: AudioRing
+    position: Position
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ def start(
         reference=reference,
         sampling=chosen,
         state=SessionState.start(seed, reference.z_BCFHW, pipeline.spec),
-        ring=AudioRing(pipeline.spec.window_samples),
+        position=Position.start(pipeline.spec, pipeline.spec.window_samples),
     )
 
 
@@ -131,10 +133,9 @@ def advance(pipeline: Pipeline, session: Session, chunk: AudioChunk) -> tuple[Ch
     """
     codec, spec, sampling = pipeline.codec, pipeline.spec, session.sampling
     clock = StageClock(session.reference.z_BCFHW.device)
-    ring = session.ring.copy()
-    ring.push(chunk.pcm_S)
+    window = session.position.window(spec, chunk.pcm_S)
     with clock.stage("audio"):
-        windows_BTWLD = pipeline.audio.encode(ring.window())
+        windows_BTWLD = pipeline.audio.encode(np.concatenate(window))
     with clock.stage("denoise"):
         z_BCFHW = pipeline.denoiser.denoise(
             session.conditioning, windows_BTWLD, session.state, sampling
@@ -155,7 +156,10 @@ def advance(pipeline: Pipeline, session: Session, chunk: AudioChunk) -> tuple[Ch
         timings_s=clock.timings_s,
     )
     state = session.state.advance(motion_z)
-    return result, dataclasses.replace(session, state=state, ring=ring)
+    # The motion latents go on from the whole chunk, silence at its end included: so does the sound.
+    # A copy: whoever gets the result may change its sound.
+    position = session.position.advance(spec, chunk.pcm_S.copy(), spec.new_frames)
+    return result, dataclasses.replace(session, state=state, position=position)
 
 
 def talk(

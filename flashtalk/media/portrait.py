@@ -17,7 +17,7 @@ from flashtalk.media.jpeg_end import START as JPEG_START
 from flashtalk.media.notes import Note, quiet
 from flashtalk.media.png_chunks import SIGNATURE as PNG_START
 
-# What a gateway accepts unless its settings say otherwise (services/gateway/creation.py).
+# What a gateway accepts unless its settings say otherwise (services/gateway/settings.py).
 MAX_PORTRAIT_BYTES = 8 * 2**20
 MAX_PORTRAIT_PIXELS = 40_000_000
 # A video has less than a quarter of these pixels; the gateway scales the picture down.

@@ -1,16 +1,18 @@
-"""The stream contract: chunk geometry, the audio ring, windows and the clock (numpy only)."""
+"""The stream contract: chunk geometry, windows, the clock and a stream's position
+(numpy only)."""
 
 from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_count
-from flashtalk.streaming.ring import AudioRing, Pcm
+from flashtalk.streaming.pcm import Pcm
+from flashtalk.streaming.position import Position
 from flashtalk.streaming.size import parse_size_hw
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import chunk_window_indices, window_indices
 
 __all__ = [
     "AudioChunk",
-    "AudioRing",
     "ChunkClock",
     "Pcm",
+    "Position",
     "StreamSpec",
     "chunk_window_indices",
     "chunks",

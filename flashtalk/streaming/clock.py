@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashtalk.streaming.ring import Pcm, checked_pcm
+from flashtalk.streaming.pcm import Pcm, checked_pcm
 from flashtalk.streaming.spec import StreamSpec
 
 

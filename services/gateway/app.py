@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections.abc import Coroutine
+from typing import Any
 
 import grpc
 
@@ -17,18 +19,17 @@ from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.wire.proxies import is_loopback
 from services.gateway import metrics
-from services.gateway.creation import CreationLimits
 from services.gateway.keys.door import Door, KeyInterceptor
-from services.gateway.making import ChunkMaker, MakingLimits
 from services.gateway.servicer import SessionServicer
-from services.gateway.sessions import ControlWaits, SessionDesk
+from services.gateway.sessions.desk import SessionDesk
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import open_store, shown_url
-from services.gateway.store.session_store import StoreError
-from services.gateway.streaming_session import StreamHost, StreamWaits
-from services.gateway.views import StreamLimits
-from services.gateway.worker_channels import WorkerChannels
-from services.gateway.workers import WorkerPool, WorkerTargets
+from services.gateway.store.session_store import SessionStore, StoreError
+from services.gateway.stream.host import StreamHost
+from services.gateway.workers.channels import WorkerChannels
+from services.gateway.workers.making import ChunkMaker
+from services.gateway.workers.pool import WorkerPool, WorkerTargets
+from services.gateway.workers.worker import Connect
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SessionService"].full_name
 
@@ -38,35 +39,44 @@ _LOOK_EVERY_S = 1.0
 
 
 class GatewayApp:
-    """Everything behind the gateway's port (a ``flashtalk.serving`` app)."""
+    """Everything behind the gateway's port (a ``flashtalk.serving`` app).
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        spec, self._settings = StreamSpec(), settings
+    Args:
+        settings: all that an operator can say.
+        store: to keep sessions in, instead of that of the settings; it is not closed here.
+        connect: opens a channel to HOST:PORT, instead of one over the network.
+
+    Attributes:
+        host: serves the streams.
+        pool: the workers.
+        door: who may come in.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        store: SessionStore | None = None,
+        connect: Connect | None = None,
+    ) -> None:
+        spec, limits, self._settings = StreamSpec(), settings.limits(), settings
         owner = settings.owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self._door = Door.of(settings.api_keys)
-        self.interceptors = (KeyInterceptor(self._door),)
-        self._store = open_store(settings.store)
+        self.door = Door.of(settings.api_keys)
+        self.interceptors = (KeyInterceptor(self.door),)
+        self._resources = contextlib.AsyncExitStack()
+        self._store = open_store(settings.store) if store is None else store
+        if store is None:
+            self._resources.push_async_callback(self._store.close)
         targets = WorkerTargets(
             settings.audio_encoders, settings.dit_workers, settings.vae_decoders
         )
         channels = WorkerChannels(settings.shown_certificates(), settings.workers_tls_name)
-        self._pool = WorkerPool(
-            targets, self._store, connect=channels.open, outdated=channels.outdated
+        self.pool = WorkerPool(
+            targets, self._store, limits, connect or channels.open, channels.outdated
         )
-        limits = StreamLimits(
-            settings.max_packet_bytes, settings.max_buffered_s, settings.send_ahead_s
-        )
-        maker = ChunkMaker(
-            self._pool, MakingLimits(settings.call_timeout_s, settings.chunk_timeout_s)
-        )
-        creation = CreationLimits(max_lifetime_s=settings.max_lifetime_s)
-        desk = SessionDesk(spec, self._store, self._pool, maker, creation, ControlWaits())
-        waits = StreamWaits(heartbeat_s=settings.heartbeat_s, grace_s=settings.drain_s)
-        self._host = StreamHost(
-            owner, spec, self._store, self._pool, maker, limits, waits, self._door
-        )
-        self._servicer = SessionServicer(desk, self._host, limits, self._door)
-        self._resources = contextlib.AsyncExitStack()
+        maker = ChunkMaker(self.pool, limits)
+        desk = SessionDesk(spec, self._store, self.pool, maker, limits)
+        self.host = StreamHost(owner, spec, self._store, self.pool, maker, limits, self.door)
+        self._servicer = SessionServicer(desk, self.host, limits, self.door)
 
     def register(self, server: grpc.aio.Server) -> list[str]:
         """Adds the service; gives its name for health and reflection."""
@@ -75,14 +85,14 @@ class GatewayApp:
 
     async def start(self) -> None:
         """Connects; the gateway is ready once its store answers, whatever workers do."""
-        self._resources.push_async_callback(self._store.close)
         try:
             await self._store.check()
         except StoreError as error:
             raise InputError("store", shown_url(self._settings.store), str(error)) from error
-        await self._resources.enter_async_context(self._pool)
-        for work in (self._count(), self._look_at_keys()):
-            self._resources.push_async_callback(_ended, asyncio.create_task(work))
+        await self._resources.enter_async_context(self.pool)
+        self._begin(self._count())
+        if self.door.locked:
+            self._begin(self._look_at_keys())
         self._warn()
 
     async def drain(self, grace_s: float) -> None:
@@ -90,18 +100,22 @@ class GatewayApp:
         with contextlib.suppress(TimeoutError):
             # What is left then, the server's stop cuts; sessions live on in the store.
             async with asyncio.timeout(grace_s):
-                await self._host.drain()
+                await self.host.drain()
 
     async def stop(self) -> None:
         """Gives everything back."""
         await self._resources.aclose()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs until the app stops."""
+        self._resources.push_async_callback(_ended, asyncio.create_task(work))
 
     def _warn(self) -> None:
         """Of a port that more than this machine can reach, and that is open to everybody."""
         settings = self._settings
         if is_loopback(settings.host):
             return
-        if not self._door.locked:
+        if not self.door.locked:
             _LOG.warning(
                 "NO API KEYS: everybody who reaches this port can make sessions and see all others",
                 extra={"host": settings.host, "setting": variable_of(settings, "api_keys")},
@@ -116,15 +130,15 @@ class GatewayApp:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             # A file may lie on a slow disk, and the loop has streams to serve.
-            await asyncio.to_thread(self._door.refresh)
+            await asyncio.to_thread(self.door.refresh)
 
     async def _count(self) -> None:
         while True:
-            self._host.count_waiting()
-            free, slots = await self._pool.free_slots()
+            self.host.count_waiting()
+            free, slots = await self.pool.free_slots()
             metrics.SLOTS.set(slots)
             metrics.FREE_SLOTS.set(free)
-            for role, ready in self._pool.ready_counts().items():
+            for role, ready in self.pool.ready_counts().items():
                 metrics.READY_WORKERS.labels(role.value).set(ready)
             await asyncio.sleep(_COUNT_EVERY_S)
 

@@ -1,17 +1,14 @@
-"""What the gateway counts; names carry units (architecture section 7)."""
+"""What the gateway counts; names carry units."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
-
-if TYPE_CHECKING:
-    from services.gateway.making import ChunkTimes
 
 _CHUNK_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.12, 1.5, 2, 3, 5, 10)
 _STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.12, 2, 5)

@@ -12,13 +12,13 @@ from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
-from services.gateway.creation import check_creation, checked_session_id
-from services.gateway.interruption import as_message
 from services.gateway.keys.door import Door
 from services.gateway.keys.entries import ApiKey
-from services.gateway.reader import checked_interrupt
-from services.gateway.records import SessionRecord
-from services.gateway.sessions import SessionDesk
+from services.gateway.limits import GatewayLimits
+from services.gateway.sessions.creation import check_creation, checked_session_id
+from services.gateway.sessions.desk import SessionDesk
+from services.gateway.sessions.views import session_view
+from services.gateway.store.records import SessionRecord
 from services.gateway.store.session_store import (
     FenceLost,
     KeyFull,
@@ -27,8 +27,9 @@ from services.gateway.store.session_store import (
     SessionGone,
     StoreError,
 )
-from services.gateway.streaming_session import StreamHost
-from services.gateway.views import StreamLimits, session_view
+from services.gateway.stream.host import StreamHost
+from services.gateway.stream.interruption import as_message
+from services.gateway.stream.reader import checked_interrupt
 
 _DEFAULT_PAGE, _LARGEST_PAGE = 100, 1_000
 _RETRY_AFTER_S = 1.0
@@ -74,10 +75,10 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     """
 
     def __init__(
-        self, desk: SessionDesk, host: StreamHost, limits: StreamLimits, door: Door | None = None
+        self, desk: SessionDesk, host: StreamHost, limits: GatewayLimits, door: Door
     ) -> None:
         self._desk = desk
-        self._door = door or Door()
+        self._door = door
         self._host = host
         self._limits = limits
 
@@ -91,7 +92,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
                 grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away",
                 retry_after_s=_RETRY_AFTER_S,
             )  # fmt: skip
-        creation = check_creation(request, self._desk.limits)
+        creation = check_creation(request, self._limits)
         record = await _told(self._desk.create(creation, caller))
         return pb.CreateSessionResponse(session=self._view(record))
 
@@ -144,9 +145,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         return self._door.caller(context.invocation_metadata())
 
     def _view(self, record: SessionRecord) -> pb.Session:
-        return session_view(
-            record, self._desk.spec, self._limits, self._desk.limits.max_portrait_bytes
-        )
+        return session_view(record, self._desk.spec, self._limits)
 
 
 def _named(session_id: str) -> str:

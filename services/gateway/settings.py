@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pydantic import Field
 
 from flashtalk.serving.certificates import CertificateFiles
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, settings_config
+from services.gateway.limits import GatewayLimits
 
 
 class GatewaySettings(ServiceSettings):
@@ -42,12 +45,36 @@ class GatewaySettings(ServiceSettings):
     send_ahead_s: float = Field(
         default=0.2, ge=0, le=5, description="how much earlier than its time a frame may leave"
     )
+    max_portrait_bytes: int = Field(
+        default=8 * 2**20, gt=0, description="of a portrait's file; less than MESSAGE_BYTES"
+    )
+    max_portrait_pixels: int = Field(default=40_000_000, gt=0, description="of a portrait")
     max_lifetime_s: float = Field(default=86_400.0, gt=0, description="of a session in all")
     call_timeout_s: float = Field(
         default=20.0, gt=0, description="one call to a worker, beyond its chunk's time"
     )
     chunk_timeout_s: float = Field(
         default=60.0, gt=0, description="all attempts at one stage of a chunk"
+    )
+    interrupt_timeout_s: float = Field(
+        default=5.0, gt=0, description="an interruption that another gateway carries out"
+    )
+    open_timeout_s: float = Field(default=10.0, gt=0, description="the first message of a stream")
+    release_timeout_s: float = Field(
+        default=5.0, gt=0, description="giving a session back when its stream ends"
+    )
+    worker_poll_s: float = Field(
+        default=1.0, gt=0, le=3_600, description="how often workers are looked at"
+    )
+    worker_probe_timeout_s: float = Field(default=2.0, gt=0, description="their answer then")
+    worker_linger_s: float = Field(
+        default=90.0, ge=0, description="calls to a worker that its name no longer stands for"
+    )
+    slot_lease_s: float = Field(
+        default=60.0, gt=0, description="a slot that a session moved to, until it is renewed"
+    )
+    client_heartbeat_s: float = Field(
+        default=5.0, gt=0, le=10, description="how often a client hears of a stream that is quiet"
     )
     heartbeat_s: float = Field(
         default=0.5, gt=0, le=10, description="how often the store hears of an open stream"
@@ -58,3 +85,8 @@ class GatewaySettings(ServiceSettings):
         """Of the channels to workers."""
         names = ("workers_cert", "workers_key", "workers_ca")
         return CertificateFiles(self.workers_cert, self.workers_key, self.workers_ca, names)
+
+    def limits(self) -> GatewayLimits:
+        """Those of the settings that are limits."""
+        names = (field.name for field in dataclasses.fields(GatewayLimits))
+        return GatewayLimits(**{name: getattr(self, name) for name in names})

@@ -186,7 +186,7 @@ class Parts:
         talk: Talk = cycle_run.talk_of(pipeline, size_hw, None)
         measure_chunks(talk, 0, 1, lambda: None)
         session, chunk = talk.start(), self._chunk(talk)
-        windows_BTWLD = pipeline.audio.encode(session.ring.window())
+        windows_BTWLD = pipeline.audio.encode(session.position.tail_S)
 
         def denoise() -> Tensor:
             return pipeline.denoiser.denoise(

@@ -11,13 +11,12 @@ import numpy as np
 
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
-from services.gateway.views import StreamLimits
+from services.gateway.settings import GatewaySettings
 from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_time import pass_time, run_virtual
 from tests.integration.gateway.suite import (
     SPEC,
-    Watcher,
     bounded,
     creation,
     end,
@@ -25,9 +24,10 @@ from tests.integration.gateway.suite import (
     send,
     small_suite,
 )
+from tests.integration.gateway.watcher import Watcher
 
 FRAME_S = 1 / SPEC.fps
-AHEAD_S = StreamLimits().send_ahead_s
+AHEAD_S = GatewaySettings().send_ahead_s
 ROUNDING_S = 1e-6  # the clock counts in steps of 1e-13 s, and sums of many are taken
 
 

@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from flashtalk.streaming import Position
 from flashtalk.v1 import state_pb2 as pb
-from services.gateway.records import (
+from services.gateway.store.records import (
     Array,
     ChunkPlan,
     ChunkRecord,
@@ -66,7 +67,7 @@ class StateCodec:
     def unknown_bytes(self, state: SessionState) -> int:
         """Bytes that ``encode`` has to digest; says whether that is work for a thread."""
         chunks = (record.latents for record in state.history)
-        arrays = (state.motion_z, *state.tail, *chunks)
+        arrays = (state.motion_z, *state.position.tail, *chunks)
         return sum(array.nbytes for array in arrays if self._known(array) is None)
 
     def encode(self, state: SessionState) -> Form:
@@ -75,7 +76,9 @@ class StateCodec:
         message = pb.StoredState(
             version=_VERSION,
             motion=self._put(arrays, state.motion_z),
-            tail=[self._put(arrays, piece_S) for piece_S in state.tail],
+            chunk_index=state.position.chunk_index,
+            next_frame=state.position.next_frame,
+            tail=[self._put(arrays, piece_S) for piece_S in state.position.tail],
             history=[self._chunk(arrays, record) for record in state.history],
             **_scalars(state, pb.StoredState),
         )
@@ -121,9 +124,10 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
     """
     message = _read(pb.StoredState, head)
     chunks = message.history if values is not None else ()
+    tail = tuple(_get(values, piece) for piece in message.tail) if values is not None else ()
     return SessionState(
+        position=Position(message.chunk_index, message.next_frame, tail),
         motion_z=_get(values, message.motion),
-        tail=tuple(_get(values, piece) for piece in message.tail) if values is not None else (),
         history=tuple(
             ChunkRecord(_plan_of(chunk.plan, values), _get(values, chunk.latents))
             for chunk in chunks
@@ -241,7 +245,7 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "tail", "history", "plan", "pcm_S"})
+_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S"})
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (

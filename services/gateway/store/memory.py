@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.gateway.records import (
+from services.gateway.store.key_counts import KeyCounts
+from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
+from services.gateway.store.paging import read_place, write_place
+from services.gateway.store.records import (
     ChunkPlan,
     InterruptOutcome,
     InterruptRequest,
@@ -20,9 +23,6 @@ from services.gateway.records import (
     SessionState,
     Signals,
 )
-from services.gateway.store.key_counts import KeyCounts
-from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
-from services.gateway.store.paging import read_place, write_place
 from services.gateway.store.session_store import (
     FenceLost,
     KeyLimits,
@@ -53,7 +53,10 @@ class _Entry:
         state = self.state
         if light:
             empty = np.zeros((0,), np.float32)
-            state = dataclasses.replace(state, motion_z=empty, tail=(), history=(), plan=None)
+            where = dataclasses.replace(state.position, tail=())
+            state = dataclasses.replace(
+                state, position=where, motion_z=empty, history=(), plan=None
+            )
         return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 
 

@@ -14,7 +14,13 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from services.gateway.records import (
+from services.gateway.store import codec
+from services.gateway.store.calls import RedisCalls
+from services.gateway.store.key_counts import MINUTE_S, too_many_begun, too_many_open
+from services.gateway.store.known_arrays import KnownArrays
+from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
+from services.gateway.store.paging import Place, read_place, write_place
+from services.gateway.store.records import (
     ChunkPlan,
     InterruptOutcome,
     InterruptRequest,
@@ -24,12 +30,6 @@ from services.gateway.records import (
     SessionState,
     Signals,
 )
-from services.gateway.store import codec
-from services.gateway.store.calls import RedisCalls
-from services.gateway.store.key_counts import MINUTE_S, too_many_begun, too_many_open
-from services.gateway.store.known_arrays import KnownArrays
-from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
-from services.gateway.store.paging import Place, read_place, write_place
 from services.gateway.store.session_store import (
     KeyLimits,
     Page,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flashtalk.errors import FlashTalkError
-from services.gateway.records import (
+from services.gateway.store.records import (
     ChunkPlan,
     InterruptOutcome,
     InterruptRequest,

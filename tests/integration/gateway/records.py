@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flashtalk.streaming import StreamSpec
-from services.gateway.records import (
+from flashtalk.streaming import Position, StreamSpec
+from services.gateway.sessions.rewind import tail_samples
+from services.gateway.store.records import (
     Array,
     ChunkPlan,
     ChunkRecord,
@@ -18,8 +19,6 @@ from services.gateway.records import (
     SessionSetting,
     SessionState,
 )
-from services.gateway.rewind import tail_samples
-from services.gateway.tail import newest, silence
 
 SPEC = StreamSpec()
 
@@ -53,12 +52,12 @@ def plan(index: int, *, frames: int = 28) -> ChunkPlan:
 def state(chunks: int = 0, *, kept: int = 3, begun: bool = False) -> SessionState:
     """After ``chunks`` whole chunks, the newest ``kept`` of them in its history."""
     in_history = range(max(0, chunks - kept), chunks)
-    pcm = [plan(index).pcm_S for index in range(chunks)]
-    tail = newest((*silence(SPEC, tail_samples(SPEC)), *pcm), tail_samples(SPEC))
+    position = Position.start(SPEC, tail_samples(SPEC))
+    for index in range(chunks):
+        position = position.advance(SPEC, plan(index).pcm_S, SPEC.new_frames)
     return SessionState(
-        epoch=0, chunk_index=chunks, next_frame=chunks * 28, input_samples=chunks * 17_920,
+        epoch=0, position=position, input_samples=chunks * 17_920,
         utterances=chunks, motion_z=array(1, 16, 2 if chunks else 1, 12, 12, seed=chunks),
-        tail=tail,
         history=tuple(
             ChunkRecord(plan(index), array(1, 16, 9, 12, 12, seed=index)) for index in in_history
         ),

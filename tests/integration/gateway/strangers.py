@@ -22,7 +22,6 @@ from tests.integration.gateway.suite import (
     F32,
     SPEC,
     Gateway,
-    Watcher,
     creation,
     finish,
     opened,
@@ -30,6 +29,7 @@ from tests.integration.gateway.suite import (
     speech,
     watch,
 )
+from tests.integration.gateway.watcher import Watcher
 
 SERVICE = "/flashtalk.v1.SessionService/"
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID_FIELD)

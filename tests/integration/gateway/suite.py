@@ -13,7 +13,7 @@ import io
 import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -26,19 +26,17 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
-from services.gateway.creation import CreationLimits
-from services.gateway.keys.door import Door, KeyInterceptor
-from services.gateway.making import ChunkMaker, MakingLimits
-from services.gateway.servicer import SessionServicer
-from services.gateway.sessions import ControlWaits, SessionDesk
+from services.gateway.app import GatewayApp
+from services.gateway.limits import GatewayLimits
+from services.gateway.settings import GatewaySettings
 from services.gateway.store.limits import StoreLimits
 from services.gateway.store.memory import MemoryStore
 from services.gateway.store.session_store import SessionStore
-from services.gateway.streaming_session import StreamHost, StreamWaits
-from services.gateway.views import StreamLimits
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.stream.host import StreamHost
+from services.gateway.workers.pool import WorkerPool
 from tests.fakes.stand_in_workers import Gate, StandIn, Workers, add_workers
 from tests.fakes.virtual_time import VirtualTimeLoop
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import patient
 
 SPEC = StreamSpec()
@@ -113,13 +111,22 @@ def kept_port() -> Iterator[int]:
 class Gateway:
     """One gateway on one store."""
 
-    host: StreamHost
-    pool: WorkerPool
+    app: GatewayApp
     store: SessionStore
     server: grpc.aio.Server
     channel: grpc.aio.Channel
     stub: Any
     port: int
+
+    @property
+    def host(self) -> StreamHost:
+        """It serves the streams."""
+        return self.app.host
+
+    @property
+    def pool(self) -> WorkerPool:
+        """The workers that it knows."""
+        return self.app.pool
 
     async def kill(self) -> None:
         """Its port is closed and its calls are cut; what it kept elsewhere stays."""
@@ -136,6 +143,30 @@ def memory_store(now_s: Callable[[], float] | None = None) -> MemoryStore:
     )
 
 
+def settings_of(targets: str, **settings: Any) -> GatewaySettings:
+    """Of a gateway on loopback: it looks often and waits long, unless it is told otherwise."""
+    known: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "audio_encoders": targets,
+        "dit_workers": targets,
+        "vae_decoders": targets,
+        "heartbeat_s": 0.1,
+        "worker_poll_s": 0.1,
+        "worker_probe_timeout_s": patient(20),
+        "call_timeout_s": CALL_S,
+        "chunk_timeout_s": patient(60),
+        "interrupt_timeout_s": patient(30),
+        "open_timeout_s": patient(30),
+        "release_timeout_s": patient(30),
+    }
+    return GatewaySettings(**{**known, **settings})
+
+
+def pool_limits(**settings: Any) -> GatewayLimits:
+    """Of a pool that looks at its workers all the time, unless it is told otherwise."""
+    return settings_of("localhost:1", **{"worker_poll_s": 0.05, **settings}).limits()
+
+
 @contextlib.asynccontextmanager
 async def gateway(
     targets: str,
@@ -143,9 +174,7 @@ async def gateway(
     *,
     owner: str = "one",
     transport: Transport = SOCKETS,
-    chunk_s: float | None = None,
-    door: Door | None = None,
-    **limits: Any,
+    **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """One gateway and a channel to it.
 
@@ -154,33 +183,23 @@ async def gateway(
         store: where it keeps sessions.
         owner: its name.
         transport: what its calls go over, and those to it.
-        chunk_s: all attempts at one stage of a chunk; long unless it is to run out.
-        door: knows the API keys; none asks for one.
-        limits: of its streams.
+        settings: others than ``settings_of`` takes.
     """
-    every = WorkerTargets(targets, targets, targets)
-    pool = WorkerPool(
-        every, store, PoolWaits(poll_s=0.1, probe_s=patient(20)), connect=transport.connect
-    )
-    maker = ChunkMaker(pool, MakingLimits(call_s=CALL_S, chunk_s=chunk_s or patient(60)))
-    stream_limits = StreamLimits(**limits)
-    control = ControlWaits(interrupt_s=patient(30))
-    desk = SessionDesk(SPEC, store, pool, maker, CreationLimits(), control)
-    waits = StreamWaits(heartbeat_s=0.1, open_s=patient(30), release_s=patient(30))
-    host = StreamHost(owner, SPEC, store, pool, maker, stream_limits, waits, door)
-    server = transport.server(CallInterceptor(), KeyInterceptor(door or Door()))
-    servicer = SessionServicer(desk, host, stream_limits, door)
-    pb_grpc.add_SessionServiceServicer_to_server(servicer, server)
+    app = GatewayApp(settings_of(targets, **{"owner": owner, **settings}), store, transport.connect)
+    server = transport.server(CallInterceptor(), *app.interceptors)
+    app.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
-    async with pool:
+    try:
+        await app.start()
         await server.start()
         channel = transport.connect(f"127.0.0.1:{port}")
         try:
-            stub = pb_grpc.SessionServiceStub(channel)
-            yield Gateway(host, pool, store, server, channel, stub, port)
+            yield Gateway(app, store, server, channel, pb_grpc.SessionServiceStub(channel), port)
         finally:
             await channel.close()
             await server.stop(0)
+    finally:
+        await app.stop()
 
 
 @functools.cache
@@ -205,69 +224,6 @@ def creation(**fields: Any) -> pb.CreateSessionRequest:
 
 def speech(samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, samples).astype(np.float32)
-
-
-@dataclass
-class Watcher:
-    """Takes responses and insists on the contract: every frame once, in order, with its sound."""
-
-    next_frame: int = 0
-    epoch: int = 0
-    video: list[bytes] = field(default_factory=list)
-    pcm: list[np.ndarray] = field(default_factory=list)
-    chunks: list[stream_pb2.ChunkReport] = field(default_factory=list)
-    activities: list[tuple[int, int]] = field(default_factory=list)
-    underruns: list[int] = field(default_factory=list)
-    interrupted: list[stream_pb2.Interrupted] = field(default_factory=list)
-    closed: stream_pb2.StreamClosed | None = None
-    away: bool = False
-    together: int = 0
-
-    def take(self, response: stream_pb2.StreamResponse) -> str:
-        kind = response.WhichOneof("message")
-        if kind == "frame":
-            self._frame(response.frame)
-        elif kind == "frames":
-            assert 2 <= len(response.frames.frames) <= self.together, "only who asked for groups"
-            for frame in response.frames.frames:
-                self._frame(frame)
-        elif kind == "chunk":
-            self.chunks.append(response.chunk)
-        elif kind == "activity":
-            self.activities.append((response.activity.kind, response.activity.frame_index))
-        elif kind == "underrun":
-            self.underruns.append(response.underrun.missing_samples)
-        elif kind == "interrupted":
-            self.interrupted.append(response.interrupted)
-            self.epoch = response.interrupted.epoch
-            self.next_frame = response.interrupted.played_frames
-            del self.video[self.next_frame :]
-            del self.pcm[self.next_frame :]
-        elif kind == "closed":
-            assert response.closed.next_frame == self.next_frame
-            self.closed = response.closed
-        elif kind == "go_away":
-            self.away = True
-        return str(kind)
-
-    def _frame(self, frame: stream_pb2.Frame) -> None:
-        assert frame.frame_index == self.next_frame
-        assert frame.first_sample == frame.frame_index * SPEC.samples_per_frame
-        assert frame.epoch == self.epoch, "nothing of an old epoch after its end"
-        pcm_S = np.frombuffer(frame.pcm, "<f4")
-        assert len(pcm_S) == SPEC.samples_per_frame
-        self.next_frame += 1
-        self.video.append(frame.video)
-        self.pcm.append(pcm_S)
-
-    @property
-    def activity(self) -> int:
-        """Of the newest frame."""
-        return self.activities[-1][0] if self.activities else 0
-
-    @property
-    def sound(self) -> np.ndarray:
-        return np.concatenate(self.pcm) if self.pcm else np.zeros(0, np.float32)
 
 
 async def opened(
@@ -339,7 +295,7 @@ async def small_suite(
     stand_in: StandIn | None = None,
     workers: int = 1,
     transport: Transport = SOCKETS,
-    **limits: Any,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Gateway, list[StandInServer]]]:
     """One gateway on a store in memory, and stand-in workers."""
     servers = [
@@ -349,7 +305,7 @@ async def small_suite(
     store = memory_store()
     try:
         targets = ",".join(server.target for server in servers)
-        async with gateway(targets, store, transport=transport, **limits) as running:
+        async with gateway(targets, store, transport=transport, **settings) as running:
             yield running, servers
     finally:
         for server in servers:

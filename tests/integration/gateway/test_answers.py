@@ -15,7 +15,6 @@ from tests.fakes.stand_in_workers import StandIn
 from tests.integration.gateway.suite import (
     SPEC,
     Gateway,
-    Watcher,
     creation,
     end,
     finish,
@@ -27,6 +26,7 @@ from tests.integration.gateway.suite import (
     speech,
     watch,
 )
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import patient, until
 
 CHUNK = SPEC.new_samples

@@ -36,7 +36,6 @@ from tests.integration.gateway.strangers import (
 from tests.integration.gateway.suite import (
     SPEC,
     StandInServer,
-    Watcher,
     finish,
     gateway,
     memory_store,
@@ -48,6 +47,7 @@ from tests.integration.gateway.suite import (
     undisturbed,
     watch,
 )
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import until
 
 CHUNK = SPEC.new_samples

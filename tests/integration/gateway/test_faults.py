@@ -17,7 +17,6 @@ from tests.fakes.stand_in_workers import STAGES, StandIn
 from tests.integration.gateway.suite import (
     SPEC,
     StandInServer,
-    Watcher,
     creation,
     finish,
     gateway,
@@ -34,6 +33,7 @@ from tests.integration.gateway.suite import (
     watch,
     whole,
 )
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import until, until_true
 
 CHUNK = SPEC.new_samples
@@ -120,7 +120,9 @@ def test_no_worker_for_too_long_ends_the_stream_and_keeps_the_session(
                 made = await patient_one.stub.CreateSession(creation())
                 name = made.session.session_id
                 # A gateway that gives up at once; only it meets nobody.
-                async with gateway(worker.target, store, owner="two", chunk_s=0.5) as running:
+                async with gateway(
+                    worker.target, store, owner="two", chunk_timeout_s=0.5
+                ) as running:
                     call, _ = await opened(running.stub, name)
                     await send(call, VOICE, 0)
                     await finish(call)

@@ -17,7 +17,6 @@ from tests.fakes.stand_in_workers import StandIn
 from tests.integration.gateway.suite import (
     SPEC,
     StandInServer,
-    Watcher,
     creation,
     finish,
     gateway,
@@ -32,6 +31,7 @@ from tests.integration.gateway.suite import (
     undisturbed,
     watch,
 )
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import until, until_true
 
 CHUNK = SPEC.new_samples

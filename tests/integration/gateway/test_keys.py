@@ -15,7 +15,6 @@ import pytest
 
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.wire.status import Reason, reason_of, retry_after_s
-from services.gateway.keys.door import Door
 from services.gateway.store.limits import StoreLimits
 from services.gateway.store.redis_store import RedisStore
 from services.gateway.store.session_store import SessionStore
@@ -25,7 +24,6 @@ from tests.fakes.stand_in_workers import StandIn
 from tests.integration.gateway.suite import (
     Gateway,
     StandInServer,
-    Watcher,
     creation,
     end,
     finish,
@@ -38,6 +36,7 @@ from tests.integration.gateway.suite import (
     watch,
     whole,
 )
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import patient
 
 Error = grpc.aio.AioRpcError
@@ -68,10 +67,10 @@ def file(tmp_path: Path) -> KeyFile:
 
 @pytest.fixture(params=["memory", "redis"])
 def start(request: pytest.FixtureRequest, file: KeyFile, redis: RedisServer) -> Start:
-    """Starts gateways on a store of one kind; those without a door ask for no key."""
+    """Starts gateways on a store of one kind; those without a file of keys ask for none."""
 
     @contextlib.asynccontextmanager
-    async def started(*doors: Door | None) -> AsyncIterator[Here]:
+    async def started(*files: Path | None) -> AsyncIterator[Here]:
         prefix = f"test-{uuid.uuid4().hex[:8]}"
         limits = StoreLimits(deadline_s=patient(60), attempt_s=patient(20), prefix=prefix,
                              owner_timeout_s=patient(60))  # fmt: skip
@@ -83,9 +82,9 @@ def start(request: pytest.FixtureRequest, file: KeyFile, redis: RedisServer) -> 
             async with contextlib.AsyncExitStack() as stack:
                 running = [
                     await stack.enter_async_context(
-                        gateway(worker.target, store, owner=f"g{n}", door=door)
+                        gateway(worker.target, store, owner=f"g{n}", api_keys=path)
                     )
-                    for n, door in enumerate(doors or (Door.of(file.path),))
+                    for n, path in enumerate(files or (file.path,))
                 ]
                 yield Here(running, file)
         finally:
@@ -196,7 +195,7 @@ def test_sessions_without_a_key_and_with_one_do_not_meet(start: Start, file: Key
     """A gateway that asks for no key knows those that were made without, and no other."""
 
     async def scenario() -> None:
-        async with start(None, Door.of(file.path)) as here:
+        async with start(None, file.path) as here:
             anybody, alice = here.gateways[0].stub, here.stub("alice", 1)
             free = (await anybody.CreateSession(creation())).session.session_id
             held = (await alice.CreateSession(creation())).session.session_id
@@ -213,7 +212,7 @@ def test_gateways_share_the_limits_of_a_key(start: Start, file: KeyFile) -> None
     file.add("bob", sessions_per_minute=3)
 
     async def scenario() -> None:
-        async with start(Door.of(file.path), Door.of(file.path)) as here:
+        async with start(file.path, file.path) as here:
             names = []
             for number in (0, 1):
                 made = await here.stub("alice", number).CreateSession(creation())

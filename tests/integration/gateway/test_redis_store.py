@@ -225,14 +225,14 @@ def test_a_commit_sends_what_is_new_and_no_more(redis: RedisServer) -> None:
             new += state(6).history[-1].latents.nbytes
             assert max(received[1:]) < 1.1 * new
             whole = sum(record.latents.nbytes for record in state(6).history)
-            whole += state(6).tail_S.nbytes
+            whole += state(6).position.tail_S.nbytes
             assert max(received[1:]) < whole / 3
             # What nothing refers to any more is gone.
             fields: list[Any] = await plain.hkeys(
                 f"{store._limits.prefix}:session:{given.session_id}"
             )
             arrays = [field for field in fields if field.startswith(b"a")]
-            pieces = -(-len(state(6).tail_S) // 17_920) + 1
+            pieces = -(-len(state(6).position.tail_S) // 17_920) + 1
             assert len(arrays) <= 1 + 3 + pieces
 
     asyncio.run(body())

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flashtalk.errors import InputError
-from services.gateway.records import InterruptOutcome, InterruptRequest
 from services.gateway.store.limits import WAITING_INTERRUPTS, StoreLimits
 from services.gateway.store.memory import MemoryStore
+from services.gateway.store.records import InterruptOutcome, InterruptRequest
 from services.gateway.store.redis_store import RedisStore
 from services.gateway.store.session_store import (
     FenceLost,
@@ -95,7 +95,7 @@ def test_what_is_stored_comes_back_bit_by_bit(run: Callable[[Test], None]) -> No
         light = await store.load(given.session_id, light=True)
         assert light.setting == given
         assert light.state.history == ()
-        assert light.state.tail_S.size == 0
+        assert light.state.position.tail_S.size == 0
 
     run(body)
 

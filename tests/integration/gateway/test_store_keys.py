@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.gateway.records import InterruptOutcome, InterruptRequest
+from services.gateway.store.records import InterruptOutcome, InterruptRequest
 from services.gateway.store.session_store import KeyFull, KeyLimits, SessionStore
 from tests.integration.gateway.records import asset, setting, state
 from tests.integration.gateway.test_store import Age, Test, TimedTest, run, run_timed

@@ -13,7 +13,6 @@ from flashtalk.v1 import stream_pb2
 from tests.fakes.stand_in_workers import StandIn
 from tests.integration.gateway.suite import (
     SPEC,
-    Watcher,
     creation,
     end,
     finish,
@@ -26,6 +25,7 @@ from tests.integration.gateway.suite import (
     watch,
     whole,
 )
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import patient, until_true
 
 CHUNK = SPEC.new_samples

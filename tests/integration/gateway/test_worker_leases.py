@@ -13,18 +13,18 @@ import pytest
 from flashtalk.v1 import session_service_pb2 as pb
 from services.gateway.store.memory import MemoryStore
 from services.gateway.store.session_store import StoreError
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.pool import WorkerPool, WorkerTargets
 from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_suite import in_virtual_time
 from tests.integration.gateway.suite import (
     SPEC,
-    Watcher,
     creation,
     finish,
     gateway,
     memory_store,
     opened,
+    pool_limits,
     run,
     send,
     speech,
@@ -32,6 +32,7 @@ from tests.integration.gateway.suite import (
     watch,
 )
 from tests.integration.gateway.test_worker_pool import DIT, HOUR_S, knows, pool_on, serving
+from tests.integration.gateway.watcher import Watcher
 from tests.patience import patient, until
 
 
@@ -167,8 +168,8 @@ def test_a_name_that_cannot_be_resolved_for_a_while_does_no_harm(
     async def scenario() -> None:
         async with serving(StandIn(), StandIn()) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=patient(20))
-            pool = WorkerPool(WorkerTargets(target, target, target), memory_store(), waits)
+            limits = pool_limits()
+            pool = WorkerPool(WorkerTargets(target, target, target), memory_store(), limits)
             async with pool:
                 await until(knows(pool, servers[0]))
                 asked = names.asked
@@ -192,8 +193,8 @@ def test_a_worker_that_its_name_forgets_is_let_go_and_its_sessions_move(
         store = memory_store()
         async with serving(StandIn(slots=2), StandIn(slots=2)) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=patient(20))
-            async with WorkerPool(WorkerTargets(target, target, target), store, waits) as pool:
+            limits = pool_limits()
+            async with WorkerPool(WorkerTargets(target, target, target), store, limits) as pool:
                 held = await pool.reserve("a", lease_s=HOUR_S)
                 assert held is not None
                 assert held.target == servers[0].target
@@ -237,9 +238,9 @@ def test_whatever_a_look_fails_with_the_next_one_is_taken(monkeypatch: pytest.Mo
     async def scenario() -> None:
         async with serving(StandIn(), StandIn()) as servers:
             target = f"dns:///first:{servers[0].port},dns:///second:{servers[1].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=patient(20))
+            limits = pool_limits()
             async with WorkerPool(
-                WorkerTargets(target, target, target), memory_store(), waits
+                WorkerTargets(target, target, target), memory_store(), limits
             ) as p:
                 names.fault = KeyError("nobody thought of this")
                 asked = names.asked
@@ -260,8 +261,8 @@ def test_a_worker_that_was_let_go_is_closed_later_and_may_come_back(
     async def scenario() -> None:
         async with serving(StandIn()) as servers:
             target = f"dns:///only:{servers[0].port}"
-            waits = PoolWaits(poll_s=0.05, probe_s=patient(20), linger_s=linger_s)
-            pool = WorkerPool(WorkerTargets(target, target, target), memory_store(), waits)
+            limits = pool_limits(worker_linger_s=linger_s)
+            pool = WorkerPool(WorkerTargets(target, target, target), memory_store(), limits)
             async with pool:
                 worker = await pool.choose(DIT, timeout_s=patient(60))
                 names.known["only"] = ""

@@ -16,8 +16,8 @@ from prometheus_client import REGISTRY
 
 from flashtalk.serving.errors import Reason, ServiceError
 from services.gateway.store.memory import MemoryStore
-from services.gateway.worker import Role, Worker
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.pool import WorkerPool, WorkerTargets
+from services.gateway.workers.worker import Role, Worker
 from tests.fakes.in_process_grpc import Network
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_suite import in_virtual_time
@@ -27,6 +27,7 @@ from tests.integration.gateway.suite import (
     Transport,
     kept_port,
     memory_store,
+    pool_limits,
     run,
 )
 from tests.patience import patient, until
@@ -79,9 +80,9 @@ def pool_on(
 ) -> CountedPool:
     """A pool that finds them over their own transport."""
     target = ",".join(server.target for server in servers)
-    waits = PoolWaits(poll_s=poll_s, probe_s=patient(20), lease_s=HOUR_S)
+    limits = pool_limits(worker_poll_s=poll_s, slot_lease_s=HOUR_S)
     every = WorkerTargets(target, target, target)
-    return CountedPool(every, store or memory_store(), waits, servers[0].transport.connect)
+    return CountedPool(every, store or memory_store(), limits, servers[0].transport.connect)
 
 
 async def chosen(pool: WorkerPool, times: int, role: Role = DIT) -> collections.Counter[str]:

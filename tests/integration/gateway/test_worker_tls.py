@@ -15,12 +15,12 @@ import pytest
 from flashtalk.errors import InputError
 from flashtalk.serving.certificates import CertificateFiles, server_credentials
 from flashtalk.serving.channel import ChannelLimits
-from services.gateway.worker import Role
-from services.gateway.worker_channels import WorkerChannels
-from services.gateway.workers import PoolWaits, WorkerPool, WorkerTargets
+from services.gateway.workers.channels import WorkerChannels
+from services.gateway.workers.pool import WorkerPool, WorkerTargets
+from services.gateway.workers.worker import Role
 from tests.fakes.certificates import Authority, Pair
 from tests.fakes.stand_in_workers import StandIn, add_workers
-from tests.integration.gateway.suite import memory_store
+from tests.integration.gateway.suite import memory_store, pool_limits
 from tests.patience import patient, until
 
 NAME = "workers.flashtalk"
@@ -68,7 +68,7 @@ def channels(world: World, pair: Pair | None = None, name: str = NAME) -> Worker
 def pool_of(target: str, how: WorkerChannels) -> WorkerPool:
     return WorkerPool(
         WorkerTargets(target, target, target), memory_store(),
-        PoolWaits(poll_s=0.05, probe_s=patient(20), linger_s=0.2),
+        pool_limits(worker_linger_s=0.2),
         connect=how.open, outdated=how.outdated,
     )  # fmt: skip
 

@@ -15,9 +15,10 @@ from PIL import Image
 from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as pb
-from services.gateway.creation import Creation, CreationLimits, check_creation
+from services.gateway.sessions.creation import Creation, check_creation
+from services.gateway.settings import GatewaySettings
 
-LIMITS = CreationLimits(max_portrait_bytes=2_000, max_portrait_pixels=10_000)
+LIMITS = GatewaySettings(max_portrait_bytes=2_000, max_portrait_pixels=10_000).limits()
 WAIT, UNLIMITED = pb.IDLE_POLICY_WAIT, pb.PACING_UNLIMITED
 STANDING, LYING, SQUARE = (96, 64), (64, 96), (64, 64)
 

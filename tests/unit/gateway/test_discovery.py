@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from flashtalk.errors import InputError
-from services.gateway.discovery import Targets
+from services.gateway.workers.discovery import Targets
 from tests.fakes.virtual_time import run_virtual
 from tests.patience import patient
 

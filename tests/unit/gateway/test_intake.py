@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
-from services.gateway.intake import SpeechIntake
+from services.gateway.stream.intake import SpeechIntake
 from tests.fakes.virtual_time import pass_time, run_virtual
 
 CHUNK = 100

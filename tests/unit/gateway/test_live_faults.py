@@ -24,7 +24,6 @@ from tests.fakes.virtual_time import pass_time
 from tests.integration.gateway.suite import (
     SPEC,
     StandInServer,
-    Watcher,
     creation,
     finish,
     gateway,
@@ -35,6 +34,7 @@ from tests.integration.gateway.suite import (
     watch,
     whole,
 )
+from tests.integration.gateway.watcher import Watcher
 
 CHUNK = SPEC.new_samples
 SLOW = StandIn(audio_s=0.02, denoise_s=0.08, decode_s=0.08, motion_s=0.02)
@@ -112,7 +112,7 @@ def test_no_worker_for_too_long_ends_the_stream_and_keeps_the_session(
     limit_s = 15.0
 
     async def scenario() -> None:
-        async with virtual_suite(SLOW, chunk_s=limit_s) as (running, servers):
+        async with virtual_suite(SLOW, chunk_timeout_s=limit_s) as (running, servers):
             made = await running.stub.CreateSession(creation())
             name = made.session.session_id
             call, _ = await opened(running.stub, name)

@@ -10,11 +10,11 @@ import pytest
 
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.wire.status import Reason, reason_of, retry_after_s
-from services.gateway.keys.door import Door
 from tests.fakes.api_keys import KeyFile, with_key
 from tests.fakes.virtual_suite import in_virtual_time, virtual_suite
 from tests.fakes.virtual_time import pass_time
-from tests.integration.gateway.suite import Watcher, creation, opened, watch
+from tests.integration.gateway.suite import creation, opened, watch
+from tests.integration.gateway.watcher import Watcher
 
 HEARTBEAT_S = 0.1
 """Of the gateways of tests."""
@@ -30,8 +30,7 @@ def file(tmp_path: Path) -> KeyFile:
 
 def test_a_key_that_is_taken_back_ends_its_streams_within_a_heartbeat(file: KeyFile) -> None:
     async def scenario() -> None:
-        door = Door.of(file.path)
-        async with virtual_suite(door=door) as (running, _):
+        async with virtual_suite(api_keys=file.path) as (running, _):
             calls = {}
             for name, key in file.keys.items():
                 stub = with_key(running.stub, key)
@@ -40,7 +39,7 @@ def test_a_key_that_is_taken_back_ends_its_streams_within_a_heartbeat(file: KeyF
             old = with_key(running.stub, file.keys["alice"])
             await pass_time(3.0)
             file.remove("alice")
-            door.refresh()
+            running.app.door.refresh()
             loop = asyncio.get_running_loop()
             begun_s = loop.time()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -63,7 +62,7 @@ def test_sessions_of_a_key_live_no_longer_than_it_allows(file: KeyFile) -> None:
     file.add("carol", max_lifetime_s=100)
 
     async def scenario() -> None:
-        async with virtual_suite(door=Door.of(file.path)) as (running, _):
+        async with virtual_suite(api_keys=file.path) as (running, _):
             stub = with_key(running.stub, file.keys["carol"])
             made = await stub.CreateSession(creation())
             assert made.session.limits.max_lifetime.ToSeconds() == 100
@@ -83,7 +82,7 @@ def test_the_wait_that_is_asked_for_is_enough(file: KeyFile) -> None:
     file.add("carol", sessions_per_minute=2)
 
     async def scenario() -> None:
-        async with virtual_suite(door=Door.of(file.path)) as (running, _):
+        async with virtual_suite(api_keys=file.path) as (running, _):
             stub = with_key(running.stub, file.keys["carol"])
             for _ in range(2):
                 await stub.CreateSession(creation())

@@ -12,8 +12,8 @@ import pytest
 
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
-from services.gateway.conductor import FIRST_IDLE_AFTER_S
-from services.gateway.pace import JITTER_FRAMES
+from services.gateway.stream.conductor import FIRST_IDLE_AFTER_S
+from services.gateway.stream.pace import JITTER_FRAMES
 from tests.fakes.stand_in_workers import StandIn
 from tests.fakes.virtual_suite import (
     FRAME_S,

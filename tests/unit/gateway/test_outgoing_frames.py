@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashtalk.v1 import stream_pb2 as pb
-from services.gateway.outgoing import OutgoingFrame, as_response
+from services.gateway.stream.outgoing import OutgoingFrame, as_response
 
 number = st.integers(0, 2**63 - 1)
 some_frame = st.builds(

@@ -4,9 +4,9 @@ import pytest
 
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
-from services.gateway.intake import Portion
-from services.gateway.pace import JITTER_FRAMES
-from services.gateway.planner import IDLE, LISTENING, SPEAKING, Cut, Wait, next_cut
+from services.gateway.stream.intake import Portion
+from services.gateway.stream.pace import JITTER_FRAMES
+from services.gateway.stream.planner import IDLE, LISTENING, SPEAKING, Cut, Wait, next_cut
 
 SPEC = StreamSpec()
 FULL = SPEC.new_samples

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from flashtalk.v1 import stream_pb2 as pb
-from services.gateway.outgoing import OutgoingFrame
-from services.gateway.playout import Outbox, PlayClock
+from services.gateway.stream.outgoing import OutgoingFrame
+from services.gateway.stream.playout import Outbox, PlayClock
 from tests.fakes.virtual_time import pass_time, run_virtual
 
 
@@ -151,6 +151,40 @@ def test_a_flush_takes_frames_away_even_from_a_waiting_sender() -> None:
         assert response is not None
         assert response.WhichOneof("message") == "heartbeat"
         assert outbox.waiting_frames == 0
+
+    run_virtual(scenario)
+
+
+def test_the_next_frame_to_put_follows_what_waits_or_what_was_cut() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 7, limit=9)
+        assert outbox.next_frame == 7
+        for index in (7, 8, 9):
+            await outbox.put_frame(frame(index))
+        assert outbox.next_frame == 10
+        await outbox.get(1)
+        assert outbox.next_frame == 10
+        outbox.flush()
+        assert outbox.next_frame == 8, "what did not leave is not had by anybody"
+        outbox.rewind(5)
+        assert outbox.next_frame == 5
+
+    run_virtual(scenario)
+
+
+def test_an_activity_is_told_when_it_changes() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=9)
+        kinds = pb.Activity.KIND_SPEAKING, pb.Activity.KIND_SPEAKING, pb.Activity.KIND_IDLE
+        for number, kind in enumerate(kinds):
+            await outbox.put_activity(kind, number)
+            await outbox.put_frame(frame(number))
+        left = [await outbox.get(1) for _ in range(5)]
+        told = [r.activity for r in left if r is not None and r.HasField("activity")]
+        assert [(each.kind, each.frame_index) for each in told] == [(kinds[0], 0), (kinds[2], 2)]
+        assert outbox.activity == kinds[2]
 
     run_virtual(scenario)
 

@@ -8,18 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
-from flashtalk.streaming import StreamSpec
-from services.gateway.records import ChunkPlan, ChunkRecord, SessionState
-from services.gateway.rewind import (
+from flashtalk.streaming import Position, StreamSpec
+from services.gateway.sessions.rewind import (
     HISTORY_CHUNKS,
     after_chunk,
     after_cut,
     find_cut,
-    heard_window,
     oldest_cut,
     tail_samples,
 )
-from services.gateway.tail import silence
+from services.gateway.store.records import ChunkPlan, ChunkRecord, SessionState
 
 SPEC = StreamSpec()
 SIZE = SPEC.samples_per_frame
@@ -30,7 +28,7 @@ def motion(value: float, frames: int = 2) -> np.ndarray:
 
 
 def fresh() -> SessionState:
-    return SessionState(0, 0, 0, 0, 0, motion(0, 1), silence(SPEC, tail_samples(SPEC)))
+    return SessionState(0, Position.start(SPEC, tail_samples(SPEC)), 0, 0, motion(0, 1))
 
 
 def sound(first_frame: int, frames: int = 28) -> np.ndarray:
@@ -43,11 +41,11 @@ def sound(first_frame: int, frames: int = 28) -> np.ndarray:
 
 def chunk(state: SessionState, frames: int = 28) -> ChunkRecord:
     plan = ChunkPlan(
-        index=state.chunk_index,
+        index=state.position.chunk_index,
         epoch=state.epoch,
-        first_frame=state.next_frame,
+        first_frame=state.position.next_frame,
         frames=frames,
-        pcm_S=sound(state.next_frame, frames),
+        pcm_S=sound(state.position.next_frame, frames),
         input_samples=state.input_samples + frames * SIZE,
         utterances=state.utterances,
         activity=3,
@@ -58,9 +56,9 @@ def chunk(state: SessionState, frames: int = 28) -> ChunkRecord:
 
 def heard(state: SessionState) -> np.ndarray:
     """The sound that the tail should hold: everything shown, zeros before it."""
-    shown = np.arange(1, state.next_frame * SIZE + 1, dtype=np.float32)
-    tail = np.concatenate((np.zeros(len(state.tail_S), np.float32), shown))
-    return tail[-len(state.tail_S) :]
+    shown = np.arange(1, state.position.next_frame * SIZE + 1, dtype=np.float32)
+    tail = np.concatenate((np.zeros(len(state.position.tail_S), np.float32), shown))
+    return tail[-len(state.position.tail_S) :]
 
 
 def advanced(chunks: list[int]) -> SessionState:
@@ -73,15 +71,15 @@ def advanced(chunks: list[int]) -> SessionState:
 
 def test_a_chunk_moves_everything_by_what_was_shown() -> None:
     state = advanced([28, 28, 5])
-    assert (state.chunk_index, state.next_frame) == (3, 61)
+    assert (state.position.chunk_index, state.position.next_frame) == (3, 61)
     assert state.input_samples == 61 * SIZE
-    np.testing.assert_array_equal(state.tail_S, heard(state))
+    np.testing.assert_array_equal(state.position.tail_S, heard(state))
 
 
 def test_the_window_ends_with_the_chunk() -> None:
     state = advanced([28] * 9)
-    window_S = np.concatenate(heard_window(SPEC, state.tail, sound(state.next_frame)))
-    end = (state.next_frame + 28) * SIZE
+    window_S = np.concatenate(state.position.window(SPEC, sound(state.position.next_frame)))
+    end = (state.position.next_frame + 28) * SIZE
     expected = np.arange(end - SPEC.window_samples + 1, end + 1)
     np.testing.assert_array_equal(window_S, expected.astype(np.float32))
 
@@ -96,29 +94,29 @@ def test_a_cut_leaves_what_was_shown_and_goes_on_from_there(
 ) -> None:
     state = advanced(chunks)
     current = chunk(state) if decoding else None
-    made = state.next_frame + (28 if decoding else 0)
+    made = state.position.next_frame + (28 if decoding else 0)
     oldest = oldest_cut(state, current)
     played = oldest + cut % (made - oldest + 1)
     point = find_cut(state, current, played)
     if point is None:
-        assert played == state.next_frame
+        assert played == state.position.next_frame
         return
     after = after_cut(SPEC, state, point, motion(99, 1 if played == 0 else 2))
-    assert after.next_frame == played
+    assert after.position.next_frame == played
     # Left of the window there may be zeros in place of what an earlier cut took away.
     np.testing.assert_array_equal(
-        after.tail_S[-SPEC.window_samples :], heard(after)[-SPEC.window_samples :]
+        after.position.tail_S[-SPEC.window_samples :], heard(after)[-SPEC.window_samples :]
     )
     assert after.plan is None
     assert len(after.history) <= HISTORY_CHUNKS
     if played == 0:
-        assert (after.chunk_index, after.motion_z.shape[2], after.history) == (0, 1, ())
+        assert (after.position.chunk_index, after.motion_z.shape[2], after.history) == (0, 1, ())
         return
     last = after.history[-1].plan
     assert last.first_frame + last.frames == played
-    assert after.chunk_index == last.index + 1
+    assert after.position.chunk_index == last.index + 1
     grown = after_chunk(SPEC, after, chunk(after), motion(7))
-    assert grown.next_frame == played + 28
+    assert grown.position.next_frame == played + 28
 
 
 @pytest.mark.parametrize("played", [0, 27, 29 + 28 * 5, 10**9])
@@ -143,4 +141,4 @@ def test_a_second_cut_is_cut_out_of_the_first() -> None:
     assert again is not None
     assert again.record is not None
     assert (again.record.plan.index, again.frames) == (2, 4)
-    assert dataclasses.replace(state).next_frame == 70
+    assert dataclasses.replace(state).position.next_frame == 70

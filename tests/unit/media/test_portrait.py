@@ -14,7 +14,7 @@ from PIL import Image
 from flashtalk.errors import InputError
 from flashtalk.media import decode_image, fit_portrait, portrait_bytes, read_image
 from flashtalk.media.portrait import MAX_PORTRAIT_BYTES, MAX_PORTRAIT_PIXELS
-from services.gateway.creation import CreationLimits
+from services.gateway.settings import GatewaySettings
 
 PICTURE = Image.linear_gradient("L").resize((120, 160)).convert("RGB")
 
@@ -26,7 +26,7 @@ def saved(folder: Path, picture: Image.Image, kind: str, **options: Any) -> Path
 
 
 def test_the_limits_are_those_of_a_gateway() -> None:
-    limits = CreationLimits()
+    limits = GatewaySettings()
     assert limits.max_portrait_bytes == MAX_PORTRAIT_BYTES
     assert limits.max_portrait_pixels == MAX_PORTRAIT_PIXELS
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import grpc
 
@@ -16,18 +15,13 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway import metrics
-from services.gateway.conductor import Conductor
-from services.gateway.creation import checked_session_id
-from services.gateway.intake import SpeechIntake
 from services.gateway.keys.door import Door, bad_key
 from services.gateway.keys.entries import ANYBODY, ApiKey
+from services.gateway.limits import GatewayLimits
 from services.gateway.loop_clock import loop_time
-from services.gateway.making import ChunkMaker
-from services.gateway.open_stream import OpenStream
-from services.gateway.pace import Lead
-from services.gateway.playout import Outbox, PlayClock
-from services.gateway.reader import Read, pass_interrupt, read_requests
-from services.gateway.records import SessionRecord, SessionState
+from services.gateway.sessions.creation import checked_session_id
+from services.gateway.sessions.views import stream_spec
+from services.gateway.store.records import SessionRecord, SessionState
 from services.gateway.store.session_store import (
     FenceLost,
     SessionGone,
@@ -35,31 +29,21 @@ from services.gateway.store.session_store import (
     StoreError,
     session_gone,
 )
-from services.gateway.views import StreamLimits, stream_spec
-from services.gateway.workers import WorkerPool
+from services.gateway.stream.conductor import Conductor
+from services.gateway.stream.held_picture import HeldPicture
+from services.gateway.stream.intake import SpeechIntake
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.pace import Lead
+from services.gateway.stream.playout import Outbox, PlayClock
+from services.gateway.stream.reader import Read, pass_interrupt, read_requests
+from services.gateway.stream.signals import StreamSignals
+from services.gateway.workers.making import ChunkMaker
+from services.gateway.workers.pool import WorkerPool
 
 Write = Callable[[stream_pb2.StreamResponse], Awaitable[None]]
 
 _LOG = get_logger(__name__)
 _OUTBOX_CHUNKS = 2
-
-
-@dataclass(frozen=True)
-class StreamWaits:
-    """Waits of one stream.
-
-    Args:
-        open_s: for the first message.
-        heartbeat_s: between two words to the store; idle_s: between two to a silent client.
-        release_s: for giving the session back at the end.
-        grace_s: between a GoAway and the end.
-    """
-
-    open_s: float = 10.0
-    heartbeat_s: float = 0.5
-    idle_s: float = 5.0
-    release_s: float = 5.0
-    grace_s: float = 10.0
 
 
 class StreamHost:
@@ -77,18 +61,16 @@ class StreamHost:
         store: SessionStore,
         pool: WorkerPool,
         maker: ChunkMaker,
-        limits: StreamLimits,
-        waits: StreamWaits,
-        door: Door | None = None,
+        limits: GatewayLimits,
+        door: Door,
     ) -> None:
-        self._door = door or Door()
+        self._door = door
         self.owner = owner
         self.spec = spec
         self._store = store
         self._pool = pool
         self._maker = maker
         self._limits = limits
-        self._waits = waits
         self._open: set[OpenStream] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -109,10 +91,9 @@ class StreamHost:
         self.draining = True
         for stream in list(self._open):
             away = stream_pb2.GoAway()
-            away.grace.FromSeconds(int(self._waits.grace_s))
+            away.grace.FromSeconds(int(self._limits.drain_s))
             await stream.outbox.put(stream_pb2.StreamResponse(go_away=away))
-            stream.draining = True
-            stream.wake.set()
+            stream.signals.drain()
         await self._idle.wait()
 
     async def serve(self, read: Read, write: Write, caller: ApiKey = ANYBODY) -> None:
@@ -131,16 +112,16 @@ class StreamHost:
             record = await self._store.claim(opening.session_id, self.owner, replace=resumed)
             try:
                 stream = await self._open_stream(record, opening, caller)
-                await self._run(stream, read, write)
+                await self._run(stream, record.state, read, write)
             finally:
                 await self._release(record)
 
     async def _opening(self, read: Read) -> stream_pb2.StreamOpen:
         try:
-            async with asyncio.timeout(self._waits.open_s):
+            async with asyncio.timeout(self._limits.open_timeout_s):
                 request = await read()
         except TimeoutError:
-            limit = f"an open message within {self._waits.open_s:g} s"
+            limit = f"an open message within {self._limits.open_timeout_s:g} s"
             raise InputError("open", "missing", limit) from None
         if isinstance(request, Malformed):
             raise request.refuse()
@@ -160,11 +141,11 @@ class StreamHost:
         self, record: SessionRecord, opening: stream_pb2.StreamOpen, caller: ApiKey
     ) -> OpenStream:
         setting, state = record.setting, record.state
-        first = state.next_frame
+        first = made = state.position.next_frame
         if opening.HasField("resume_frame"):
             first = opening.resume_frame
-            end = state.next_frame + (state.plan.frames if state.plan else 0)
-            oldest = state.history[0].plan.first_frame if state.history else state.next_frame
+            end = made + (state.plan.frames if state.plan else 0)
+            oldest = state.history[0].plan.first_frame if state.history else made
             if not oldest <= first <= end:
                 raise ServiceError(
                     grpc.StatusCode.OUT_OF_RANGE,
@@ -185,8 +166,10 @@ class StreamHost:
             setting=setting,
             asset=await self._store.asset(setting.asset),
             fence=record.fence,
+            caller=caller,
             store=self._store,
             maker=self._maker,
+            audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             intake=SpeechIntake(
                 used.input_samples,
                 used.utterances,
@@ -199,26 +182,24 @@ class StreamHost:
                 _OUTBOX_CHUNKS * self.spec.new_frames,
                 together=min(opening.frames_per_message, self.spec.new_frames),
             ),
-            audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
-            state=state,
-            next_put=first,
-            caller=caller,
             lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
+            held=HeldPicture(setting, self._maker, self.spec.fps),
+            signals=StreamSignals(),
         )
 
-    async def _run(self, stream: OpenStream, read: Read, write: Write) -> None:
+    async def _run(self, stream: OpenStream, state: SessionState, read: Read, write: Write) -> None:
         self._open.add(stream)
         self._idle.clear()
         metrics.STREAMS.set(len(self._open))
         try:
-            await write(self._opened(stream))
+            await write(self._opened(stream, state.epoch))
             async with asyncio.TaskGroup() as group:
                 limit = self._limits.max_packet_bytes
                 helpers = [
                     group.create_task(read_requests(stream, read, limit)),
                     group.create_task(self._keep(stream)),
                 ]
-                conducting = group.create_task(self._conduct(stream))
+                conducting = group.create_task(self._conduct(stream, state))
                 await self._send(stream, write)
                 await conducting
                 for task in helpers:
@@ -231,20 +212,20 @@ class StreamHost:
                 self._idle.set()
             metrics.STREAMS.set(len(self._open))
 
-    def _opened(self, stream: OpenStream) -> stream_pb2.StreamResponse:
+    def _opened(self, stream: OpenStream, epoch: int) -> stream_pb2.StreamResponse:
         opened = stream_pb2.StreamOpened(
             input_samples=stream.intake.used,
-            next_frame=stream.next_put,
-            epoch=stream.state.epoch,
+            next_frame=stream.outbox.next_frame,
+            epoch=epoch,
             spec=stream_spec(self.spec, stream.setting),
             audio_encoding=stream.audio_encoding,  # type: ignore[arg-type]
             utterances=stream.intake.utterances,
         )
         return stream_pb2.StreamResponse(opened=opened)
 
-    async def _conduct(self, stream: OpenStream) -> None:
+    async def _conduct(self, stream: OpenStream, state: SessionState) -> None:
         try:
-            reason = await Conductor(stream).run()
+            reason = await Conductor(stream, state).run()
         except Exception as error:
             if not isinstance(_first_cause(error), SessionGone):
                 raise
@@ -258,13 +239,14 @@ class StreamHost:
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
             await self._store.delete(stream.session_id)
             await self._pool.give_back(stream.session_id)
-        closed = stream_pb2.StreamClosed(reason=reason, next_frame=stream.next_put)  # type: ignore[arg-type]
+        next_frame = stream.outbox.next_frame
+        closed = stream_pb2.StreamClosed(reason=reason, next_frame=next_frame)  # type: ignore[arg-type]
         await stream.outbox.put(stream_pb2.StreamResponse(closed=closed))
 
     async def _send(self, stream: OpenStream, write: Write) -> None:
         seen = metrics.FramesSeen(paced=stream.outbox.clock.paced)
         while True:
-            response = await stream.outbox.get(self._waits.idle_s)
+            response = await stream.outbox.get(self._limits.client_heartbeat_s)
             if response is None:
                 beat = stream_pb2.Heartbeat(next_frame=stream.outbox.sent_frames)
                 await write(stream_pb2.StreamResponse(heartbeat=beat))
@@ -279,7 +261,7 @@ class StreamHost:
     async def _keep(self, stream: OpenStream) -> None:
         """Tells the store that this gateway lives, and learns what others want of the session."""
         while True:
-            await asyncio.sleep(self._waits.heartbeat_s)
+            await asyncio.sleep(self._limits.heartbeat_s)
             if not self._door.admits(stream.caller):
                 raise bad_key("this API key is not good any more")
             try:
@@ -293,14 +275,13 @@ class StreamHost:
                 if not pass_interrupt(stream, request):
                     _LOG.warning("interruption given up", extra={"reason": "too many wait"})
             if signals.deleted:
-                stream.deleted = True
-                stream.wake.set()
+                stream.signals.delete()
                 return
 
     async def _release(self, record: SessionRecord) -> None:
         name = record.setting.session_id
         try:
-            async with asyncio.timeout(self._waits.release_s):
+            async with asyncio.timeout(self._limits.release_timeout_s):
                 try:
                     await asyncio.shield(self._store.release(name, record.fence))
                 except SessionGone:

@@ -8,29 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import aclosing
-
-import numpy as np
 
 from flashtalk.serving.tracing import About, own_trace, trace_id
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
-from services.gateway.holding import held_frames
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import OpenStream
-from services.gateway.outgoing import OutgoingFrame
-from services.gateway.records import Array, ChunkPlan, ChunkRecord
-from services.gateway.rewind import after_chunk, heard_window
+from services.gateway.chunk_times import ChunkTimes
+from services.gateway.sessions.rewind import after_chunk
+from services.gateway.store.records import Array, ChunkPlan, ChunkRecord, SessionState
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.outgoing import OutgoingFrame
+from services.gateway.stream.progress import Progress
 
 
-async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
+async def make_chunk(
+    stream: OpenStream, progress: Progress, plan: ChunkPlan, keep: Callable[[Progress], None]
+) -> Progress:
     """Makes a chunk, sends its frames, commits the session.
 
-    Cancelled at any point it leaves the stream's ``state`` as it was, and ``current`` set once
-    frames may have left.
+    Args:
+        stream: on which it is made.
+        progress: before the chunk.
+        plan: of the chunk.
+        keep: gets the progress with this chunk as the current one before a frame of it leaves: what
+            there is to cut if this is cancelled.
+
+    Returns:
+        The progress after it.
     """
+    state = progress.state
     clock = stream.outbox.clock
     due_s = clock.due_s(plan.first_frame) if clock.paced else math.inf
     times = ChunkTimes(due_s)
@@ -39,70 +48,79 @@ async def make_chunk(stream: OpenStream, plan: ChunkPlan) -> None:
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
     with own_trace("chunk", {**about, "frames": plan.frames}):
-        record = await sample(stream, plan, times)
-        stream.current = record
-        motion_z = await show(stream, record, times)
+        record = await sample(stream, state, plan, times)
+        keep(Progress(state, record))
+        motion_z = await show(stream, record, state.epoch, times)
         state = after_chunk(
-            stream.spec,
-            stream.state,
-            record,
-            stream.state.motion_z if motion_z is None else motion_z,
+            stream.spec, state, record, state.motion_z if motion_z is None else motion_z
         )
         commit_s = times.now_s()
         await stream.store.commit(stream.session_id, stream.fence, state)
         times.add("commit", times.now_s() - commit_s)
-        stream.state, stream.current = state, None
         wall_s = times.now_s() - begun_s
         stream.lead.end()
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))
+    return Progress(state)
 
 
-async def sample(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> ChunkRecord:
+async def sample(
+    stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
+) -> ChunkRecord:
     """A chunk without its frames: its plan is stored, its latents are made."""
     if plan.held_frame:
         await stream.store.begin(stream.session_id, stream.fence, plan)
-        return ChunkRecord(plan, stream.state.history[-1].latents)
-    return ChunkRecord(plan, await _latents(stream, plan, times))
+        return ChunkRecord(plan, state.history[-1].latents)
+    return ChunkRecord(plan, await _latents(stream, state, plan, times))
 
 
-async def show(stream: OpenStream, record: ChunkRecord, times: ChunkTimes) -> Array | None:
+async def show(
+    stream: OpenStream, record: ChunkRecord, epoch: int, times: ChunkTimes
+) -> Array | None:
     """Puts the frames of a chunk that the client has not had into the outbox.
+
+    Args:
+        stream: on which it is shown.
+        record: the chunk.
+        epoch: of the session now.
+        times: where the time is counted.
 
     Returns:
         Motion latents [1, C, 2, h, w] after its last frame; None for a held picture.
     """
     plan = record.plan
     pcm = pcm_to_bytes(plan.pcm_S, stream.audio_encoding)
-    skip = max(0, stream.next_put - plan.first_frame)
+    skip = max(0, stream.outbox.next_frame - plan.first_frame)
     if plan.held_frame:
-        async with aclosing(held_frames(stream, record, times)) as held:
+        request = stream.decode_request(record, plan.held_frame, epoch)
+        async with aclosing(stream.held.frames(record, request, times)) as held:
             async for index, video, key_frame in held:
                 if index >= skip:
                     await _put(stream, plan, pcm, index, video, key_frame)
         return None
     motion_z: Array | None = None
-    request = stream.decode_request(record, plan.frames)
-    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as results:
-        async for result in results:
-            if isinstance(result, np.ndarray):
-                motion_z = result
-                continue
-            stream.lead.frame(result[0].index)  # the others are needed later
-            for frame in result:
+    request = stream.decode_request(record, plan.frames, epoch)
+    async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as parts:
+        async for part in parts:
+            motion_z = part.motion_z
+            if part.frames:
+                stream.lead.frame(part.frames[0].index)  # the others are needed later
+            for frame in part.frames:
                 await _put(stream, plan, pcm, frame.index, frame.video, frame.key_frame)
     return motion_z
 
 
-async def _latents(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> Array:
-    window = heard_window(stream.spec, stream.state.tail, plan.pcm_S)
-    key = stream.key(plan.index)
+async def _latents(
+    stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
+) -> Array:
+    window = state.position.window(stream.spec, plan.pcm_S)
+    key = stream.key(plan.index, state.epoch)
     async with asyncio.TaskGroup() as group:
         # Stored while the speech is encoded: long before the first frame leaves.
         group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
         features = await stream.maker.features(key, window, times)
     return await stream.maker.latents(
-        key, stream.setting.seed, stream.asset, features, stream.state.motion_z, times
+        key, stream.setting.seed, stream.asset, features, state.motion_z, times
     )
 
 
@@ -111,15 +129,12 @@ async def _put(
 ) -> None:
     number, size = plan.first_frame + index, stream.spec.samples_per_frame
     frame_bytes = size * len(pcm) // len(plan.pcm_S)
-    if index == 0 and plan.activity != stream.activity:
-        stream.activity = plan.activity
-        activity = stream_pb2.Activity(kind=plan.activity, frame_index=number)  # type: ignore[arg-type]
-        await stream.outbox.put(stream_pb2.StreamResponse(activity=activity))
+    if index == 0:
+        await stream.outbox.put_activity(plan.activity, number)
     sound = pcm[index * frame_bytes : (index + 1) * frame_bytes]
     await stream.outbox.put_frame(
         OutgoingFrame(number, number * size, sound, video, key_frame, plan.index, plan.epoch)
     )
-    stream.next_put = number + 1
 
 
 def _report(stream: OpenStream, plan: ChunkPlan, times: ChunkTimes) -> stream_pb2.StreamResponse:

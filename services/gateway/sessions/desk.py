@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import grpc
 
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.streaming import StreamSpec
-from services.gateway.creation import Creation, CreationLimits, new_session_id
+from flashtalk.streaming import Position, StreamSpec
 from services.gateway.keys.entries import ANYBODY, ApiKey
-from services.gateway.making import ChunkMaker
-from services.gateway.records import (
+from services.gateway.limits import GatewayLimits
+from services.gateway.sessions.creation import Creation, new_session_id
+from services.gateway.sessions.rewind import tail_samples
+from services.gateway.store.records import (
     InterruptOutcome,
     InterruptRequest,
     SessionAsset,
     SessionRecord,
     SessionState,
 )
-from services.gateway.rewind import tail_samples
 from services.gateway.store.session_store import (
     KeyLimits,
     SessionGone,
@@ -29,24 +28,13 @@ from services.gateway.store.session_store import (
     StoreError,
     session_gone,
 )
-from services.gateway.tail import silence
-from services.gateway.workers import WorkerPool
+from services.gateway.workers.making import ChunkMaker
+from services.gateway.workers.pool import WorkerPool
 
 _RETRY_AFTER_S = 2.0
 _POLL_S = 0.05
 _MAKING_S = 120.0
 """Longer than making a session takes; a gateway that dies meanwhile leaves its count so long."""
-
-
-@dataclass(frozen=True)
-class ControlWaits:
-    """Waits of the control plane.
-
-    Args:
-        interrupt_s: for an interruption that another gateway carries out.
-    """
-
-    interrupt_s: float = 5.0
 
 
 class SessionDesk:
@@ -58,15 +46,13 @@ class SessionDesk:
         store: SessionStore,
         pool: WorkerPool,
         maker: ChunkMaker,
-        limits: CreationLimits,
-        waits: ControlWaits,
+        limits: GatewayLimits,
     ) -> None:
         self.spec = spec
         self.store = store
         self.pool = pool
-        self.limits = limits
+        self._limits = limits
         self._maker = maker
-        self._waits = waits
 
     async def create(self, creation: Creation, caller: ApiKey = ANYBODY) -> SessionRecord:
         """A session with a slot of its own; the one it made before, for a repeated request.
@@ -112,11 +98,11 @@ class SessionDesk:
         if await self.pool.reserve(name, lease_s=creation.ttl_s) is None:
             raise _no_slot("every session slot is taken")
         try:
-            portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self.limits)
+            portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self._limits)
             prompt = creation.prompt or self.pool.default_prompt
             asset = await self._maker.condition(portrait_HWC, prompt, name)
             size_hw = (portrait_HWC.shape[0], portrait_HWC.shape[1])
-            setting = creation.setting(name, size_hw, asset.digest, self.limits, caller)
+            setting = creation.setting(name, size_hw, asset.digest, self._limits, caller)
             record, made = await self.store.create(setting, self._fresh(asset), asset)
         except BaseException:
             await self.pool.give_back(name)
@@ -171,7 +157,7 @@ class SessionDesk:
             )
         await self.store.ask_interrupt(session_id, request, caller.name)
         try:
-            async with asyncio.timeout(self._waits.interrupt_s):
+            async with asyncio.timeout(self._limits.interrupt_timeout_s):
                 while True:
                     outcome = await self._outcome(session_id, request, caller)
                     if outcome is not None:
@@ -181,7 +167,7 @@ class SessionDesk:
             raise ServiceError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 Reason.NO_ANSWER,
-                f"the stream did not answer within {self._waits.interrupt_s:g} s",
+                f"the stream did not answer within {self._limits.interrupt_timeout_s:g} s",
                 retry_after_s=_RETRY_AFTER_S,
             ) from None
 
@@ -194,12 +180,10 @@ class SessionDesk:
     def _fresh(self, asset: SessionAsset) -> SessionState:
         return SessionState(
             epoch=0,
-            chunk_index=0,
-            next_frame=0,
+            position=Position.start(self.spec, tail_samples(self.spec)),
             input_samples=0,
             utterances=0,
             motion_z=asset.portrait_z,
-            tail=silence(self.spec, tail_samples(self.spec)),
         )
 
 

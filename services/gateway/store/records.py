@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flashtalk.streaming import Pcm
-from services.gateway.tail import Tail
+from flashtalk.streaming import Pcm, Position
 
 Array = npt.NDArray[np.float32]
 
@@ -118,31 +117,22 @@ class SessionState:
 
     Args:
         epoch: interruptions so far.
-        chunk_index: the next chunk to make.
-        next_frame: number of its first frame.
+        position: the next chunk to make and its first frame; the newest sound that was shown, 8 s
+            and what a cut may take away (``sessions.rewind.tail_samples``).
         input_samples: speech used for good.
         utterances: ends of utterances used for good.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
-        tail: the newest sound that was shown, 8 s and what a cut may take away
-            (``rewind.tail_samples``).
         history: the newest chunks, oldest first; few.
-        plan: of chunk ``chunk_index``, if it was begun.
+        plan: of the next chunk, if it was begun.
     """
 
     epoch: int
-    chunk_index: int
-    next_frame: int
+    position: Position
     input_samples: int
     utterances: int
     motion_z: Array
-    tail: Tail
     history: tuple[ChunkRecord, ...] = ()
     plan: ChunkPlan | None = None
-
-    @property
-    def tail_S(self) -> Pcm:
-        """The tail in one piece, float32 [S]: a copy."""
-        return np.concatenate(self.tail) if self.tail else np.zeros(0, np.float32)
 
     def begin(self, plan: ChunkPlan) -> SessionState:
         """With a chunk begun."""

@@ -17,7 +17,8 @@ from flashtalk.media.image import cover, decode_image, oriented_size
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway.keys.entries import ApiKey
-from services.gateway.records import SessionSetting
+from services.gateway.limits import GatewayLimits
+from services.gateway.store.records import SessionSetting
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_ID = 64
@@ -25,20 +26,6 @@ _MAX_PROMPT = 2_000
 _TTL_S = (5.0, 3_600.0)
 _DEFAULT_TTL_S = 60.0
 _SESSION_ID_BYTES = 12
-
-
-@dataclass(frozen=True)
-class CreationLimits:
-    """What a request may ask for.
-
-    Args:
-        max_portrait_bytes, max_portrait_pixels: of the picture file, and of the picture in it.
-        max_lifetime_s: of a session, whatever happens.
-    """
-
-    max_portrait_bytes: int = 8 * 2**20
-    max_portrait_pixels: int = 40_000_000
-    max_lifetime_s: float = 24 * 3_600.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,7 @@ class Creation:
     portrait: bytes
 
     def picture(
-        self, sizes_hw: Sequence[tuple[int, int]], limits: CreationLimits
+        self, sizes_hw: Sequence[tuple[int, int]], limits: GatewayLimits
     ) -> npt.NDArray[np.uint8]:
         """The portrait at the size of the video, uint8 [H, W, 3]; slow, for a thread.
 
@@ -92,7 +79,7 @@ class Creation:
         session_id: str,
         size_hw: tuple[int, int],
         asset: str,
-        limits: CreationLimits,
+        limits: GatewayLimits,
         caller: ApiKey,
     ) -> SessionSetting:
         """A new session of this request, which belongs to the caller."""
@@ -126,7 +113,7 @@ def new_session_id() -> str:
     return secrets.token_urlsafe(_SESSION_ID_BYTES)
 
 
-def check_creation(request: session_pb2.CreateSessionRequest, limits: CreationLimits) -> Creation:
+def check_creation(request: session_pb2.CreateSessionRequest, limits: GatewayLimits) -> Creation:
     """Checks everything that needs neither workers nor the picture's contents.
 
     Raises:

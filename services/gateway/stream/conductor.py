@@ -11,14 +11,15 @@ from collections.abc import Awaitable
 from flashtalk.serving.logs import log_context
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
-from services.gateway.chunk_run import make_chunk, show
-from services.gateway.interruption import interrupt
+from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import OpenStream
-from services.gateway.pace import JITTER_FRAMES
-from services.gateway.planner import LISTENING, Cut, Wait, next_cut
-from services.gateway.records import ChunkPlan
+from services.gateway.store.records import ChunkPlan, SessionState
+from services.gateway.stream.chunk_run import make_chunk, show
+from services.gateway.stream.interruption import interrupt
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.pace import JITTER_FRAMES
+from services.gateway.stream.planner import LISTENING, Cut, Wait, next_cut
+from services.gateway.stream.progress import Progress
 
 FIRST_IDLE_AFTER_S = 0.25
 """A new stream waits so long for speech before the avatar begins to idle."""
@@ -29,13 +30,16 @@ Closed = stream_pb2.StreamClosed
 class Conductor:
     """Makes the chunks of one stream until it ends.
 
+    Frames from the outbox's next one on are sent again before anything new is made.
+
     Args:
         stream: what it works on.
-        resumed: frames from ``stream.next_put`` on are sent again before anything new is made.
+        state: of the session when it was taken.
     """
 
-    def __init__(self, stream: OpenStream) -> None:
+    def __init__(self, stream: OpenStream, state: SessionState) -> None:
         self._stream = stream
+        self._progress = Progress(state)
         self._opened_s = now_s()
 
     async def run(self) -> int:
@@ -44,7 +48,7 @@ class Conductor:
         with log_context(session_id=stream.session_id):
             await self._interruptible(self._replay())
             while True:
-                if stream.interrupted:
+                if stream.signals.interrupted:
                     await self._interrupt()
                     continue
                 if stream.ending:
@@ -54,48 +58,54 @@ class Conductor:
                     await self._make(plan)
                 elif not self._disturbed():
                     await self._interruptible(stream.outbox.empty())
-                    if stream.interrupts.empty():
+                    if not stream.signals.interrupted:
                         return int(Closed.REASON_FINISHED)
 
     def _disturbed(self) -> bool:
-        return self._stream.interrupted or self._stream.ending
+        return self._stream.signals.interrupted or self._stream.ending
 
     def _reason(self) -> int:
-        if self._stream.deleted:
+        if self._stream.signals.deleted:
             return int(Closed.REASON_DELETED)
-        if self._stream.draining:
+        if self._stream.signals.draining:
             return int(Closed.REASON_DRAINING)
         return int(Closed.REASON_HALF_CLOSED)
 
     async def _replay(self) -> None:
         """Frames that the client has missed, then the chunk that was begun."""
-        stream = self._stream
-        for record in stream.state.history:
-            if record.plan.first_frame + record.plan.frames > stream.next_put:
-                await show(stream, record, ChunkTimes())
-        if stream.state.plan is not None:
-            await make_chunk(stream, stream.state.plan)
+        stream, state = self._stream, self._progress.state
+        for record in state.history:
+            if record.plan.first_frame + record.plan.frames > stream.outbox.next_frame:
+                await show(stream, record, state.epoch, ChunkTimes())
+        if state.plan is not None:
+            await self._chunk(state.plan)
 
     async def _interrupt(self) -> None:
         stream = self._stream
-        asked = stream.interrupts.get_nowait()
-        outcome = await interrupt(stream, asked)
+        asked = stream.signals.next_interrupt()
+        outcome, self._progress = await interrupt(stream, self._progress, asked)
         if asked.elsewhere:
             owner = stream.setting.key_name
             await stream.store.answer_interrupt(stream.session_id, outcome, owner)
 
     async def _make(self, plan: ChunkPlan) -> None:
         with log_context(chunk_index=plan.index, epoch=plan.epoch):
-            await self._interruptible(make_chunk(self._stream, plan))
+            await self._interruptible(self._chunk(plan))
+
+    async def _chunk(self, plan: ChunkPlan) -> None:
+        self._progress = await make_chunk(self._stream, self._progress, plan, self._keep)
+
+    def _keep(self, progress: Progress) -> None:
+        self._progress = progress
 
     async def _interruptible(self, work: Awaitable[None]) -> None:
         """Runs ``work`` to its end, or until an interruption is asked for."""
-        stream = self._stream
+        signals = self._stream.signals
         task = asyncio.ensure_future(work)
         try:
-            while not task.done() and not stream.interrupted:
-                stream.wake.clear()
-                waking = asyncio.ensure_future(stream.wake.wait())
+            while not task.done() and not signals.interrupted:
+                signals.clear()
+                waking = asyncio.ensure_future(signals.woken())
                 try:
                     await asyncio.wait({task, waking}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -123,8 +133,8 @@ class Conductor:
                 stream.intake.front(stream.spec.new_samples),
                 finished=stream.intake.finished,
                 latest=wait_s <= 0,
-                can_hold=bool(stream.state.history),
-                listening=stream.activity == LISTENING,
+                can_hold=bool(self._progress.state.history),
+                listening=stream.outbox.activity == LISTENING,
             )
             if cut is None:
                 return None
@@ -139,17 +149,18 @@ class Conductor:
         stream = self._stream
         if not stream.outbox.clock.started:
             return self._opened_s + FIRST_IDLE_AFTER_S
-        return stream.outbox.clock.due_s(stream.state.next_frame) - stream.lead.seconds
+        frame = self._progress.state.position.next_frame
+        return stream.outbox.clock.due_s(frame) - stream.lead.seconds
 
     async def _heard(self, version: int, timeout_s: float | None) -> None:
-        """Waits until more speech than this version decides, for the stream's wake, or the time."""
+        """Waits until more speech than this version decides, for a signal, or the time."""
         stream = self._stream
-        stream.wake.clear()
+        stream.signals.clear()
         stream.intake.on_change = self._weigh
         try:
             if stream.intake.version == version:
                 async with asyncio.timeout(timeout_s):
-                    await stream.wake.wait()
+                    await stream.signals.woken()
         except TimeoutError:
             pass
         finally:
@@ -158,15 +169,15 @@ class Conductor:
     def _weigh(self) -> None:
         """Of ten packets nine only add to a chunk that is not full: they wake nobody."""
         if self._stream.intake.decides(self._stream.spec.new_samples):
-            self._stream.wake.set()
+            self._stream.signals.wake()
 
     async def _below(self, frames: int) -> None:
-        """Waits until at most so many frames wait, or for the stream's wake."""
+        """Waits until at most so many frames wait, or for a signal."""
         stream = self._stream
-        stream.wake.clear()
+        stream.signals.clear()
         tasks = {
             asyncio.ensure_future(stream.outbox.below(frames)),
-            asyncio.ensure_future(stream.wake.wait()),
+            asyncio.ensure_future(stream.signals.woken()),
         }
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,25 +187,24 @@ class Conductor:
             await asyncio.wait(tasks)
 
     async def _plan(self, cut: Cut) -> ChunkPlan:
-        stream = self._stream
-        state = stream.state
+        stream, state = self._stream, self._progress.state
         clock = stream.outbox.clock
         if not clock.started:
             # So late that the next chunk need not be begun before its speech was spoken.
             lead_s = stream.lead.seconds + JITTER_FRAMES / stream.spec.fps
-            clock.expect(state.next_frame, now_s() + lead_s)
+            clock.expect(state.position.next_frame, now_s() + lead_s)
         pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples, cut.lead_in)
         if cut.missing:
             metrics.UNDERRUNS.inc()
             metrics.MISSING_SAMPLES.inc(cut.missing)
             underrun = stream_pb2.Underrun(
-                frame_index=state.next_frame, missing_samples=cut.missing
+                frame_index=state.position.next_frame, missing_samples=cut.missing
             )
             await stream.outbox.put(stream_pb2.StreamResponse(underrun=underrun))
         return ChunkPlan(
-            index=state.chunk_index,
+            index=state.position.chunk_index,
             epoch=state.epoch,
-            first_frame=state.next_frame,
+            first_frame=state.position.next_frame,
             frames=cut.frames,
             pcm_S=pcm_S,
             input_samples=stream.intake.used,

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from flashtalk.v1 import stream_pb2
-from services.gateway.outgoing import OutgoingFrame, as_response
+from services.gateway.stream.outgoing import OutgoingFrame, as_response
 
 
 class PlayClock:
@@ -105,6 +105,7 @@ class Outbox:
 
     Attributes:
         sent_frames: number of the first frame that has not left.
+        activity: what the avatar does in the newest frame that was put (``Activity.Kind``).
         late_s: how late the newest frames left.
         left_chunks: of the message that ``get`` gave last, the chunk of each of its frames.
     """
@@ -112,6 +113,7 @@ class Outbox:
     def __init__(self, clock: PlayClock, next_frame: int, limit: int, together: int = 1) -> None:
         self.clock, self.limit, self._together = clock, limit, together
         self.sent_frames = next_frame
+        self.activity = 0
         self.late_s = 0.0
         self.left_chunks: list[int] = []
         self._items: deque[_Item] = deque()
@@ -124,9 +126,21 @@ class Outbox:
         """Frames that were put and not sent."""
         return self._frames
 
+    @property
+    def next_frame(self) -> int:
+        """Number of the frame that is to be put next."""
+        return self.sent_frames + self._frames
+
     async def put(self, response: stream_pb2.StreamResponse) -> None:
         """Append a message that is no frame."""
         self._append(response)
+
+    async def put_activity(self, kind: int, frame: int) -> None:
+        """Append what the avatar does from a frame on, if that is something else than before."""
+        if kind != self.activity:
+            self.activity = kind
+            activity = stream_pb2.Activity(kind=kind, frame_index=frame)  # type: ignore[arg-type]
+            self._append(stream_pb2.StreamResponse(activity=activity))
 
     async def put_frame(self, frame: OutgoingFrame) -> None:
         """Append a frame; waits while there are too many."""

@@ -10,8 +10,9 @@ from flashtalk.errors import InputError
 from flashtalk.serving.interceptor import Malformed
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire import pcm_from_bytes
-from services.gateway.open_stream import Asked, OpenStream
-from services.gateway.records import InterruptRequest
+from services.gateway.store.records import InterruptRequest
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.signals import Asked
 
 _MAX_INTERRUPT_ID = 64
 
@@ -38,8 +39,7 @@ async def read_requests(stream: OpenStream, read: Read, max_packet_bytes: int) -
             break
         await _take(stream, request, max_packet_bytes)
     if not stream.intake.finished:
-        stream.half_closed = True
-        stream.wake.set()
+        stream.signals.half_close()
 
 
 async def _take(
@@ -78,16 +78,10 @@ async def ask_interrupt(stream: OpenStream, request: InterruptRequest) -> None:
 
     Waits while many are waiting already: who floods the stream with them is read more slowly.
     """
-    asked = Asked(request, stream.intake.mark(), elsewhere=False)
-    stream.wake.set()
-    await stream.interrupts.put(asked)
-    stream.wake.set()
+    await stream.signals.interrupt(Asked(request, stream.intake.mark(), elsewhere=False))
 
 
 def pass_interrupt(stream: OpenStream, request: InterruptRequest) -> bool:
     """The same for one that came by way of the store; False, and nothing, if too many wait."""
-    if stream.interrupts.full():
-        return False
-    stream.interrupts.put_nowait(Asked(request, stream.intake.mark(), elsewhere=True))
-    stream.wake.set()
-    return True
+    asked = Asked(request, stream.intake.mark(), elsewhere=True)
+    return stream.signals.interrupt_at_once(asked)

@@ -1,4 +1,4 @@
-"""Carrying out an interruption: the barrier of architecture section 5.
+"""Carrying out an interruption, which is a barrier (docs/architecture.md).
 
 Everything that was sent before it and has not been shown is dropped: speech that waits, the chunk
 that is being made, frames that wait to leave. The session is cut at the last frame that was shown,
@@ -10,33 +10,41 @@ from __future__ import annotations
 import dataclasses
 
 from flashtalk.serving.tracing import span
+from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
-from services.gateway.chunk_run import sample
+from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
-from services.gateway.making import ChunkTimes
-from services.gateway.open_stream import Asked, OpenStream
-from services.gateway.records import InterruptOutcome, InterruptRequest, SessionState
-from services.gateway.rewind import CutPoint, after_cut, find_cut, oldest_cut
+from services.gateway.sessions.rewind import CutPoint, after_cut, find_cut, oldest_cut
+from services.gateway.store.records import InterruptOutcome, InterruptRequest, SessionState
+from services.gateway.stream.chunk_run import sample
+from services.gateway.stream.open_stream import OpenStream
+from services.gateway.stream.progress import Progress
+from services.gateway.stream.signals import Asked
 
 
-async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
+async def interrupt(
+    stream: OpenStream, progress: Progress, asked: Asked
+) -> tuple[InterruptOutcome, Progress]:
     """Carries out one interruption; no chunk may be in the making.
 
     ``played_frames`` beyond what was sent, or before what is kept, is brought into that
     range.
+
+    Returns:
+        What became of it, and the progress that goes on from there.
     """
     begun_s = now_s()
-    with span("interrupt", {"session_id": stream.session_id, "epoch": stream.state.epoch}):
+    with span("interrupt", {"session_id": stream.session_id, "epoch": progress.state.epoch}):
         stream.outbox.flush()
-        played = _played(stream, asked.request)
-        begun = stream.state.plan
-        if begun is not None and stream.current is None and played > stream.state.next_frame:
+        played = _played(stream, progress, asked.request)
+        before, begun = progress.state, progress.state.plan
+        if begun is not None and progress.current is None and played > before.position.next_frame:
             # The gateway before this one showed a part of it: it is cut, so it has to be there.
-            stream.current = await sample(stream, begun, ChunkTimes())
-        heard = _heard_samples(stream, played)
+            progress = Progress(before, await sample(stream, before, begun, ChunkTimes()))
+        heard = _heard_samples(stream.spec, progress, played)
         await stream.intake.drop(asked.mark)
-        state = await _cut(stream, played)
+        state = await _cut(stream, progress, played)
         state = dataclasses.replace(
             state,
             epoch=state.epoch + 1,
@@ -45,7 +53,6 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
             plan=None,
         )
         await stream.store.commit(stream.session_id, stream.fence, state)
-        stream.state, stream.current, stream.next_put = state, None, played
         stream.outbox.rewind(played)
         outcome = InterruptOutcome(
             interrupt_id=asked.request.interrupt_id,
@@ -58,7 +65,7 @@ async def interrupt(stream: OpenStream, asked: Asked) -> InterruptOutcome:
         )
         await stream.outbox.put(stream_pb2.StreamResponse(interrupted=as_message(outcome)))
     metrics.INTERRUPT_SECONDS.observe(now_s() - begun_s)
-    return outcome
+    return outcome, Progress(state)
 
 
 def as_message(outcome: InterruptOutcome) -> stream_pb2.Interrupted:
@@ -66,20 +73,20 @@ def as_message(outcome: InterruptOutcome) -> stream_pb2.Interrupted:
     return stream_pb2.Interrupted(**dataclasses.asdict(outcome))
 
 
-def _played(stream: OpenStream, request: InterruptRequest) -> int:
+def _played(stream: OpenStream, progress: Progress, request: InterruptRequest) -> int:
     sent = stream.outbox.sent_frames
     wanted = request.played_frames
     if wanted is None:
         wanted = stream.outbox.clock.played(sent)
-    return max(oldest_cut(stream.state, stream.current), min(wanted, sent))
+    return max(oldest_cut(progress.state, progress.current), min(wanted, sent))
 
 
-def _heard_samples(stream: OpenStream, played: int) -> int:
+def _heard_samples(spec: StreamSpec, progress: Progress, played: int) -> int:
     """Samples of speech in the first ``played`` frames of the session."""
-    state, size = stream.state, stream.spec.samples_per_frame
+    state, size = progress.state, spec.samples_per_frame
     chunks = [r.plan for r in state.history]
-    if stream.current is not None:
-        chunks.append(stream.current.plan)
+    if progress.current is not None:
+        chunks.append(progress.current.plan)
     heard = state.input_samples
     for plan in reversed(chunks):
         before = plan.input_samples - plan.speech_samples
@@ -90,16 +97,16 @@ def _heard_samples(stream: OpenStream, played: int) -> int:
     return heard
 
 
-async def _cut(stream: OpenStream, played: int) -> SessionState:
-    state = stream.state
-    point = find_cut(state, stream.current, played)
+async def _cut(stream: OpenStream, progress: Progress, played: int) -> SessionState:
+    state = progress.state
+    point = find_cut(state, progress.current, played)
     if point is None:
         return state
     if point.record is None:
         return after_cut(stream.spec, state, point, stream.asset.portrait_z)
     # Of a held picture, the motion that led to it.
     frames = point.record.plan.held_frame or point.frames
-    request = stream.decode_request(point.record, frames)
+    request = stream.decode_request(point.record, frames, state.epoch)
     times = ChunkTimes(due_s=now_s())
     motion_z = await stream.maker.motion(request, point.record.latents, times)
     return after_cut(stream.spec, state, CutPoint(point.record, point.frames), motion_z)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
-from services.gateway.intake import Portion
-from services.gateway.pace import JITTER_FRAMES
+from services.gateway.stream.intake import Portion
+from services.gateway.stream.pace import JITTER_FRAMES
 
 SPEAKING = stream_pb2.Activity.KIND_SPEAKING
 LISTENING = stream_pb2.Activity.KIND_LISTENING

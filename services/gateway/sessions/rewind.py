@@ -12,9 +12,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
-from flashtalk.streaming import Pcm, StreamSpec
-from services.gateway.records import Array, ChunkRecord, SessionState
-from services.gateway.tail import Tail, gone_back, gone_on, newest, silence, tail_size
+from flashtalk.streaming import Position, StreamSpec
+from flashtalk.streaming.position import tail_size
+from services.gateway.store.records import Array, ChunkRecord, SessionState
 
 HISTORY_CHUNKS = 4
 """Chunks from which frames can be sent again, and in which a session can be cut."""
@@ -38,11 +38,6 @@ def tail_samples(spec: StreamSpec) -> int:
     return spec.window_samples + HISTORY_CHUNKS * spec.new_samples
 
 
-def heard_window(spec: StreamSpec, tail: Tail, chunk_S: Pcm) -> Tail:
-    """The 8 s that end with a chunk, 128,000 samples in pieces."""
-    return (*newest(tail, spec.window_samples - len(chunk_S)), chunk_S)
-
-
 def after_chunk(
     spec: StreamSpec, state: SessionState, record: ChunkRecord, motion_z: Array
 ) -> SessionState:
@@ -55,16 +50,12 @@ def after_chunk(
         motion_z: [1, C, 2, h, w] latents of its last frames.
     """
     plan = record.plan
-    size = plan.frames * spec.samples_per_frame
-    shown_S = plan.pcm_S if size == len(plan.pcm_S) else plan.pcm_S[:size]
     return dataclasses.replace(
         state,
-        chunk_index=plan.index + 1,
-        next_frame=plan.first_frame + plan.frames,
+        position=state.position.advance(spec, plan.pcm_S, plan.frames),
         input_samples=plan.input_samples,
         utterances=plan.utterances,
         motion_z=motion_z,
-        tail=gone_on(spec, state.tail, shown_S),
         history=(*state.history, record)[-HISTORY_CHUNKS:],
         plan=None,
     )
@@ -74,7 +65,7 @@ def oldest_cut(state: SessionState, current: ChunkRecord | None) -> int:
     """The smallest number of frames at which a session can be cut."""
     chunks = state.history if current is None else (*state.history, current)
     if not chunks:
-        return state.next_frame
+        return state.position.next_frame
     first = chunks[0].plan.first_frame
     return first + 1 if first else 0
 
@@ -95,8 +86,8 @@ def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> C
     """
     chunks = state.history if current is None else (*state.history, current)
     newest = chunks[-1].plan if chunks else None
-    made = newest.first_frame + newest.frames if newest else state.next_frame
-    if played == state.next_frame:
+    made = newest.first_frame + newest.frames if newest else state.position.next_frame
+    if played == state.position.next_frame:
         return None
     if not oldest_cut(state, current) <= played <= made:
         limit = f"{oldest_cut(state, current)} .. {made}, the frames that are kept"
@@ -124,10 +115,8 @@ def after_cut(
     if point.record is None:
         return dataclasses.replace(
             state,
-            chunk_index=0,
-            next_frame=0,
+            position=Position.start(spec, tail_size(state.position.tail)),
             motion_z=motion_z,
-            tail=silence(spec, tail_size(state.tail)),
             history=(),
             plan=None,
         )
@@ -135,18 +124,16 @@ def after_cut(
     shown = dataclasses.replace(plan, frames=point.frames)
     before = tuple(r for r in state.history if r.plan.first_frame < plan.first_frame)
     played = plan.first_frame + point.frames
-    unheard = (state.next_frame - played) * spec.samples_per_frame
-    if unheard >= 0:
-        tail = gone_back(spec, state.tail, unheard)
+    position = state.position
+    if played > position.next_frame:
+        # In the chunk that was being decoded: a shorter one.
+        position = position.advance(spec, plan.pcm_S, point.frames)
     else:
-        heard_S = plan.pcm_S[: point.frames * spec.samples_per_frame]
-        tail = gone_on(spec, state.tail, heard_S)
+        position = position.cut(spec, plan.index + 1, played)
     return dataclasses.replace(
         state,
-        chunk_index=plan.index + 1,
-        next_frame=played,
+        position=position,
         motion_z=motion_z,
-        tail=tail,
         history=(*before, ChunkRecord(shown, point.record.latents))[-HISTORY_CHUNKS:],
         plan=None,
     )

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
-from services.gateway.records import SessionRecord, SessionSetting
-from services.gateway.rewind import HISTORY_CHUNKS
+from services.gateway.limits import GatewayLimits
+from services.gateway.sessions.rewind import HISTORY_CHUNKS
+from services.gateway.store.records import SessionRecord, SessionSetting
 
 Session = session_pb2.Session
-
-
-@dataclass(frozen=True)
-class StreamLimits:
-    """What one stream may use.
-
-    Args:
-        max_packet_bytes: of an AudioPacket.
-        max_buffered_s: seconds of speech that wait; then the stream is not read.
-        send_ahead_s: how much earlier than its time a frame leaves.
-    """
-
-    max_packet_bytes: int = 640_000
-    max_buffered_s: float = 30.0
-    send_ahead_s: float = 0.2
-
-    def max_buffered_samples(self, spec: StreamSpec) -> int:
-        """The same in samples."""
-        return int(self.max_buffered_s * spec.pcm_hz)
 
 
 def stream_spec(spec: StreamSpec, setting: SessionSetting) -> media_pb2.StreamSpec:
@@ -44,7 +24,7 @@ def stream_spec(spec: StreamSpec, setting: SessionSetting) -> media_pb2.StreamSp
 
 
 def session_view(
-    record: SessionRecord, spec: StreamSpec, limits: StreamLimits, max_portrait_bytes: int
+    record: SessionRecord, spec: StreamSpec, limits: GatewayLimits
 ) -> session_pb2.Session:
     """A session as clients see it."""
     setting, state = record.setting, record.state
@@ -56,10 +36,10 @@ def session_view(
             max_packet_bytes=limits.max_packet_bytes,
             max_buffered_samples=limits.max_buffered_samples(spec),
             max_replay_frames=HISTORY_CHUNKS * spec.new_frames,
-            max_portrait_bytes=max_portrait_bytes,
+            max_portrait_bytes=limits.max_portrait_bytes,
         ),
         epoch=state.epoch,
-        next_frame=state.next_frame,
+        next_frame=state.position.next_frame,
         video_codec=setting.video_codec,  # type: ignore[arg-type]
         idle_policy=setting.idle_policy,  # type: ignore[arg-type]
         pacing=setting.pacing,  # type: ignore[arg-type]

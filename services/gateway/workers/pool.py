@@ -13,10 +13,11 @@ from flashtalk.serving.channel import open_channel
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.logs import get_logger
 from services.gateway import metrics
-from services.gateway.discovery import Targets
+from services.gateway.limits import GatewayLimits
 from services.gateway.loop_clock import now_s
 from services.gateway.store.session_store import SessionStore, StoreError
-from services.gateway.worker import Connect, Role, Worker
+from services.gateway.workers.discovery import Targets
+from services.gateway.workers.worker import Connect, Role, Worker
 
 _LOG = get_logger(__name__)
 
@@ -28,23 +29,6 @@ class WorkerTargets:
     audio_encoders: str
     dit_workers: str
     vae_decoders: str
-
-
-@dataclass(frozen=True)
-class PoolWaits:
-    """How often workers are looked at, and how long things may take.
-
-    Args:
-        poll_s: between two looks.
-        probe_s: an answer.
-        lease_s: a slot that a session moved to, until it is renewed.
-        linger_s: calls to a worker that its name no longer stands for; longer than any deadline.
-    """
-
-    poll_s: float = 1.0
-    probe_s: float = 2.0
-    lease_s: float = 60.0
-    linger_s: float = 90.0
 
 
 @dataclass
@@ -103,7 +87,7 @@ class WorkerPool:
     Args:
         targets: where they are.
         store: keeps the slots of DiT workers, which all gateways share.
-        waits: see there.
+        limits: how often they are looked at, and how long things may take.
         connect: opens a channel to HOST:PORT.
         outdated: whether channels have to be opened anew, since what they show has changed.
 
@@ -115,11 +99,11 @@ class WorkerPool:
         self,
         targets: WorkerTargets,
         store: SessionStore,
-        waits: PoolWaits | None = None,
+        limits: GatewayLimits,
         connect: Connect = open_channel,
         outdated: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._waits = waits or PoolWaits()
+        self._limits = limits
         self._store = store
         self._outdated = outdated
         self._old_channels: list[tuple[grpc.aio.Channel, float]] = []
@@ -237,7 +221,7 @@ class WorkerPool:
         until_s = now_s() + timeout_s
         while True:
             before = self._slots.get(session_id)
-            worker = await self.reserve(session_id, lease_s=self._waits.lease_s)
+            worker = await self.reserve(session_id, lease_s=self._limits.slot_lease_s)
             if worker is not None:
                 if before is not None and before.worker_id != worker.worker_id:
                     await self._store.give_slot(before.worker_id, session_id)
@@ -245,7 +229,7 @@ class WorkerPool:
             left_s = until_s - now_s()
             if left_s <= 0:
                 raise _nobody(Role.DIT_WORKER, timeout_s)
-            await self._wait_for_change(min(left_s, self._waits.poll_s))
+            await self._wait_for_change(min(left_s, self._limits.worker_poll_s))
 
     async def renew(self, session_id: str, *, lease_s: float) -> None:
         """Keeps a session's slot for longer."""
@@ -296,13 +280,13 @@ class WorkerPool:
     async def _poll(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._waits.poll_s):
+                async with asyncio.timeout(self._limits.worker_poll_s):
                     await self._look.wait()
             except TimeoutError:
                 pass
             else:
                 # A worker that has just failed is given a moment before it is asked again.
-                await asyncio.sleep(self._waits.poll_s / 10)
+                await asyncio.sleep(self._limits.worker_poll_s / 10)
             self._look.clear()
             try:
                 await self._probe_all()
@@ -313,11 +297,12 @@ class WorkerPool:
     async def _probe_all(self) -> None:
         for role, table in self._tables.items():
             found = await table.targets.resolve()
-            for worker in table.follow(role, found, self._waits.linger_s):
+            for worker in table.follow(role, found, self._limits.worker_linger_s):
                 await worker.channel.close()
         await self._renew_channels()
         workers = [w for table in self._tables.values() for w in table.workers.values()]
-        await asyncio.gather(*(worker.probe(self._waits.probe_s) for worker in workers))
+        timeout_s = self._limits.worker_probe_timeout_s
+        await asyncio.gather(*(worker.probe(timeout_s) for worker in workers))
         # Of sessions that expired without a word, or that went on at another gateway.
         now = now_s()
         self._slots = {name: slot for name, slot in self._slots.items() if slot.until_s > now}
@@ -328,7 +313,7 @@ class WorkerPool:
         """New ones where certificates have changed; old ones stay until their calls have ended."""
         now = now_s()
         if self._outdated():
-            until_s = now + self._waits.linger_s
+            until_s = now + self._limits.worker_linger_s
             for table in self._tables.values():
                 self._old_channels += [(channel, until_s) for channel in table.reconnect()]
         for channel, _ in [old for old in self._old_channels if old[1] <= now]:

@@ -10,11 +10,9 @@ Legend: H W pixels, C channels, F latent frames, S samples.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import grpc
 import numpy as np
@@ -29,10 +27,11 @@ from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto
 from flashtalk.wire.splice import spliced, tensor_pieces
-from services.gateway.loop_clock import loop_time
-from services.gateway.records import Array, SessionAsset
-from services.gateway.worker import Role, Worker
-from services.gateway.workers import WorkerPool
+from services.gateway.chunk_times import ChunkTimes
+from services.gateway.limits import GatewayLimits
+from services.gateway.store.records import Array, SessionAsset
+from services.gateway.workers.pool import WorkerPool
+from services.gateway.workers.worker import Role, Worker
 
 _RETRIED = frozenset(
     {
@@ -52,45 +51,22 @@ Call = Callable[[Worker, float], Awaitable[ResultT]]
 Choose = Callable[[float], Awaitable[Worker]]
 
 
-@dataclass
-class ChunkTimes:
-    """Where the time of one chunk went, and how often it was tried again.
+class Decoded(NamedTuple):
+    """A part of a chunk as it is decoded.
 
     Args:
-        due_s: when its first frame is to be shown, on the loop's clock; inf if at any time.
-        stages_s: wall time of each stage, calls included; compute_s: what workers computed.
-        retries: attempts that failed.
-        now_s: the loop's clock.
+        frames: one or more; none in the last part.
+        motion_z: [1, C, 2, h, w] after the chunk's last frame; only the last part has it.
     """
 
-    due_s: float = math.inf
-    stages_s: dict[str, float] = field(default_factory=dict)
-    compute_s: float = 0.0
-    retries: int = 0
-    now_s: Callable[[], float] = field(default_factory=loop_time)
-
-    def add(self, stage: str, seconds: float) -> None:
-        """Count time under a stage's name."""
-        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + seconds
-
-
-@dataclass(frozen=True)
-class MakingLimits:
-    """Waits of one chunk.
-
-    Args:
-        call_s: one call to a worker, beyond the time at which its chunk is due.
-        chunk_s: all attempts at one stage of a chunk together.
-    """
-
-    call_s: float = 20.0
-    chunk_s: float = 60.0
+    frames: Sequence[vae_pb2.DecodedFrame]
+    motion_z: Array | None = None
 
 
 class ChunkMaker:
     """Calls workers for one session after the other; keeps nothing of any of them."""
 
-    def __init__(self, pool: WorkerPool, limits: MakingLimits) -> None:
+    def __init__(self, pool: WorkerPool, limits: GatewayLimits) -> None:
         self._pool = pool
         self._limits = limits
 
@@ -196,9 +172,8 @@ class ChunkMaker:
 
     async def frames(
         self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes, skip: int = 0
-    ) -> AsyncGenerator[list[vae_pb2.DecodedFrame] | Array]:
-        """Frames of a chunk as they are decoded, one or more at a time, then its motion latents
-        [1, C, 2, h, w].
+    ) -> AsyncGenerator[Decoded]:
+        """A chunk as it is decoded: parts with frames, then the one with the motion latents.
 
         Args:
             request: how to decode.
@@ -209,7 +184,7 @@ class ChunkMaker:
         number = vae_pb2.DecodeRequest.LATENTS_FIELD_NUMBER
         asked = spliced(request, (number, tensor_pieces([latents], latents.shape)))
         begun = times.now_s()
-        until_s = begun + self._limits.chunk_s
+        until_s = begun + self._limits.chunk_timeout_s
         sent = skip
         backoff_s = _BACKOFF_S
         while True:
@@ -227,11 +202,11 @@ class ChunkMaker:
                             sent = frame.index + 1
                             wanted.append(frame)
                     if wanted:
-                        yield wanted
+                        yield Decoded(wanted)
                 if result is not None:
                     times.add("decode", times.now_s() - begun)
                     times.compute_s += sum(result.compute_s.values())
-                    yield _latents(result.motion_latents, "motion_latents")
+                    yield Decoded((), _latents(result.motion_latents, "motion_latents"))
                     return
                 # It ended in order and half-way: as good as lost.
                 self._lost(worker, until_s, times)
@@ -249,10 +224,10 @@ class ChunkMaker:
         wanted = vae_pb2.DecodeRequest()
         wanted.CopyFrom(request)
         wanted.motion_only = True
-        async with aclosing(self.frames(wanted, latents, times)) as results:
-            async for result in results:
-                if isinstance(result, np.ndarray):
-                    return result
+        async with aclosing(self.frames(wanted, latents, times)) as parts:
+            async for part in parts:
+                if part.motion_z is not None:
+                    return part.motion_z
         raise AssertionError("frames() ends with motion latents or an error")
 
     async def _retry(self, role: Role, call: Call[ResultT], times: ChunkTimes) -> ResultT:
@@ -277,7 +252,7 @@ class ChunkMaker:
     async def _attempts(
         self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
     ) -> ResultT:
-        until_s = times.now_s() + self._limits.chunk_s
+        until_s = times.now_s() + self._limits.chunk_timeout_s
         backoff_s, choose = _BACKOFF_S, first
         while True:
             worker = await choose(self._left(until_s, times))
@@ -291,7 +266,8 @@ class ChunkMaker:
     def _timeout_s(self, times: ChunkTimes) -> float:
         """Of a call. Workers take first what runs out first: so, what is due first."""
         ahead_s = times.due_s - times.now_s()
-        return self._limits.call_s + max(-self._limits.call_s / 2, min(ahead_s, _UNHURRIED_S))
+        call_s = self._limits.call_timeout_s
+        return call_s + max(-call_s / 2, min(ahead_s, _UNHURRIED_S))
 
     def _failed(
         self,
@@ -317,7 +293,7 @@ class ChunkMaker:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,
                 Reason.NO_WORKER,
-                f"no worker finished within {self._limits.chunk_s:g} s",
+                f"no worker finished within {self._limits.chunk_timeout_s:g} s",
                 retry_after_s=1.0,
             )
         return left_s

@@ -1,0 +1,28 @@
+"""Samples of sound, and what a packet of them has to be. Legend: S samples."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from flashtalk.errors import InputError
+
+Pcm: TypeAlias = npt.NDArray[np.float32]
+
+
+def checked_pcm(pcm_S: npt.NDArray[np.generic]) -> Pcm:
+    """One packet as float32.
+
+    Raises:
+        InputError: more than one axis, another type than float32, or values that are not finite.
+    """
+    if pcm_S.ndim != 1:
+        raise InputError("pcm", list(pcm_S.shape), "one axis of samples")
+    if pcm_S.dtype != np.float32:
+        raise InputError("pcm", pcm_S.dtype, "float32 in [-1, 1]")
+    typed = pcm_S.astype(np.float32, copy=False)
+    if not np.isfinite(typed).all():
+        raise InputError("pcm", "NaN or infinite samples", "finite samples")
+    return typed
