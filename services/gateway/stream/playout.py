@@ -114,6 +114,7 @@ class Outbox:
         self.clock, self.limit, self._together = clock, limit, together
         self.sent_frames = next_frame
         self.activity = 0
+        self._sent_activity = 0
         self.late_s = 0.0
         self.left_chunks: list[int] = []
         self._items: deque[_Item] = deque()
@@ -166,6 +167,7 @@ class Outbox:
         """Forget the frames that wait and what was to be said of them; answers stay."""
         self._items = deque(item for item in self._items if not _of_frames(item))
         self._frames = 0
+        self.activity = self._sent_activity
         self._wake_sender()
         self._wake_waiting()
 
@@ -205,6 +207,8 @@ class Outbox:
             item = as_response(frames)
         else:
             self.left_chunks = []
+            if item.WhichOneof("message") == "activity":
+                self._sent_activity = item.activity.kind
         self._wake_waiting()
         return item
 

@@ -189,6 +189,25 @@ def test_an_activity_is_told_when_it_changes() -> None:
     run_virtual(scenario)
 
 
+def test_an_activity_that_was_flushed_unsent_is_told_again() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(PlayClock(25, 0.0, paced=False, now_s=loop.time), 0, limit=9)
+        speaking, idle = pb.Activity.KIND_SPEAKING, pb.Activity.KIND_IDLE
+        await outbox.put_activity(idle, 0)
+        await outbox.get(1)
+        await outbox.put_activity(speaking, 0)
+        await outbox.put_frame(frame(0))
+        outbox.flush()
+        assert outbox.activity == idle, "what the client knows"
+        await outbox.put_activity(speaking, 0)
+        told = await outbox.get(1)
+        assert told is not None
+        assert told.activity.kind == speaking
+
+    run_virtual(scenario)
+
+
 def frames_of(response: pb.StreamResponse | None) -> list[int]:
     assert response is not None
     if response.HasField("frame"):
