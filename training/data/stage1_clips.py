@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
-from training.data.synthtalk.reference import FARTHEST_S, NEAREST_S
+
+# A reference's distance from its clip.
+NEAREST_S, FARTHEST_S = 1.0, 10.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Caches, batches and raw clips of videos; and the caches of SynthTalk that share their code."""
+"""Caches and batches of videos; and the caches of SynthTalk that share their code."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
+from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.recorded_videos import number_of, numbered
 from tests.unit.training.test_stage1_data import fake_encoders
 from tests.unit.training.tiny_split import render_split
 from training.data.buckets import BucketPlan, SizeHW
-from training.data.raw_clips import RawClips
 from training.data.source import Frames, Pcm, VideoFacts, check_range
+from training.data.speech import window_ending_at
 from training.data.stage1_cache import Encoders, build_stage1_cache
 from training.data.stage1_clips import ClipPlan, clip_frame_rows
 from training.data.stage2_cache import build_stage2_cache
@@ -137,6 +138,19 @@ def test_a_shot_hears_nothing_from_before_it(caches: list[BucketCache]) -> None:
     assert torch.equal(speech[:2], speech[:1].expand(2))
     assert (speech[2:].diff() > 0).all()
     assert speech[2] > speech[1]
+
+
+def test_speech_ends_with_the_clip(caches: list[BucketCache]) -> None:
+    source, encoders = Recorded(), reading_encoders()
+    for cache in caches:
+        for clip in range(len(cache.clips)):
+            index, place = divmod(clip, 4)
+            unit = cache.units[index]
+            end = int(cache.clips.starts_of(index)[place]) + SPEC.chunk_frames
+            heard = window_ending_at(source.pcm(unit.video, unit.first, end), end, SPEC)
+            expected = encoders.speech(torch.from_numpy(prepare_pcm(heard))[None], 200)[0, -35:]
+            speech = cache.clips.tensor("speech", [clip])[0]
+            torch.testing.assert_close(speech, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_a_batch_is_of_one_bucket_and_its_references_are_outside(
@@ -281,46 +295,6 @@ def test_stretches_of_stage_2_lie_in_one_shot(tmp_path: Path) -> None:
     plan = VideoPlan(stretches=SequencePlan(), buckets=SIZES)
     with pytest.raises(InputError, match="at least one of 145 frames"):
         build_video_caches(Recorded(), reading_encoders(), plan, tmp_path, SPEC)
-
-
-def test_raw_clips_keep_the_rules_too() -> None:
-    clips = RawClips(Recorded(), ClipPlan(spread=3), SIZES, SPEC, batch=4)
-    for step in range(10):
-        whole = clips.at(step)
-        assert whole.frames_BTHWC.shape[:2] == (4, 33)
-        assert whole.window_BS.shape == (4, 128_000)
-        for row in range(4):
-            numbers = [number_of(picture) for picture in whole.frames_BTHWC[row]]
-            video = int(whole.video_B[row])
-            assert {number // 100 for number in numbers} == {video}
-            lead_in = numbers[0] == numbers[4]
-            assert np.unique(np.diff(numbers[5:] if lead_in else numbers)).tolist() == [1]
-            reference = number_of(whole.reference_BHWC[row])
-            assert reference // 100 == video
-            if lead_in:
-                assert reference == numbers[0]
-            else:
-                assert not numbers[0] <= reference <= numbers[-1]
-            # The sound ends with the clip: its last frame's number is what is heard last.
-            assert whole.window_BS[row, -1] == pytest.approx((numbers[-1] % 100 + 1) / 1000)
-        parts = [clips.at(step, rank, 2) for rank in range(2)]
-        joined = np.concatenate([part.frames_BTHWC for part in parts])
-        assert np.array_equal(joined, whole.frames_BTHWC)
-
-
-def test_another_clip_stands_in_for_a_bad_one(tmp_path: Path) -> None:
-    skipped = SkipList(tmp_path / "skipped.jsonl")
-    plan = ClipPlan(spread=3)
-    clips = RawClips(Recorded(bad=(2,)), plan, SIZES, SPEC, batch=4, skipped=skipped)
-    steps = [clips.at(step) for step in range(10)]
-    assert {int(v) for batch in steps for v in batch.video_B} == {0, 1, 3, 5}
-    assert skipped.counts == {"corrupt": 1}
-    again = RawClips(Recorded(bad=(2,)), plan, SIZES, SPEC, batch=4)
-    for step in (9, 0, 4):
-        assert np.array_equal(again.at(step).frames_BTHWC, steps[step].frames_BTHWC)
-    hopeless = RawClips(Recorded(bad=tuple(range(6))), plan, SIZES, SPEC, batch=4)
-    with pytest.raises(InputError, match="one video that can be read"):
-        hopeless.at(0)
 
 
 def test_synthtalk_gives_the_same_rows_either_way(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from flashtalk.errors import InputError
@@ -20,6 +22,7 @@ from training.data.stage1_clips import (
     clip_frame_rows,
     clip_starts,
     reference_choices,
+    references_outside,
 )
 from training.data.synthtalk import SynthTalk, mouth_box
 
@@ -80,6 +83,20 @@ def test_references_are_a_second_away_where_the_video_allows_it() -> None:
     assert reference_choices(starts, 2, SPEC).tolist() == [0, 1, 4]  # 100 is 8 frames away
     assert reference_choices(np.array([0, 10, 40]), 2, SPEC).tolist() == [0, 1]
     assert reference_choices(np.array([10, 11]), 1, SPEC).tolist() == [0]
+
+
+@given(st.data())
+def test_a_reference_is_outside_and_at_a_distance_if_it_can_be(data: st.DataObject) -> None:
+    total = data.draw(st.integers(2, 400))
+    starts = np.array(sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=2))))
+    first = data.draw(st.integers(-SPEC.motion_frames, total - 1))
+    end = first + SPEC.chunk_frames
+    chosen = starts[references_outside(starts, first, SPEC)]
+    assert not ((chosen >= max(first, 0)) & (chosen < end)).any()
+    distances = np.where(starts < first, first - starts, starts - (end - 1))
+    outside = (starts < max(first, 0)) | (starts >= end)
+    near = outside & (distances >= 25) & (distances <= 250)
+    assert chosen.tolist() == starts[near if near.any() else outside].tolist()
 
 
 def test_clips_do_not_depend_on_other_utterances_and_differ_between_them() -> None:
