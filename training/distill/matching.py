@@ -24,7 +24,7 @@ from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
-from training.data.stage2_batch import Stage2Batch
+from training.data.batch import Stage2Batch
 from training.distill.endpoint import EndpointConfig, endpoint_loss, path_end, path_levels
 from training.distill.own_exits import AtExit, levels_and_chunks, walk_to_exits
 from training.distill.rollout import (

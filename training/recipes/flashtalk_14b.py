@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from training.core.config import Gate, TrainerConfig
 from training.data.buckets import BucketPlan
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_sequences import SequencePlan
-from training.data.video_cache import VideoPlan
+from training.data.cache import VideoPlan
+from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
 from training.distill.scores import Guidance
@@ -95,7 +94,7 @@ def smoke_14b_sft() -> FullSftRecipe:
 
 def smoke_14b_distill() -> DistillRecipe:
     """The same path in seconds."""
-    stretches = SequencePlan(chunks=2, spread=1)
+    stretches = StretchPlan(chunks=2, spread=1)
     return DistillRecipe(
         trainer=TrainerConfig(
             steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1,

@@ -7,8 +7,8 @@ import dataclasses
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
 from training.core.config import Gate, TrainerConfig
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_sequences import SequencePlan
+from training.data.cache import VideoPlan
+from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
 from training.distill.scores import Guidance
@@ -58,7 +58,7 @@ def tiny_distill() -> DistillRecipe:
         on=TinyGroundConfig(
             model=DiTConfig.tiny(),
             text=TextConfig.tiny(),
-            plan=ClipPlan(spread=4),
+            videos=VideoPlan(ClipPlan(spread=4), StretchPlan(), buckets=None),
             samples=SampleConfig(videos=4, chunks=4, guidance=1.0, lips=True),
         ),
         matching=MatchingConfig(
@@ -85,8 +85,7 @@ def smoke_distill() -> DistillRecipe:
         on=TinyGroundConfig(
             model=small.model,
             text=small.text,
-            plan=small.plan,
-            stretches=SequencePlan(chunks=2, spread=1),
+            videos=VideoPlan(ClipPlan(spread=3), StretchPlan(chunks=2, spread=1), buckets=None),
             samples=dataclasses.replace(small.samples, guidance=1.0),
         ),
         matching=MatchingConfig(

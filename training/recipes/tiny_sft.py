@@ -5,7 +5,8 @@ import dataclasses
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
 from training.core.config import Gate, Target, TrainerConfig
-from training.data.stage1_clips import ClipPlan
+from training.data.cache import VideoPlan
+from training.data.units import ClipPlan
 from training.losses.motion_jitter import MotionJitter
 from training.tasks.samples import SampleConfig
 from training.tasks.sft import SftRecipe
@@ -26,7 +27,7 @@ def tiny_sft() -> SftRecipe:
         ),
         model=DiTConfig.tiny(),
         text=TextConfig.tiny(),
-        plan=ClipPlan(spread=4),
+        videos=VideoPlan(ClipPlan(spread=4), buckets=None),
         samples=SampleConfig(lips=True),
         mouth_weight=4.0,
         # Without it the background of a stream drifts (docs/distillation.md).
@@ -53,7 +54,7 @@ def smoke_sft() -> SftRecipe:
         text=dataclasses.replace(
             TextConfig.tiny(), dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1
         ),
-        plan=ClipPlan(spread=3),
+        videos=VideoPlan(ClipPlan(spread=3), buckets=None),
         samples=SampleConfig(videos=1, chunks=2, steps=2),
         batch=2,
         jitter=MotionJitter(cell=0.3, channel=0.1),

@@ -18,7 +18,7 @@ from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
 from training.core.task import Group, StepContext, Update
 from training.core.world import ShardPlan, World
-from training.data.stage2_batch import Stage2Batch
+from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
@@ -177,7 +177,7 @@ class DistillTask:
         mine = self.world.rows(recipe.rolled)
         wanted = Wanted(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
         batch = self.ground.batch("train", wanted)
-        return batch, self.ground.prompts("train", batch.utterance_B), exits
+        return batch, self.ground.prompts("train", batch.video_B), exits
 
     def carried(self) -> Mapping[str, Tensor]:
         """The rollouts that are in use."""
@@ -201,7 +201,7 @@ class DistillTask:
         mine = self.world.rows(self.recipe.batch)
         wanted = Wanted(number, chunk, bool(beginning), context.numpy, mine)
         batch = self.ground.batch("train", wanted)
-        return batch, self.ground.prompts("train", batch.utterance_B), Exit(chunk, step)
+        return batch, self.ground.prompts("train", batch.video_B), Exit(chunk, step)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Sampled videos as the stream makes them, and whether the fake score keeps up.
@@ -216,7 +216,7 @@ class DistillTask:
             at = self.recipe.matching.exits.draw(rng)
             wanted = Wanted(number, at.chunk, number % 2 == 0, rng, mine)
             batch = self.ground.batch("val", wanted)
-            prompts = self.ground.prompts("val", batch.utterance_B)
+            prompts = self.ground.prompts("val", batch.video_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
             reals.append(real)

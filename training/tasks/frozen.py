@@ -4,8 +4,11 @@ Legend: B batch, C colour or latent channels, T frames, H W pixels, F h w latent
 tokens, D width, S samples, L layers.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,7 +22,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.streaming.spec import StreamSpec
-from training.data.stage1_cache import Encoders, files_digest
+from training.data.encode import Encoders
 from training.places import Places
 
 ROLES = {"vae": "tiny_vae", "wav2vec2": "tiny_audio", "clip": "tiny_identity"}
@@ -117,5 +120,13 @@ def load_frozen(places: Places, device: torch.device, *, bf16: bool = False) -> 
         load_state(clip_dir), device=device, source=clip_dir, dtype=torch.float32,
     )  # fmt: skip
     names = (WEIGHTS_FILE, "config.json")
-    digest = files_digest([f / name for f in (vae_dir, audio_dir, clip_dir) for name in names])
+    digest = _files_digest([f / name for f in (vae_dir, audio_dir, clip_dir) for name in names])
     return FrozenModels(vae, audio, clip, digest, device, bf16)
+
+
+def _files_digest(paths: Sequence[Path]) -> str:
+    """A digest of the contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -17,10 +17,10 @@ from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.world import ShardPlan, World
-from training.data.stage2_batch import Stage2Batch
-from training.data.stage2_sequences import SequencePlan
-from training.data.video_batch import VideoStage2Sampler
-from training.data.video_cache import BucketCache, VideoPlan, build_video_caches
+from training.data.batch import Stage2Batch
+from training.data.cache import BucketCache, VideoPlan, build_video_caches
+from training.data.sampler import Stage2Sampler
+from training.data.units import StretchPlan
 from training.data.videos.problems import SkipList
 from training.distill.matching import Prompts
 from training.distill.rollout import Handover
@@ -49,7 +49,7 @@ class FullGroundConfig:
     """
 
     preset: str = "flashtalk-14b"
-    videos: VideoPlan = field(default_factory=lambda: VideoPlan(stretches=SequencePlan()))
+    videos: VideoPlan = field(default_factory=lambda: VideoPlan(stretches=StretchPlan()))
     negative_prompt: str = ""
     samples: SampleConfig = field(default_factory=SampleConfig)
     device_gb: float = 96.0
@@ -83,14 +83,14 @@ class FullGround:
         self._batch, self._sampling, self.spec = batch, sampling, StreamSpec()
         self.models = PublishedModels(config.preset, places.weights_dir, world, plan)
         self.models.show_memory(
-            ("student", "fake score"), ("real score",), config.videos.buckets.sizes(), batch,
+            ("student", "fake score"), ("real score",), config.videos.bucket_sizes(), batch,
             int(config.device_gb * 1e9),
         )  # fmt: skip
         self.sources = {split: open_source(places.data_dir, split) for split in _SPLITS}
         self.frozen = self.models.load_frozen()
         self.prompter = Prompter(self.models, config.negative_prompt)
         self._caches: dict[str, list[BucketCache]] = {}
-        self._samplers: dict[str, VideoStage2Sampler] = {}
+        self._samplers: dict[str, Stage2Sampler] = {}
 
     def network(self, *, trained: bool) -> DiT:
         """See ``Ground``."""
@@ -113,7 +113,7 @@ class FullGround:
             }
         )
         self._samplers = {
-            split: VideoStage2Sampler(caches, self.spec, batch=self._batch, seed=config.seed)
+            split: Stage2Sampler(caches, self.spec, batch=self._batch, seed=config.seed)
             for split, caches in self._caches.items()
         }
 
@@ -124,14 +124,14 @@ class FullGround:
     def batch(self, split: Split, wanted: Wanted) -> Stage2Batch:
         """See ``Ground``."""
         drawn = self._samplers[split].draw(
-            wanted.number, wanted.chunks, beginning=wanted.beginning, mine=wanted.mine
+            wanted.number, wanted.chunks, wanted.rng, beginning=wanted.beginning, mine=wanted.mine
         )
         return drawn.to(self.world.device)
 
-    def prompts(self, split: Split, utterance_B: npt.NDArray[np.int64]) -> Prompts:
+    def prompts(self, split: Split, video_B: npt.NDArray[np.int64]) -> Prompts:
         """See ``Ground``."""
         source = self.sources[split]
-        text_BND = self.prompter.tokens([source.facts(int(v)).caption for v in utterance_B])
+        text_BND = self.prompter.tokens([source.facts(int(v)).caption for v in video_B])
         return Prompts(text_BND, self.prompter.empty_1ND.expand_as(text_BND))
 
     @torch.no_grad()
@@ -142,9 +142,9 @@ class FullGround:
         rows, motion, drift = [], [], []
         frames = samples.chunks * self.spec.new_frames
         for scene in scenes(source, self._caches["val"], samples.videos, frames):
-            unit, true = scene.unit, scene.video_BCTHW
-            pcm = source.pcm(unit.video, unit.first, true.shape[2])
-            caption = source.facts(unit.video).caption
+            shot, true = scene.shot, scene.video_BCTHW
+            pcm = source.pcm(shot.video, shot.first, true.shape[2])
+            caption = source.facts(shot.video).caption
             made = talk_offline(
                 samples, student, self.frozen, true[:, :, :1], pcm,
                 self.prompter.tokens([caption]), self.spec, 1.0,

@@ -23,9 +23,9 @@ from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
 from training.core.task import OneLoss, StepContext
 from training.core.world import ShardPlan, World
-from training.data.stage1_batch import Stage1Batch
-from training.data.video_batch import VideoStage1Sampler
-from training.data.video_cache import VideoPlan, build_video_caches
+from training.data.batch import Stage1Batch
+from training.data.cache import VideoPlan, build_video_caches
+from training.data.sampler import ClipOdds, Stage1Sampler
 from training.data.videos.problems import SkipList
 from training.distill.scores import Conditions, velocity
 from training.losses.flow_matching import DrawRates, Draws, draw, noised_input, velocity_loss
@@ -85,7 +85,7 @@ class FullSftTask(OneLoss):
         plan = ShardPlan(recipe.bf16, recipe.checkpointing)
         self.models = PublishedModels(recipe.preset, places.weights_dir, world, plan)
         self.models.show_memory(
-            ("transformer",), (), recipe.videos.buckets.sizes(), recipe.batch,
+            ("transformer",), (), recipe.videos.bucket_sizes(), recipe.batch,
             int(recipe.device_gb * 1e9),
         )  # fmt: skip
         self.sources = {split: open_source(places.data_dir, split) for split in _SPLITS}
@@ -101,13 +101,13 @@ class FullSftTask(OneLoss):
         frozen, recipe = self.models.load_frozen(), self.recipe
         self.samplers = self.world.in_turn(
             lambda: {
-                split: VideoStage1Sampler(
+                split: Stage1Sampler(
                     build_video_caches(
                         source, frozen.encoders(), recipe.videos, self.places.cache_dir,
                         self.spec, SkipList(self.places.run_dir / f"skipped-{split}.jsonl"),
                     ),
-                    self.spec, batch=recipe.batch, seed=recipe.trainer.seed,
-                    cold_start=recipe.cold_start,
+                    ClipOdds("rounds", recipe.cold_start), self.spec,
+                    batch=recipe.batch, seed=recipe.trainer.seed,
                 )
                 for split, source in self.sources.items()
             }
@@ -155,8 +155,8 @@ class FullSftTask(OneLoss):
         shared: SharedDraws,
         jitter: MotionJitter = NO_JITTER,
     ) -> Tensor:
-        picks = self.samplers[split].pick(number)
-        draws = draw(rates, picks.picks.cold_B, rng)
+        picks = self.samplers[split].pick(number, rng)
+        draws = draw(rates, picks.cold_B, rng)
         mine = self.world.rows(self.recipe.batch)
         batch, draws = self.samplers[split].batch(picks.rows(mine)), draws.rows(mine)
         device = self.world.device
@@ -171,7 +171,7 @@ class FullSftTask(OneLoss):
 
     def _conditions(self, split: str, batch: Stage1Batch, draws: Draws) -> Conditions:
         source, device = self.sources[split], self.world.device
-        captions = [source.facts(int(video)).caption for video in batch.utterance_B]
+        captions = [source.facts(int(video)).caption for video in batch.video_B]
         text = self.prompter.tokens(captions)
         dropped = draws.drop_text_B.to(device)[:, None, None]
         heard = ~draws.drop_audio_B[:, None, None, None, None]

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from flashtalk.models.dit.model import DiT
 from training.core.board import Board
-from training.data.stage2_batch import Beginning, Stage2Batch
+from training.data.batch import Stage2Batch
+from training.data.sampler import Beginning
 from training.distill.matching import Prompts
 from training.distill.rollout import Handover
 
@@ -57,8 +58,8 @@ class Ground(Protocol):
     def batch(self, split: Split, wanted: Wanted) -> Stage2Batch:
         """On the device, this rank's rows."""
 
-    def prompts(self, split: Split, utterance_B: npt.NDArray[np.int64]) -> Prompts:
-        """Text tokens of these utterances or videos."""
+    def prompts(self, split: Split, video_B: npt.NDArray[np.int64]) -> Prompts:
+        """Text tokens of these videos."""
 
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
         """Videos of the student for the eye, and what can be measured on them."""

@@ -28,12 +28,12 @@ from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
 from training.core.task import OneLoss, StepContext
 from training.core.world import ShardPlan, World, shard
+from training.data.batch import Stage1Batch
+from training.data.cache import VideoPlan, build_video_caches
 from training.data.clips import open_split
-from training.data.mouth_focus import mouth_positions
-from training.data.stage1_batch import ClipOdds, Stage1Batch, Stage1Sampler
-from training.data.stage1_cache import build_stage1_cache
-from training.data.stage1_clips import ClipPlan
-from training.data.synthtalk import SynthTalk
+from training.data.mouth import mouth_cells
+from training.data.sampler import ClipOdds, Stage1Sampler
+from training.data.synthtalk_source import SynthTalkSource
 from training.losses.flow_matching import (
     DrawRates,
     Draws,
@@ -66,7 +66,7 @@ class SftRecipe:
     trainer: TrainerConfig
     model: DiTConfig
     text: TextConfig
-    plan: ClipPlan = field(default_factory=ClipPlan)
+    videos: VideoPlan = field(default_factory=lambda: VideoPlan(buckets=None))
     odds: ClipOdds = field(default_factory=ClipOdds)
     rates: DrawRates = field(default_factory=DrawRates)
     samples: SampleConfig = field(default_factory=SampleConfig)
@@ -110,15 +110,16 @@ class SftTask(OneLoss):
 
     def prepare(self, *, resumed: bool) -> None:
         """Encodes the clips of both splits, unless that is done, and learns the tokens."""
-        encoders, plan, spec = self.frozen.encoders(), self.recipe.plan, self.spec
+        encoders, recipe, spec = self.frozen.encoders(), self.recipe, self.spec
+        self.sources = [SynthTalkSource(split) for split in (self.train, self.val)]
         caches = self.world.in_turn(
             lambda: [
-                build_stage1_cache(split, encoders, plan, self.places.cache_dir, spec)
-                for split in (self.train, self.val)
+                build_video_caches(source, encoders, recipe.videos, self.places.cache_dir, spec)
+                for source in self.sources
             ]
         )
         self.sampler, self.val_sampler = (
-            Stage1Sampler(cache, self.recipe.odds, spec) for cache in caches
+            Stage1Sampler(cache, recipe.odds, spec, batch=recipe.batch) for cache in caches
         )
         start_dir = self.places.start_dir
         if start_dir and not resumed:
@@ -140,13 +141,13 @@ class SftTask(OneLoss):
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
         """Velocity loss of one batch at one noise level per sample."""
-        picks = self.sampler.pick(self.recipe.batch, context.numpy)
+        picks = self.sampler.pick(context.step, context.numpy)
         draws = draw(self.recipe.rates, picks.cold_B, context.numpy)
         mine = self.world.rows(self.recipe.batch)
         batch = self.sampler.batch(picks.rows(mine))
         jitter = self.recipe.jitter
         errors = self._errors(batch, draws.rows(mine), self.train_ids, context.draws, jitter)
-        cells = self._mouth(self.train, self.sampler, batch)
+        cells = self._mouth(self.sources[0], batch)
         with torch.no_grad():
             mouth = errors.loss(cells, self.world.mean)
         weight = None
@@ -154,10 +155,9 @@ class SftTask(OneLoss):
             weight = 1.0 + (self.recipe.mouth_weight - 1.0) * cells
         return {"loss": errors.loss(weight, self.world.mean), "mouth": mouth}
 
-    def _mouth(self, source: SynthTalk, sampler: Stage1Sampler, batch: Stage1Batch) -> Tensor:
+    def _mouth(self, source: SynthTalkSource, batch: Stage1Batch) -> Tensor:
         """1.0 in the cells of the mouth, [B, 1, F, h, w]."""
-        cells = mouth_positions(source, sampler.cache, batch.clip_B.tolist(), self.spec)
-        return cells.to(self.device)
+        return mouth_cells(source, batch, self.spec).to(self.device)
 
     def _errors(
         self,
@@ -170,7 +170,7 @@ class SftTask(OneLoss):
         z = batch.z_BCFHW
         noise = shared.normal(z.shape)
         x = noised_input(z, noise, draws, jitter.disturb(z, shared))
-        ids = ids_UN[torch.from_numpy(batch.utterance_B)]
+        ids = ids_UN[torch.from_numpy(batch.video_B)]
         ids = torch.where(draws.drop_text_B[:, None], self.captions.empty_N, ids)
         # The null of speech is a tensor of zero embeddings, not the embedding of silence.
         heard = ~draws.drop_audio_B[:, None, None, None, None]
@@ -209,9 +209,9 @@ class SftTask(OneLoss):
         scores: dict[str, list[float]] = {"val_loss": [], "val_mouth": [], "deaf": []}
         rng = np.random.default_rng(11)
         for number in range(0, self.recipe.eval_clips, self.recipe.batch):
-            batch = self.val_sampler.draw(self.recipe.batch, rng)
+            batch = self.val_sampler.batch(self.val_sampler.pick(number, rng))
             draws = draw(UNDISTURBED, batch.cold_B, rng)
-            cells = self._mouth(self.val, self.val_sampler, batch)
+            cells = self._mouth(self.sources[1], batch)
             right, wrong = (
                 self._errors(which, draws, self.val_ids, SharedDraws.seeded(number))
                 for which in (batch, _with_other_speech(batch))

@@ -22,12 +22,12 @@ from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.world import ShardPlan, World, shard
+from training.data.batch import Stage2Batch
+from training.data.cache import VideoPlan, build_video_caches
 from training.data.clips import open_split
-from training.data.portrait_cache import build_portraits
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_batch import Stage2Batch, Stage2Sampler
-from training.data.stage2_cache import build_stage2_cache
-from training.data.stage2_sequences import SequencePlan
+from training.data.sampler import Stage2Sampler
+from training.data.synthtalk_source import SynthTalkSource
+from training.data.units import StretchPlan
 from training.distill.matching import Prompts
 from training.distill.rollout import Handover
 from training.places import Places
@@ -47,17 +47,17 @@ class TinyGroundConfig:
 
     Args:
         model, text: of the finished Stage 1 model.
-        plan: clips of Stage 1, whose first frames are the portraits; the same as there, so that its
-            cache serves where there is one.
-        stretches: what is rolled out.
+        videos: what is cached of them; the clips as in Stage 1, so that its cache serves where
+            there is one.
         samples: videos of an evaluation.
         teacher, text_role: roles of the weights.
     """
 
     model: DiTConfig
     text: TextConfig
-    plan: ClipPlan = field(default_factory=ClipPlan)
-    stretches: SequencePlan = field(default_factory=SequencePlan)
+    videos: VideoPlan = field(
+        default_factory=lambda: VideoPlan(stretches=StretchPlan(), buckets=None)
+    )
     samples: SampleConfig = field(default_factory=SampleConfig)
     teacher: str = "dit"
     text_role: str = "umt5"
@@ -65,7 +65,7 @@ class TinyGroundConfig:
     @property
     def chunks(self) -> int:
         """The most that can be rolled out."""
-        return self.stretches.chunks
+        return self.videos.stretches.chunks if self.videos.stretches is not None else 0
 
     def ground(
         self, places: Places, world: World, plan: ShardPlan, batch: int, sampling: Sampling
@@ -126,13 +126,13 @@ class TinyGround:
     def batch(self, split: Split, wanted: Wanted) -> Stage2Batch:
         """See ``Ground``."""
         drawn = self._samplers[split].draw(
-            self._batch, wanted.chunks, wanted.rng, beginning=wanted.beginning, mine=wanted.mine
+            wanted.number, wanted.chunks, wanted.rng, beginning=wanted.beginning, mine=wanted.mine
         )
         return drawn.to(self.world.device)
 
-    def prompts(self, split: Split, utterance_B: npt.NDArray[np.int64]) -> Prompts:
+    def prompts(self, split: Split, video_B: npt.NDArray[np.int64]) -> Prompts:
         """See ``Ground``."""
-        text_BND = self._tokens[split][torch.from_numpy(utterance_B)]
+        text_BND = self._tokens[split][torch.from_numpy(video_B)]
         return Prompts(text_BND, self._empty_1ND.expand_as(text_BND))
 
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
@@ -156,13 +156,11 @@ class TinyGround:
         save_sampling(Sampling.from_dict(values), directory)
 
     def _sampler(self, split: str) -> Stage2Sampler:
-        data, config, cache_dir = self.splits[split], self.config, self.places.cache_dir
-        encoders = self.frozen.encoders()
-        return Stage2Sampler(
-            build_portraits(data, encoders, config.plan, cache_dir, self.spec),
-            build_stage2_cache(data, encoders, config.stretches, cache_dir, self.spec),
-            self.spec,
-        )
+        caches = build_video_caches(
+            SynthTalkSource(self.splits[split]), self.frozen.encoders(), self.config.videos,
+            self.places.cache_dir, self.spec,
+        )  # fmt: skip
+        return Stage2Sampler(caches, self.spec, batch=self._batch, order="drawn")
 
     @torch.no_grad()
     def _embedded(self, ids_UN: Tensor) -> Tensor:

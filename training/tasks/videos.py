@@ -13,11 +13,12 @@ from torch import Tensor
 
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
+from training.data.cache import BucketCache
 from training.data.clips import video_from_frames
-from training.data.source import Unit, VideoSource, held_frames
+from training.data.source import VideoSource
 from training.data.synthtalk import SynthTalk
 from training.data.synthtalk_source import SynthTalkSource
-from training.data.video_cache import BucketCache
+from training.data.units import Shot, held_frames
 from training.data.videos.folder import VideoFolder
 
 
@@ -41,7 +42,7 @@ class Scene:
     """The beginning of a shot: true video [1, 3, T, H, W] in [-1, 1] and its sound."""
 
     video_BCTHW: Tensor
-    unit: Unit
+    shot: Shot
 
 
 def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: int) -> list[Scene]:
@@ -49,9 +50,9 @@ def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: i
     bucket = max(caches, key=lambda cache: len(cache.good_U))
     found = []
     for place in bucket.good_U[:count]:
-        unit = bucket.units[int(place)]
-        shown = held_frames(source, unit, 0, min(frames, unit.frames), bucket.size_hw)
-        found.append(Scene(video_from_frames(shown), unit))
+        shot = bucket.shots[int(place)]
+        shown = held_frames(source, shot, 0, min(frames, shot.frames), bucket.size_hw)
+        found.append(Scene(video_from_frames(shown), shot))
     return found
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,12 +17,11 @@ from av.video.stream import VideoStream
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.recorded_videos import clicks, hum, number_of, numbered, write_video
 from training.data.buckets import BucketPlan
+from training.data.cache import VideoPlan, build_video_caches
+from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
 from training.data.scan import scan
 from training.data.source import Frames
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_sequences import SequencePlan
-from training.data.video_batch import VideoStage1Sampler, VideoStage2Sampler
-from training.data.video_cache import VideoPlan, build_video_caches
+from training.data.units import ClipPlan, StretchPlan
 from training.data.videos.folder import VideoFolder
 from training.data.videos.index import ScanConfig
 from training.data.videos.manifest import Entry, write_manifest
@@ -145,22 +145,26 @@ def test_a_folder_becomes_batches_of_latents(clips: Path, repo_root: Path) -> No
     places = Places(data / "run", data, data / "cache", repo_root / "weights" / "tiny")
     encoders = load_frozen(places, torch.device("cpu")).encoders()
     buckets = BucketPlan(area_px=64 * 64, tolerance=0.13, always=())
-    plan = VideoPlan(ClipPlan(spread=2), SequencePlan(chunks=2, spread=1), buckets)
+    plan = VideoPlan(ClipPlan(spread=2), buckets=buckets)
     caches = build_video_caches(source, encoders, plan, places.cache_dir, SPEC)
     assert len(caches) == 2
     captions = [source.facts(index).caption for index in range(len(source))]
-    sampler = VideoStage1Sampler(caches, SPEC, batch=2)
+    sampler = Stage1Sampler(caches, ClipOdds("rounds"), SPEC, batch=2)
+    rng = np.random.default_rng(0)
     shapes = set()
     for step in range(6):
-        batch = sampler.batch(sampler.pick(step))
-        height, width = caches[sampler.pick(step).bucket].size_hw
+        picks = sampler.pick(step, rng)
+        batch = sampler.batch(picks)
+        height, width = caches[picks.bucket].size_hw
         assert batch.z_BCFHW.shape == (2, 16, 9, height // 8, width // 8)
         assert torch.isfinite(batch.z_BCFHW).all()
         assert batch.z_BCFHW.std() > 0.05
-        wide = [captions[int(video)].startswith("Wide") for video in batch.utterance_B]
+        wide = [captions[int(video)].startswith("Wide") for video in batch.video_B]
         assert all(flag == (width > height) for flag in wide)
         shapes.add((height, width))
     assert len(shapes) == 2
-    rollout = VideoStage2Sampler(caches, SPEC, batch=2).draw(0, 2, beginning=False)
+    plan = replace(plan, stretches=StretchPlan(chunks=2, spread=1))
+    caches = build_video_caches(source, encoders, plan, places.cache_dir, SPEC)
+    rollout = Stage2Sampler(caches, SPEC, batch=2).draw(0, 2, rng, beginning=False)
     assert rollout.motion_BCMHW.shape[1:3] == (16, 2)
     assert rollout.speech_BKTWLD.shape[:3] == (2, 2, 33)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
 from training.core.world import World
-from training.data.bucket_order import BucketOrder
 from training.data.buckets import BucketPlan, assign_buckets, nearest_bucket
+from training.data.order import BucketOrder
 
 REPORT = BucketPlan()
 TINY = BucketPlan(area_px=96 * 96, tolerance=0.13, always=())

@@ -16,7 +16,7 @@ from torch import Tensor
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
-from training.data.stage2_batch import Stage2Batch
+from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.rollout import Exit, ExitOdds
 from training.distill.scores import Guidance

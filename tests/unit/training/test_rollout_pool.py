@@ -45,13 +45,13 @@ class Ground:
         # The rows differ, as drawn samples do.
         scale = torch.from_numpy(wanted.rng.uniform(0.5, 1.5, count)).float()
         joined["reference_BCFHW"] = joined["reference_BCFHW"] * scale[:, None, None, None, None]
-        return replace(made[0], utterance_B=np.arange(count), **joined)
+        return replace(made[0], video_B=np.arange(count), **joined)
 
     def report(self, *_: Any) -> dict[str, float]:
         return {"free_motion": 1.0}
 
-    def prompts(self, _split: str, utterance_B: np.ndarray) -> Any:
-        count = len(utterance_B)
+    def prompts(self, _split: str, video_B: np.ndarray) -> Any:
+        count = len(video_B)
         return replace(PROMPTS, text_BND=PROMPTS.text_BND[:1].expand(count, -1, -1),
                        empty_BND=PROMPTS.empty_BND[:1].expand(count, -1, -1))  # fmt: skip
 
