@@ -141,11 +141,16 @@ class Stage1Sampler:
             z_BCFHW=clips.tensor("latents", row_B),
             reference_BCFHW=clips.tensor("reference", reference_B),
             clip_BMD=clips.tensor("tokens", reference_B),
-            speech_BTWLD=clips.tensor("speech", row_B)[:, self._windows_TW],
+            speech_BTWLD=self.speech(picks),
             cold_B=picks.cold_B,
             video_B=np.asarray([shot.video for shot in shots]),
             frame_BT=np.stack(frames),
         )
+
+    def speech(self, picks: Picks) -> Tensor:
+        """Audio windows of the clips alone, [B, T, W, L, D]."""
+        cached = self.caches[picks.bucket].clips.tensor("speech", picks.row_B)
+        return cached[:, self._windows_TW]
 
 
 class Stage2Sampler:

@@ -14,7 +14,7 @@ from training.losses.dmd import MotionPolicy
 from training.losses.motion_jitter import NO_JITTER
 from training.recipes.registry import Recipe
 from training.recipes.tiny_distill import smoke_distill, tiny_distill
-from training.tasks.distill import DistillRecipe
+from training.tasks.stage2 import DistillRecipe
 
 Change = Callable[[DistillRecipe], DistillRecipe]
 

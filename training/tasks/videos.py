@@ -5,21 +5,29 @@ Legend: T frames, H W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
-from training.data.cache import BucketCache
+from training.data.cache import BucketCache, VideoPlan, build_video_caches
 from training.data.clips import video_from_frames
+from training.data.encode import Encoders
 from training.data.source import VideoSource
 from training.data.synthtalk import SynthTalk
 from training.data.synthtalk_source import SynthTalkSource
 from training.data.units import Shot, held_frames
 from training.data.videos.folder import VideoFolder
+from training.data.videos.problems import SkipList
+from training.places import Places
+
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def open_source(data_dir: Path, split: str) -> VideoSource:
@@ -35,6 +43,39 @@ def open_source(data_dir: Path, split: str) -> VideoSource:
         return SynthTalkSource(SynthTalk(rendered))
     limit = f"a manifest {manifest.name} (docs/data.md), or rendered data in {split}/"
     raise InputError("--data", data_dir, limit)
+
+
+def open_sources(data_dir: Path) -> Mapping[Split, VideoSource]:
+    """Both splits; errors as ``open_source``."""
+    return {split: open_source(data_dir, split) for split in SPLITS}
+
+
+def with_truth(source: VideoSource, field: str) -> SynthTalkSource:
+    """A rendered source.
+
+    Raises:
+        InputError: recorded videos; ``field`` of the recipe asks for what only rendered ones know.
+    """
+    if not isinstance(source, SynthTalkSource):
+        raise InputError(field, source.name, "rendered data: recorded videos do not know the truth")
+    return source
+
+
+def build_caches(
+    sources: Mapping[Split, VideoSource],
+    encoders: Encoders,
+    plan: VideoPlan,
+    places: Places,
+    spec: StreamSpec,
+) -> dict[Split, list[BucketCache]]:
+    """The caches of both splits; what cannot be read is listed in the run's folder."""
+    return {
+        split: build_video_caches(
+            source, encoders, plan, places.cache_dir, spec,
+            SkipList(places.run_dir / f"skipped-{split}.jsonl"),
+        )
+        for split, source in sources.items()
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)

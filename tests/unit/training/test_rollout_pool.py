@@ -19,8 +19,8 @@ from training.distill.own_exits import AtExit
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.distill.scores import Guidance
-from training.tasks.distill import FAKE, STUDENT, DistillRecipe, DistillTask
 from training.tasks.ground import Wanted
+from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe, DistillTask
 
 BATCH = 2
 
