@@ -38,7 +38,8 @@ from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.presets import TINY
 from flashtalk.streaming.spec import StreamSpec
 from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
-from training.core.world import ShardPlan, World, shard
+from training.core.sharding import ShardPlan, shard
+from training.core.world import World
 from training.data.buckets import SizeHW
 from training.data.encode import Encoders
 

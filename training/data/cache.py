@@ -38,7 +38,7 @@ from training.data.encode import (
     Encoders,
     ShotEncoder,
 )
-from training.data.source import FrameNumbers, VideoSource
+from training.data.source.video import FrameNumbers, VideoSource
 from training.data.units import ClipPlan, Shot, StretchPlan, shots_of
 from training.data.videos.problems import SkipList
 

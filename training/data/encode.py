@@ -23,7 +23,7 @@ from flashtalk.streaming.spec import StreamSpec
 from training.data.array_store import Array, half
 from training.data.buckets import SizeHW
 from training.data.clips import video_from_frames
-from training.data.source import VideoSource
+from training.data.source.video import VideoSource
 from training.data.speech import window_ending_at
 from training.data.units import (
     ClipPlan,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from flashtalk.streaming.spec import StreamSpec
 from training.data.batch import Stage1Batch
-from training.data.source import KnowsMouths
-from training.losses.reconstruction import box_weight
+from training.data.source.video import KnowsMouths
+from training.objective.reconstruction import box_weight
 
 
 def mouth_cells(source: KnowsMouths, batch: Stage1Batch, spec: StreamSpec) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.buckets import SizeHW
-from training.data.source import FrameNumbers, Frames, VideoSource
+from training.data.source.video import FrameNumbers, Frames, VideoSource
 
 # A reference's distance from its clip.
 NEAREST_S, FARTHEST_S = 1.0, 10.0

@@ -14,8 +14,8 @@ from training.data.sampler import ClipOdds
 from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
-from training.distill.scores import Guidance
-from training.losses.flow_matching import DrawRates
+from training.objective.flow_matching import DrawRates
+from training.objective.velocity import Guidance
 from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
 from training.tasks.stage1 import Stage1Recipe

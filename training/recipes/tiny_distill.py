@@ -8,8 +8,8 @@ from training.data.cache import VideoPlan
 from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
-from training.distill.scores import Guidance
-from training.losses.motion_jitter import MotionJitter
+from training.objective.motion_jitter import MotionJitter
+from training.objective.velocity import Guidance
 from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
 from training.tasks.stage2 import DistillRecipe

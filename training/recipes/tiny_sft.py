@@ -8,7 +8,7 @@ from flashtalk.presets import TINY
 from training.core.config import Gate, Target, TrainerConfig
 from training.data.cache import VideoPlan
 from training.data.units import ClipPlan
-from training.losses.motion_jitter import MotionJitter
+from training.objective.motion_jitter import MotionJitter
 from training.tasks.samples import SampleConfig
 from training.tasks.stage1 import FreshNetworks, Stage1Recipe
 

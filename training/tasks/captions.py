@@ -19,7 +19,7 @@ from flashtalk.models.umt5.text import (
     load_tokenizer,
     train_tokenizer,
 )
-from training.data.source import VideoSource
+from training.data.source.video import VideoSource
 
 
 class Prompter:

@@ -19,10 +19,12 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
-from training.core.world import ShardPlan, World
+from training.core.sharding import ShardPlan
+from training.core.world import World
 from training.data.batch import Stage2Batch
 from training.data.cache import BucketCache, VideoPlan
 from training.data.sampler import Beginning, Order, Stage2Sampler
+from training.data.source.splits import Split, open_sources, with_truth
 from training.data.units import StretchPlan
 from training.distill.matching import Prompts
 from training.distill.rollout import Handover
@@ -32,15 +34,8 @@ from training.tasks.captions import Prompter
 from training.tasks.export import save_model
 from training.tasks.pictures import strip
 from training.tasks.samples import SampleConfig, sample_report, talk_offline
-from training.tasks.videos import (
-    Split,
-    build_caches,
-    colour_drift,
-    liveliness,
-    open_sources,
-    scenes,
-    with_truth,
-)
+from training.tasks.scenes import colour_drift, liveliness, scenes
+from training.tasks.split_caches import build_caches
 
 
 @dataclass(frozen=True)

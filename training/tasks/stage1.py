@@ -29,24 +29,27 @@ from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
+from training.core.sharding import ShardPlan
 from training.core.task import OneLoss, StepContext
-from training.core.world import ShardPlan, World
+from training.core.world import World
 from training.data.batch import Stage1Batch
 from training.data.cache import VideoPlan
 from training.data.mouth import mouth_cells
 from training.data.sampler import ClipOdds, Stage1Sampler
-from training.data.source import KnowsMouths
-from training.data.synthtalk_source import SynthTalkSource
-from training.distill.scores import Conditions, velocity
-from training.losses.flow_matching import DrawRates, Draws, Errors, draw, noised_input
-from training.losses.motion_jitter import NO_JITTER, MotionJitter
+from training.data.source.splits import Split, open_sources, with_truth
+from training.data.source.synthtalk import SynthTalkSource
+from training.data.source.video import KnowsMouths
 from training.models import FrozenModels, Models
+from training.objective.conditions import Conditions
+from training.objective.flow_matching import DrawRates, Draws, Errors, draw, noised_input
+from training.objective.motion_jitter import NO_JITTER, MotionJitter
+from training.objective.velocity import velocity
 from training.places import Places
 from training.tasks.captions import Prompter, captions_of, copy_tokenizer, learned_tokenizer
 from training.tasks.export import save_model
 from training.tasks.samples import SampleConfig, sample_report
+from training.tasks.split_caches import build_caches
 from training.tasks.start import start_from
-from training.tasks.videos import Split, build_caches, open_sources, with_truth
 
 UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 TEXT_ROLE = "umt5"
@@ -74,7 +77,7 @@ class Stage1Recipe:
         mouth_weight: what latent cells that show the mouth count in the loss; the report's loss has
             1. Small frames have few such cells. Other than 1 it needs videos whose mouths are
             known.
-        jitter: errors in the motion latents that are handed over (``losses.motion_jitter``).
+        jitter: errors in the motion latents that are handed over (``objective.motion_jitter``).
         samples: videos of an evaluation; None makes none. They need rendered data.
         negative_prompt: the null of text.
         role: folder of the finished transformer.

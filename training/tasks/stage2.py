@@ -14,8 +14,9 @@ from flashtalk.errors import InputError
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
+from training.core.sharding import ShardPlan
 from training.core.task import Group, StepContext, Update
-from training.core.world import ShardPlan, World
+from training.core.world import World
 from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.pool import Rollout, RolloutPool

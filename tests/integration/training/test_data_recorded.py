@@ -19,14 +19,15 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.recorded_videos import clicks, hum, number_of, numbered, write_video
 from training.core.config import TrainerConfig
-from training.core.world import ShardPlan, World
+from training.core.sharding import ShardPlan
+from training.core.world import World
 from training.data.buckets import BucketPlan
 from training.data.cache import VideoPlan, build_video_caches
 from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
 from training.data.scan import scan
-from training.data.source import Frames
+from training.data.source.recorded import VideoFolder
+from training.data.source.video import Frames
 from training.data.units import ClipPlan, StretchPlan
-from training.data.videos.folder import VideoFolder
 from training.data.videos.index import ScanConfig
 from training.data.videos.manifest import Entry, write_manifest
 from training.models import Models

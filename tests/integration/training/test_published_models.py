@@ -12,7 +12,8 @@ from flashtalk.engine import Pipeline, load_pipeline
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.streaming.spec import StreamSpec
 from tests.fakes.weights import MICRO, micro_pipeline, write_published_layout
-from training.core.world import ShardPlan, World, fill
+from training.core.sharding import ShardPlan, fill
+from training.core.world import World
 from training.models import Models
 from training.tasks.captions import Prompter
 

@@ -18,7 +18,8 @@ from flashtalk.models.checkpoint import load_state
 from tests.integration.training.conftest import TINY
 from training.core.checkpoint import find_checkpoint
 from training.core.config import Gate
-from training.core.world import ShardPlan, World
+from training.core.sharding import ShardPlan
+from training.core.world import World
 from training.data.clips import video_from_frames
 from training.data.synthtalk import SynthTalk
 from training.evaluate.pipeline import open_pipeline

@@ -13,12 +13,12 @@ from tests.unit.training.recorded_videos import hum, number_of, numbered, write_
 from tests.unit.training.tiny_split import render_split
 from training.data import scan as scan_module
 from training.data.scan import left_out_path, main, scan
-from training.data.source import Frames, KnowsMouths, VideoSource, quiet_by_loudness
+from training.data.source.recorded import VideoFolder
+from training.data.source.synthtalk import SynthTalkSource
+from training.data.source.video import Frames, KnowsMouths, VideoSource, quiet_by_loudness
 from training.data.synthtalk import mouth_box
-from training.data.synthtalk_source import SynthTalkSource
 from training.data.units import Shot, held_frames, shots_of
 from training.data.videos.check import check_entry
-from training.data.videos.folder import VideoFolder
 from training.data.videos.index import LeftOut, Result, ScanConfig, Scanned, index_path
 from training.data.videos.manifest import Entry, write_manifest
 from training.data.videos.problems import BadVideoError, SkipList

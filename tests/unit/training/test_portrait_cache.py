@@ -13,8 +13,8 @@ from tests.unit.training.test_stage1_data import fake_encoders
 from tests.unit.training.tiny_split import render_split
 from training.data.cache import BucketCache, VideoPlan, build_video_caches
 from training.data.encode import PORTRAIT_ARRAYS, Encoders
+from training.data.source.synthtalk import SynthTalkSource
 from training.data.synthtalk import SynthTalk
-from training.data.synthtalk_source import SynthTalkSource
 from training.data.units import ClipPlan, StretchPlan
 
 SPEC, CLIPS = StreamSpec(), VideoPlan(ClipPlan(spread=3), buckets=None)

@@ -18,7 +18,7 @@ from training.core.world import World
 from training.distill.own_exits import AtExit
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
-from training.distill.scores import Guidance
+from training.objective.velocity import Guidance
 from training.tasks.ground import Wanted
 from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe, DistillTask
 

@@ -19,9 +19,9 @@ from training.data.cache import BucketCache, VideoPlan, build_video_caches
 from training.data.encode import CONTEXT_FRAMES, Encoders
 from training.data.mouth import mouth_cells
 from training.data.sampler import ClipOdds, Stage1Sampler
+from training.data.source.synthtalk import SynthTalkSource
 from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
 from training.data.synthtalk import SynthTalk, mouth_box
-from training.data.synthtalk_source import SynthTalkSource
 from training.data.units import ClipPlan, clip_frames, clip_starts, references_outside
 
 SPEC = StreamSpec()

@@ -16,7 +16,7 @@ from training.data.buckets import BucketPlan, SizeHW
 from training.data.cache import BucketCache, VideoPlan, build_video_caches
 from training.data.encode import Encoders
 from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
-from training.data.source import (
+from training.data.source.video import (
     Flags,
     Frames,
     Pcm,

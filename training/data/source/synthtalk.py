@@ -9,7 +9,7 @@ import numpy as np
 
 from flashtalk.media.image import cover
 from training.data.buckets import SizeHW
-from training.data.source import (
+from training.data.source.video import (
     Boxes,
     Flags,
     FrameNumbers,

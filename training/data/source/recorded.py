@@ -17,7 +17,7 @@ from flashtalk.errors import InputError
 from flashtalk.media.image import cover
 from flashtalk.streaming.spec import StreamSpec
 from training.data.buckets import SizeHW
-from training.data.source import (
+from training.data.source.video import (
     Flags,
     Frames,
     Pcm,

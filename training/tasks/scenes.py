@@ -1,0 +1,52 @@
+"""Beginnings of true videos, and what can be measured on a student's videos without any probe.
+
+Legend: T frames, H W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flashtalk.streaming.spec import StreamSpec
+from training.data.cache import BucketCache
+from training.data.clips import video_from_frames
+from training.data.source.video import VideoSource
+from training.data.units import Shot, held_frames
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The beginning of a shot: true video [1, 3, T, H, W] in [-1, 1] and its sound."""
+
+    video_BCTHW: Tensor
+    shot: Shot
+
+
+def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: int) -> list[Scene]:
+    """The first shots of the largest bucket, at most ``frames`` of each."""
+    bucket = max(caches, key=lambda cache: len(cache.good_U))
+    found = []
+    for place in bucket.good_U[:count]:
+        shot = bucket.shots[int(place)]
+        shown = held_frames(source, shot, 0, min(frames, shot.frames), bucket.size_hw)
+        found.append(Scene(video_from_frames(shown), shot))
+    return found
+
+
+def liveliness(made_BCTHW: Tensor, true_BCTHW: Tensor) -> float:
+    """Mean change from frame to frame over the true video's: 0 is a frozen picture."""
+    return float(_change(made_BCTHW) / _change(true_BCTHW).clamp(min=1e-6))
+
+
+def colour_drift(made_BCTHW: Tensor, spec: StreamSpec) -> float:
+    """How far the mean colours of the last chunk are from the first's, of 255."""
+    n = spec.new_frames
+    first, last = (part.mean((2, 3, 4)) for part in (made_BCTHW[:, :, :n], made_BCTHW[:, :, -n:]))
+    return float((last - first).abs().mean()) * 127.5
+
+
+def _change(video_BCTHW: Tensor) -> Tensor:
+    return torch.diff(video_BCTHW.float(), dim=2).abs().mean()
