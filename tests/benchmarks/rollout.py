@@ -34,7 +34,7 @@ from training.core.world import World
 from training.places import Places
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
-from training.tasks.distill import FAKE, STUDENT, DistillRecipe
+from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe
 
 _LIMIT_S = 1800.0
 

@@ -30,7 +30,7 @@ from training.core.world import World
 from training.places import Places
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
-from training.tasks.distill import DistillRecipe, DistillTask
+from training.tasks.stage2 import DistillRecipe, DistillTask
 
 
 class PartClock:

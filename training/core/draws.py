@@ -25,9 +25,9 @@ class SharedDraws:
     size: int = 1
 
     @classmethod
-    def seeded(cls, seed: int) -> SharedDraws:
-        """Of one process."""
-        return cls(torch.Generator().manual_seed(seed))
+    def seeded(cls, seed: int, rank: int = 0, size: int = 1) -> SharedDraws:
+        """From a number."""
+        return cls(torch.Generator().manual_seed(seed), rank, size)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal float32."""

@@ -12,8 +12,9 @@ from training.core.config import TrainerConfig
 from training.core.ema import Ema
 from training.core.errors import TrainingError
 from training.core.optimizer import MuonAdamW, build_optimizer
+from training.core.sharding import whole
 from training.core.task import Task, Update
-from training.core.world import World, whole
+from training.core.world import World
 
 _CARRIED = "carried."
 
@@ -89,16 +90,15 @@ class Learner:
                 if name.startswith(_CARRIED)
             }
         )
-        for prefix, optimizer, parameter in self._parameters():
-            for key in ("step", "exp_avg", "exp_avg_sq", "momentum"):
-                shape = shapes.get(f"{prefix}.{key}")
-                if shape is None:
-                    continue
-                whole_shape = tuple(parameter.shape)
+        owners = {prefix: (optimizer, p) for prefix, optimizer, p in self._parameters()}
+        for name, shape in shapes.items():
+            prefix, _, key = name.rpartition(".")
+            if prefix in owners:
+                optimizer, parameter = owners[prefix]
                 # Counts are plain numbers, all else lies beside its parameter, sharded like it.
-                optimizer.state[parameter][key] = (
-                    torch.zeros_like(parameter) if shape == whole_shape else torch.zeros(shape)
-                )
+                beside = shape == tuple(parameter.shape)
+                state = torch.zeros_like(parameter) if beside else torch.zeros(shape)
+                optimizer.state[parameter][key] = state
 
     def _parameters(self) -> Iterator[tuple[str, MuonAdamW, nn.Parameter]]:
         """Name of an optimizer's state, the optimizer, the parameter; frozen ones have none."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.core.config import TrainerConfig
 from training.core.native_bf16 import has_native_bf16
-from training.core.world import like, whole
+from training.core.sharding import like, whole
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5

@@ -31,6 +31,9 @@ Array = npt.NDArray[np.generic]
 Encode = Callable[[int], Mapping[str, Array]]
 Failed = Callable[[int, InputError], None]
 
+NO_GROUP = "groups"
+"""Field of the error that says that every group failed."""
+
 _DEADLINE_S = 1800.0
 """How long another process may take for one group before this one gives up."""
 _POLL_S = 0.2
@@ -147,7 +150,7 @@ def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, 
             if failed is None:
                 raise
             failed(group, error)
-    raise InputError("groups", shape.groups, "at least one that can be encoded")
+    raise InputError(NO_GROUP, shape.groups, "at least one that can be encoded")
 
 
 @contextmanager

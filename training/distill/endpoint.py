@@ -21,8 +21,8 @@ from torch import Tensor
 
 from flashtalk.errors import InputError
 from training.distill.own_exits import impose
-from training.losses.dmd import LEAST_DISTANCE, generated_mean
-from training.losses.flow_matching import warp
+from training.objective.dmd import LEAST_DISTANCE, generated_mean
+from training.objective.flow_matching import warp
 
 LevelVelocity = Callable[[Tensor, Tensor], Tensor]
 """``(x [B, C, F, h, w], sigma [B]) -> v``."""

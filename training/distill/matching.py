@@ -24,7 +24,7 @@ from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
-from training.data.stage2_batch import Stage2Batch
+from training.data.batch import Stage2Batch
 from training.distill.endpoint import EndpointConfig, endpoint_loss, path_end, path_levels
 from training.distill.own_exits import AtExit, levels_and_chunks, walk_to_exits
 from training.distill.rollout import (
@@ -35,16 +35,8 @@ from training.distill.rollout import (
     Rolled,
     roll_out,
 )
-from training.distill.scores import (
-    Conditions,
-    Guidance,
-    Told,
-    guided_velocity,
-    tell,
-    velocity,
-    velocity_told,
-)
-from training.losses.dmd import (
+from training.objective.conditions import Conditions, Told, tell
+from training.objective.dmd import (
     MotionPolicy,
     NoiseDraw,
     clean_motion,
@@ -57,7 +49,8 @@ from training.losses.dmd import (
     scorer_input,
     tie_loss,
 )
-from training.losses.motion_jitter import MotionJitter
+from training.objective.motion_jitter import MotionJitter
+from training.objective.velocity import Guidance, guided_velocity, velocity, velocity_told
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ class Matching:
         student, fake, real: the networks.
         handover: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
-        keys: the student's blocks can project keys and values ahead (``scores.tell``).
+        keys: the student's blocks can project keys and values ahead (``conditions.tell``).
     """
 
     def __init__(

@@ -21,8 +21,8 @@ from flashtalk.diffusion.sample import VelocityFn, predict_x0, renoise
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
 from training.distill.rollout import Exit, Handover, Previous
-from training.losses.dmd import held_mask
-from training.losses.motion_jitter import NO_JITTER, MotionJitter
+from training.objective.dmd import held_mask
+from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 RowsVelocity = Callable[[int, Tensor], VelocityFn]
 """``chunk, from 0, and int64 rows -> the student's velocity of these samples in that chunk``."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
 from training.core.world import World
-from training.data.stage2_batch import Stage2Batch
+from training.data.batch import Stage2Batch
 from training.distill.matching import Prompts
 from training.distill.own_exits import AtExit
 

@@ -26,7 +26,7 @@ from flashtalk.diffusion.sample import (
 )
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.losses.motion_jitter import NO_JITTER, MotionJitter
+from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 Previous = Literal["full", "same"]
 ChunkVelocity = Callable[[int], VelocityFn]

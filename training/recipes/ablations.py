@@ -10,11 +10,11 @@ import dataclasses
 from collections.abc import Callable
 
 from training.distill.rollout import ExitOdds
-from training.losses.dmd import MotionPolicy
-from training.losses.motion_jitter import NO_JITTER
+from training.objective.dmd import MotionPolicy
+from training.objective.motion_jitter import NO_JITTER
 from training.recipes.registry import Recipe
 from training.recipes.tiny_distill import smoke_distill, tiny_distill
-from training.tasks.distill import DistillRecipe
+from training.tasks.stage2 import DistillRecipe
 
 Change = Callable[[DistillRecipe], DistillRecipe]
 

@@ -6,25 +6,29 @@ others are from. ``--smoke`` runs the same code with the models and data of the 
 
 from __future__ import annotations
 
+from flashtalk.presets import TINY
 from training.core.config import Gate, TrainerConfig
 from training.data.buckets import BucketPlan
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_sequences import SequencePlan
-from training.data.video_cache import VideoPlan
+from training.data.cache import VideoPlan
+from training.data.sampler import ClipOdds
+from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
-from training.distill.scores import Guidance
-from training.tasks.distill import DistillRecipe
-from training.tasks.full_ground import FullGroundConfig
-from training.tasks.full_sft import FullSftRecipe
+from training.objective.flow_matching import DrawRates
+from training.objective.velocity import Guidance
+from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
+from training.tasks.stage1 import Stage1Recipe
+from training.tasks.stage2 import DistillRecipe
 
+_DEVICE_GB = 96.0
+_RATES = DrawRates(unshifted=0.0)
 _SMALL_BUCKETS = BucketPlan(area_px=32 * 32, always=((32, 32),), flattest=1.0)
 
 
-def flashtalk_14b_sft() -> FullSftRecipe:
+def flashtalk_14b_sft() -> Stage1Recipe:
     """1,000 steps of 32 clips."""
-    return FullSftRecipe(
+    return Stage1Recipe(
         trainer=TrainerConfig(
             steps=1_000,
             lr=1e-5,
@@ -36,6 +40,14 @@ def flashtalk_14b_sft() -> FullSftRecipe:
             evaluate_every_s=3_600.0,
             gates=(Gate(200, "speech_gain", 0.0, means="it does not listen"),),
         ),
+        odds=ClipOdds("rounds"),
+        rates=_RATES,
+        role="stage1",
+        batch=32,
+        bf16=True,
+        checkpointing=True,
+        eval_clips=128,
+        device_gb=_DEVICE_GB,
     )
 
 
@@ -72,7 +84,9 @@ def flashtalk_14b_distill() -> DistillRecipe:
                 Gate(50, "fake_lag", maximum=1.2, means="the fake score lags", at_end=True),
             ),
         ),
-        on=FullGroundConfig(samples=SampleConfig(videos=4, chunks=5, guidance=1.0)),
+        on=GroundConfig(
+            samples=SampleConfig(videos=4, chunks=5, guidance=1.0), device_gb=_DEVICE_GB
+        ),
         matching=MatchingConfig(guidance=Guidance(audio=4.0, text=3.0)),
         batch=32,
         fake_lr_scale=0.2,
@@ -81,28 +95,33 @@ def flashtalk_14b_distill() -> DistillRecipe:
     )
 
 
-def smoke_14b_sft() -> FullSftRecipe:
+def smoke_14b_sft() -> Stage1Recipe:
     """The same path in seconds."""
-    return FullSftRecipe(
+    return Stage1Recipe(
         trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1, ema_decay=0.0),
-        preset="tiny",
+        preset=TINY,
         videos=VideoPlan(ClipPlan(spread=2), buckets=_SMALL_BUCKETS),
+        odds=ClipOdds("rounds"),
+        rates=_RATES,
+        role="stage1",
         batch=2,
-        bf16=False,
-        eval_batches=1,
+        checkpointing=True,
+        eval_clips=2,
+        device_gb=_DEVICE_GB,
     )
 
 
 def smoke_14b_distill() -> DistillRecipe:
     """The same path in seconds."""
-    stretches = SequencePlan(chunks=2, spread=1)
+    stretches = StretchPlan(chunks=2, spread=1)
     return DistillRecipe(
         trainer=TrainerConfig(
             steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1,
             ema_decay=0.0,
         ),
-        on=FullGroundConfig(
-            preset="tiny",
+        on=GroundConfig(
+            preset=TINY,
+            device_gb=_DEVICE_GB,
             videos=VideoPlan(ClipPlan(spread=2), stretches, _SMALL_BUCKETS),
             samples=SampleConfig(videos=1, chunks=2, guidance=1.0),
         ),

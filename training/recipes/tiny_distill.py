@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from flashtalk.models.dit.config import DiTConfig
-from flashtalk.models.umt5.config import TextConfig
+from flashtalk.presets import TINY
 from training.core.config import Gate, TrainerConfig
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_sequences import SequencePlan
+from training.data.cache import VideoPlan
+from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
-from training.distill.scores import Guidance
-from training.losses.motion_jitter import MotionJitter
-from training.recipes.tiny_sft import smoke_sft
-from training.tasks.distill import DistillRecipe
+from training.objective.motion_jitter import MotionJitter
+from training.objective.velocity import Guidance
+from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
-from training.tasks.tiny_ground import TinyGroundConfig
+from training.tasks.stage2 import DistillRecipe
 
 COLLAPSE = (
     Gate(
@@ -55,11 +51,13 @@ def tiny_distill() -> DistillRecipe:
             evaluate_every_s=600.0,
             gates=COLLAPSE,
         ),
-        on=TinyGroundConfig(
-            model=DiTConfig.tiny(),
-            text=TextConfig.tiny(),
-            plan=ClipPlan(spread=4),
+        on=GroundConfig(
+            preset=TINY,
+            videos=VideoPlan(ClipPlan(spread=4), StretchPlan(), buckets=None),
+            order="drawn",
             samples=SampleConfig(videos=4, chunks=4, guidance=1.0, lips=True),
+            measured="truth",
+            export="folder",
         ),
         matching=MatchingConfig(
             guidance=Guidance(audio=1.3, text=1.0),
@@ -77,17 +75,17 @@ def tiny_distill() -> DistillRecipe:
 
 def smoke_distill() -> DistillRecipe:
     """The same path in seconds, on top of the smoke runs of the other recipes."""
-    small = smoke_sft()
     return DistillRecipe(
         trainer=TrainerConfig(
             steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1
         ),
-        on=TinyGroundConfig(
-            model=small.model,
-            text=small.text,
-            plan=small.plan,
-            stretches=SequencePlan(chunks=2, spread=1),
-            samples=dataclasses.replace(small.samples, guidance=1.0),
+        on=GroundConfig(
+            preset=TINY,
+            videos=VideoPlan(ClipPlan(spread=3), StretchPlan(chunks=2, spread=1), buckets=None),
+            order="drawn",
+            samples=SampleConfig(videos=1, chunks=2, guidance=1.0),
+            measured="truth",
+            export="folder",
         ),
         matching=MatchingConfig(
             exits=ExitOdds(chunks=2, steps=4), jitter=MotionJitter(cell=0.3, channel=0.1)

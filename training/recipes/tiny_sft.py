@@ -4,16 +4,18 @@ import dataclasses
 
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
+from flashtalk.presets import TINY
 from training.core.config import Gate, Target, TrainerConfig
-from training.data.stage1_clips import ClipPlan
-from training.losses.motion_jitter import MotionJitter
+from training.data.cache import VideoPlan
+from training.data.units import ClipPlan
+from training.objective.motion_jitter import MotionJitter
 from training.tasks.samples import SampleConfig
-from training.tasks.sft import SftRecipe
+from training.tasks.stage1 import FreshNetworks, Stage1Recipe
 
 
-def tiny_sft() -> SftRecipe:
+def tiny_sft() -> Stage1Recipe:
     """The DiT and the text encoder; needs the finished VAE, speech and image encoders."""
-    return SftRecipe(
+    return Stage1Recipe(
         trainer=TrainerConfig(
             steps=12_000,
             optimizer="muon",
@@ -24,9 +26,9 @@ def tiny_sft() -> SftRecipe:
             gates=(Gate(step=3_000, metric="speech_gain", minimum=0.001),),
             targets=(Target("guided_lip_corr", 0.75),),
         ),
-        model=DiTConfig.tiny(),
-        text=TextConfig.tiny(),
-        plan=ClipPlan(spread=4),
+        preset=TINY,
+        fresh=FreshNetworks(DiTConfig.tiny(), TextConfig.tiny()),
+        videos=VideoPlan(ClipPlan(spread=4), buckets=None),
         samples=SampleConfig(lips=True),
         mouth_weight=4.0,
         # Without it the background of a stream drifts (docs/distillation.md).
@@ -35,25 +37,28 @@ def tiny_sft() -> SftRecipe:
     )
 
 
-def smoke_sft() -> SftRecipe:
+def smoke_sft() -> Stage1Recipe:
     """The same path in seconds, on top of the smoke runs of the other recipes."""
-    return SftRecipe(
+    return Stage1Recipe(
         trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
-        model=dataclasses.replace(
-            DiTConfig.tiny(),
-            dim=32,
-            ffn_dim=32,
-            num_heads=2,
-            num_layers=1,
-            text_dim=16,
-            audio_blocks=2,
-            audio_channels=16,
-            clip_dim=16,
+        preset=TINY,
+        fresh=FreshNetworks(
+            dataclasses.replace(
+                DiTConfig.tiny(),
+                dim=32,
+                ffn_dim=32,
+                num_heads=2,
+                num_layers=1,
+                text_dim=16,
+                audio_blocks=2,
+                audio_channels=16,
+                clip_dim=16,
+            ),
+            dataclasses.replace(
+                TextConfig.tiny(), dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1
+            ),
         ),
-        text=dataclasses.replace(
-            TextConfig.tiny(), dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1
-        ),
-        plan=ClipPlan(spread=3),
+        videos=VideoPlan(ClipPlan(spread=3), buckets=None),
         samples=SampleConfig(videos=1, chunks=2, steps=2),
         batch=2,
         jitter=MotionJitter(cell=0.3, channel=0.1),

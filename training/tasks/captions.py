@@ -1,11 +1,10 @@
-"""Captions as token ids, and as context through a text encoder that is still learning.
+"""Captions as text tokens, through a text encoder that is finished or still learning.
 
-Legend: U utterances, B batch, N tokens (text_len), D width.
+Legend: B batch, N tokens (text_len), D width.
 """
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,48 +19,47 @@ from flashtalk.models.umt5.text import (
     load_tokenizer,
     train_tokenizer,
 )
+from training.data.source.video import VideoSource
 
 
-@dataclass(frozen=True)
-class Captions:
-    """A vocabulary on disk, read.
+class Prompter:
+    """Prompts to text tokens.
 
     Args:
-        tokenizer: prompts to ids.
-        file: where the vocabulary lies.
-        empty_N: ids of the empty prompt, the null of text.
+        encoder: of text.
+        tokenizer: its vocabulary.
+        device: of the encoder.
+        negative: what guidance moves away from; the null of text.
     """
 
-    tokenizer: Tokenizer
-    file: Path
-    empty_N: Tensor
+    def __init__(
+        self, encoder: TextEncoder, tokenizer: Tokenizer, device: torch.device, negative: str = ""
+    ) -> None:
+        self._encoder, self._tokenizer, self._device = encoder, tokenizer, device
+        self.negative = negative
 
-    @classmethod
-    def learn(cls, captions: Sequence[str], config: TextConfig, folder: Path) -> "Captions":
-        """The vocabulary in ``folder``; learned from ``captions`` if there is none yet."""
-        file = folder / TOKENIZER_FILE
-        if not file.exists():
-            partial = file.with_suffix(".partial")
-            train_tokenizer(captions, config.vocab, partial)
-            partial.replace(file)
-        tokenizer = load_tokenizer(file, config.text_len)
-        return cls(tokenizer, file, tokenizer.encode([""])[0][0])
-
-    @staticmethod
-    def copy(source: Path, folder: Path) -> None:
-        """Puts the vocabulary of finished weights where ``learn`` looks for one."""
-        shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-
-    def encode(self, captions: Sequence[str]) -> Tensor:
-        """Ids [U, N], padded."""
-        return self.tokenizer.encode(captions)[0]
-
-    def save(self, folder: Path) -> None:
-        """Copies the vocabulary into a folder."""
-        shutil.copyfile(self.file, folder / TOKENIZER_FILE)
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Text tokens [B, N, D], float32, zero where there is no text."""
+        ids_BN = self._tokenizer.encode(list(prompts))[0].to(self._device)
+        tokens_BND: Tensor = self._encoder(ids_BN, (ids_BN != PAD_ID).to(torch.int64))
+        return tokens_BND.float()
 
 
-def embed(encoder: TextEncoder, ids_BN: Tensor) -> Tensor:
-    """Context [B, N, D] of padded ids, zero where there is no text."""
-    context_BND: Tensor = encoder(ids_BN, (ids_BN != PAD_ID).to(torch.int64))
-    return context_BND
+def learned_tokenizer(captions: Sequence[str], config: TextConfig, folder: Path) -> Tokenizer:
+    """The vocabulary in ``folder``; learned from ``captions`` if there is none yet."""
+    file = folder / TOKENIZER_FILE
+    if not file.exists():
+        partial = file.with_suffix(".partial")
+        train_tokenizer(captions, config.vocab, partial)
+        partial.replace(file)
+    return load_tokenizer(file, config.text_len)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Puts the vocabulary of one folder into another one."""
+    shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+
+
+def captions_of(source: VideoSource) -> list[str]:
+    """Of all videos."""
+    return [source.facts(video).caption for video in range(len(source))]

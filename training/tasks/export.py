@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from training.core.world import whole
+from training.core.sharding import whole
 
 
 def save_model(

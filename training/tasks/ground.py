@@ -1,26 +1,41 @@
-"""What Stage 2 stands on: networks to start from, frozen models, data and prompts.
-
-Two grounds share one algorithm: the small one is SynthTalk with models of our own
-(``tiny_ground``), the large one a published checkpoint with recorded videos (``full_ground``).
-"""
+"""What Stage 2 stands on: a checkpoint's networks and frozen models, data and prompts."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from flashtalk.engine.sampling import Sampling, save_sampling
+from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.dit.weights import WEIGHTS_STEM
+from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
-from training.data.stage2_batch import Beginning, Stage2Batch
+from training.core.sharding import ShardPlan
+from training.core.world import World
+from training.data.batch import Stage2Batch
+from training.data.cache import BucketCache, VideoPlan
+from training.data.sampler import Beginning, Order, Stage2Sampler
+from training.data.source.splits import Split, open_sources, with_truth
+from training.data.units import StretchPlan
 from training.distill.matching import Prompts
 from training.distill.rollout import Handover
-
-Split = Literal["train", "val"]
+from training.models import FROZEN_ROLES, Models
+from training.places import Places
+from training.tasks.captions import Prompter
+from training.tasks.export import save_model
+from training.tasks.pictures import strip
+from training.tasks.samples import SampleConfig, sample_report, talk_offline
+from training.tasks.scenes import colour_drift, liveliness, scenes
+from training.tasks.split_caches import build_caches
 
 
 @dataclass(frozen=True)
@@ -28,10 +43,10 @@ class Wanted:
     """Which batch: its number among all draws, its chunks, whether streams begin with it.
 
     Args:
-        number: counts draws from 0; sources that go through their samples in order need it.
+        number: counts draws from 0; samples that go in rounds need it.
         chunks: that are rolled out.
         beginning: the first chunk continues the portrait alone; of all samples or of each.
-        rng: alike on every rank; sources that draw anew each time use it.
+        rng: alike on every rank; samples that are drawn anew each time use it.
         mine: this rank's rows of the global batch.
     """
 
@@ -42,26 +57,170 @@ class Wanted:
     mine: slice = field(default_factory=lambda: slice(None))
 
 
-class Ground(Protocol):
-    """See the module."""
+@dataclass(frozen=True)
+class GroundConfig:
+    """Checkpoint and data.
+
+    Args:
+        preset: of the checkpoint folder (``--weights``).
+        teacher: a folder inside it whose transformer is taken instead of the checkpoint's own.
+        videos: what is cached of them; with stretches.
+        order: of their shots.
+        seed: of rounds.
+        negative_prompt: the null of text.
+        samples: videos of an evaluation.
+        measured: on these by what is known of rendered data (``truth``), or by what pictures of
+            any video say (``pictures``).
+        export: the student alone, or a whole folder of weights with it.
+        device_gb: memory of one device, for the plan, 10^9 bytes; 0 makes none.
+    """
+
+    preset: str = "flashtalk-14b"
+    teacher: str = ""
+    videos: VideoPlan = field(default_factory=lambda: VideoPlan(stretches=StretchPlan()))
+    order: Order = "rounds"
+    seed: int = 0
+    negative_prompt: str = ""
+    samples: SampleConfig = field(default_factory=SampleConfig)
+    measured: Literal["truth", "pictures"] = "pictures"
+    export: Literal["student", "folder"] = "student"
+    device_gb: float = 0.0
+
+    @property
+    def chunks(self) -> int:
+        """The most that can be rolled out."""
+        return self.videos.stretches.chunks if self.videos.stretches is not None else 0
+
+
+class Ground:
+    """See the module.
+
+    Args:
+        config: see there.
+        places: directories.
+        world: the ranks.
+        plan: how networks are laid out.
+        batch: of all ranks together.
+        sampling: what the student is exported with; a whole folder has the size of its videos.
+    """
+
+    def __init__(
+        self,
+        config: GroundConfig,
+        places: Places,
+        world: World,
+        plan: ShardPlan,
+        batch: int,
+        sampling: Sampling,
+    ) -> None:
+        self.config, self.places, self.world = config, places, world
+        self._batch, self._sampling, self.spec = batch, sampling, StreamSpec()
+        self.sources = open_sources(places.data_dir)
+        if config.measured == "truth":
+            self.truth = with_truth(self.sources["val"], "measured")
+        self.models = Models.open(
+            config.preset, places.weights_dir, world, plan, transformer=config.teacher
+        )
+        if config.export == "folder" and self.models.checkpoint.layout.kind != "own":
+            raise InputError("export", config.export, "student: published files are not copied")
+        if config.device_gb:
+            self.models.show_memory(
+                ("student", "fake score"), ("real score",), config.videos.bucket_sizes(), batch,
+                int(config.device_gb * 1e9),
+            )  # fmt: skip
+        self.frozen = self.models.frozen()
+        self.prompter = Prompter(
+            self.models.text(), self.models.checkpoint.load_tokenizer(), world.device,
+            config.negative_prompt,
+        )  # fmt: skip
+        self._empty_1ND = self.prompter.tokens([config.negative_prompt])
+        self._caches: Mapping[Split, list[BucketCache]] = {}
+        self._samplers: Mapping[Split, Stage2Sampler] = {}
 
     def network(self, *, trained: bool) -> DiT:
         """A network with the weights of Stage 1, laid out over the ranks, without dropout."""
+        return self.models.network(trained=trained)
 
     def prepare(self) -> None:
         """Encodes what frozen models say of the data, unless that is done."""
+        config = self.config
+        self._caches = self.world.in_turn(
+            lambda: build_caches(
+                self.sources, self.frozen.encoders(), config.videos, self.places, self.spec
+            )
+        )
+        self._samplers = {
+            split: Stage2Sampler(
+                caches, self.spec, batch=self._batch, order=config.order, seed=config.seed
+            )
+            for split, caches in self._caches.items()
+        }
 
     def handover(self) -> Handover:
         """Motion latents after a chunk."""
+        return partial(self.frozen.motion_after, spec=self.spec)
 
     def batch(self, split: Split, wanted: Wanted) -> Stage2Batch:
         """On the device, this rank's rows."""
+        drawn = self._samplers[split].draw(
+            wanted.number, wanted.chunks, wanted.rng, beginning=wanted.beginning, mine=wanted.mine
+        )
+        return drawn.to(self.world.device)
 
-    def prompts(self, split: Split, utterance_B: npt.NDArray[np.int64]) -> Prompts:
-        """Text tokens of these utterances or videos."""
+    def prompts(self, split: Split, video_B: npt.NDArray[np.int64]) -> Prompts:
+        """Text tokens of these videos."""
+        source = self.sources[split]
+        text_BND = self.prompter.tokens([source.facts(int(v)).caption for v in video_B])
+        return Prompts(text_BND, self._empty_1ND.expand_as(text_BND))
 
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
         """Videos of the student for the eye, and what can be measured on them."""
+        if self.config.measured == "pictures":
+            return self._report_on_pictures(student, board)
+        return sample_report(
+            self.config.samples.like(self._sampling), student, self.frozen, self.truth.data,
+            self.spec, lambda video: self.prompter.tokens([self.truth.facts(video).caption]), board,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def _report_on_pictures(self, student: DiT, board: Board) -> Mapping[str, float]:
+        """``free_motion``: change from frame to frame over the true one; ``free_drift``: of the
+        mean colours over the sampled chunks, of 255."""
+        samples, source = self.config.samples.like(self._sampling), self.sources["val"]
+        rows, motion, drift = [], [], []
+        frames = samples.chunks * self.spec.new_frames
+        for scene in scenes(source, self._caches["val"], samples.videos, frames):
+            shot, true = scene.shot, scene.video_BCTHW
+            pcm = source.pcm(shot.video, shot.first, true.shape[2])
+            caption = source.facts(shot.video).caption
+            made = talk_offline(
+                samples, student, self.frozen, true[:, :, :1], pcm,
+                self.prompter.tokens([caption]), self.spec, 1.0,
+            )[:, :, : true.shape[2]].cpu()  # fmt: skip
+            motion.append(liveliness(made, true))
+            drift.append(colour_drift(made, self.spec))
+            rows += [true[0, :, ::14], made[0, :, ::14]]
+        board.picture("samples", strip(rows, scale=1))
+        return {"free_motion": float(np.mean(motion)), "free_drift": float(np.mean(drift))}
 
     def export(self, student: DiT, directory: Path) -> None:
-        """Writes the finished student; every rank has to call it."""
+        """Writes the finished student; every rank has to call it.
+
+        Alone it takes the transformer's place in a copy of the checkpoint; a whole folder has it
+        there already.
+        """
+        config, first = self.models.sizes.dit.to_dict(), self.world.first
+        if self.config.export == "student":
+            save_model(
+                student, config, directory, stem=WEIGHTS_STEM, dtype=torch.bfloat16, write=first
+            )
+            if first:
+                save_sampling(self._sampling, directory)
+            return
+        save_model(student, config, directory / "dit", stem=WEIGHTS_STEM, write=first)
+        if not first:
+            return
+        for role in (*FROZEN_ROLES, "umt5"):
+            shutil.copytree(self.places.model_dir(role), directory / role, dirs_exist_ok=True)
+        height_px, width_px = self.sources["val"].facts(0).size_hw
+        save_sampling(replace(self._sampling, height_px=height_px, width_px=width_px), directory)

@@ -37,7 +37,7 @@ from training.evaluate.dynamics import dynamic_ratio
 from training.evaluate.held_out import load_clip
 from training.evaluate.probes import HANDS, HEAD, Measurement, Probes
 from training.evaluate.quick import quick_lip_corr, quick_patched
-from training.tasks.frozen import FrozenModels
+from training.models import FrozenModels
 from training.tasks.pictures import strip
 
 _PARTS = {"mouth": ("openness",), "head": HEAD, "hands": HANDS}

@@ -22,7 +22,7 @@ from training.core.task import OneLoss, StepContext
 from training.core.world import World
 from training.data.clips import open_split, video_from_frames
 from training.data.synthtalk import SynthTalk, mouth_box
-from training.losses.reconstruction import (
+from training.objective.reconstruction import (
     box_weight,
     kl_divergence,
     psnr_db,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,20 +14,27 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from flashtalk.engine.sampling import Sampling
+from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.recorded_videos import clicks, hum, number_of, numbered, write_video
+from training.core.config import TrainerConfig
+from training.core.sharding import ShardPlan
+from training.core.world import World
 from training.data.buckets import BucketPlan
+from training.data.cache import VideoPlan, build_video_caches
+from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
 from training.data.scan import scan
-from training.data.source import Frames
-from training.data.stage1_clips import ClipPlan
-from training.data.stage2_sequences import SequencePlan
-from training.data.video_batch import VideoStage1Sampler, VideoStage2Sampler
-from training.data.video_cache import VideoPlan, build_video_caches
-from training.data.videos.folder import VideoFolder
+from training.data.source.recorded import VideoFolder
+from training.data.source.video import Frames
+from training.data.units import ClipPlan, StretchPlan
 from training.data.videos.index import ScanConfig
 from training.data.videos.manifest import Entry, write_manifest
+from training.models import Models
 from training.places import Places
-from training.tasks.frozen import load_frozen
+from training.tasks.ground import Ground, GroundConfig
+from training.tasks.samples import SampleConfig
+from training.tasks.stage1 import Stage1Recipe
 
 SPEC = StreamSpec()
 
@@ -134,6 +142,24 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
+def test_what_recorded_videos_do_not_know_is_not_asked_of_them(clips: Path, tmp_path: Path) -> None:
+    data = clips.parent
+    for split in ("train", "val"):
+        write_manifest(data / f"{split}.jsonl", [Entry("clips/wide0.mp4")])
+        scan(data / f"{split}.jsonl", ScanConfig(smallest_px=64))
+    places, world = Places(tmp_path, data, tmp_path, tmp_path), World.alone()
+    recipe = Stage1Recipe(TrainerConfig())
+    for field, asking in (
+        ("mouth_weight", replace(recipe, mouth_weight=4.0)),
+        ("samples", replace(recipe, samples=SampleConfig())),
+    ):
+        with pytest.raises(InputError, match=field):
+            asking.task(places, world)
+    config = GroundConfig(measured="truth")
+    with pytest.raises(InputError, match="measured"):
+        Ground(config, places, world, ShardPlan(), 2, Sampling())
+
+
 @pytest.mark.weights
 def test_a_folder_becomes_batches_of_latents(clips: Path, repo_root: Path) -> None:
     data = clips.parent
@@ -142,25 +168,29 @@ def test_a_folder_becomes_batches_of_latents(clips: Path, repo_root: Path) -> No
     shown = run("training.data.scan", manifest, "--smallest-px", "64", "--workers", "2")
     assert "6 of 7 usable" in shown
     source = VideoFolder(manifest)
-    places = Places(data / "run", data, data / "cache", repo_root / "weights" / "tiny")
-    encoders = load_frozen(places, torch.device("cpu")).encoders()
+    models = Models.open("tiny", repo_root / "weights" / "tiny", World.alone(), ShardPlan())
+    encoders, cache_dir = models.frozen().encoders(), data / "cache"
     buckets = BucketPlan(area_px=64 * 64, tolerance=0.13, always=())
-    plan = VideoPlan(ClipPlan(spread=2), SequencePlan(chunks=2, spread=1), buckets)
-    caches = build_video_caches(source, encoders, plan, places.cache_dir, SPEC)
+    plan = VideoPlan(ClipPlan(spread=2), buckets=buckets)
+    caches = build_video_caches(source, encoders, plan, cache_dir, SPEC)
     assert len(caches) == 2
     captions = [source.facts(index).caption for index in range(len(source))]
-    sampler = VideoStage1Sampler(caches, SPEC, batch=2)
+    sampler = Stage1Sampler(caches, ClipOdds("rounds"), SPEC, batch=2)
+    rng = np.random.default_rng(0)
     shapes = set()
     for step in range(6):
-        batch = sampler.batch(sampler.pick(step))
-        height, width = caches[sampler.pick(step).bucket].size_hw
+        picks = sampler.pick(step, rng)
+        batch = sampler.batch(picks)
+        height, width = caches[picks.bucket].size_hw
         assert batch.z_BCFHW.shape == (2, 16, 9, height // 8, width // 8)
         assert torch.isfinite(batch.z_BCFHW).all()
         assert batch.z_BCFHW.std() > 0.05
-        wide = [captions[int(video)].startswith("Wide") for video in batch.utterance_B]
+        wide = [captions[int(video)].startswith("Wide") for video in batch.video_B]
         assert all(flag == (width > height) for flag in wide)
         shapes.add((height, width))
     assert len(shapes) == 2
-    rollout = VideoStage2Sampler(caches, SPEC, batch=2).draw(0, 2, beginning=False)
+    plan = replace(plan, stretches=StretchPlan(chunks=2, spread=1))
+    caches = build_video_caches(source, encoders, plan, cache_dir, SPEC)
+    rollout = Stage2Sampler(caches, SPEC, batch=2).draw(0, 2, rng, beginning=False)
     assert rollout.motion_BCMHW.shape[1:3] == (16, 2)
     assert rollout.speech_BKTWLD.shape[:3] == (2, 2, 33)

@@ -12,8 +12,10 @@ from flashtalk.engine import Pipeline, load_pipeline
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.streaming.spec import StreamSpec
 from tests.fakes.weights import MICRO, micro_pipeline, write_published_layout
-from training.core.world import ShardPlan, World, fill
-from training.tasks.published import Prompter, PublishedModels
+from training.core.sharding import ShardPlan, fill
+from training.core.world import World
+from training.models import Models
+from training.tasks.captions import Prompter
 
 PRESET = "flashtalk-14b"
 
@@ -28,9 +30,9 @@ def folder(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_published_layout(pipeline, tmp_path_factory.mktemp("published") / "weights")
 
 
-def models(folder: Path, *, bf16: bool = False, checkpointing: bool = False) -> PublishedModels:
+def models(folder: Path, *, bf16: bool = False, checkpointing: bool = False) -> Models:
     plan = ShardPlan(bf16, checkpointing)
-    return PublishedModels(PRESET, folder, World.alone(), plan, MICRO)
+    return Models.open(PRESET, folder, World.alone(), plan, architecture=MICRO)
 
 
 def test_a_trained_network_has_float32_masters_and_a_frozen_one_the_type_it_computes_in(
@@ -52,7 +54,7 @@ def test_a_trained_network_has_float32_masters_and_a_frozen_one_the_type_it_comp
 
 def test_frozen_models_say_what_the_engine_says(folder: Path) -> None:
     pipeline = load_pipeline(PRESET, folder, device="cpu", dtype="float32", architecture=MICRO)
-    frozen = models(folder).load_frozen()
+    frozen = models(folder).frozen()
     portrait = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     image = torch.from_numpy(portrait).permute(2, 0, 1)[None].float() / 127.5 - 1
     reference = pipeline.codec.encode_reference(portrait).z_BCFHW
@@ -61,13 +63,16 @@ def test_frozen_models_say_what_the_engine_says(folder: Path) -> None:
     torch.testing.assert_close(z, reference, rtol=1e-3, atol=1e-3)
     tokens, text = pipeline.encoders.embed(portrait, "A person is talking.")
     torch.testing.assert_close(frozen.image(image), tokens.clone(), rtol=1e-3, atol=1e-3)
-    prompter = Prompter(models(folder))
+    opened = models(folder)
+    tokenizer = opened.checkpoint.load_tokenizer()
+    prompter = Prompter(opened.text(), tokenizer, torch.device("cpu"))
     said = prompter.tokens(["A person is talking.", ""])
     torch.testing.assert_close(said[:1], text.clone(), rtol=1e-3, atol=1e-3)
-    assert torch.equal(said[1:], prompter.empty_1ND)
+    assert torch.equal(said[1:], prompter.tokens([prompter.negative]))
+    assert not said.requires_grad
     motion = frozen.motion_after(z, StreamSpec())
     assert motion.shape == (1, 16, 2, 4, 4)
-    half = models(folder, bf16=True).load_frozen()
+    half = models(folder, bf16=True).frozen()
     torch.testing.assert_close(half.motion_after(z, StreamSpec()), motion, rtol=0.1, atol=0.1)
 
 

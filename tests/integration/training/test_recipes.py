@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.engine.load import load_pipeline
@@ -17,14 +18,15 @@ from flashtalk.models.checkpoint import load_state
 from tests.integration.training.conftest import TINY
 from training.core.checkpoint import find_checkpoint
 from training.core.config import Gate
+from training.core.sharding import ShardPlan
+from training.core.world import World
 from training.data.clips import video_from_frames
 from training.data.synthtalk import SynthTalk
 from training.evaluate.pipeline import open_pipeline
-from training.places import Places
+from training.models import Models
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
 from training.tasks import samples
-from training.tasks.frozen import load_frozen
 from training.train import EXIT_GATE, EXIT_INPUT, main
 
 PLAIN: dict[str, Any] = {"device": "cpu", "dtype": "float32", "changes": {}}
@@ -48,8 +50,7 @@ def test_the_recipes_together_make_a_pipeline_that_talks(trained: Path, data_dir
 
 
 def test_the_vae_carries_the_statistics_of_its_latents(trained: Path, data_dir: Path) -> None:
-    places = Places(trained, data_dir, trained, trained)
-    frozen = load_frozen(places, torch.device("cpu"))
+    frozen = Models.open("tiny", trained, World.alone(), ShardPlan()).frozen()
     source = SynthTalk(data_dir / "train")
     clips = [video_from_frames(source.clip(i, s, 33).frames) for i in (0, 1) for s in (0, 40)]
     z = frozen.video(torch.cat(clips))
@@ -88,6 +89,25 @@ def test_a_student_is_evaluated_with_the_steps_and_the_shift_that_it_is_made_for
     else:  # the student is a transformer that takes another's place, with settings beside it
         performer = open_pipeline("tiny", trained, transformer=tmp_path / "weights" / role, **PLAIN)
     assert (performer.sampling.steps, performer.sampling.shift) == (2, 3.0)
+
+
+def test_a_student_of_another_teacher_in_the_folder(
+    trained: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a rate of zero the student is the teacher."""
+    weights = tmp_path / "weights"
+    shutil.copytree(trained, weights)
+    finished = load_state(weights / "dit")
+    shutil.copytree(weights / "dit", weights / "teacher")
+    options = ["lr=0", "steps=1"]
+    assert train("tiny_distill", data_dir, tmp_path / "run", "on.teacher=nobody", *options) == 2
+    assert "nobody" in capsys.readouterr().err
+    changed = {name: tensor + 1e-3 for name, tensor in finished.items()}
+    save_file(changed, weights / "teacher" / "diffusion_pytorch_model.safetensors")
+    assert train("tiny_distill", data_dir, tmp_path / "run", "on.teacher=teacher", *options) == 0
+    student = load_state(weights / "student" / "dit")
+    for name, tensor in changed.items():
+        assert torch.equal(student[name], tensor), name
 
 
 @pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_sft", "tiny_distill", "flashtalk_14b_sft"])

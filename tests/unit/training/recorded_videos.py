@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from training.data.source import Frames, Pcm
+from training.data.source.video import Frames, Pcm
 
 BITS = 10
 _CLOCK = 90_000

@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 
-from training.losses.dmd import MotionPolicy
-from training.losses.motion_jitter import NO_JITTER
+from training.objective.dmd import MotionPolicy
+from training.objective.motion_jitter import NO_JITTER
 from training.recipes import RECIPES
 from training.recipes.ablations import ablation_recipes
 from training.recipes.tiny_distill import tiny_distill
 from training.recipes.tiny_sft import tiny_sft
-from training.tasks.distill import DistillRecipe
+from training.tasks.stage2 import DistillRecipe
 
 
 def rows() -> dict[str, DistillRecipe]:

@@ -5,12 +5,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
-from training.data.bucket_order import BucketOrder
+from training.core.world import World
 from training.data.buckets import BucketPlan, assign_buckets, nearest_bucket
+from training.data.order import BucketOrder
 
 REPORT = BucketPlan()
 TINY = BucketPlan(area_px=96 * 96, tolerance=0.13, always=())
@@ -109,9 +111,10 @@ COUNTS = {"tall": 70, "square": 23, "wide": 130, "empty": 0}
 def test_one_bucket_per_step_alike_on_all_ranks_and_no_sample_twice() -> None:
     for step in range(120):
         whole = BucketOrder(COUNTS, 8, seed=3).at(step)
-        parts = [BucketOrder(COUNTS, 8, seed=3).at(step).of_rank(rank, 4) for rank in range(4)]
-        assert {part.bucket for part in parts} == {whole.bucket}
-        rows = np.concatenate([part.row_B for part in parts])
+        ranks = [World(rank, 4, torch.device("cpu")) for rank in range(4)]
+        parts = [(BucketOrder(COUNTS, 8, seed=3).at(step), rank.rows(8)) for rank in ranks]
+        assert {part.bucket for part, _ in parts} == {whole.bucket}
+        rows = np.concatenate([part.row_B[mine] for part, mine in parts])
         assert rows.tolist() == whole.row_B.tolist()
         assert len(set(rows.tolist())) == 8
         assert rows.min() >= 0
@@ -181,6 +184,4 @@ def test_bad_orders_are_named() -> None:
     with pytest.raises(InputError, match="step"):
         order.at(-1)
     with pytest.raises(InputError, match="multiple of the 3 ranks"):
-        order.at(0).of_rank(0, 3)
-    with pytest.raises(InputError, match=r"0 \.\. 1"):
-        order.at(0).of_rank(2, 2)
+        World(0, 3, torch.device("cpu")).rows(4)

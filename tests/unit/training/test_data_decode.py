@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.training.recorded_videos import clicks, hum, number_of, numbered, write_video
-from training.data.source import Frames
+from training.data.source.video import Frames
 from training.data.videos.media_file import MediaFile, shard_members
 from training.data.videos.pictures import frames_at, glance, survey
 from training.data.videos.problems import BadVideoError

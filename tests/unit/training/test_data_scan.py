@@ -13,10 +13,12 @@ from tests.unit.training.recorded_videos import hum, number_of, numbered, write_
 from tests.unit.training.tiny_split import render_split
 from training.data import scan as scan_module
 from training.data.scan import left_out_path, main, scan
-from training.data.source import Frames, Unit, VideoSource, held_frames, quiet_share, units_of
-from training.data.synthtalk_source import SynthTalkSource
+from training.data.source.recorded import VideoFolder
+from training.data.source.synthtalk import SynthTalkSource
+from training.data.source.video import Frames, KnowsMouths, VideoSource, quiet_by_loudness
+from training.data.synthtalk import mouth_box
+from training.data.units import Shot, held_frames, shots_of
 from training.data.videos.check import check_entry
-from training.data.videos.folder import VideoFolder
 from training.data.videos.index import LeftOut, Result, ScanConfig, Scanned, index_path
 from training.data.videos.manifest import Entry, write_manifest
 from training.data.videos.problems import BadVideoError, SkipList
@@ -87,7 +89,7 @@ def test_every_video_gets_its_verdict(videos: Path) -> None:
     assert (part.frames, part.size_hw) == (100, (48, 40))
     # The first shot is too short for training, the second loses its first frame to the cut.
     assert two.shots == ((0, 49), (51, 136))
-    assert units_of(source, 66) == [Unit(0, 0, 150), Unit(1, 0, 100), Unit(2, 51, 85)]
+    assert shots_of(source, 66) == [Shot(0, 0, 150), Shot(1, 0, 100), Shot(2, 51, 85)]
 
 
 def test_numbers_of_pictures_are_shots_too(videos: Path) -> None:
@@ -273,15 +275,23 @@ def test_synthtalk_is_a_source_like_any_other(tmp_path: Path) -> None:
     assert np.array_equal(source.frames(1, 20, 10, (32, 32)), clip.frames)
     assert np.array_equal(source.pcm(1, 20, 10), clip.pcm_16k)
     assert source.frames(1, 20, 10, (16, 32)).shape == (10, 16, 32, 3)
-    with pytest.raises(InputError, match="inside 0"):
-        source.pcm(1, 95, 10)
+    assert source.quiet(1, 20, 10).tolist() == (clip.phoneme_ids == 0).tolist()
+    for read in (source.pcm, source.quiet):
+        with pytest.raises(InputError, match="inside 0"):
+            read(1, 95, 10)
+    assert isinstance(source, KnowsMouths)
+    boxes = source.mouth_boxes(1, np.arange(20, 30), (32, 32))
+    assert boxes.tolist() == mouth_box(clip.tracks, data.identity(1), (32, 32)).tolist()
+    # Twice as large, and a quarter cut off above and below.
+    larger = source.mouth_boxes(1, np.arange(20, 30), (32, 64))
+    assert larger.tolist() == (2 * boxes - np.array([16, 0, 16, 0])).tolist()
     assert source.digest == SynthTalkSource(data).digest
-    unit = Unit(1, 10, 60)
-    held = held_frames(source, unit, -5, 33, (32, 32))
+    shot = Shot(1, 10, 60)
+    held = held_frames(source, shot, -5, 33, (32, 32))
     own = data.clip(1, 10, 28).frames
     assert np.array_equal(held, np.concatenate([own[:1]] * 5 + [own]))
-    assert np.array_equal(held_frames(source, unit, -5, 5, (32, 32)), np.stack([own[0]] * 5))
-    assert np.array_equal(held_frames(source, unit, 3, 4, (32, 32)), own[3:7])
+    assert np.array_equal(held_frames(source, shot, -5, 5, (32, 32)), np.stack([own[0]] * 5))
+    assert np.array_equal(held_frames(source, shot, 3, 4, (32, 32)), own[3:7])
 
 
 def test_quiet_is_what_is_far_below_the_loud() -> None:
@@ -289,9 +299,8 @@ def test_quiet_is_what_is_far_below_the_loud() -> None:
 
     pcm = np.concatenate([hum(1), 1e-4 * hum(1), np.zeros(16_000, np.float32)])
     spec = StreamSpec()
-    assert quiet_share(pcm, np.arange(75), spec) == pytest.approx(2 / 3)
-    assert quiet_share(pcm, np.arange(-5, 20), spec) == pytest.approx(0.2)
-    assert quiet_share(np.zeros(640 * 40, np.float32), np.arange(40), spec) == 1.0
+    assert quiet_by_loudness(pcm, spec).tolist() == [False] * 25 + [True] * 50
+    assert quiet_by_loudness(np.zeros(640 * 40, np.float32), spec).all()
 
 
 def test_the_picture_of_a_test_is_what_it_says() -> None:

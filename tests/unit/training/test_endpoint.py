@@ -13,7 +13,7 @@ from flashtalk.errors import InputError
 from tests.unit.training.test_matching import B, Nets, random
 from training.distill.endpoint import EndpointConfig, endpoint_loss, path_end, path_levels
 from training.distill.rollout import Exit
-from training.distill.scores import Guidance
+from training.objective.velocity import Guidance
 
 SHAPE = (B, 16, 9, 4, 4)
 HELD_B = torch.tensor([1, 2])

@@ -16,12 +16,12 @@ from torch import Tensor
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
-from training.data.stage2_batch import Stage2Batch
+from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.rollout import Exit, ExitOdds
-from training.distill.scores import Guidance
-from training.losses.dmd import MotionPolicy
-from training.losses.motion_jitter import MotionJitter
+from training.objective.dmd import MotionPolicy
+from training.objective.motion_jitter import MotionJitter
+from training.objective.velocity import Guidance
 
 CONFIG = dataclasses.replace(
     DiTConfig.tiny(), dim=24, ffn_dim=24, num_heads=2, num_layers=1, text_dim=8, text_len=4,

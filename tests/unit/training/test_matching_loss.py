@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.losses.dmd import (
+from training.objective.dmd import (
     MotionPolicy,
     draw_noise,
     draw_sigma,

@@ -7,7 +7,7 @@ import torch
 
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.losses.motion_jitter import NO_JITTER, MotionJitter
+from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 
 def seeded() -> SharedDraws:

@@ -14,7 +14,7 @@ from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
 from training.distill.own_exits import AtExit, walk_to_exits
 from training.distill.rollout import Exit, roll_out
-from training.losses.motion_jitter import MotionJitter
+from training.objective.motion_jitter import MotionJitter
 
 B = 4
 SHAPE = (B, 3, 9, 2, 2)

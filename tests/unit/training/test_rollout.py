@@ -15,7 +15,7 @@ from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
 from training.distill.rollout import Exit, ExitOdds, Rolled, noisy_until, roll_out
-from training.losses.motion_jitter import NO_JITTER, MotionJitter
+from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 SHAPE = (2, 3, 9, 2, 2)
 SIGMAS = sigmas(4)

@@ -18,9 +18,9 @@ from training.core.world import World
 from training.distill.own_exits import AtExit
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
-from training.distill.scores import Guidance
-from training.tasks.distill import FAKE, STUDENT, DistillRecipe, DistillTask
+from training.objective.velocity import Guidance
 from training.tasks.ground import Wanted
+from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe, DistillTask
 
 BATCH = 2
 
@@ -45,13 +45,13 @@ class Ground:
         # The rows differ, as drawn samples do.
         scale = torch.from_numpy(wanted.rng.uniform(0.5, 1.5, count)).float()
         joined["reference_BCFHW"] = joined["reference_BCFHW"] * scale[:, None, None, None, None]
-        return replace(made[0], utterance_B=np.arange(count), **joined)
+        return replace(made[0], video_B=np.arange(count), **joined)
 
     def report(self, *_: Any) -> dict[str, float]:
         return {"free_motion": 1.0}
 
-    def prompts(self, _split: str, utterance_B: np.ndarray) -> Any:
-        count = len(utterance_B)
+    def prompts(self, _split: str, video_B: np.ndarray) -> Any:
+        count = len(video_B)
         return replace(PROMPTS, text_BND=PROMPTS.text_BND[:1].expand(count, -1, -1),
                        empty_BND=PROMPTS.empty_BND[:1].expand(count, -1, -1))  # fmt: skip
 

@@ -1,27 +1,28 @@
 """Stage 1 clips, references, the latent cache and its batches."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.loudness import prepare_pcm, unit_variance
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.tiny_split import render_split
-from training.data.mouth_focus import mouth_positions
+from training.data.batch import Picks
+from training.data.cache import BucketCache, VideoPlan, build_video_caches
+from training.data.encode import CONTEXT_FRAMES, Encoders
+from training.data.mouth import mouth_cells
+from training.data.sampler import ClipOdds, Stage1Sampler
+from training.data.source.synthtalk import SynthTalkSource
 from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
-from training.data.stage1_batch import ClipOdds, Stage1Picks, Stage1Sampler
-from training.data.stage1_cache import CONTEXT_FRAMES, Encoders, Stage1Cache, build_stage1_cache
-from training.data.stage1_clips import (
-    ClipPlan,
-    clip_frame_rows,
-    clip_starts,
-    reference_choices,
-)
 from training.data.synthtalk import SynthTalk, mouth_box
+from training.data.units import ClipPlan, clip_frames, clip_starts, references_outside
 
 SPEC = StreamSpec()
 PLAN = ClipPlan(spread=3)
@@ -53,9 +54,18 @@ def split(tmp_path: Path) -> SynthTalk:
     return render_split(tmp_path, "train", count=2)
 
 
+def build(
+    split: SynthTalk, encoders: Encoders, cache_dir: Path, plan: ClipPlan = PLAN
+) -> BucketCache:
+    """The one cache of a split."""
+    videos = VideoPlan(plan, buckets=None)
+    (cache,) = build_video_caches(SynthTalkSource(split), encoders, videos, cache_dir, SPEC)
+    return cache
+
+
 @pytest.fixture
-def cache(split: SynthTalk, tmp_path: Path) -> Stage1Cache:
-    return build_stage1_cache(split, fake_encoders(), PLAN, tmp_path / "cache", SPEC)
+def cache(split: SynthTalk, tmp_path: Path) -> BucketCache:
+    return build(split, fake_encoders(), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("total", [100, 134, 200, 1500])
@@ -68,7 +78,7 @@ def test_every_clip_lies_inside_and_has_a_reference_outside_itself(total: int, s
         assert (starts[1:] >= 0).all()
         assert (starts[1:] + SPEC.chunk_frames <= total).all()
         for place in range(1, len(starts)):
-            choices = reference_choices(starts, place, SPEC)
+            choices = references_outside(starts, int(starts[place]), SPEC)
             frames = np.maximum(starts[choices], 0)
             first = starts[place]
             assert len(choices)
@@ -77,9 +87,23 @@ def test_every_clip_lies_inside_and_has_a_reference_outside_itself(total: int, s
 
 def test_references_are_a_second_away_where_the_video_allows_it() -> None:
     starts = np.array([0, 20, 60, 100, 150])
-    assert reference_choices(starts, 2, SPEC).tolist() == [0, 1, 4]  # 100 is 8 frames away
-    assert reference_choices(np.array([0, 10, 40]), 2, SPEC).tolist() == [0, 1]
-    assert reference_choices(np.array([10, 11]), 1, SPEC).tolist() == [0]
+    assert references_outside(starts, 60, SPEC).tolist() == [0, 1, 4]  # 100 is 8 frames away
+    assert references_outside(np.array([0, 10, 40]), 40, SPEC).tolist() == [0, 1]
+    assert references_outside(np.array([10, 11]), 11, SPEC).tolist() == [0]
+
+
+@given(st.data())
+def test_a_reference_is_outside_and_at_a_distance_if_it_can_be(data: st.DataObject) -> None:
+    total = data.draw(st.integers(2, 400))
+    starts = np.array(sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=2))))
+    first = data.draw(st.integers(-SPEC.motion_frames, total - 1))
+    end = first + SPEC.chunk_frames
+    chosen = starts[references_outside(starts, first, SPEC)]
+    assert not ((chosen >= max(first, 0)) & (chosen < end)).any()
+    distances = np.where(starts < first, first - starts, starts - (end - 1))
+    outside = (starts < max(first, 0)) | (starts >= end)
+    near = outside & (distances >= 25) & (distances <= 250)
+    assert chosen.tolist() == starts[near if near.any() else outside].tolist()
 
 
 def test_clips_do_not_depend_on_other_utterances_and_differ_between_them() -> None:
@@ -94,8 +118,8 @@ def test_a_video_without_room_for_a_reference_is_refused() -> None:
 
 
 def test_the_lead_in_holds_the_first_frame_before_the_video() -> None:
-    rows = clip_frame_rows(-5, SPEC)
-    assert rows.tolist() == [0] * 5 + list(range(28))
+    frames = clip_frames(-5, SPEC)
+    assert frames.tolist() == [0] * 5 + list(range(28))
 
 
 def test_windows_end_at_the_frame_and_are_silent_before_the_start() -> None:
@@ -117,21 +141,25 @@ def test_unit_variance_alone_equals_the_loudness_correction_before_it(gain: floa
 
 
 def test_cached_rows_are_what_the_encoders_say_about_the_clip(
-    split: SynthTalk, cache: Stage1Cache
+    split: SynthTalk, cache: BucketCache
 ) -> None:
-    for clip in range(len(cache)):
-        utterance, place = divmod(clip, PLAN.per_utterance)
-        start = int(cache.starts_of(utterance)[place])
+    rows = cache.clips
+    for row in range(len(rows)):
+        utterance, place = divmod(row, PLAN.per_shot)
+        start = int(rows.starts_of(utterance)[place])
         whole = split.clip(utterance, 0, split.config.frames)
-        frames = torch.from_numpy(whole.frames[clip_frame_rows(start, SPEC)]).float()
+        frames = torch.from_numpy(whole.frames[clip_frames(start, SPEC)]).float()
         mean_T = frames[..., 0].mean((1, 2)) / 127.5 - 1
-        latents = cache.tensor("latents", [clip])[0]
+        latents = rows.tensor("latents", [row])[0]
         assert torch.allclose(latents[0, :, 0, 0], mean_T[::4], atol=1e-3)
-        reference = cache.tensor("reference", [clip])[0]
+        reference = rows.tensor("reference", [row])[0]
         assert reference[0, 0, 0, 0] == pytest.approx(float(mean_T[0]), abs=1e-3)
         assert (reference[:, 1:] == 0).all()
-        silent = (whole.phoneme_ids[clip_frame_rows(start, SPEC)] == 0).mean()
-        assert cache.arrays["silent"][clip] == pytest.approx(silent)
+        heard = prepare_pcm(window_ending_at(whole.pcm_16k, start + SPEC.chunk_frames, SPEC))
+        speech = fake_encoders().speech(torch.from_numpy(heard)[None], 200)[0, -35:]
+        torch.testing.assert_close(rows.tensor("speech", [row])[0], speech, atol=1e-3, rtol=1e-3)
+        silent = (whole.phoneme_ids[clip_frames(start, SPEC)] == 0).mean()
+        assert rows.arrays["silent"][row] == pytest.approx(silent)
 
 
 def test_a_killed_cache_build_encodes_only_what_is_missing(
@@ -150,14 +178,14 @@ def test_a_killed_cache_build_encodes_only_what_is_missing(
 
     broken = Encoders(dying, working.image, working.speech, "a")
     with pytest.raises(PowerCut):
-        build_stage1_cache(split, broken, PLAN, tmp_path / "broken", SPEC)
+        build(split, broken, tmp_path / "broken")
     calls.clear()
-    resumed = build_stage1_cache(split, working, PLAN, tmp_path / "broken", SPEC)
+    resumed = build(split, working, tmp_path / "broken").clips
     assert len(calls) == 2  # clips and references of the second utterance only
     calls.clear()
-    again = build_stage1_cache(split, working, PLAN, tmp_path / "broken", SPEC)
+    again = build(split, working, tmp_path / "broken").clips
     assert calls == []
-    whole = build_stage1_cache(split, fake_encoders(), PLAN, tmp_path / "whole", SPEC)
+    whole = build(split, fake_encoders(), tmp_path / "whole").clips
     for name, values in whole.arrays.items():
         assert np.array_equal(values, resumed.arrays[name])
         assert np.array_equal(values, again.arrays[name])
@@ -169,16 +197,22 @@ def test_other_weights_or_another_plan_get_a_cache_of_their_own(
     for encoders, plan in (
         (fake_encoders(), PLAN), (fake_encoders(digest="b"), PLAN), (fake_encoders(), ClipPlan(2)),
     ):  # fmt: skip
-        build_stage1_cache(split, encoders, plan, tmp_path / "cache", SPEC)
+        build(split, encoders, tmp_path / "cache", plan)
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
-def test_a_batch_obeys_the_rules_of_references(cache: Stage1Cache) -> None:
-    sampler = Stage1Sampler(cache, ClipOdds(cold_start=0.4, lead_in=0.2), SPEC)
+def test_small_frames_go_through_the_models_together(split: SynthTalk, tmp_path: Path) -> None:
+    calls: list[int] = []
+    build(split, fake_encoders(calls), tmp_path / "cache")
+    assert set(calls) == {PLAN.per_shot}
+
+
+def test_a_batch_obeys_the_rules_of_references(cache: BucketCache) -> None:
+    sampler = Stage1Sampler([cache], ClipOdds(cold_start=0.4, lead_in=0.2), SPEC, batch=8)
     rng = np.random.default_rng(0)
     cold = 0
-    for _ in range(100):
-        batch = sampler.draw(8, rng)
+    for number in range(100):
+        batch = sampler.batch(sampler.pick(number, rng))
         assert batch.speech_BTWLD.shape == (8, 33, 5, 4, 6)
         assert batch.clip_BMD.shape == (8, 17, 8)
         first_B = batch.z_BCFHW[:, 0, 0, 0, 0]
@@ -188,11 +222,21 @@ def test_a_batch_obeys_the_rules_of_references(cache: Stage1Cache) -> None:
     assert cold / 800 == pytest.approx(0.4, abs=0.06)
 
 
-def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: Stage1Cache) -> None:
-    sampler = Stage1Sampler(cache, ClipOdds(), SPEC)
+def test_drawn_clips_come_with_their_odds(cache: BucketCache) -> None:
+    odds = ClipOdds(lead_in=0.2, silence=3.0)
+    sampler, rng = Stage1Sampler([cache], odds, SPEC, batch=4000), np.random.default_rng(0)
+    drawn = np.bincount(sampler.pick(0, rng).row_B, minlength=len(cache.clips)) / 4000
+    lead_in = cache.clips.start_N < 0
+    assert drawn[lead_in].sum() == pytest.approx(0.2, abs=0.02)
+    weight = 1 + 3 * cache.clips.arrays["silent"][~lead_in].astype(float)
+    assert drawn[~lead_in] == pytest.approx(0.8 * weight / weight.sum(), abs=0.03)
+
+
+def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: BucketCache) -> None:
+    sampler = Stage1Sampler([cache], ClipOdds(), SPEC, batch=1)
     clip = np.array([2])
-    batch = sampler.batch(Stage1Picks(clip, clip, np.array([True])))
-    stored = cache.tensor("speech", clip)[0]
+    batch = sampler.batch(Picks(0, clip, clip, np.array([True])))
+    stored = cache.clips.tensor("speech", clip)[0]
     windows = batch.speech_BTWLD[0]
     assert torch.equal(windows[0, 0], stored[CONTEXT_FRAMES - 2])
     assert torch.equal(windows[0, 2], stored[CONTEXT_FRAMES])
@@ -202,22 +246,25 @@ def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: Stage1Cach
 
 
 def test_mouth_cells_cover_the_lips_of_their_frames_and_little_else(
-    split: SynthTalk, cache: Stage1Cache
+    split: SynthTalk, cache: BucketCache
 ) -> None:
-    clips = list(range(len(cache)))
-    cells = mouth_positions(split, cache, clips, SPEC)
+    clips = np.arange(len(cache.clips))
+    sampler = Stage1Sampler([cache], ClipOdds(), SPEC, batch=1)
+    batch = sampler.batch(Picks(0, clips, clips, np.ones(len(clips), dtype=bool)))
+    shown = replace(batch, z_BCFHW=torch.zeros(len(clips), 16, 9, 4, 4))
+    cells = mouth_cells(SynthTalkSource(split), shown, SPEC)
     assert cells.shape == (len(clips), 1, 9, 4, 4)
     assert set(cells.unique().tolist()) == {0.0, 1.0}
-    for clip in clips:
-        utterance, place = divmod(clip, PLAN.per_utterance)
-        rows = clip_frame_rows(int(cache.starts_of(utterance)[place]), SPEC)
+    for clip in clips.tolist():
+        utterance, place = divmod(clip, PLAN.per_shot)
+        frames = clip_frames(int(cache.clips.starts_of(utterance)[place]), SPEC)
         boxes = mouth_box(
-            split.arrays["tracks"][utterance][rows], split.identity(utterance), (32, 32)
+            split.arrays["tracks"][utterance][frames], split.identity(utterance), (32, 32)
         )
         for frame, (top, left, bottom, right) in enumerate(boxes):
-            shown = cells[clip, 0, (frame + 3) // 4]
-            assert shown[top // 8, left // 8] == 1
-            assert shown[(bottom - 1) // 8, (right - 1) // 8] == 1
+            cell = cells[clip, 0, (frame + 3) // 4]
+            assert cell[top // 8, left // 8] == 1
+            assert cell[(bottom - 1) // 8, (right - 1) // 8] == 1
     assert cells.mean() < 0.5
 
 

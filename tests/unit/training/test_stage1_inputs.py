@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from flashtalk.diffusion.condition import reference_clip, reference_condition
-from training.losses.flow_matching import (
+from training.objective.flow_matching import (
     DrawRates,
     Draws,
     draw,

@@ -1,4 +1,4 @@
-"""Utterances, the cache on disk and the choice of clips."""
+"""Utterances and the cache on disk."""
 
 import json
 import subprocess
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
 from training.data.__main__ import main
@@ -16,7 +14,6 @@ from training.data.synthtalk import (
     SynthTalkConfig,
     build_cache,
     make_utterance,
-    reference_frame,
 )
 from training.data.synthtalk.phonemes import SILENCE, VOWELS
 from training.data.synthtalk.speech import Phoneme, Speech, Voice
@@ -195,25 +192,6 @@ def test_clip_outside_is_refused(tmp_path: Path) -> None:
         data.clip(0, 20, 6)
     with pytest.raises(InputError, match="first, count"):
         make_utterance(SMALL, 0, hum).render(-1, 5, (32, 32))
-
-
-@given(st.data())
-def test_reference_is_outside_the_clip_and_at_a_distance_if_it_can_be(data: st.DataObject) -> None:
-    total = data.draw(st.integers(2, 400))
-    frames = data.draw(st.integers(1, total - 1))
-    first = data.draw(st.integers(0, total - frames))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    chosen = reference_frame(rng, first, frames, total)
-    assert 0 <= chosen < total
-    assert not first <= chosen < first + frames
-    if first >= 25 or total - first - frames >= 25:
-        distance = first - chosen if chosen < first else chosen - (first + frames - 1)
-        assert 25 <= distance <= 250
-
-
-def test_reference_needs_room() -> None:
-    with pytest.raises(InputError, match="fewer than the video's 33"):
-        reference_frame(np.random.default_rng(0), 0, 33, 33)
 
 
 def test_command_renders_parts_and_names_mistakes(

@@ -3,7 +3,6 @@
 from training.data.synthtalk.cache import SynthTalk, build_cache
 from training.data.synthtalk.identity import IDENTITY_COLUMNS, draw_identity
 from training.data.synthtalk.phonemes import PHONEME_CLASSES
-from training.data.synthtalk.reference import reference_frame
 from training.data.synthtalk.regions import background_mask, mouth_box
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS
@@ -21,6 +20,5 @@ __all__ = [
     "draw_identity",
     "make_utterance",
     "mouth_box",
-    "reference_frame",
     "render",
 ]

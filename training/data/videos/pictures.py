@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from training.data.buckets import SizeHW
-from training.data.source import Frames
+from training.data.source.video import Frames
 from training.data.videos.media_file import MediaFile
 from training.data.videos.problems import BadVideoError
 

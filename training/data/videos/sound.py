@@ -21,7 +21,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from scipy.signal import resample_poly
 
-from training.data.source import Pcm
+from training.data.source.video import Pcm
 from training.data.videos.media_file import MediaFile
 from training.data.videos.problems import BadVideoError
 

@@ -1,4 +1,4 @@
-"""Caches, batches and raw clips of videos; and the caches of SynthTalk that share their code."""
+"""Caches and batches of videos."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,26 +9,30 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
+from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.recorded_videos import number_of, numbered
-from tests.unit.training.test_stage1_data import fake_encoders
-from tests.unit.training.tiny_split import render_split
 from training.data.buckets import BucketPlan, SizeHW
-from training.data.raw_clips import RawClips
-from training.data.source import Frames, Pcm, VideoFacts, check_range
-from training.data.stage1_cache import Encoders, build_stage1_cache
-from training.data.stage1_clips import ClipPlan, clip_frame_rows
-from training.data.stage2_cache import build_stage2_cache
-from training.data.stage2_sequences import SequencePlan, chunk_start
-from training.data.synthtalk_source import SynthTalkSource
-from training.data.video_batch import VideoStage1Sampler, VideoStage2Sampler
-from training.data.video_cache import BucketCache, VideoPlan, build_video_caches
+from training.data.cache import BucketCache, VideoPlan, build_video_caches
+from training.data.encode import Encoders
+from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
+from training.data.source.video import (
+    Flags,
+    Frames,
+    Pcm,
+    VideoFacts,
+    check_range,
+    quiet_by_loudness,
+)
+from training.data.speech import window_ending_at
+from training.data.units import ClipPlan, StretchPlan, clip_frames
 from training.data.videos.problems import BadVideoError, SkipList
 
 SPEC = StreamSpec()
 SIZES = BucketPlan(area_px=64 * 64, tolerance=0.2, always=())
 PLAN = VideoPlan(ClipPlan(spread=3), buckets=SIZES)
-LONG = VideoPlan(ClipPlan(spread=3), SequencePlan(chunks=2), SIZES)
+ROUNDS, RNG = ClipOdds("rounds"), np.random.default_rng(0)
+LONG = VideoPlan(ClipPlan(spread=3), StretchPlan(chunks=2), SIZES)
 
 
 class Recorded:
@@ -70,6 +74,9 @@ class Recorded:
         levels = (np.arange(first, first + count) + 1).astype(np.float32) / np.float32(1000)
         return np.repeat(levels, 640)
 
+    def quiet(self, index: int, first: int, count: int) -> Flags:
+        return quiet_by_loudness(self.pcm(index, first, count), SPEC)
+
     def _check(self, index: int, first: int, count: int) -> None:
         check_range(self.facts(index), first, count)
         if index in self.bad:
@@ -105,27 +112,27 @@ def test_buckets_have_their_own_caches_and_short_shots_none(caches: list[BucketC
     ratios = [cache.size_hw[1] / cache.size_hw[0] for cache in caches]
     assert ratios == sorted(ratios)
     assert len(caches) == 3
-    videos = [[unit.video for unit in cache.units] for cache in caches]
+    videos = [[shot.video for shot in cache.shots] for cache in caches]
     assert videos == [[1], [3], [0, 2, 5]]
-    assert caches[0].units[0].first == 20
+    assert caches[0].shots[0].first == 20
     for cache in caches:
-        assert len(cache.clips) == 4 * len(cache.units)
-        assert cache.good_U.tolist() == list(range(len(cache.units)))
+        assert len(cache.clips) == 4 * len(cache.shots)
+        assert cache.good_U.tolist() == list(range(len(cache.shots)))
 
 
 def test_rows_are_the_clips_of_one_shot(caches: list[BucketCache]) -> None:
     for cache in caches:
         for clip in range(len(cache.clips)):
             index, place = divmod(clip, 4)
-            unit = cache.units[index]
+            shot = cache.shots[index]
             start = int(cache.clips.starts_of(index)[place])
-            frames = unit.first + clip_frame_rows(start, SPEC)
-            assert frames.min() >= unit.first
-            assert frames.max() < unit.first + unit.frames
+            frames = shot.first + clip_frames(start, SPEC)
+            assert frames.min() >= shot.first
+            assert frames.max() < shot.first + shot.frames
             latents = cache.clips.tensor("latents", [clip])[0, 0, :, 0, 0]
-            assert latents.tolist() == (100 * unit.video + frames[::4]).tolist()
+            assert latents.tolist() == (100 * shot.video + frames[::4]).tolist()
             tokens = cache.clips.tensor("tokens", [clip]).flatten()
-            assert tokens.tolist() == [100 * unit.video + frames[0]] * 2
+            assert tokens.tolist() == [100 * shot.video + frames[0]] * 2
 
 
 def test_a_shot_hears_nothing_from_before_it(caches: list[BucketCache]) -> None:
@@ -139,25 +146,38 @@ def test_a_shot_hears_nothing_from_before_it(caches: list[BucketCache]) -> None:
     assert speech[2] > speech[1]
 
 
+def test_speech_ends_with_the_clip(caches: list[BucketCache]) -> None:
+    source, encoders = Recorded(), reading_encoders()
+    for cache in caches:
+        for clip in range(len(cache.clips)):
+            index, place = divmod(clip, 4)
+            shot = cache.shots[index]
+            end = int(cache.clips.starts_of(index)[place]) + SPEC.chunk_frames
+            heard = window_ending_at(source.pcm(shot.video, shot.first, end), end, SPEC)
+            expected = encoders.speech(torch.from_numpy(prepare_pcm(heard))[None], 200)[0, -35:]
+            speech = cache.clips.tensor("speech", [clip])[0]
+            torch.testing.assert_close(speech, expected, atol=1e-3, rtol=1e-3)
+
+
 def test_a_batch_is_of_one_bucket_and_its_references_are_outside(
     caches: list[BucketCache],
 ) -> None:
-    sampler = VideoStage1Sampler(caches, SPEC, batch=4, cold_start=0.4)
+    sampler = Stage1Sampler(caches, ClipOdds("rounds", cold_start=0.4), SPEC, batch=4)
     cold = total = 0
     buckets: Counter[int] = Counter()
     for step in range(60):
-        picks = sampler.pick(step)
+        picks = sampler.pick(step, RNG)
         batch = sampler.batch(picks)
         buckets[picks.bucket] += 1
         cache = caches[picks.bucket]
         first = batch.z_BCFHW[:, 0, :, 0, 0]
         reference = batch.reference_BCFHW[:, 0, 0, 0, 0]
         for row in range(4):
-            video = int(batch.utterance_B[row])
+            video = int(batch.video_B[row])
             assert int(reference[row]) // 100 == video == int(first[row, 0]) // 100
             inside = first[row, 0] <= reference[row] <= first[row, 0] + 32
             assert inside == batch.cold_B[row]
-        assert {int(v) for v in batch.utterance_B} <= {unit.video for unit in cache.units}
+        assert {int(v) for v in batch.video_B} <= {shot.video for shot in cache.shots}
         cold, total = cold + int(batch.cold_B.sum()), total + 4
     assert 0.25 < cold / total < 0.55
     assert buckets[2] == pytest.approx(60 * 3 / 5, abs=2)
@@ -165,23 +185,23 @@ def test_a_batch_is_of_one_bucket_and_its_references_are_outside(
 
 def test_ranks_share_a_batch_and_any_process_draws_the_same(caches: list[BucketCache]) -> None:
     for step in (0, 7, 31):
-        whole = VideoStage1Sampler(caches, SPEC, batch=4, seed=2)
-        batch = whole.batch(whole.pick(step))
+        whole = Stage1Sampler(caches, ROUNDS, SPEC, batch=4, seed=2)
+        batch = whole.batch(whole.pick(step, RNG))
         parts = []
         for rank in range(2):
-            own = VideoStage1Sampler(caches, SPEC, batch=4, seed=2)
-            parts.append(own.batch(own.pick(step).rows(slice(2 * rank, 2 * rank + 2))))
+            own = Stage1Sampler(caches, ROUNDS, SPEC, batch=4, seed=2)
+            parts.append(own.batch(own.pick(step, RNG).rows(slice(2 * rank, 2 * rank + 2))))
         assert torch.equal(torch.cat([part.z_BCFHW for part in parts]), batch.z_BCFHW)
         joined = torch.cat([part.reference_BCFHW for part in parts])
         assert torch.equal(joined, batch.reference_BCFHW)
 
 
 def test_every_clip_comes_once_in_a_round(caches: list[BucketCache]) -> None:
-    sampler = VideoStage1Sampler(caches, SPEC, batch=4)
+    sampler = Stage1Sampler(caches, ROUNDS, SPEC, batch=4)
     seen = [
         (picks.bucket, int(clip))
-        for picks in map(sampler.pick, range(5))
-        for clip in picks.picks.clip_B
+        for picks in (sampler.pick(step, RNG) for step in range(5))
+        for clip in picks.row_B
     ]
     assert len(seen) == len(set(seen)) == sum(len(cache.clips) for cache in caches) == 20
 
@@ -191,12 +211,16 @@ def test_a_video_that_goes_bad_is_listed_and_never_drawn(tmp_path: Path) -> None
     args = (reading_encoders(), PLAN, tmp_path / "cache", SPEC)
     caches = build_video_caches(source, *args, skipped)
     assert skipped.counts == {"corrupt": 2}
-    assert [[unit.video for unit in cache.units] for cache in caches] == [[1], [0, 2, 5]]
+    assert [[shot.video for shot in cache.shots] for cache in caches] == [[1], [0, 2, 5]]
     assert caches[1].good_U.tolist() == [0, 2]
-    sampler = VideoStage1Sampler(caches, SPEC, batch=4)
-    drawn = [sampler.batch(sampler.pick(step)) for step in range(12)]
-    videos = {int(video) for batch in drawn for video in batch.utterance_B}
+    sampler = Stage1Sampler(caches, ROUNDS, SPEC, batch=4)
+    drawn = [sampler.batch(sampler.pick(step, RNG)) for step in range(12)]
+    videos = {int(video) for batch in drawn for video in batch.video_B}
     assert videos == {0, 1, 5}
+    drawn_anew = Stage1Sampler(caches, ClipOdds(), SPEC, batch=4)
+    rng = np.random.default_rng(0)
+    drawn = [drawn_anew.batch(drawn_anew.pick(number, rng)) for number in range(40)]
+    assert {int(video) for batch in drawn for video in batch.video_B} == {0, 1, 5}
     # Opened again they are as they were, and the bad ones are not tried again.
     healed = build_video_caches(Recorded(), *args, SkipList())
     assert healed[-1].good_U.tolist() == [0, 2]
@@ -215,7 +239,7 @@ def test_a_killed_build_goes_on(tmp_path: Path) -> None:
     def dying(video_BCTHW: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        if calls == 40:
+        if calls == 13:
             raise PowerCut
         return working.video(video_BCTHW)
 
@@ -224,7 +248,7 @@ def test_a_killed_build_goes_on(tmp_path: Path) -> None:
         build_video_caches(Recorded(), broken, PLAN, tmp_path / "broken", SPEC)
     calls = 100
     resumed = build_video_caches(Recorded(), broken, PLAN, tmp_path / "broken", SPEC)
-    assert 0 < calls - 100 < 40
+    assert 0 < calls - 100 < 13
     for one, other in zip(whole, resumed, strict=True):
         for name, values in one.clips.arrays.items():
             assert np.array_equal(values, other.clips.arrays[name]), name
@@ -250,15 +274,15 @@ def test_another_source_size_plan_or_model_gets_a_folder_of_its_own(tmp_path: Pa
 def test_stretches_of_stage_2_lie_in_one_shot(tmp_path: Path) -> None:
     caches = build_video_caches(Recorded(), reading_encoders(), LONG, tmp_path, SPEC)
     assert LONG.fewest_frames(SPEC) == 66
-    sampler = VideoStage2Sampler(caches, SPEC, batch=3, seed=1)
+    sampler = Stage2Sampler(caches, SPEC, batch=3, seed=1)
     videos: list[int] = []
     for number in range(30):
         beginning = number % 2 == 0
-        batch = sampler.draw(number, 2, beginning=beginning)
+        batch = sampler.draw(number, 2, RNG, beginning=beginning)
         assert batch.speech_BKTWLD.shape[:3] == (3, 2, 33)
         motion = batch.true_motion_BKCMHW[:, :, 0, :, 0, 0]
         for row in range(3):
-            video = int(batch.utterance_B[row])
+            video = int(batch.video_B[row])
             videos.append(video)
             shots = Recorded().facts(video).shots
             low, high = max(shots, key=lambda shot: shot[1] - shot[0])
@@ -270,77 +294,37 @@ def test_stretches_of_stage_2_lie_in_one_shot(tmp_path: Path) -> None:
                 assert reference == low
                 assert batch.motion_BCMHW.shape[2] == 1
             else:
-                assert frames[1, 0] - frames[0, 0] == chunk_start(0, 1, SPEC) == 28
+                assert frames[1, 0] - frames[0, 0] == SPEC.new_frames == 28
                 assert not frames[0, 0] <= reference < frames[0, 0] + 33
-        mine = sampler.draw(number, 2, beginning=beginning, mine=slice(1, 2))
+        mine = sampler.draw(number, 2, RNG, beginning=beginning, mine=slice(1, 2))
         assert torch.equal(mine.reference_BCFHW, batch.reference_BCFHW[1:2])
     assert {0, 1, 2, 3, 5} == set(videos)
     plain = build_video_caches(Recorded(), reading_encoders(), PLAN, tmp_path, SPEC)
     with pytest.raises(InputError, match="stretches"):
-        VideoStage2Sampler(plain, SPEC, batch=3)
-    plan = VideoPlan(stretches=SequencePlan(), buckets=SIZES)
+        Stage2Sampler(plain, SPEC, batch=3)
+    plan = VideoPlan(stretches=StretchPlan(), buckets=SIZES)
     with pytest.raises(InputError, match="at least one of 145 frames"):
         build_video_caches(Recorded(), reading_encoders(), plan, tmp_path, SPEC)
 
 
-def test_raw_clips_keep_the_rules_too() -> None:
-    clips = RawClips(Recorded(), ClipPlan(spread=3), SIZES, SPEC, batch=4)
-    for step in range(10):
-        whole = clips.at(step)
-        assert whole.frames_BTHWC.shape[:2] == (4, 33)
-        assert whole.window_BS.shape == (4, 128_000)
-        for row in range(4):
-            numbers = [number_of(picture) for picture in whole.frames_BTHWC[row]]
-            video = int(whole.video_B[row])
-            assert {number // 100 for number in numbers} == {video}
-            lead_in = numbers[0] == numbers[4]
-            assert np.unique(np.diff(numbers[5:] if lead_in else numbers)).tolist() == [1]
-            reference = number_of(whole.reference_BHWC[row])
-            assert reference // 100 == video
-            if lead_in:
-                assert reference == numbers[0]
-            else:
-                assert not numbers[0] <= reference <= numbers[-1]
-            # The sound ends with the clip: its last frame's number is what is heard last.
-            assert whole.window_BS[row, -1] == pytest.approx((numbers[-1] % 100 + 1) / 1000)
-        parts = [clips.at(step, rank, 2) for rank in range(2)]
-        joined = np.concatenate([part.frames_BTHWC for part in parts])
-        assert np.array_equal(joined, whole.frames_BTHWC)
+def test_stretches_may_be_drawn_anew(tmp_path: Path) -> None:
+    caches = build_video_caches(Recorded(bad=(2,)), reading_encoders(), LONG, tmp_path, SPEC)
+    sampler = Stage2Sampler(caches, SPEC, batch=3, order="drawn")
+    rng = np.random.default_rng(0)
+    begins = np.array([True, False, False])
+    drawn = [sampler.draw(0, 2, rng, beginning=begins) for _ in range(40)]
+    assert {int(video) for batch in drawn for video in batch.video_B} == {0, 1, 3, 5}
+    for batch in drawn:
+        assert len({batch.video_B[0] == 1, *(batch.video_B == 1)}) == 1, "one bucket"
+        assert batch.held_B.tolist() == [1, 2, 2]
+        assert torch.equal(batch.motion_BCMHW[0, :, :1], batch.reference_BCFHW[0, :, :1])
+        assert torch.equal(batch.motion_BCMHW[1:], batch.true_motion_BKCMHW[1:, 0])
+    # A rank whose samples all begin has the shapes of the others.
+    own = sampler.draw(0, 2, rng, beginning=begins, mine=slice(0, 1))
+    assert own.motion_BCMHW.shape[2] == 2
 
 
-def test_another_clip_stands_in_for_a_bad_one(tmp_path: Path) -> None:
-    skipped = SkipList(tmp_path / "skipped.jsonl")
-    plan = ClipPlan(spread=3)
-    clips = RawClips(Recorded(bad=(2,)), plan, SIZES, SPEC, batch=4, skipped=skipped)
-    steps = [clips.at(step) for step in range(10)]
-    assert {int(v) for batch in steps for v in batch.video_B} == {0, 1, 3, 5}
-    assert skipped.counts == {"corrupt": 1}
-    again = RawClips(Recorded(bad=(2,)), plan, SIZES, SPEC, batch=4)
-    for step in (9, 0, 4):
-        assert np.array_equal(again.at(step).frames_BTHWC, steps[step].frames_BTHWC)
-    hopeless = RawClips(Recorded(bad=tuple(range(6))), plan, SIZES, SPEC, batch=4)
-    with pytest.raises(InputError, match="one video that can be read"):
-        hopeless.at(0)
-
-
-def test_synthtalk_gives_the_same_rows_either_way(tmp_path: Path) -> None:
-    data = render_split(tmp_path, "train", count=2, seconds=8.0)
-    plan = VideoPlan(
-        ClipPlan(3), SequencePlan(), BucketPlan(area_px=32 * 32, tolerance=0.1, always=())
-    )
-    own1 = build_stage1_cache(data, fake_encoders(), plan.clips, tmp_path / "cache", SPEC)
-    assert plan.stretches is not None
-    own2 = build_stage2_cache(data, fake_encoders(), plan.stretches, tmp_path / "cache", SPEC)
-    # Folders of finished caches: another name would encode everything again.
-    names = sorted(folder.name for folder in (tmp_path / "cache").iterdir())
-    assert names == ["stage1-train-7375e599261e", "stage2-train-ac2ab396b015"]
-    (cache,) = build_video_caches(
-        SynthTalkSource(data), fake_encoders(), plan, tmp_path / "videos", SPEC
-    )
-    assert cache.stretches is not None
-    for name in ("latents", "reference", "tokens", "speech", "start"):
-        left, right = own1.arrays[name], cache.clips.arrays[name]
-        assert np.allclose(left.astype(float), right.astype(float), atol=2e-3), name
-    for name, values in own2.arrays.items():
-        right = cache.stretches.arrays[name]
-        assert np.allclose(values.astype(float), right.astype(float), atol=2e-3), name
+def test_a_source_may_keep_its_own_sizes(tmp_path: Path) -> None:
+    plan = VideoPlan(ClipPlan(spread=3), buckets=None)
+    caches = build_video_caches(Recorded(), reading_encoders(), plan, tmp_path, SPEC)
+    assert [cache.size_hw for cache in caches] == [(160, 90), (64, 64), (90, 160)]

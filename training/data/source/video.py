@@ -6,7 +6,7 @@ Legend: T frames at 25 fps, H W pixels, S samples at 16 kHz.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from training.data.buckets import SizeHW
 
 Frames = npt.NDArray[np.uint8]
 Pcm = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+FrameNumbers = npt.NDArray[np.int64]
+Boxes = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +74,23 @@ class VideoSource(Protocol):
             InputError: as ``frames``.
         """
 
+    def quiet(self, index: int, first: int, count: int) -> Flags:
+        """In which of these frames nobody speaks, bool [count].
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One shot: the stretch that clips, their references and their speech are taken from.
+        By ``quiet_by_loudness`` where nothing better is known.
 
-    To training it is what a stream is: what was said before its first frame was never heard.
-    """
-
-    video: int
-    first: int
-    frames: int
+        Raises:
+            InputError: as ``frames``.
+        """
 
 
-def units_of(source: VideoSource, fewest: int) -> list[Unit]:
-    """All shots of at least ``fewest`` frames, in order."""
-    return [
-        Unit(video, first, end - first)
-        for video in range(len(source))
-        for first, end in source.facts(video).shots
-        if end - first >= fewest
-    ]
+@runtime_checkable
+class KnowsMouths(Protocol):
+    """A source that knows where the mouth is."""
 
-
-def held_frames(source: VideoSource, unit: Unit, start: int, count: int, size_hw: SizeHW) -> Frames:
-    """Frames ``start .. start + count - 1`` of a shot, uint8 [T, H, W, 3].
-
-    A negative start holds the first frame, as before the beginning of a stream.
-    """
-    ahead = max(0, -start)
-    shown = source.frames(unit.video, unit.first + max(start, 0), max(1, count - ahead), size_hw)
-    return np.concatenate([np.repeat(shown[:1], min(ahead, count - 1), axis=0), shown])[:count]
+    def mouth_boxes(self, index: int, frames_T: FrameNumbers, size_hw: SizeHW) -> Boxes:
+        """Boxes around the lips, float32 [T, 4]: top, left, bottom, right (end excluded) in pixels
+        of frames of this size."""
 
 
 def check_range(facts: VideoFacts, first: int, count: int) -> None:
@@ -111,18 +100,13 @@ def check_range(facts: VideoFacts, first: int, count: int) -> None:
         raise InputError("first, count", (first, count), limit)
 
 
-def quiet_share(
-    pcm_S: Pcm, rows: npt.NDArray[np.int64], spec: StreamSpec, below_db: float = -35.0
-) -> float:
-    """Share of frames in which nobody speaks, by loudness alone.
+def quiet_by_loudness(pcm_S: Pcm, spec: StreamSpec, below_db: float = -35.0) -> Flags:
+    """In which frames of a sound nobody speaks, by loudness alone; bool [T].
 
-    A frame counts as quiet that is ``below_db`` under the loudest twentieth of the shot. Rows
-    outside the sound are quiet.
+    A frame counts as quiet that is ``below_db`` under the loudest twentieth of the sound.
     """
     per_frame = spec.samples_per_frame
     power_T = (pcm_S[: len(pcm_S) // per_frame * per_frame].reshape(-1, per_frame) ** 2).mean(1)
     loud = float(np.quantile(power_T, 0.95)) if len(power_T) else 0.0
-    inside = (rows >= 0) & (rows < len(power_T))
-    quiet = np.ones(len(rows), dtype=bool)
-    quiet[inside] = power_T[rows[inside]] <= max(loud, 1e-10) * 10.0 ** (below_db / 10.0)
-    return float(quiet.mean())
+    quiet_T: Flags = power_T <= max(loud, 1e-10) * 10.0 ** (below_db / 10.0)
+    return quiet_T

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.losses.flow_matching import motion_mask, warp
+from training.objective.flow_matching import motion_mask, warp
 
 LEAST_DISTANCE = 1e-3
 

@@ -43,7 +43,6 @@ class DrawRates:
     ``drop_both`` those that lose both; the three exclude each other.
     """
 
-    cold_start: float = 0.15
     noisy_motion: float = 0.3
     drop_audio: float = 0.10
     drop_text: float = 0.10
@@ -126,3 +125,23 @@ def velocity_loss(
     weight = generated.float() if weight_B1FHW is None else generated * weight_B1FHW
     weight = weight.expand_as(error)
     return (error * weight).sum() / mean(weight.sum())
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A prediction with what it should have been; the loss under any weights."""
+
+    v_BCFHW: Tensor
+    z_BCFHW: Tensor
+    noise_BCFHW: Tensor
+    clean_B: Tensor
+
+    def loss(
+        self,
+        weight_B1FHW: Tensor | None = None,
+        mean: Callable[[Tensor], Tensor] = lambda total: total,
+    ) -> Tensor:
+        """See ``velocity_loss``."""
+        return velocity_loss(
+            self.v_BCFHW, self.z_BCFHW, self.noise_BCFHW, self.clean_B, weight_B1FHW, mean
+        )

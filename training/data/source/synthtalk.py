@@ -9,13 +9,23 @@ import numpy as np
 
 from flashtalk.media.image import cover
 from training.data.buckets import SizeHW
-from training.data.source import Frames, Pcm, VideoFacts, check_range
+from training.data.source.video import (
+    Boxes,
+    Flags,
+    FrameNumbers,
+    Frames,
+    Pcm,
+    VideoFacts,
+    check_range,
+)
 from training.data.synthtalk.cache import SynthTalk
 from training.data.synthtalk.cache_files import config_digest
+from training.data.synthtalk.phonemes import SILENCE
+from training.data.synthtalk.regions import mouth_box
 
 
 class SynthTalkSource:
-    """A rendered split as a ``VideoSource``; its ground truth stays with ``data``."""
+    """A rendered split as a ``VideoSource`` that ``KnowsMouths``; its ground truth is ``data``."""
 
     def __init__(self, data: SynthTalk) -> None:
         self.data = data
@@ -56,3 +66,21 @@ class SynthTalkSource:
         """See ``VideoSource.pcm``."""
         check_range(self.facts(index), first, count)
         return self.data.clip(index, first, count).pcm_16k
+
+    def quiet(self, index: int, first: int, count: int) -> Flags:
+        """See ``VideoSource.quiet``; from the phonemes."""
+        check_range(self.facts(index), first, count)
+        quiet_T: Flags = self.data.arrays["phonemes"][index, first : first + count] == SILENCE
+        return quiet_T
+
+    def mouth_boxes(self, index: int, frames_T: FrameNumbers, size_hw: SizeHW) -> Boxes:
+        """See ``KnowsMouths``."""
+        own_hw = self.data.config.size_hw
+        tracks = self.data.arrays["tracks"][index][frames_T]
+        boxes_T4 = mouth_box(tracks, self.data.identity(index), own_hw).astype(np.float32)
+        if size_hw == own_hw:
+            return boxes_T4
+        # As frames: scaled to cover the size and cut to its centre.
+        scale = max(size_hw[0] / own_hw[0], size_hw[1] / own_hw[1])
+        cut = [(scale * own - asked) / 2 for own, asked in zip(own_hw, size_hw, strict=True)]
+        return boxes_T4 * np.float32(scale) - np.asarray([*cut, *cut], dtype=np.float32)

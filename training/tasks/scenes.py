@@ -1,4 +1,4 @@
-"""Sources of videos by split, and what can be measured on a student's videos without any probe.
+"""Beginnings of true videos, and what can be measured on a student's videos without any probe.
 
 Legend: T frames, H W pixels.
 """
@@ -6,34 +6,15 @@ Legend: T frames, H W pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
+from training.data.cache import BucketCache
 from training.data.clips import video_from_frames
-from training.data.source import Unit, VideoSource, held_frames
-from training.data.synthtalk import SynthTalk
-from training.data.synthtalk_source import SynthTalkSource
-from training.data.video_cache import BucketCache
-from training.data.videos.folder import VideoFolder
-
-
-def open_source(data_dir: Path, split: str) -> VideoSource:
-    """A split: ``SPLIT.jsonl``, a scanned manifest of recorded videos; or a rendered one.
-
-    Raises:
-        InputError: neither is there, or it cannot be used.
-    """
-    manifest, rendered = data_dir / f"{split}.jsonl", data_dir / split
-    if manifest.is_file():
-        return VideoFolder(manifest)
-    if (rendered / "meta.json").is_file():
-        return SynthTalkSource(SynthTalk(rendered))
-    limit = f"a manifest {manifest.name} (docs/data.md), or rendered data in {split}/"
-    raise InputError("--data", data_dir, limit)
+from training.data.source.video import VideoSource
+from training.data.units import Shot, held_frames
 
 
 @dataclass(frozen=True)
@@ -41,7 +22,7 @@ class Scene:
     """The beginning of a shot: true video [1, 3, T, H, W] in [-1, 1] and its sound."""
 
     video_BCTHW: Tensor
-    unit: Unit
+    shot: Shot
 
 
 def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: int) -> list[Scene]:
@@ -49,9 +30,9 @@ def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: i
     bucket = max(caches, key=lambda cache: len(cache.good_U))
     found = []
     for place in bucket.good_U[:count]:
-        unit = bucket.units[int(place)]
-        shown = held_frames(source, unit, 0, min(frames, unit.frames), bucket.size_hw)
-        found.append(Scene(video_from_frames(shown), unit))
+        shot = bucket.shots[int(place)]
+        shown = held_frames(source, shot, 0, min(frames, shot.frames), bucket.size_hw)
+        found.append(Scene(video_from_frames(shown), shot))
     return found
 
 

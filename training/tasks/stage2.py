@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from flashtalk.engine.sampling import Sampling
@@ -16,31 +14,19 @@ from flashtalk.errors import InputError
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
+from training.core.sharding import ShardPlan
 from training.core.task import Group, StepContext, Update
-from training.core.world import ShardPlan, World
-from training.data.stage2_batch import Stage2Batch
+from training.core.world import World
+from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.places import Places
-from training.tasks.ground import Ground, Wanted
+from training.tasks.ground import Ground, GroundConfig, Wanted
 
 STUDENT, FAKE = "student", "fake"
 _LAG_BATCHES = 4
 _ROLLOUT = 1  # keys the draws of a rollout
-
-
-class GroundConfig(Protocol):
-    """What the networks start from and what they learn on."""
-
-    @property
-    def chunks(self) -> int:
-        """The most that can be rolled out."""
-
-    def ground(
-        self, places: Places, world: World, plan: ShardPlan, batch: int, sampling: Sampling
-    ) -> Ground:
-        """Loads what is finished; encodes nothing yet."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +89,8 @@ class DistillTask:
     def __init__(self, recipe: DistillRecipe, places: Places, world: World) -> None:
         self.recipe, self.world = recipe, world
         matching = recipe.matching
-        self.ground = recipe.on.ground(
-            places, world, ShardPlan(recipe.bf16, recipe.checkpointing), recipe.rolled,
+        self.ground = Ground(
+            recipe.on, places, world, ShardPlan(recipe.bf16, recipe.checkpointing), recipe.rolled,
             Sampling(steps=matching.exits.steps, shift=matching.shift),
         )  # fmt: skip
         self.student, self.fake = (self.ground.network(trained=True) for _ in range(2))
@@ -177,7 +163,7 @@ class DistillTask:
         mine = self.world.rows(recipe.rolled)
         wanted = Wanted(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
         batch = self.ground.batch("train", wanted)
-        return batch, self.ground.prompts("train", batch.utterance_B), exits
+        return batch, self.ground.prompts("train", batch.video_B), exits
 
     def carried(self) -> Mapping[str, Tensor]:
         """The rollouts that are in use."""
@@ -201,7 +187,7 @@ class DistillTask:
         mine = self.world.rows(self.recipe.batch)
         wanted = Wanted(number, chunk, bool(beginning), context.numpy, mine)
         batch = self.ground.batch("train", wanted)
-        return batch, self.ground.prompts("train", batch.utterance_B), Exit(chunk, step)
+        return batch, self.ground.prompts("train", batch.video_B), Exit(chunk, step)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Sampled videos as the stream makes them, and whether the fake score keeps up.
@@ -211,12 +197,12 @@ class DistillTask:
         """
         fakes, reals = [], []
         rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rolled)
-        draws = SharedDraws(torch.Generator().manual_seed(11), self.world.rank, self.world.size)
+        draws = SharedDraws.seeded(11, self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)
             wanted = Wanted(number, at.chunk, number % 2 == 0, rng, mine)
             batch = self.ground.batch("val", wanted)
-            prompts = self.ground.prompts("val", batch.utterance_B)
+            prompts = self.ground.prompts("val", batch.video_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
             reals.append(real)

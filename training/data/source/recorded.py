@@ -17,7 +17,14 @@ from flashtalk.errors import InputError
 from flashtalk.media.image import cover
 from flashtalk.streaming.spec import StreamSpec
 from training.data.buckets import SizeHW
-from training.data.source import Frames, Pcm, VideoFacts, check_range
+from training.data.source.video import (
+    Flags,
+    Frames,
+    Pcm,
+    VideoFacts,
+    check_range,
+    quiet_by_loudness,
+)
 from training.data.videos.check import box_columns, box_rows
 from training.data.videos.index import LeftOut, Scanned, index_path, read_header, read_results
 from training.data.videos.manifest import Entry, manifest_digest, read_manifest
@@ -107,6 +114,10 @@ class VideoFolder:
         video = self._videos[index]
         begin_s = self._begin_s(video) + first / _SPEC.fps
         return sound_between(self._media(video), begin_s, count * _SPEC.samples_per_frame).pcm_S
+
+    def quiet(self, index: int, first: int, count: int) -> Flags:
+        """See ``VideoSource.quiet``."""
+        return quiet_by_loudness(self.pcm(index, first, count), _SPEC)
 
     def _begin_s(self, video: _Video) -> float:
         """The first frame on the file's clock."""

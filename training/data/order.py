@@ -31,19 +31,6 @@ class Draw(Generic[BucketT]):
     bucket: BucketT
     row_B: Rows
 
-    def of_rank(self, rank: int, ranks: int) -> Draw[BucketT]:
-        """This rank's part; the parts of all ranks are disjoint and make the whole.
-
-        Raises:
-            InputError: the batch does not divide, or there is no such rank.
-        """
-        if ranks < 1 or len(self.row_B) % ranks:
-            raise InputError("batch", len(self.row_B), f"a multiple of the {ranks} ranks")
-        if not 0 <= rank < ranks:
-            raise InputError("rank", rank, f"0 .. {ranks - 1}")
-        each = len(self.row_B) // ranks
-        return Draw(self.bucket, self.row_B[rank * each : (rank + 1) * each])
-
 
 @dataclass
 class _Round:

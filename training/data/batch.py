@@ -1,0 +1,110 @@
+"""Batches as a step gets them, and the rows of a cache that they are made of.
+
+Legend: B batch, C latent channels, F latent frames, h w latent size, M image tokens or motion
+latents, N image tokens, D width, T frames of a chunk (33), W window (5), L layers, K chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Clips that make a batch of Stage 1: rows of one bucket's cache.
+
+    Args:
+        bucket: its number.
+        row_B: int64, the clips.
+        reference_B: int64, the clips whose first frames are the references.
+        cold_B: bool, the reference is the clip's own first frame.
+    """
+
+    bucket: int
+    row_B: Numbers
+    reference_B: Numbers
+    cold_B: Flags
+
+    def rows(self, mine: slice) -> Picks:
+        """A part of them."""
+        return Picks(self.bucket, self.row_B[mine], self.reference_B[mine], self.cold_B[mine])
+
+    def rolled(self) -> Picks:
+        """In the place of each clip the one before it."""
+        return Picks(
+            self.bucket,
+            np.roll(self.row_B, 1),
+            np.roll(self.reference_B, 1),
+            np.roll(self.cold_B, 1),
+        )
+
+
+@dataclass(frozen=True)
+class Stage1Batch:
+    """What one step of Stage 1 needs from the cache, float32.
+
+    Args:
+        z_BCFHW: latents of the clips.
+        reference_BCFHW: conditioning latents of the references.
+        clip_BMD: image tokens of the references.
+        speech_BTWLD: audio windows.
+        cold_B: bool, the reference is the clip's own first frame.
+        video_B: int64, which videos of the source.
+        frame_BT: int64, which of their frames are shown.
+    """
+
+    z_BCFHW: Tensor
+    reference_BCFHW: Tensor
+    clip_BMD: Tensor
+    speech_BTWLD: Tensor
+    cold_B: Flags
+    video_B: Numbers
+    frame_BT: Numbers
+
+
+@dataclass(frozen=True)
+class Stage2Batch:
+    """What one rollout needs, float32.
+
+    Args:
+        reference_BCFHW: conditioning latents of the portrait.
+        clip_BND: image tokens of the portrait.
+        speech_BKTWLD: audio windows of each chunk.
+        motion_BCMHW: what the first chunk continues: one latent, the portrait's, at the beginning
+            of a stream, else two of the true video.
+        true_motion_BKCMHW: motion latents of the true video at every chunk.
+        video_B: int64, which videos of the source.
+        held_B: int64, how many of ``motion_BCMHW`` count: where samples differ, there are two
+            latents of each, and the second one of a beginning is zero.
+    """
+
+    reference_BCFHW: Tensor
+    clip_BND: Tensor
+    speech_BKTWLD: Tensor
+    motion_BCMHW: Tensor
+    true_motion_BKCMHW: Tensor
+    video_B: Numbers
+    held_B: Tensor
+
+    def rows(self, rows: Tensor) -> Stage2Batch:
+        """Some of the samples."""
+        part = self._each(lambda tensor: tensor[rows])
+        return replace(part, video_B=self.video_B[rows.cpu().numpy()])
+
+    def to(self, device: torch.device) -> Stage2Batch:
+        """The same on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Stage2Batch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {n: change(v) for n, v in values.items() if isinstance(v, Tensor)}
+        return Stage2Batch(**{**values, **changed})

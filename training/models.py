@@ -1,0 +1,320 @@
+"""The models of a checkpoint folder as training uses them: frozen encoders, networks that learn.
+
+Legend: B batch, C colour or latent channels, T frames, H W pixels, F h w latent axes, M image
+tokens, D width, S samples, L layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from flashtalk.engine.load import Checkpoint, Placement, open_checkpoint
+from flashtalk.engine.pipeline import Architecture
+from flashtalk.engine.sampling import Sampling
+from flashtalk.errors import InputError
+from flashtalk.models.checkpoint import CheckpointLayout
+from flashtalk.models.checkpoint.read import has_weights
+from flashtalk.models.clip import weights as clip_weights
+from flashtalk.models.clip.model import ClipVision
+from flashtalk.models.dit import weights as dit_weights
+from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.umt5.config import TextConfig
+from flashtalk.models.umt5.model import TextEncoder
+from flashtalk.models.vae import weights as vae_weights
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.wav2vec2 import weights as audio_weights
+from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.presets import TINY
+from flashtalk.streaming.spec import StreamSpec
+from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
+from training.core.sharding import ShardPlan, shard
+from training.core.world import World
+from training.data.buckets import SizeHW
+from training.data.encode import Encoders
+
+FROZEN_ROLES = {"vae": "tiny_vae", "wav2vec2": "tiny_audio", "clip": "tiny_identity"}
+LEARNED_ROLES = {"umt5": "tiny_sft", "dit": "tiny_sft"}
+DIT_METHODS = ("embed_context", "embed_audio")
+_READ_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class FrozenModels:
+    """VAE, speech encoder and image encoder, without gradients.
+
+    With ``bf16`` speech and video are encoded in bfloat16, 4 times as fast on a CPU that has it;
+    latents then differ by 0.5 % of their spread.
+    """
+
+    vae: VideoVAE
+    audio: Wav2Vec2Features
+    clip: ClipVision
+    digest: str
+    device: torch.device
+    bf16: bool = False
+
+    @torch.no_grad()
+    def video(self, video_BCTHW: Tensor) -> Tensor:
+        """[B, 3, T, H, W] in [-1, 1] -> normalised latents [B, C, F, h, w]."""
+        kind = next(self.vae.parameters()).dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.vae.encode(video_BCTHW.to(self.device, kind)).float()
+
+    @torch.no_grad()
+    def motion_after(self, z_BCFHW: Tensor, spec: StreamSpec) -> Tensor:
+        """Latents of a chunk to the motion latents that the next one continues.
+
+        All nine are decoded, the last five frames are clamped and encoded again (training
+        specification 2.7): no shortcut gives the same latents.
+        """
+        last = self.decode(z_BCFHW)[:, :, -spec.motion_frames :].clamp(-1, 1).contiguous()
+        return self.video(last)
+
+    @torch.no_grad()
+    def decode(self, z_BCFHW: Tensor) -> Tensor:
+        """Normalised latents [B, C, F, h, w] -> [B, 3, T, H, W], about [-1, 1]."""
+        kind = next(self.vae.parameters()).dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.vae.decode(z_BCFHW.to(self.device, kind)).float()
+
+    @torch.no_grad()
+    def image(self, image_BCHW: Tensor) -> Tensor:
+        """[B, 3, H, W] in [-1, 1] -> tokens [B, M, D]."""
+        tokens_BMD: Tensor = self.clip(
+            image_BCHW.to(self.device, next(self.clip.parameters()).dtype)
+        )
+        return tokens_BMD.float()
+
+    @torch.no_grad()
+    def speech(self, pcm_BS: Tensor, frames: int) -> Tensor:
+        """Normalised windows [B, S] -> [B, frames, L, D]."""
+        kind = next(self.audio.parameters()).dtype
+        waveforms_BS = pcm_BS.to(self.device, kind)
+        if self.device.type != "cpu":
+            features_BTLD: Tensor = self.audio(waveforms_BS, frames)
+            return features_BTLD.float()
+        # One by one: a batch of waveforms falls out of a CPU's cache (8 windows together take
+        # 2.1 s on two cores, one by one 0.3 s).
+        one_by_one = [self.audio(pcm_1S, frames) for pcm_1S in waveforms_BS.split(1)]
+        return torch.cat(one_by_one).float()
+
+    def encoders(self) -> Encoders:
+        """The models as the latent cache wants them."""
+        name = f"{self.digest}-bf16" if self.bf16 else self.digest
+        return Encoders(self.video, self.image, self.speech, name)
+
+
+class Models:
+    """The models of a checkpoint folder, published or our own.
+
+    Args:
+        checkpoint: the folder.
+        world: the ranks.
+        plan: how networks are laid out, and in which type they compute.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, world: World, plan: ShardPlan) -> None:
+        self.checkpoint, self.world, self.plan = checkpoint, world, plan
+        self.sizes = checkpoint.sizes
+
+    @classmethod
+    def open(
+        cls,
+        preset: str,
+        folder: Path,
+        world: World,
+        plan: ShardPlan,
+        *,
+        transformer: str = "",
+        architecture: Architecture | None = None,
+    ) -> Models:
+        """A finished checkpoint.
+
+        Args:
+            preset: ``flashtalk-14b`` or ``tiny``.
+            folder: of the checkpoint.
+            world, plan: see the class.
+            transformer: name of a folder inside, whose transformer is taken instead.
+            architecture: of a published folder of other sizes (``engine.load``).
+
+        Raises:
+            InputError: a model has not been trained yet, or there is no such folder.
+            WeightsError: pieces are missing or do not fit each other.
+        """
+        if preset == TINY:
+            _check_finished(folder, FROZEN_ROLES | LEARNED_ROLES)
+        place = _placement(world, plan)
+        found = open_checkpoint(
+            preset, folder, device=str(world.device), dtype=str(place.dtype).removeprefix("torch."),
+            sampling=Sampling(), architecture=architecture,
+        )  # fmt: skip
+        if transformer:
+            other = folder / transformer
+            if not other.is_dir():
+                raise InputError("teacher", other, "a folder with a transformer")
+            layout = dataclasses.replace(found.layout, dit=other)
+            sizes = dataclasses.replace(found.sizes, dit=dit_weights.load_config(other))
+            found = dataclasses.replace(found, layout=layout, sizes=sizes)
+        return cls(found, world, plan)
+
+    @classmethod
+    def unfinished(
+        cls, folder: Path, world: World, plan: ShardPlan, dit: DiTConfig, text: TextConfig
+    ) -> Models:
+        """A folder of our own whose transformer and text encoder have still to be trained.
+
+        Raises:
+            InputError: another model has not been trained yet.
+        """
+        _check_finished(folder, FROZEN_ROLES)
+        roles = {role: folder / role for role in (*FROZEN_ROLES, *LEARNED_ROLES)}
+        sizes = Architecture(
+            dit=dit, text=text, vae=vae_weights.load_config(roles["vae"]),
+            audio=audio_weights.load_config(roles["wav2vec2"]),
+            clip=clip_weights.load_config(roles["clip"]),
+        )  # fmt: skip
+        layout = CheckpointLayout("own", **roles, tokenizer=roles["umt5"])
+        place = _placement(world, plan)
+        return cls(Checkpoint(TINY, layout, sizes, Sampling(), place), world, plan)
+
+    def show_memory(
+        self,
+        trained: Sequence[str],
+        frozen: Sequence[str],
+        sizes_hw: Sequence[SizeHW],
+        batch: int,
+        device_bytes: int,
+    ) -> MemoryPlan:
+        """Prints what each device will hold, before anything is allocated.
+
+        Raises:
+            InputError: it does not fit.
+        """
+        with torch.device("meta"):
+            dit = DiT(self.sizes.dit)
+        networks = [NetworkSize.of(name, dit, trained=True) for name in trained]
+        networks += [NetworkSize.of(name, dit, trained=False) for name in frozen]
+        spec, config = self.checkpoint.spec, self.sizes.dit
+        area = max(height * width for height, width in sizes_hw)
+        step = spec.vae_stride_hw * spec.patch_hw
+        activations = ActivationSize(
+            tokens=spec.latent_frames * area // step**2,
+            batch=max(1, batch // self.world.size), dim=config.dim, ffn_dim=config.ffn_dim,
+            layers=config.num_layers, checkpointing=self.plan.checkpointing,
+        )  # fmt: skip
+        paths = self.checkpoint.layout
+        encoders = sum(
+            file.stat().st_size
+            for path in (paths.vae, paths.clip, paths.umt5, paths.wav2vec2)
+            for file in _files_below(path)
+        )
+        made = plan_memory(
+            networks, activations, ranks=self.world.size, device_bytes=device_bytes,
+            others=[("VAE and encoders, whole (size of their files)", encoders)],
+        )  # fmt: skip
+        made.show(Console(stderr=True, quiet=not self.world.first))
+        made.check()
+        return made
+
+    def frozen(self) -> FrozenModels:
+        """VAE, speech and image encoder."""
+        paths, device, bf16 = self.checkpoint.layout, self.world.device, self.plan.bf16
+        vae, audio = self.checkpoint.load_vae(), self.checkpoint.load_speech()
+        clip = self.checkpoint.load_clip()
+        if bf16 and device.type == "cpu":
+            audio = audio.to(torch.bfloat16)
+        for model in (vae, audio, clip):
+            model.requires_grad_(False)
+        digest = hashlib.sha256()
+        for path in (paths.vae, paths.wav2vec2, paths.clip):
+            for file in _files_below(path):
+                with file.open("rb") as stream:
+                    while block := stream.read(_READ_BYTES):
+                        digest.update(block)
+        return FrozenModels(vae, audio, clip, digest.hexdigest()[:16], device, bf16)
+
+    def text(self) -> TextEncoder:
+        """The text encoder, frozen."""
+        return self.checkpoint.load_text().requires_grad_(False)
+
+    def network(self, *, trained: bool) -> DiT:
+        """The transformer with the checkpoint's weights, laid out over the ranks.
+
+        A trained one has float32 master weights; another one has the type it computes in.
+        """
+        with torch.device("meta"):
+            dit = DiT(self.sizes.dit)
+        if not trained and self.plan.bf16:
+            dit = dit.to(torch.bfloat16)
+        dit.requires_grad_(trained)
+        self._fit_attention(dit)
+        plan = dataclasses.replace(
+            self.plan, checkpointing=self.plan.checkpointing and trained, methods=DIT_METHODS
+        )
+        shard(dit, self.world, plan, self.checkpoint.transformer_state())
+        return dit.eval()
+
+    def fresh(self, seed: int) -> tuple[DiT, TextEncoder]:
+        """Transformer and text encoder with random weights, not laid out yet."""
+        torch.manual_seed(seed)
+        dit = DiT(self.sizes.dit).to(self.world.device)
+        self._fit_attention(dit)
+        return dit, TextEncoder(self.sizes.text).to(self.world.device)
+
+    def lay_out(self, dit: DiT, text: TextEncoder) -> None:
+        """Both over the ranks, in place."""
+        shard(dit, self.world, dataclasses.replace(self.plan, methods=DIT_METHODS))
+        shard(text, self.world, self.plan)
+
+    def _fit_attention(self, dit: DiT) -> None:
+        """On a CPU attention stays float32, whose backward is 8 times as fast there.
+
+        Sharded weights come in bfloat16 themselves: there is no autocast to leave.
+        """
+        if self.plan.bf16 and self.world.device.type == "cpu" and self.world.size == 1:
+            keep_attention_float32(dit)
+
+
+def _placement(world: World, plan: ShardPlan) -> Placement:
+    """Of the frozen models: on a CPU they keep float32 weights, which autocast rounds."""
+    half = plan.bf16 and world.device.type != "cpu"
+    return Placement(world.device, torch.bfloat16 if half else torch.float32)
+
+
+def _check_finished(folder: Path, recipe_of: dict[str, str]) -> None:
+    for role, recipe in recipe_of.items():
+        if not has_weights(folder / role):
+            raise InputError("--weights", folder / role, f"no finished model; run recipe {recipe}")
+
+
+def _files_below(path: Path) -> list[Path]:
+    """A file, or all files in a folder, in order."""
+    return [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+
+
+def in_float32(core: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The attention of ``core`` outside of autocast; what it is told of its tokens is passed on."""
+
+    def attend(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor, *tokens: TokenSlice) -> Tensor:
+        with torch.autocast(q_BNHD.device.type, enabled=False):
+            return core(q_BNHD.float(), k_BMHD.float(), v_BMHD.float(), *tokens)
+
+    return attend
+
+
+def keep_attention_float32(dit: DiT) -> None:
+    """Lets whatever is in an attention seam of ``dit`` compute in float32."""
+    for module in dit.modules():
+        if isinstance(module, (SelfAttention, ContextAttention, AudioAttention)):
+            module.core = in_float32(module.core)

@@ -1,0 +1,69 @@
+"""What a chunk is made from, and how a network reads it.
+
+Legend: B batch, C latent channels, F latent frames, h w latent size, M image tokens, N text tokens,
+D width, T video frames, W window, L layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from flashtalk.models.dit.conditions import Audio, Context
+from flashtalk.models.dit.model import DiT
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one chunk is made from.
+
+    Args:
+        y_BCFHW: [B, 20, F, h, w] mask and latents of the portrait.
+        clip_BMD: image tokens.
+        text_BND: text tokens.
+        speech_BTWLD: windows of speech features; zeros stand for no speech.
+    """
+
+    y_BCFHW: Tensor
+    clip_BMD: Tensor
+    text_BND: Tensor
+    speech_BTWLD: Tensor
+
+    def rows(self, rows: Tensor) -> Conditions:
+        """Of some of the samples."""
+        return Conditions(*(getattr(self, part.name)[rows] for part in fields(self)))
+
+    def without_speech(self) -> Conditions:
+        """The null of speech is a tensor of zero embeddings, not silence."""
+        return replace(self, speech_BTWLD=torch.zeros_like(self.speech_BTWLD))
+
+
+@dataclass(frozen=True)
+class Told:
+    """``Conditions`` as a network reads them, for all evaluations of a chunk."""
+
+    y_BCFHW: Tensor
+    context: Context
+    audio: Audio
+
+    def rows(self, rows: Tensor) -> Told:
+        """Of some of the samples."""
+        return Told(self.y_BCFHW[rows], self.context.rows(rows), self.audio.rows(rows))
+
+
+def tell(dit: DiT, given: Conditions, *, bf16: bool = False, keys: bool = False) -> Told:
+    """What ``velocity.velocity_told`` needs of the conditions.
+
+    Args:
+        dit, given, bf16: as in ``velocity.velocity``.
+        keys: keys and values of all layers too, which several evaluations then share. Blocks that
+            are sharded or computed again keep their projections to themselves.
+    """
+    with torch.autocast(given.y_BCFHW.device.type, torch.bfloat16, enabled=bf16):
+        if keys:
+            context: Context = dit.encode_context(given.clip_BMD, given.text_BND)
+            return Told(given.y_BCFHW, context, dit.encode_audio(given.speech_BTWLD))
+        embedded = dit.embed_context(given.clip_BMD, given.text_BND)
+        return Told(given.y_BCFHW, embedded, dit.embed_audio(given.speech_BTWLD))

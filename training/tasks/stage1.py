@@ -1,0 +1,314 @@
+"""Stage 1: the transformer learns to continue a clip from motion frames, portrait, speech, caption.
+
+Report section 3; training specification 1. VAE, speech and image encoder are a checkpoint's and
+stay as they are. Transformer and text encoder are the checkpoint's too, of which the transformer
+learns; or both begin with random numbers, and both learn.
+
+Legend: B batch, C latent channels, F latent frames, h w latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flashtalk.diffusion.condition import reference_condition
+from flashtalk.engine.sampling import SAMPLING_FILE, Sampling, save_sampling
+from flashtalk.errors import InputError
+from flashtalk.models.dit.config import DiTConfig
+from flashtalk.models.dit.model import DiT
+from flashtalk.models.dit.weights import WEIGHTS_STEM
+from flashtalk.models.umt5.config import TextConfig
+from flashtalk.models.umt5.model import TextEncoder
+from flashtalk.streaming.spec import StreamSpec
+from training.core.board import Board
+from training.core.config import TrainerConfig
+from training.core.draws import SharedDraws
+from training.core.sharding import ShardPlan
+from training.core.task import OneLoss, StepContext
+from training.core.world import World
+from training.data.batch import Stage1Batch
+from training.data.cache import VideoPlan
+from training.data.mouth import mouth_cells
+from training.data.sampler import ClipOdds, Stage1Sampler
+from training.data.source.splits import Split, open_sources, with_truth
+from training.data.source.synthtalk import SynthTalkSource
+from training.data.source.video import KnowsMouths
+from training.models import FrozenModels, Models
+from training.objective.conditions import Conditions
+from training.objective.flow_matching import DrawRates, Draws, Errors, draw, noised_input
+from training.objective.motion_jitter import NO_JITTER, MotionJitter
+from training.objective.velocity import velocity
+from training.places import Places
+from training.tasks.captions import Prompter, captions_of, copy_tokenizer, learned_tokenizer
+from training.tasks.export import save_model
+from training.tasks.samples import SampleConfig, sample_report
+from training.tasks.split_caches import build_caches
+from training.tasks.start import start_from
+
+UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
+TEXT_ROLE = "umt5"
+
+
+@dataclass(frozen=True)
+class FreshNetworks:
+    """Transformer and text encoder that begin with random numbers."""
+
+    model: DiTConfig
+    text: TextConfig
+
+
+@dataclass(frozen=True)
+class Stage1Recipe:
+    """Fields of the recipes of Stage 1 (training.md 1 and 6.4).
+
+    Args:
+        trainer: length, optimizer and so on.
+        preset: of the checkpoint folder (``--weights``).
+        fresh: None trains the checkpoint's own transformer.
+        videos: what is cached of them.
+        odds: which clips come how often.
+        rates: noise levels and dropped conditions.
+        mouth_weight: what latent cells that show the mouth count in the loss; the report's loss has
+            1. Small frames have few such cells. Other than 1 it needs videos whose mouths are
+            known.
+        jitter: errors in the motion latents that are handed over (``objective.motion_jitter``).
+        samples: videos of an evaluation; None makes none. They need rendered data.
+        negative_prompt: the null of text.
+        role: folder of the finished transformer.
+        batch: of all ranks together.
+        bf16: computes in bfloat16 with float32 weights.
+        checkpointing: see ``ShardPlan``.
+        eval_clips: held-out ones.
+        device_gb: memory of one device, for the plan, 10^9 bytes; 0 makes none.
+    """
+
+    trainer: TrainerConfig
+    preset: str = "flashtalk-14b"
+    fresh: FreshNetworks | None = None
+    videos: VideoPlan = field(default_factory=VideoPlan)
+    odds: ClipOdds = field(default_factory=ClipOdds)
+    rates: DrawRates = field(default_factory=DrawRates)
+    mouth_weight: float = 1.0
+    jitter: MotionJitter = NO_JITTER
+    samples: SampleConfig | None = None
+    negative_prompt: str = ""
+    role: str = "dit"
+    batch: int = 8
+    bf16: bool = False
+    checkpointing: bool = False
+    eval_clips: int = 64
+    device_gb: float = 0.0
+
+    def task(self, places: Places, world: World) -> Stage1Task:
+        """The task of this recipe."""
+        return Stage1Task(self, places, world)
+
+
+class Stage1Task(OneLoss):
+    """Trains the transformer, and a fresh text encoder with it, on cached clips."""
+
+    def __init__(self, recipe: Stage1Recipe, places: Places, world: World) -> None:
+        self.recipe, self.places, self.world = recipe, places, world
+        self.spec = StreamSpec()
+        self.sources = open_sources(places.data_dir)
+        if recipe.mouth_weight != 1.0 and not self._know_mouths:
+            limit = "1: these videos do not say where the mouth is"
+            raise InputError("mouth_weight", recipe.mouth_weight, limit)
+        if recipe.samples is not None:
+            self.truth: SynthTalkSource = with_truth(self.sources["val"], "samples")
+        plan, fresh = ShardPlan(recipe.bf16, recipe.checkpointing), recipe.fresh
+        folder = places.weights_dir
+        if fresh is None:
+            self.models = Models.open(recipe.preset, folder, world, plan)
+        else:
+            self.models = Models.unfinished(folder, world, plan, fresh.model, fresh.text)
+        if recipe.device_gb:
+            self.models.show_memory(
+                ("transformer",), (), recipe.videos.bucket_sizes(), recipe.batch,
+                int(recipe.device_gb * 1e9),
+            )  # fmt: skip
+        self.dit: DiT
+        self.text: TextEncoder | None = None
+        if fresh is None:
+            self.dit = self.models.network(trained=True)
+        else:
+            self.dit, self.text = self.models.fresh(recipe.trainer.seed)
+        # Sharded weights come in bfloat16 themselves.
+        self._cast = recipe.bf16 and world.size == 1
+
+    @property
+    def _know_mouths(self) -> bool:
+        return all(isinstance(source, KnowsMouths) for source in self.sources.values())
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The transformer, and the text encoder if it learns."""
+        return {"dit": self.dit} | ({} if self.text is None else {"text": self.text})
+
+    def prepare(self, *, resumed: bool) -> None:
+        """Encodes the clips of both splits, unless that is done."""
+        recipe, frozen = self.recipe, self.models.frozen()
+        caches = self.world.in_turn(
+            lambda: build_caches(
+                self.sources, frozen.encoders(), recipe.videos, self.places, self.spec
+            )
+        )
+        self.samplers = {
+            split: Stage1Sampler(
+                found, recipe.odds, self.spec, batch=recipe.batch, seed=recipe.trainer.seed
+            )
+            for split, found in caches.items()
+        }
+        # Let go where no videos are made of what the transformer learns.
+        self.frozen: FrozenModels | None = frozen if recipe.samples is not None else None
+        if self.text is not None:
+            self._begin(self.text, resumed=resumed)
+            tokenizer = self.world.in_turn(
+                lambda: learned_tokenizer(
+                    captions_of(self.sources["train"]), self.models.sizes.text, self.places.run_dir
+                )
+            )
+        else:
+            tokenizer = self.models.checkpoint.load_tokenizer()
+        text = self.models.text() if self.text is None else self.text
+        self.prompter = Prompter(text, tokenizer, self.world.device, recipe.negative_prompt)
+
+    def _begin(self, text: TextEncoder, *, resumed: bool) -> None:
+        """Fresh networks may start from finished ones."""
+        start_dir = self.places.start_dir
+        if start_dir and not resumed:
+            start_from(self.dit, start_dir / self.recipe.role)
+            start_from(text, start_dir / TEXT_ROLE)
+            if self.world.first:
+                copy_tokenizer(start_dir / TEXT_ROLE, self.places.run_dir)
+            self.world.barrier()
+        self.models.lay_out(self.dit, text)
+
+    def step(self, context: StepContext) -> Mapping[str, Tensor]:
+        """Velocity loss of one batch of one bucket, at one noise level per sample."""
+        recipe, sampler = self.recipe, self.samplers["train"]
+        picks = sampler.pick(context.step, context.numpy)
+        draws = draw(recipe.rates, picks.cold_B, context.numpy)
+        mine = self.world.rows(recipe.batch)
+        batch = sampler.batch(picks.rows(mine))
+        errors = self._errors("train", batch, draws.rows(mine), context.draws, recipe.jitter)
+        cells = self._mouth("train", batch)
+        if cells is None:
+            return {"loss": errors.loss(None, self.world.mean)}
+        with torch.no_grad():
+            mouth = errors.loss(cells, self.world.mean)
+        weight = None
+        if recipe.mouth_weight != 1.0:
+            weight = 1.0 + (recipe.mouth_weight - 1.0) * cells
+        return {"loss": errors.loss(weight, self.world.mean), "mouth": mouth}
+
+    def _mouth(self, split: Split, batch: Stage1Batch) -> Tensor | None:
+        """1.0 in the cells of the mouth, [B, 1, F, h, w]; None where nobody knows."""
+        source = self.sources[split]
+        if not isinstance(source, KnowsMouths):
+            return None
+        return mouth_cells(source, batch, self.spec).to(self.world.device)
+
+    def _errors(
+        self,
+        split: Split,
+        batch: Stage1Batch,
+        draws: Draws,
+        shared: SharedDraws,
+        jitter: MotionJitter = NO_JITTER,
+    ) -> Errors:
+        z = batch.z_BCFHW.to(self.world.device)
+        noise = shared.normal(z.shape).to(z)
+        x = noised_input(z, noise, draws, jitter.disturb(z, shared))
+        given = self._conditions(split, batch, draws)
+        v = velocity(self.dit, x, draws.sigma_B, given, bf16=self._cast)
+        return Errors(v, z, noise, draws.clean_B)
+
+    def _conditions(self, split: Split, batch: Stage1Batch, draws: Draws) -> Conditions:
+        source, device = self.sources[split], self.world.device
+        captions = [
+            self.prompter.negative if dropped else source.facts(int(video)).caption
+            for video, dropped in zip(batch.video_B, draws.drop_text_B.tolist(), strict=True)
+        ]
+        cast = self._cast and self.text is not None
+        with torch.autocast(device.type, torch.bfloat16, enabled=cast):
+            text_BND = self.prompter.tokens(captions)
+        # The null of speech is a tensor of zero embeddings, not the embedding of silence.
+        heard = ~draws.drop_audio_B[:, None, None, None, None]
+        return Conditions(
+            reference_condition(batch.reference_BCFHW.to(device)),
+            batch.clip_BMD.to(device),
+            text_BND,
+            torch.where(heard, batch.speech_BTWLD, 0.0).to(device),
+        )
+
+    def evaluate(self, board: Board) -> Mapping[str, float]:
+        """Held-out loss, what wrong speech costs, and sampled videos beside the true ones.
+
+        ``speech_gain`` is how much larger the loss gets with another clip's speech, relative to it:
+        0 means deaf. Where the mouth is known it is that of its cells, which is ``val_mouth``.
+        """
+        recipe, world, sampler = self.recipe, self.world, self.samplers["val"]
+        whole: list[float] = []
+        right: list[float] = []
+        wrong: list[float] = []
+        rng, mine = np.random.default_rng(11), world.rows(recipe.batch)
+        for seed in range(0, recipe.eval_clips, recipe.batch):
+            picks = sampler.pick(seed // recipe.batch, rng)
+            draws = draw(UNDISTURBED, picks.cold_B, rng).rows(mine)
+            batch = sampler.batch(picks.rows(mine))
+            speech = sampler.speech(picks.rolled().rows(mine))
+            other = replace(batch, speech_BTWLD=speech)
+            cells = self._mouth("val", batch)
+            heard, deaf = (
+                self._errors("val", each, draws, SharedDraws.seeded(seed, world.rank, world.size))
+                for each in (batch, other)
+            )
+            whole.append(float(world.mean(heard.loss(None, world.mean))))
+            right.append(float(world.mean(heard.loss(cells, world.mean))))
+            wrong.append(float(world.mean(deaf.loss(cells, world.mean))))
+        scores = {"val_loss": float(np.mean(whole))}
+        if self._know_mouths:
+            scores["val_mouth"] = float(np.mean(right))
+        scores["speech_gain"] = float(np.mean(wrong)) / float(np.mean(right)) - 1.0
+        return {**scores, **self._report(board)}
+
+    def _report(self, board: Board) -> Mapping[str, float]:
+        if self.recipe.samples is None or self.frozen is None:
+            return {}
+        return sample_report(
+            self.recipe.samples, self.dit, self.frozen, self.truth.data, self.spec,
+            lambda video: self.prompter.tokens([self.truth.facts(video).caption]), board,
+        )  # fmt: skip
+
+    def export(self, directory: Path) -> None:
+        """The transformer alone: it takes the other's place in a copy of the checkpoint.
+
+        Fresh networks make the folder whole: beside the transformer the text encoder with its
+        tokens, and how to sample. Settings that are there already stay: somebody may have tuned
+        them.
+        """
+        config, first = self.models.sizes.dit.to_dict(), self.world.first
+        if self.text is None:
+            save_model(
+                self.dit, config, directory, stem=WEIGHTS_STEM, dtype=torch.bfloat16, write=first
+            )
+            if first:
+                # The teacher's own way: many Euler steps with guidance (training specification 3).
+                save_sampling(Sampling(steps=40, sampler="euler", audio_guidance=4.0), directory)
+            return
+        text_dir = self.places.model_dir(TEXT_ROLE)
+        save_model(self.dit, config, directory, stem=WEIGHTS_STEM, write=first)
+        save_model(self.text, self.models.sizes.text.to_dict(), text_dir, write=first)
+        if not first:
+            return
+        copy_tokenizer(self.places.run_dir, text_dir)
+        if not (directory.parent / SAMPLING_FILE).exists():
+            samples = self.recipe.samples or SampleConfig()
+            size_hw = self.sources["val"].facts(0).size_hw
+            save_sampling(samples.sampling(size_hw), directory.parent)
