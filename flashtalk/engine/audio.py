@@ -137,6 +137,6 @@ class AudioEncoder:
 
     def _encode(self, prepared_NS: Pcm) -> Tensor:
         """[N, 128000] prepared samples to [N, 200, L, D]."""
-        waveform_NS = torch.from_numpy(prepared_NS).to(self._device)
+        waveform_NS = torch.from_numpy(prepared_NS).to(next(self.model.parameters()))
         features_NTLD: Tensor = self.model(waveform_NS, self.spec.window_s * self.spec.fps)
-        return features_NTLD
+        return features_NTLD.float()

@@ -20,23 +20,32 @@ from flashtalk.streaming import StreamSpec
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Stages:
+    """What makes a chunk of a session that was started.
+
+    Args:
+        spec: the stream contract.
+        audio, denoiser, codec: the three stages.
+    """
+
+    spec: StreamSpec
+    audio: AudioEncoder
+    denoiser: Denoiser
+    codec: VideoCodec
+
+
+@dataclass(frozen=True)
+class Pipeline(Stages):
     """Loaded models and how they want to be run. Any number of sessions may share one.
 
     Args:
         name: the preset, for messages.
-        spec: the stream contract.
         sampling: default settings of these weights.
-        audio, denoiser, codec: the three stages of a chunk.
         encoders: of portrait and prompt.
     """
 
     name: str
-    spec: StreamSpec
     sampling: Sampling
-    audio: AudioEncoder
-    denoiser: Denoiser
-    codec: VideoCodec
     encoders: ConditionEncoders
 
     def condition(

@@ -10,10 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from flashtalk.engine import AudioEncoder, Denoiser, Stages, VideoCodec
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import build, load_state
 from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.clip.model import ClipVision
+from flashtalk.models.dit.model import DiT
 from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
@@ -85,6 +87,12 @@ class FrozenModels:
         # 2.1 s on two cores, one by one 0.3 s).
         one_by_one = [self.audio(pcm_1S, frames) for pcm_1S in waveforms_BS.split(1)]
         return torch.cat(one_by_one).float()
+
+    def stages(self, dit: DiT, spec: StreamSpec) -> Stages:
+        """The chunk loop's, around a transformer as it is now."""
+        audio = AudioEncoder(self.audio, spec, dit.config.audio_window)
+        codec = VideoCodec(self.vae, spec, autocast=torch.bfloat16 if self.bf16 else None)
+        return Stages(spec, audio, Denoiser(dit), codec)
 
     def encoders(self) -> Encoders:
         """The models as the latent cache wants them."""

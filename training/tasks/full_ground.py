@@ -17,6 +17,7 @@ from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.world import ShardPlan, World
+from training.data.clips import video_from_frames
 from training.data.stage2_batch import Stage2Batch
 from training.data.stage2_sequences import SequencePlan
 from training.data.video_batch import VideoStage2Sampler
@@ -29,7 +30,7 @@ from training.tasks.export import save_model
 from training.tasks.ground import Split, Wanted
 from training.tasks.pictures import strip
 from training.tasks.published import Prompter, PublishedModels
-from training.tasks.samples import SampleConfig, talk_offline
+from training.tasks.samples import SampleConfig, sampled_frames
 from training.tasks.videos import colour_drift, liveliness, open_source, scenes
 
 _SPLITS: tuple[Split, Split] = ("train", "val")
@@ -145,10 +146,12 @@ class FullGround:
             unit, true = scene.unit, scene.video_BCTHW
             pcm = source.pcm(unit.video, unit.first, true.shape[2])
             caption = source.facts(unit.video).caption
-            made = talk_offline(
-                samples, student, self.frozen, true[:, :, :1], pcm,
-                self.prompter.tokens([caption]), self.spec, 1.0,
-            )[:, :, : true.shape[2]].cpu()  # fmt: skip
+            portrait_HWC = np.ascontiguousarray(scene.frames_THWC[0])
+            shown = sampled_frames(
+                student, self.frozen, portrait_HWC, pcm, self.prompter.tokens([caption]),
+                self.spec, samples.uncorrected(portrait_HWC.shape[:2], 1.0), samples.seed,
+            )  # fmt: skip
+            made = video_from_frames(shown[: true.shape[2]])
             motion.append(liveliness(made, true))
             drift.append(colour_drift(made, self.spec))
             rows += [true[0, :, ::14], made[0, :, ::14]]

@@ -49,7 +49,7 @@ from training.tasks.frozen import FrozenModels, load_frozen
 from training.tasks.samples import SampleConfig, sample_report
 from training.tasks.start import start_from
 
-DIT_METHODS = ("embed_context", "embed_audio")
+DIT_METHODS = ("embed_context", "embed_audio", "embed_time")
 UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 
 

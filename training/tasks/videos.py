@@ -14,7 +14,7 @@ from torch import Tensor
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.clips import video_from_frames
-from training.data.source import Unit, VideoSource, held_frames
+from training.data.source import Frames, Unit, VideoSource, held_frames
 from training.data.synthtalk import SynthTalk
 from training.data.synthtalk_source import SynthTalkSource
 from training.data.video_cache import BucketCache
@@ -38,10 +38,15 @@ def open_source(data_dir: Path, split: str) -> VideoSource:
 
 @dataclass(frozen=True)
 class Scene:
-    """The beginning of a shot: true video [1, 3, T, H, W] in [-1, 1] and its sound."""
+    """The beginning of a shot: true frames, uint8 [T, H, W, 3], and its sound."""
 
-    video_BCTHW: Tensor
+    frames_THWC: Frames
     unit: Unit
+
+    @property
+    def video_BCTHW(self) -> Tensor:
+        """The same in [-1, 1], [1, 3, T, H, W]."""
+        return video_from_frames(self.frames_THWC)
 
 
 def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: int) -> list[Scene]:
@@ -51,7 +56,7 @@ def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: i
     for place in bucket.good_U[:count]:
         unit = bucket.units[int(place)]
         shown = held_frames(source, unit, 0, min(frames, unit.frames), bucket.size_hw)
-        found.append(Scene(video_from_frames(shown), unit))
+        found.append(Scene(shown, unit))
     return found
 
 

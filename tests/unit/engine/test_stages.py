@@ -21,7 +21,7 @@ from flashtalk.engine.device_weights import StandInTokens
 from flashtalk.engine.encoders import park
 from flashtalk.engine.frame_transfer import Frames, to_bytes
 from flashtalk.errors import InputError
-from flashtalk.models.dit.conditions import TimeEmbedding
+from flashtalk.models.dit.conditions import ContextKV, ContextTokens, TimeEmbedding
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.models.wav2vec2.weights import convert_published
@@ -221,3 +221,20 @@ def test_both_samplers_run_and_differ(pipeline: Pipeline) -> None:
         for name in ("renoise", "euler")
     )
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_tokens_say_what_keys_and_values_say(pipeline: Pipeline, scale: float) -> None:
+    denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
+    image, text = pipeline.encoders.embed(PORTRAIT, "hello")
+    by_kv, by_tokens = (
+        denoiser.conditioned(image, text, reference.z_BCFHW, "", projected=projected)
+        for projected in (True, False)
+    )
+    assert isinstance(by_kv.context, ContextKV)
+    assert isinstance(by_tokens.context, ContextTokens)
+    state = SessionState.start(5, reference.z_BCFHW)
+    windows, sampling = torch.randn(1, 33, 5, 1, 16), Sampling(steps=2, audio_guidance=scale)
+    found = denoiser.denoise(by_tokens, windows, state, sampling)
+    assert_rounded(found, denoiser.denoise(by_kv, windows, state, sampling))
+    assert not found.requires_grad
