@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from flashtalk.engine.audio import AudioEncoder
@@ -81,6 +82,7 @@ class Architecture:
     def __post_init__(self) -> None:
         pairs = {
             "latent channels": (self.dit.out_dim, self.vae.z_channels),
+            "frames per latent": (self.dit.vae_scale, self.vae.stride_t),
             "speech layers": (self.dit.audio_blocks, self.audio.num_hidden_layers),
             "speech width": (self.dit.audio_channels, self.audio.hidden_size),
             "image tokens": (self.dit.clip_tokens, self.clip.tokens),
@@ -92,6 +94,25 @@ class Architecture:
                  if ours != other]  # fmt: skip
         if wrong:
             raise WeightsError(f"transformer and encoders do not fit: {', '.join(wrong)}")
+
+    def spec(self, numbers: StreamSpec) -> StreamSpec:
+        """The stream contract of these models.
+
+        Args:
+            numbers: whose frames and samples it has; what latents and windows of speech look like
+                the models know themselves.
+
+        Raises:
+            InputError: numbers of frames that such latents cannot have.
+        """
+        return dataclasses.replace(
+            numbers,
+            audio_window=self.dit.audio_window,
+            vae_stride_t=self.vae.stride_t,
+            vae_stride_hw=self.vae.stride_hw,
+            patch_hw=self.dit.patch_hw,
+            latent_channels=self.vae.z_channels,
+        )
 
     @classmethod
     def flashtalk_14b(cls) -> Architecture:

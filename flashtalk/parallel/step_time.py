@@ -14,6 +14,8 @@ from flashtalk.parallel.grid import choose_grid, window
 from flashtalk.parallel.layout import Layout, choose_layout, spans
 from flashtalk.parallel.picture import DECODE_PAD_CELLS, ENCODE_PAD_CELLS
 from flashtalk.parallel.traffic import Evaluation, sent_bytes
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import preset_spec
 
 # Of the 14B transformer at 10,530 tokens: share of self-attention in the operations.
 _ATTENTION_SHARE, _AT_TOKENS = 0.23, 10_530
@@ -23,7 +25,7 @@ _SLICED_SLOWER = 1.15
 """Sliced convolutions against whole ones, for the same number of pixels."""
 _SLICED_CALL_MS = 5.0
 """Of every call of a sliced VAE."""
-_STRIDE, _PATCH, _LATENT_FRAMES = 8, 2, 9
+SPEC = preset_spec(PUBLISHED)
 _CONTEXT_TOKENS, _LAYERS, _HEADS, _HEAD_DIM = 769, 40, 40, 128
 
 
@@ -61,8 +63,8 @@ class Link:
 
 def tokens_of(size_hw: tuple[int, int]) -> int:
     """Of a chunk: 10,530 at 720x416."""
-    cell = _STRIDE * _PATCH
-    return _LATENT_FRAMES * (size_hw[0] // cell) * (size_hw[1] // cell)
+    cell = SPEC.vae_stride_hw * SPEC.patch_hw
+    return SPEC.latent_frames * (size_hw[0] // cell) * (size_hw[1] // cell)
 
 
 def step_ms(
@@ -93,8 +95,9 @@ def vae_ms(
     """Decoding 33 frames or encoding 5 on so many ranks; ``exact=False`` has the published
     windows, which overlap, and is what the report measured."""
     alone_ms = one.decode_ms if decode else one.encode_ms
-    cells = size_hw[0] // _STRIDE, size_hw[1] // _STRIDE
-    alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * _STRIDE**2
+    stride = SPEC.vae_stride_hw
+    cells = size_hw[0] // stride, size_hw[1] // stride
+    alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * stride**2
     if ranks == 1:
         return alone_ms
     grid = choose_grid(ranks, cells)

@@ -3,10 +3,13 @@
 from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_count
 from flashtalk.streaming.ring import AudioRing, Pcm
 from flashtalk.streaming.size import parse_size_hw
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.streaming.spec import FPS, PCM_HZ, PRESET_SPECS, StreamSpec, preset_spec
 from flashtalk.streaming.windows import chunk_window_indices, window_indices
 
 __all__ = [
+    "FPS",
+    "PCM_HZ",
+    "PRESET_SPECS",
     "AudioChunk",
     "AudioRing",
     "ChunkClock",
@@ -16,5 +19,6 @@ __all__ = [
     "chunks",
     "frame_count",
     "parse_size_hw",
+    "preset_spec",
     "window_indices",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
-from training.data.stage1_cache import CONTEXT_FRAMES, Stage1Cache
+from training.data.stage1_cache import Stage1Cache
 from training.data.stage1_clips import reference_choices
 
 
@@ -78,9 +78,9 @@ class Stage1Sampler:
             weight_N[kind_N] *= share / max(weight_N[kind_N].sum(), 1e-9)
         self._odds_N = weight_N / weight_N.sum()
         self._cold_elsewhere = max(0.0, odds.cold_start - lead_in) / (1.0 - lead_in)
-        first = CONTEXT_FRAMES
-        total = first + spec.chunk_frames
-        self._windows_TW = torch.from_numpy(window_indices(first, total, total))
+        total = spec.feature_rows
+        rows_TW = window_indices(total - spec.chunk_frames, total, total, spec.audio_window)
+        self._windows_TW = torch.from_numpy(rows_TW)
 
     def draw(self, size: int, rng: np.random.Generator) -> Stage1Batch:
         """A batch of ``size`` clips."""

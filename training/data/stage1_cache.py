@@ -31,7 +31,6 @@ from training.data.synthtalk import SynthTalk
 from training.data.synthtalk.phonemes import SILENCE
 
 FORMAT_VERSION = 1
-CONTEXT_FRAMES = 2
 STAGE1_NAMES = ("latents", "reference", "tokens", "speech", "start", "silent")
 
 
@@ -149,4 +148,4 @@ def encode_clips(
 def encode_speech(encoders: Encoders, windows_BS: Tensor, spec: StreamSpec) -> Tensor:
     """Features of the last 35 frames of speech windows, [B, A, L, D]."""
     speech = encoders.speech(windows_BS, spec.window_s * spec.fps)
-    return speech[:, -(spec.chunk_frames + CONTEXT_FRAMES) :]
+    return speech[:, -spec.feature_rows :]

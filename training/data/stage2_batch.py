@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
-from training.data.stage1_cache import CONTEXT_FRAMES, Stage1Cache
+from training.data.stage1_cache import Stage1Cache
 from training.data.stage1_clips import references_outside
 from training.data.stage2_cache import Stage2Cache
 
@@ -83,9 +83,9 @@ class Stage2Sampler:
 
     def __init__(self, clips: Stage1Cache, stretches: Stage2Cache, spec: StreamSpec) -> None:
         self.clips, self.stretches, self.spec = clips, stretches, spec
-        first = CONTEXT_FRAMES
-        total = first + spec.chunk_frames
-        self._windows_TW = torch.from_numpy(window_indices(first, total, total))
+        total = spec.feature_rows
+        rows_TW = window_indices(total - spec.chunk_frames, total, total, spec.audio_window)
+        self._windows_TW = torch.from_numpy(rows_TW)
 
     def draw(
         self,

@@ -90,7 +90,7 @@ class FrozenModels:
 
     def stages(self, dit: DiT, spec: StreamSpec) -> Stages:
         """The chunk loop's, around a transformer as it is now."""
-        audio = AudioEncoder(self.audio, spec, dit.config.audio_window)
+        audio = AudioEncoder(self.audio, spec)
         codec = VideoCodec(self.vae, spec, autocast=torch.bfloat16 if self.bf16 else None)
         return Stages(spec, audio, Denoiser(dit), codec)
 

@@ -14,7 +14,6 @@ import torch
 from flashtalk.engine.sampling import Sampling, save_sampling
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
-from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.world import ShardPlan, World
 from training.data.clips import video_from_frames
@@ -81,8 +80,9 @@ class FullGround:
         sampling: Sampling,
     ) -> None:
         self.config, self.places, self.world = config, places, world
-        self._batch, self._sampling, self.spec = batch, sampling, StreamSpec()
+        self._batch, self._sampling = batch, sampling
         self.models = PublishedModels(config.preset, places.weights_dir, world, plan)
+        self.spec = self.models.checkpoint.spec
         self.models.show_memory(
             ("student", "fake score"), ("real score",), config.videos.buckets.sizes(), batch,
             int(config.device_gb * 1e9),

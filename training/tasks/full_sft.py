@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from flashtalk.diffusion.condition import reference_condition
 from flashtalk.engine.sampling import Sampling, save_sampling
 from flashtalk.models.dit.weights import WEIGHTS_STEM
-from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
@@ -81,9 +80,10 @@ class FullSftTask(OneLoss):
     """Trains the transformer; everything else is frozen."""
 
     def __init__(self, recipe: FullSftRecipe, places: Places, world: World) -> None:
-        self.recipe, self.places, self.world, self.spec = recipe, places, world, StreamSpec()
+        self.recipe, self.places, self.world = recipe, places, world
         plan = ShardPlan(recipe.bf16, recipe.checkpointing)
         self.models = PublishedModels(recipe.preset, places.weights_dir, world, plan)
+        self.spec = self.models.checkpoint.spec
         self.models.show_memory(
             ("transformer",), (), recipe.videos.buckets.sizes(), recipe.batch,
             int(recipe.device_gb * 1e9),

@@ -22,7 +22,8 @@ from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.ops.token_slice import TokenSlice
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import TINY
+from flashtalk.streaming import preset_spec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
@@ -93,7 +94,7 @@ class SftTask(OneLoss):
         self.recipe = recipe
         self.world = world
         self.places = places
-        self.spec = StreamSpec()
+        self.spec = preset_spec(TINY)
         self.train = open_split(places.data_dir, recipe.train_split)
         self.val = open_split(places.data_dir, recipe.val_split)
         self.device = torch.device(recipe.trainer.device)

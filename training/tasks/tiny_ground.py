@@ -19,7 +19,8 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import TINY
+from flashtalk.streaming import preset_spec
 from training.core.board import Board
 from training.core.world import ShardPlan, World, shard
 from training.data.clips import open_split
@@ -87,7 +88,7 @@ class TinyGround:
         sampling: Sampling,
     ) -> None:
         self.config, self.places, self.world, self.plan = config, places, world, plan
-        self._batch, self._sampling, self.spec = batch, sampling, StreamSpec()
+        self._batch, self._sampling, self.spec = batch, sampling, preset_spec(TINY)
         self.splits = {split: open_split(places.data_dir, split) for split in ("train", "val")}
         self.frozen = load_frozen(places, world.device, bf16=plan.bf16)
         self.text = TextEncoder(config.text).to(world.device)

@@ -14,7 +14,7 @@ from tests.unit.training.tiny_split import render_split
 from training.data.mouth_focus import mouth_positions
 from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
 from training.data.stage1_batch import ClipOdds, Stage1Picks, Stage1Sampler
-from training.data.stage1_cache import CONTEXT_FRAMES, Encoders, Stage1Cache, build_stage1_cache
+from training.data.stage1_cache import Encoders, Stage1Cache, build_stage1_cache
 from training.data.stage1_clips import (
     ClipPlan,
     clip_frame_rows,
@@ -194,8 +194,8 @@ def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: Stage1Cach
     batch = sampler.batch(Stage1Picks(clip, clip, np.array([True])))
     stored = cache.tensor("speech", clip)[0]
     windows = batch.speech_BTWLD[0]
-    assert torch.equal(windows[0, 0], stored[CONTEXT_FRAMES - 2])
-    assert torch.equal(windows[0, 2], stored[CONTEXT_FRAMES])
+    assert torch.equal(windows[0, 0], stored[0])
+    assert torch.equal(windows[0, 2], stored[2])
     assert torch.equal(windows[32, 2], stored[-1])
     assert torch.equal(windows[32, 4], stored[-1])
     assert torch.equal(windows[31, 4], stored[-1])

@@ -15,7 +15,8 @@ import numpy as np
 
 from flashtalk.errors import InputError
 from flashtalk.media.image import cover
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import preset_spec
 from training.data.buckets import SizeHW
 from training.data.source import Frames, Pcm, VideoFacts, check_range
 from training.data.videos.check import box_columns, box_rows
@@ -25,7 +26,7 @@ from training.data.videos.media_file import MediaFile
 from training.data.videos.pictures import frames_at
 from training.data.videos.sound import sound_between
 
-_SPEC = StreamSpec()
+_SPEC = preset_spec(PUBLISHED)
 
 
 @dataclass(frozen=True, slots=True)
