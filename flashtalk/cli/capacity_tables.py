@@ -16,12 +16,12 @@ from flashtalk.cli.limits import (
 )
 from flashtalk.parallel.fleet import CHUNK_MS, RANKS, Fleet, chunk_times, fleets
 from flashtalk.parallel.layout import choose_layout
-from flashtalk.parallel.step_time import REPORT_COMPILED, Link, OneDevice, step_ms, vae_ms
+from flashtalk.parallel.step_time import DIT, REPORT_COMPILED, Link, OneDevice, step_ms, vae_ms
 from flashtalk.presets import PUBLISHED
 from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import report_console
 
-_HEADS, _SHOWN, _MOST_SESSIONS = 40, 8, 100_000
+_SHOWN, _MOST_SESSIONS = 8, 100_000
 _LEAST, _MOST = 0.001, 1_000_000
 _LONG, _SHORT = ("step_ms", "encode_ms", "decode_ms"), ("audio_ms", "other_ms")
 
@@ -87,7 +87,7 @@ def _check(args: argparse.Namespace) -> None:
 def _row(
     one: OneDevice, link: Link, size_hw: tuple[int, int], ranks: int, args: argparse.Namespace
 ) -> dict[str, float]:
-    exact, layout = not args.windows, choose_layout(ranks, _HEADS)
+    exact, layout = not args.windows, choose_layout(ranks, DIT.num_heads)
     times = chunk_times(one, link, size_hw, args.steps, ranks, ranks, exact=exact)
     return {
         "ranks": ranks,

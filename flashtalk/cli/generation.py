@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flashtalk.bounds import check_seed
 from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.limits import (
     check_precision,
     check_preset,
     check_prompt,
-    check_seed,
     check_steps,
     check_weights,
 )

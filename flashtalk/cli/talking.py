@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from flashtalk.bounds import check_above
+from flashtalk.bounds import check_above, check_seed
 from flashtalk.cli.gateway_options import open_client
-from flashtalk.cli.limits import check_prompt, check_seed
+from flashtalk.cli.limits import check_prompt
 from flashtalk.cli.piped_speech import PipedSpeech
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.cli.talk_ends import (

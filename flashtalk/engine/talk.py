@@ -18,6 +18,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from flashtalk.bounds import check_seed
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.codec import Reference
 from flashtalk.engine.denoiser import Conditioning
@@ -25,11 +26,8 @@ from flashtalk.engine.frame_transfer import Frames, send_frames
 from flashtalk.engine.pipeline import Pipeline, Stages
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
-from flashtalk.errors import InputError
 from flashtalk.media.image import check_size, cover, oriented_size
 from flashtalk.streaming import AudioChunk, AudioRing, Pcm, StreamSpec, chunks
-
-SEED_LIMIT = 2**64
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +98,7 @@ def start(
     Raises:
         InputError: a portrait, size or seed that cannot be used.
     """
-    if not 0 <= seed < SEED_LIMIT:
-        raise InputError("seed", seed, f"0 .. {SEED_LIMIT - 1}")
+    check_seed(seed)
     chosen = sampling or pipeline.sampling
     check_size(portrait_HWC.shape[1], portrait_HWC.shape[0], "portrait")
     size = size_hw or oriented_size(chosen.size_hw, portrait_HWC)

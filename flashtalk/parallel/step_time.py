@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flashtalk.models.dit.config import DiTConfig
 from flashtalk.parallel.grid import choose_grid, window
 from flashtalk.parallel.layout import Layout, choose_layout, spans
 from flashtalk.parallel.picture import DECODE_PAD_CELLS, ENCODE_PAD_CELLS
@@ -26,7 +27,7 @@ _SLICED_SLOWER = 1.15
 _SLICED_CALL_MS = 5.0
 """Of every call of a sliced VAE."""
 SPEC = preset_spec(PUBLISHED)
-_CONTEXT_TOKENS, _LAYERS, _HEADS, _HEAD_DIM = 769, 40, 40, 128
+DIT = DiTConfig.flashtalk_14b()
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Link:
 
 def tokens_of(size_hw: tuple[int, int]) -> int:
     """Of a chunk: 10,530 at 720x416."""
-    cell = SPEC.vae_stride_hw * SPEC.patch_hw
+    cell = SPEC.token_px
     return SPEC.latent_frames * (size_hw[0] // cell) * (size_hw[1] // cell)
 
 
@@ -71,7 +72,7 @@ def step_ms(
     one: OneDevice, ranks: int, size_hw: tuple[int, int], link: Link, layout: Layout | None = None
 ) -> float:
     """One evaluation of the 14B transformer on so many ranks."""
-    chosen = layout or choose_layout(ranks, _HEADS)
+    chosen = layout or choose_layout(ranks, DIT.num_heads)
     tokens = tokens_of(size_hw)
     alone_ms = one.step_ms * _work(tokens) / _work(tokens_of(one.size_hw))
     if ranks == 1:
@@ -79,13 +80,16 @@ def step_ms(
     each = -(-tokens // ranks)
     slower = (1 + _HALF_SPEED_TOKENS / each) / (1 + _HALF_SPEED_TOKENS / tokens)
     compute_ms = alone_ms * each / tokens * slower
-    sizes = Evaluation(tokens, _HEADS, _HEAD_DIM, _LAYERS, _CONTEXT_TOKENS)
+    sizes = Evaluation(
+        tokens, DIT.num_heads, DIT.head_dim, DIT.num_layers, DIT.text_len + DIT.clip_tokens,
+        patch_values=DIT.patch_hw**2 * DIT.out_dim,
+    )  # fmt: skip
     sent_ms = {kind: count / link.gigabytes_per_s / 1e6
                for kind, count in sent_bytes(chosen, 0, sizes).items()}  # fmt: skip
     # A ring's blocks travel behind its attention.
     attention_ms = compute_ms * _ATTENTION_SHARE
     ring_ms = max(0.0, sent_ms.pop("ring", 0.0) - attention_ms)
-    exchanges = _LAYERS * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
+    exchanges = DIT.num_layers * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
     return compute_ms + sum(sent_ms.values()) + ring_ms + exchanges * link.exchange_us / 1e3
 
 

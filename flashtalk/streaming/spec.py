@@ -92,16 +92,21 @@ class StreamSpec:
         """Latent frames of the motion frames (2)."""
         return 1 + (self.motion_frames - 1) // self.vae_stride_t
 
+    @property
+    def token_px(self) -> int:
+        """Side of the square of pixels that one token stands for; a multiple is every size (16)."""
+        return self.vae_stride_hw * self.patch_hw
+
     def motion_latents_for(self, chunk_index: int) -> int:
         """Clean latents that condition chunk ``chunk_index``: the portrait alone, then 2."""
         return 1 if chunk_index == 0 else self.motion_latents
 
     def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Latent height and width of a frame; raises InputError on sizes that do not divide."""
-        step = self.vae_stride_hw * self.patch_hw
         for field, pixels in (("height", height_px), ("width", width_px)):
-            if pixels <= 0 or pixels % step:
-                raise InputError(field, pixels, f"must be a positive multiple of {step} pixels")
+            if pixels <= 0 or pixels % self.token_px:
+                limit = f"must be a positive multiple of {self.token_px} pixels"
+                raise InputError(field, pixels, limit)
         return height_px // self.vae_stride_hw, width_px // self.vae_stride_hw
 
 

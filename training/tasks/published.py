@@ -68,9 +68,8 @@ class PublishedModels:
         networks += [NetworkSize.of(name, dit, trained=False) for name in frozen]
         spec, config = self.checkpoint.spec, self.sizes.dit
         area = max(height * width for height, width in sizes_hw)
-        step = spec.vae_stride_hw * spec.patch_hw
         activations = ActivationSize(
-            tokens=spec.latent_frames * area // step**2,
+            tokens=spec.latent_frames * area // spec.token_px**2,
             batch=max(1, batch // self.world.size), dim=config.dim, ffn_dim=config.ffn_dim,
             layers=config.num_layers, checkpointing=self.plan.checkpointing,
         )  # fmt: skip

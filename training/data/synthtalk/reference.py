@@ -3,7 +3,7 @@
 import numpy as np
 
 from flashtalk.errors import InputError
-from training.data.synthtalk.visemes import FPS
+from flashtalk.streaming import FPS
 
 NEAREST_S, FARTHEST_S = 1.0, 10.0
 
