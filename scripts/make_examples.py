@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from flashtalk.streaming import PCM_HZ
 from training.data.synthtalk import SynthTalkConfig, make_utterance
-from training.data.synthtalk.speech import PCM_HZ, Voice, synthesise
+from training.data.synthtalk.speech import Voice, synthesise
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PORTRAIT_PX = 512

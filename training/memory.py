@@ -20,8 +20,8 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
-from flashtalk.streaming.size import parse_size_hw
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import OneLineParser, guarded, note
 from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
 
@@ -45,7 +45,8 @@ def plan_of_14b(
         checkpointing: blocks are computed again in the backward pass.
         device_gb: memory of a device in 10^9 bytes.
     """
-    sizes, spec = Architecture.flashtalk_14b(), StreamSpec()
+    sizes = Architecture.flashtalk_14b()
+    spec = sizes.spec(preset_spec(PUBLISHED))
     encoders: list[Callable[[], nn.Module]] = [
         lambda: VideoVAE(sizes.vae),
         lambda: ClipVision(sizes.clip),
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise InputError(f"--{field}", getattr(options, field), "at least 1")
         made = plan_of_14b(
             options.stage, ranks=options.ranks, batch=options.batch,
-            size_hw=parse_size_hw(options.size, "--size"),
+            size_hw=parse_size_hw(options.size, "--size", preset_spec(PUBLISHED)),
             checkpointing=not options.no_checkpointing, device_gb=options.device_gb,
         )  # fmt: skip
     except InputError as error:

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from flashtalk.engine import AudioEncoder, Denoiser, Stages, VideoCodec
 from flashtalk.engine.load import Checkpoint, Placement, open_checkpoint
 from flashtalk.engine.pipeline import Architecture
 from flashtalk.engine.sampling import Sampling
@@ -36,7 +37,7 @@ from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.presets import TINY
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.streaming import StreamSpec, preset_spec
 from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
 from training.core.sharding import ShardPlan, shard
 from training.core.world import World
@@ -45,7 +46,7 @@ from training.data.encode import Encoders
 
 FROZEN_ROLES = {"vae": "tiny_vae", "wav2vec2": "tiny_audio", "clip": "tiny_identity"}
 LEARNED_ROLES = {"umt5": "tiny_sft", "dit": "tiny_sft"}
-DIT_METHODS = ("embed_context", "embed_audio")
+DIT_METHODS = ("embed_context", "embed_audio", "embed_time")
 _READ_BYTES = 1 << 24
 
 
@@ -108,6 +109,12 @@ class FrozenModels:
         # 2.1 s on two cores, one by one 0.3 s).
         one_by_one = [self.audio(pcm_1S, frames) for pcm_1S in waveforms_BS.split(1)]
         return torch.cat(one_by_one).float()
+
+    def stages(self, dit: DiT, spec: StreamSpec) -> Stages:
+        """The stages of the chunk loop, around a transformer as it is now."""
+        audio = AudioEncoder(self.audio, spec)
+        codec = VideoCodec(self.vae, spec, autocast=torch.bfloat16 if self.bf16 else None)
+        return Stages(spec, audio, Denoiser(dit), codec)
 
     def encoders(self) -> Encoders:
         """The models as the latent cache wants them."""
@@ -186,7 +193,8 @@ class Models:
         )  # fmt: skip
         layout = CheckpointLayout("own", **roles, tokenizer=roles["umt5"])
         place = _placement(world, plan)
-        return cls(Checkpoint(TINY, layout, sizes, Sampling(), place), world, plan)
+        spec = sizes.spec(preset_spec(TINY))
+        return cls(Checkpoint(TINY, layout, sizes, Sampling(), place, spec), world, plan)
 
     def show_memory(
         self,
@@ -207,9 +215,8 @@ class Models:
         networks += [NetworkSize.of(name, dit, trained=False) for name in frozen]
         spec, config = self.checkpoint.spec, self.sizes.dit
         area = max(height * width for height, width in sizes_hw)
-        step = spec.vae_stride_hw * spec.patch_hw
         activations = ActivationSize(
-            tokens=spec.latent_frames * area // step**2,
+            tokens=spec.latent_frames * area // spec.token_px**2,
             batch=max(1, batch // self.world.size), dim=config.dim, ffn_dim=config.ffn_dim,
             layers=config.num_layers, checkpointing=self.plan.checkpointing,
         )  # fmt: skip

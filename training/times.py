@@ -22,8 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from flashtalk.errors import InputError
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
-from flashtalk.streaming.size import parse_size_hw
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import OneLineParser, guarded, note
 
 # In evaluations without a graph: the blocks once more, and two for the gradients.
@@ -58,7 +58,7 @@ def evaluation_flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
 
 def _flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
     """Counted layer by layer."""
-    spec = StreamSpec()
+    spec = preset_spec(PUBLISHED)
     frames = spec.latent_frames
     height, width = spec.latent_size(*size_hw)
     counter = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise InputError(f"--{field}", getattr(options, field), "above 0")
         if not options.vae_s >= 0:
             raise InputError("--vae-s", options.vae_s, "at least 0")
-        size_hw = parse_size_hw(options.size, "--size")
+        size_hw = parse_size_hw(options.size, "--size", preset_spec(PUBLISHED))
     except InputError as error:
         note(f"training: {error}")
         return 2

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashtalk.media import read_image, stream_pcm
-from flashtalk.streaming import Pcm, StreamSpec
+from flashtalk.streaming import Pcm
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -41,16 +41,16 @@ def portrait(path: Path | None, size_hw: tuple[int, int] = (256, 256)) -> Rgb:
     return (shade_HW[..., None] * colour_HWC).astype(np.uint8)
 
 
-def sound(path: Path | None, spec: StreamSpec) -> Pcm:
+def sound(path: Path | None, pcm_hz: int) -> Pcm:
     """The first minute of a sound file, or a drawn stand-in: a tone in syllables, float32 [S].
 
     Raises:
         InputError: not a sound file.
     """
     if path is not None:
-        samples = chain.from_iterable(stream_pcm(path, spec.pcm_hz))
-        return np.fromiter(islice(samples, _LONGEST_SOUND_S * spec.pcm_hz), np.float32)
-    time_S = np.arange(_DRAWN_SECONDS * spec.pcm_hz) / spec.pcm_hz
+        samples = chain.from_iterable(stream_pcm(path, pcm_hz))
+        return np.fromiter(islice(samples, _LONGEST_SOUND_S * pcm_hz), np.float32)
+    time_S = np.arange(_DRAWN_SECONDS * pcm_hz) / pcm_hz
     voice_S = sum(
         np.sin(2 * np.pi * _PITCH_HZ * number * time_S) / number
         for number in range(1, _HARMONICS + 1)
@@ -59,8 +59,8 @@ def sound(path: Path | None, spec: StreamSpec) -> Pcm:
     return (_LOUDNESS * envelope_S * voice_S).astype(np.float32)
 
 
-def packets(pcm_S: Pcm, samples: int, spec: StreamSpec) -> Iterator[Pcm]:
+def packets(pcm_S: Pcm, samples: int, pcm_hz: int) -> Iterator[Pcm]:
     """The sound over and over in packets of 20 ms, ``samples`` in all; constant memory."""
-    step = round(PACKET_S * spec.pcm_hz)
+    step = round(PACKET_S * pcm_hz)
     for first in range(0, samples, step):
         yield pcm_S[np.arange(first, min(first + step, samples)) % len(pcm_S)]

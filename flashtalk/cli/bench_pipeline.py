@@ -12,6 +12,7 @@ from flashtalk.engine.load import Placement
 from flashtalk.errors import InputError
 from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import TINY
+from flashtalk.streaming import preset_spec
 
 PRECISIONS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": FP8}
 _ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
@@ -94,6 +95,7 @@ class PipelineChoice:
         else:
             pipeline = random_pipeline(
                 self.architecture or _ARCHITECTURES[self.preset](),
+                numbers=preset_spec(self.preset),
                 sampling=self.sampling or (Sampling() if self.preset != TINY else None),
                 device=self.device,
                 dtype=self.precision_name,

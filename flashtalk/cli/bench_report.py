@@ -24,13 +24,13 @@ from flashtalk.engine import Pipeline, Sampling
 
 JSON_FORMAT = 1
 TITLES = {
-    "audio": "audio features (8 s)",
+    "audio": "audio features",
     "dit_step": "DiT step",
     "denoise": "denoise (all steps)",
-    "decode": "decode (33 frames)",
+    "decode": "decode",
     "color": "colour correction",
-    "motion": "motion encode (5 frames)",
-    "h264": "H.264 encode (28 frames)",
+    "motion": "motion encode",
+    "h264": "H.264 encode",
 }
 _CPUINFO = Path("/proc/cpuinfo")
 _SHOWN_POINTS = 12

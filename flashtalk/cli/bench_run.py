@@ -36,7 +36,7 @@ from flashtalk.engine import (
 from flashtalk.engine import random_pipeline as build_random
 from flashtalk.engine.compiled import check_compiler
 from flashtalk.errors import InputError
-from flashtalk.streaming import Pcm, StreamSpec, parse_size_hw
+from flashtalk.streaming import Pcm, parse_size_hw, preset_spec
 from flashtalk.terminal import live_console, report_console
 
 MEMORY_GREW = 1
@@ -47,7 +47,7 @@ _MOST_CHUNKS, _MOST_THREADS, _MOST_MINUTES = 10_000, 1_024, 1_440
 def bench(args: argparse.Namespace) -> int:
     """Measure, write the JSON, print the tables; gives the exit code."""
     size_hw = _checked(args)
-    face_HWC, speech_S = portrait(args.image), sound(args.audio, StreamSpec())
+    face_HWC, speech_S = portrait(args.image), sound(args.audio, preset_spec(args.preset).pcm_hz)
     with Interrupts(), enough_memory(args.device):
         return _bench(args, size_hw, face_HWC, speech_S)
 
@@ -119,7 +119,9 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
         tempfile.gettempdir()
     except OSError as error:
         raise InputError("TMPDIR", "none", "a folder that can be written to") from error
-    return parse_size_hw(args.size) if args.size is not None else None
+    if args.size is None:
+        return None
+    return parse_size_hw(args.size, spec=preset_spec(args.preset))
 
 
 def _pipeline(args: argparse.Namespace) -> Pipeline:
@@ -127,8 +129,9 @@ def _pipeline(args: argparse.Namespace) -> Pipeline:
     if args.random:
         architecture = _ARCHITECTURES[args.preset]()
         sampling = None if args.preset == "tiny" else Sampling()
-        return build_random(architecture, sampling=sampling, device=args.device, dtype=dtype,
-                            compiled=compiled, attention=args.attention)  # fmt: skip
+        return build_random(architecture, numbers=preset_spec(args.preset), sampling=sampling,
+                            device=args.device, dtype=dtype, compiled=compiled,
+                            attention=args.attention)  # fmt: skip
     return load_pipeline(
         args.preset, args.weights, device=args.device, dtype=dtype, compiled=compiled,
         attention=args.attention,

@@ -125,7 +125,7 @@ def soak(talk: Talk, minutes: float, tick: Callable[[float], None]) -> Soak:
     results = run_talk(
         talk.pipeline,
         talk.portrait_HWC,
-        packets(talk.pcm_S, samples, spec),
+        packets(talk.pcm_S, samples, spec.pcm_hz),
         size_hw=talk.size_hw,
         sampling=talk.sampling,
     )

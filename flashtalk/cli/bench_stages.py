@@ -55,7 +55,7 @@ class Talk:
     def packets(self, chunk_count: int) -> Iterator[Pcm]:
         """Sound of so many chunks."""
         spec = self.pipeline.spec
-        return packets(self.pcm_S, chunk_count * spec.new_samples, spec)
+        return packets(self.pcm_S, chunk_count * spec.new_samples, spec.pcm_hz)
 
 
 @dataclass

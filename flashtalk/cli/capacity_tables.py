@@ -14,21 +14,21 @@ from flashtalk.cli.limits import (
     make_folder,
     save_report,
 )
-from flashtalk.parallel.fleet import RANKS, Fleet, chunk_times, fleets
+from flashtalk.parallel.fleet import CHUNK_MS, RANKS, Fleet, chunk_times, fleets
 from flashtalk.parallel.layout import choose_layout
-from flashtalk.parallel.step_time import REPORT_COMPILED, Link, OneDevice, step_ms, vae_ms
-from flashtalk.streaming import StreamSpec, parse_size_hw
+from flashtalk.parallel.step_time import DIT, REPORT_COMPILED, Link, OneDevice, step_ms, vae_ms
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import report_console
 
-_HEADS, _SHOWN, _MOST_SESSIONS = 40, 8, 100_000
+_SHOWN, _MOST_SESSIONS = 8, 100_000
 _LEAST, _MOST = 0.001, 1_000_000
 _LONG, _SHORT = ("step_ms", "encode_ms", "decode_ms"), ("audio_ms", "other_ms")
 
 
 def capacity(args: argparse.Namespace) -> int:
     """Write the JSON, print both tables; gives the exit code."""
-    size_hw = parse_size_hw(args.size)
-    StreamSpec().latent_size(*size_hw)
+    size_hw = parse_size_hw(args.size, spec=preset_spec(PUBLISHED))
     _check(args)
     one = _given(args)
     link = Link()
@@ -87,7 +87,7 @@ def _check(args: argparse.Namespace) -> None:
 def _row(
     one: OneDevice, link: Link, size_hw: tuple[int, int], ranks: int, args: argparse.Namespace
 ) -> dict[str, float]:
-    exact, layout = not args.windows, choose_layout(ranks, _HEADS)
+    exact, layout = not args.windows, choose_layout(ranks, DIT.num_heads)
     times = chunk_times(one, link, size_hw, args.steps, ranks, ranks, exact=exact)
     return {
         "ranks": ranks,
@@ -98,7 +98,7 @@ def _row(
         "step_ms": step_ms(one, ranks, size_hw, link),
         "cycle_ms": times.cycle_ms,
         "fps": times.fps,
-        "real_time_factor": times.cycle_ms / (28 * 40),
+        "real_time_factor": times.cycle_ms / CHUNK_MS,
     }
 
 

@@ -109,7 +109,7 @@ def talk_of(pipeline: Pipeline, size_hw: tuple[int, int] | None, step_count: int
     if step_count is not None:
         sampling = dataclasses.replace(sampling, steps=step_count)
     size = size_hw or sampling.size_hw
-    return Talk(pipeline, portrait(None, size), sound(None, pipeline.spec), size, sampling)
+    return Talk(pipeline, portrait(None, size), sound(None, pipeline.spec.pcm_hz), size, sampling)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,17 +168,19 @@ def startup_row(load_s: float, cold: StreamStart, warm: list[StreamStart]) -> di
 
 def stages_work(talk: Talk) -> dict[str, Work]:
     """Of the stages whose work can be counted."""
-    dit, vae, size_hw = talk.pipeline.denoiser.dit, talk.pipeline.codec.vae, talk.size_hw
+    pipeline, size_hw = talk.pipeline, talk.size_hw
+    dit, vae, spec = pipeline.denoiser.dit, pipeline.codec.vae, pipeline.spec
     assert size_hw is not None
     of_vae = next(vae.parameters()).dtype
     batch = 1 if talk.sampling.audio_guidance == 1 else 2
-    step = dit_step_work(dit.config, size_hw, dit.dtype, batch)
+    step = dit_step_work(dit.config, spec, size_hw, dit.dtype, batch)
+    speech = dit_speech_work(dit.config, spec, dit.dtype, batch)
     return {
-        "audio": speech_work(talk.pipeline.audio.model.config),
-        "denoise": dit_speech_work(dit.config, dit.dtype, batch) + step.times(talk.sampling.steps),
-        "decode": decode_work(vae.config, size_hw, of_vae),
-        "color": frames_work(size_hw),
-        "motion": encode_work(vae.config, size_hw, of_vae),
+        "audio": speech_work(pipeline.audio.model.config, spec),
+        "denoise": speech + step.times(talk.sampling.steps),
+        "decode": decode_work(vae.config, spec, size_hw, of_vae),
+        "color": frames_work(spec, size_hw),
+        "motion": encode_work(vae.config, spec, size_hw, of_vae),
     }
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flashtalk.bounds import check_seed
 from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.limits import (
     check_precision,
     check_preset,
     check_prompt,
-    check_seed,
     check_steps,
     check_weights,
 )
@@ -27,7 +27,7 @@ from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
 from flashtalk.presets import TINY
-from flashtalk.streaming import StreamSpec, frame_count, parse_size_hw
+from flashtalk.streaming import StreamSpec, frame_count, parse_size_hw, preset_spec
 from flashtalk.terminal import INTERRUPTED, say, tell
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def generate(args: argparse.Namespace) -> int:
 
 def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
     """The size; what the options say by themselves."""
-    size_hw = parse_size_hw(args.size) if args.size is not None else None
+    size_hw = None
+    if args.size is not None:
+        size_hw = parse_size_hw(args.size, spec=preset_spec(args.preset))
     check_steps(args.steps)
     check_seed(args.seed)
     check_prompt(args.prompt)

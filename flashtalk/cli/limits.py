@@ -11,16 +11,10 @@ from flashtalk.bounds import check_between
 from flashtalk.errors import InputError
 from flashtalk.presets import PRECISIONS, PRESETS, TINY
 
-SEED_LIMIT = 2**64
 MOST_STEPS = 1_000
 MOST_GUIDANCE = 100
 # More than any text encoder here reads, and far less than a message may hold.
 MOST_PROMPT_CHARACTERS = 10_000
-
-
-def check_seed(seed: int) -> None:
-    """Raises InputError for a seed of more than 64 bits, or below 0."""
-    check_between("seed", seed, 0, SEED_LIMIT - 1)
 
 
 def check_steps(steps: int | None) -> None:

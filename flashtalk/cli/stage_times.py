@@ -58,12 +58,12 @@ def measure_stages(
 
 def stages_work(pipeline: Pipeline, size_hw: tuple[int, int]) -> dict[str, Work]:
     """Their work, in the types that they compute in."""
-    dit, vae = pipeline.denoiser.dit, pipeline.codec.vae
+    dit, vae, spec = pipeline.denoiser.dit, pipeline.codec.vae, pipeline.spec
     of_vae = next(vae.parameters()).dtype
     return {
-        "encode": encode_work(vae.config, size_hw, of_vae),
-        "decode": decode_work(vae.config, size_hw, of_vae),
-        "dit_step": dit_step_work(dit.config, size_hw, dit.dtype),
+        "encode": encode_work(vae.config, spec, size_hw, of_vae),
+        "decode": decode_work(vae.config, spec, size_hw, of_vae),
+        "dit_step": dit_step_work(dit.config, spec, size_hw, dit.dtype),
     }
 
 

@@ -30,7 +30,7 @@ from flashtalk.cli.spread import Spread
 from flashtalk.cli.talk_ends import sendable
 from flashtalk.client import ClientError, FlashTalkClient, SessionStream
 from flashtalk.errors import FlashTalkError
-from flashtalk.streaming import Pcm, StreamSpec, parse_size_hw
+from flashtalk.streaming import PCM_HZ, Pcm, parse_size_hw
 from flashtalk.terminal import report_console
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import stream_pb2
@@ -116,7 +116,7 @@ def _checked(args: argparse.Namespace) -> _Plan:
         drawn = io.BytesIO()
         Image.fromarray(portrait(None)).save(drawn, "PNG")
         picture = drawn.getvalue()
-    speech_S = sound(args.audio, StreamSpec())
+    speech_S = sound(args.audio, PCM_HZ)
     return _Plan(picture, speech_S, size_hw, args.sessions, args.warmup, args.chunks)
 
 
@@ -160,8 +160,9 @@ async def _session(client: FlashTalkClient, plan: _Plan, seed: int) -> list[Arri
 
 async def _speak(opened: SessionStream, plan: _Plan) -> None:
     """Whole chunks, so that the last one plays as long as the others."""
-    spec = StreamSpec()
-    for packet_S in packets(plan.pcm_S, (plan.warmup + plan.chunks) * spec.new_samples, spec):
+    spec = opened.session.spec
+    samples = (plan.warmup + plan.chunks) * spec.chunk_frames * spec.samples_per_frame
+    for packet_S in packets(plan.pcm_S, samples, spec.sample_rate_hz):
         await opened.push_audio(packet_S)
     await opened.finish()
 

@@ -28,7 +28,7 @@ from flashtalk.cli.table4_report import ranks as as_words
 from flashtalk.engine import Pipeline, keep_freed_memory
 from flashtalk.errors import InputError
 from flashtalk.parallel import apply, choose_grid, choose_layout, join_grid, join_mesh
-from flashtalk.streaming import StreamSpec, parse_size_hw
+from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import report_console
 
 _MOST_RANKS, _MOST_THREADS = 64, 1_024
@@ -150,7 +150,7 @@ def _on_rank(
     pipeline = choice.on(f"cuda:{rank}" if device == "cuda" else device).build()
     size = size_hw or pipeline.sampling.size_hw
     layout = choose_layout(ranks, pipeline.denoiser.dit.config.num_heads)
-    grid = choose_grid(ranks, StreamSpec().latent_size(*size))
+    grid = choose_grid(ranks, pipeline.spec.latent_size(*size))
     apply(pipeline.denoiser.dit, join_mesh(layout))
     apply(pipeline.codec.vae, join_grid(grid))
     found = measured(pipeline, size, repeats, str(layout), str(grid))
@@ -185,7 +185,9 @@ def choice_of(args: argparse.Namespace) -> PipelineChoice:
 
 def parse_size(args: argparse.Namespace) -> tuple[int, int] | None:
     """Height and width. Raises InputError for what a picture cannot have."""
-    return None if args.size is None else parse_size_hw(args.size)
+    if args.size is None:
+        return None
+    return parse_size_hw(args.size, spec=preset_spec(args.preset))
 
 
 def check_places(args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from flashtalk.cli.piped_speech import PipedSpeech
 from flashtalk.cli.piped_video import PipedVideo
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, portrait_bytes, stream_pcm
-from flashtalk.streaming import Pcm, StreamSpec, frame_count
+from flashtalk.streaming import Pcm
 from flashtalk.terminal import tell
 
 PIPE = "-"
@@ -47,24 +47,24 @@ class _File(Mp4Writer):
 
 
 def check_ends(image: Path, audio: str, out: str) -> int | None:
-    """Can both be used? Gives the number of frames to come, if it is known.
+    """Can both be used? Gives the number of samples to come, if it is known.
 
     Raises:
         InputError: a file that cannot be read or written.
     """
-    frames = None
+    samples = None
     if audio == PIPE:
         _check_standard_input()
     elif not _is_pipe(audio):
-        frames = frame_count(inspect_audio(audio, note=tell).samples, StreamSpec())
+        samples = inspect_audio(audio, note=tell).samples
     if out == PIPE:
         _check_standard_output()
-        return frames
+        return samples
     check_target(out)
     for name, source in (("image", str(image)), ("audio", audio)):
         if source != PIPE and Path(out).exists() and Path(out).samefile(source):
             raise InputError("out", out, f"would replace the {name}")
-    return frames
+    return samples
 
 
 def sendable(image: Path) -> bytes:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from flashtalk.bounds import check_above
+from flashtalk.bounds import check_above, check_seed
 from flashtalk.cli.gateway_options import open_client
-from flashtalk.cli.limits import check_prompt, check_seed
+from flashtalk.cli.limits import check_prompt
 from flashtalk.cli.piped_speech import PipedSpeech
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.cli.talk_ends import (
@@ -44,10 +44,10 @@ class Received:
     """What came so far.
 
     Args:
-        total: frames to come, if that is known.
+        samples: to be sent, if that is known.
     """
 
-    total: int | None
+    samples: int | None
     began_s: float = field(default_factory=time.perf_counter)
     frames: int = 0
     first_frame_s: float = 0.0
@@ -155,7 +155,8 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
         writer = open_writer(out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz)
         # What came so far is a playable file, whatever ends it; without a frame there is none.
         stack.callback(writer.close)
-        progress, task = stack.enter_context(progress_bar(received.total, stderr=True))
+        total = received.samples and -(-received.samples // spec.samples_per_frame)
+        progress, task = stack.enter_context(progress_bar(total, stderr=True))
         async for event in stream:
             if isinstance(event, stream_pb2.Frame):
                 if not received.frames:
@@ -170,6 +171,6 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
                 received.retries += event.retries
         writer.close()
         await writer.flush()
-    if received.total is not None and received.frames != received.total:
-        limit = f"{received.total} frames were to come"
+    if total is not None and received.frames != total:
+        limit = f"{total} frames were to come"
         raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")

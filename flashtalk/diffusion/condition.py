@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
-
-MASK_CHANNELS = 4
+from flashtalk.models.dit.config import MASK_CHANNELS
 
 
 def reference_clip(portrait_BCHW: Tensor, frames: int) -> Tensor:

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashtalk.errors import InputError
+from flashtalk.bounds import check_between, check_seed
 
-_SEED_LIMIT = 2**64
 _COUNT_LIMIT = 2**32
 
 
@@ -42,13 +41,9 @@ def chunk_noise(
     Raises:
         InputError: a number is out of its range.
     """
-    for field, value, limit in (
-        ("seed", seed, _SEED_LIMIT),
-        ("chunk", chunk, _COUNT_LIMIT),
-        ("step", step, _COUNT_LIMIT),
-    ):
-        if not 0 <= value < limit:
-            raise InputError(field, value, f"0 .. {limit - 1}")
+    check_seed(seed)
+    check_between("chunk", chunk, 0, _COUNT_LIMIT - 1)
+    check_between("step", step, 0, _COUNT_LIMIT - 1)
     key = np.array([seed, chunk * _COUNT_LIMIT + step], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key))
     noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))

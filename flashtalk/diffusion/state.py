@@ -6,7 +6,7 @@ Legend: B batch, C latent channels, M motion latents, H W latent size.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -29,7 +29,7 @@ class SessionState:
     seed: int
     chunk_index: int
     motion_z: Tensor
-    spec: StreamSpec = field(default_factory=StreamSpec)
+    spec: StreamSpec
 
     def __post_init__(self) -> None:
         if self.chunk_index < 0:
@@ -41,16 +41,16 @@ class SessionState:
             raise InputError("motion latents", shape, limit)
 
     @classmethod
-    def start(cls, seed: int, portrait_z: Tensor, spec: StreamSpec | None = None) -> SessionState:
+    def start(cls, seed: int, portrait_z: Tensor, spec: StreamSpec) -> SessionState:
         """Before the first chunk.
 
         Args:
             seed: of the session's noise.
             portrait_z: [B, 16, F >= 1, H, W] latents whose first frame is the portrait; the
                 latents of ``reference_clip`` will do, because the VAE is causal.
-            spec: the stream contract; ``None`` is the report's.
+            spec: the stream contract.
         """
-        return cls(seed, 0, portrait_z[:, :, :1], spec or StreamSpec())
+        return cls(seed, 0, portrait_z[:, :, :1], spec)
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:

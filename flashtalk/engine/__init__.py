@@ -7,11 +7,19 @@ from flashtalk.engine.digest_cache import DigestCache
 from flashtalk.engine.encoders import ConditionEncoders
 from flashtalk.engine.host_memory import keep_freed_memory
 from flashtalk.engine.load import Checkpoint, load_pipeline, open_checkpoint
-from flashtalk.engine.pipeline import Architecture, Pipeline
+from flashtalk.engine.pipeline import Architecture, Pipeline, Stages
 from flashtalk.engine.random_weights import random_pipeline
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
-from flashtalk.engine.talk import ChunkResult, Session, advance, start, talk, talk_on
+from flashtalk.engine.talk import (
+    ChunkResult,
+    Session,
+    advance,
+    session_of,
+    start,
+    talk,
+    talk_on,
+)
 from flashtalk.engine.weights_digest import weights_digest
 from flashtalk.presets import PRESETS
 
@@ -30,12 +38,14 @@ __all__ = [
     "Sampling",
     "Session",
     "StageClock",
+    "Stages",
     "VideoCodec",
     "advance",
     "keep_freed_memory",
     "load_pipeline",
     "open_checkpoint",
     "random_pipeline",
+    "session_of",
     "start",
     "talk",
     "talk_on",

@@ -21,18 +21,12 @@ from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.streaming import Pcm, StreamSpec, chunk_window_indices
 
 
-def row_count(spec: StreamSpec, window_width: int = 5) -> int:
-    """Rows of features that the windows of a chunk are made of: 33 frames and 2 before them."""
-    return spec.chunk_frames + window_width // 2
-
-
-def windows_from_rows(rows_RLD: Tensor, spec: StreamSpec, window_width: int = 5) -> Tensor:
+def windows_from_rows(rows_RLD: Tensor, spec: StreamSpec) -> Tensor:
     """The newest rows of features, each frame with its neighbours.
 
     Args:
         rows_RLD: [35, L, D], or more rows of which the last ones are the chunk's.
         spec: the stream contract.
-        window_width: features per video frame.
 
     Returns:
         [1, 33, W, L, D].
@@ -40,12 +34,12 @@ def windows_from_rows(rows_RLD: Tensor, spec: StreamSpec, window_width: int = 5)
     Raises:
         InputError: fewer rows.
     """
-    needed = row_count(spec, window_width)
+    needed = spec.feature_rows
     if rows_RLD.ndim != 3 or rows_RLD.shape[0] < needed:
         limit = f"[at least {needed} rows, layers, width]"
         raise InputError("features", list(rows_RLD.shape), limit)
     first = spec.window_s * spec.fps - rows_RLD.shape[0]
-    indices_TW = torch.from_numpy(chunk_window_indices(spec, window_width) - first)
+    indices_TW = torch.from_numpy(chunk_window_indices(spec) - first)
     return rows_RLD[indices_TW.to(rows_RLD.device)][None]
 
 
@@ -55,13 +49,11 @@ class AudioEncoder:
     Args:
         model: the speech encoder, in evaluation mode on its device.
         spec: the stream contract.
-        window_width: features per video frame (``DiTConfig.audio_window``).
     """
 
-    def __init__(self, model: Wav2Vec2Features, spec: StreamSpec, window_width: int = 5) -> None:
+    def __init__(self, model: Wav2Vec2Features, spec: StreamSpec) -> None:
         self.model = model
         self.spec = spec
-        self.window_width = window_width
 
     @torch.inference_mode()
     def features(self, pcm_S: Pcm) -> Tensor:
@@ -81,7 +73,7 @@ class AudioEncoder:
 
     def chunk_rows(self, features_TLD: Tensor) -> Tensor:
         """The rows that a chunk needs: [200, L, D] to [35, L, D]."""
-        return features_TLD[-row_count(self.spec, self.window_width) :]
+        return features_TLD[-self.spec.feature_rows :]
 
     @torch.inference_mode()
     def batch_rows(self, windows: Sequence[Pcm], batch_size: int) -> list[Tensor]:
@@ -120,7 +112,7 @@ class AudioEncoder:
     @torch.inference_mode()
     def windows_from_rows(self, rows_RLD: Tensor) -> Tensor:
         """The same of the chunk's rows alone: [35, L, D] to [1, 33, W, L, D]."""
-        return windows_from_rows(rows_RLD, self.spec, self.window_width)
+        return windows_from_rows(rows_RLD, self.spec)
 
     def encode(self, pcm_S: Pcm) -> Tensor:
         """Sound to windows: [128000] to [1, 33, W, L, D]. Errors as ``features``."""
@@ -137,6 +129,6 @@ class AudioEncoder:
 
     def _encode(self, prepared_NS: Pcm) -> Tensor:
         """[N, 128000] prepared samples to [N, 200, L, D]."""
-        waveform_NS = torch.from_numpy(prepared_NS).to(self._device)
+        waveform_NS = torch.from_numpy(prepared_NS).to(next(self.model.parameters()))
         features_NTLD: Tensor = self.model(waveform_NS, self.spec.window_s * self.spec.fps)
-        return features_NTLD
+        return features_NTLD.float()

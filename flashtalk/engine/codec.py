@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -71,15 +72,22 @@ class VideoCodec:
         compiled_colors: a compiled form of ``match_color`` to go with a VAE that is compiled. Then
             a chunk that is cut short is computed whole: every other length would be compiled anew,
             in the middle of a stream.
+        autocast: what the VAE computes in where its weights have another type; ``None`` is theirs.
     """
 
     def __init__(
-        self, vae: VideoVAE, spec: StreamSpec, compiled_colors: MatchColor | None = None
+        self,
+        vae: VideoVAE,
+        spec: StreamSpec,
+        compiled_colors: MatchColor | None = None,
+        *,
+        autocast: torch.dtype | None = None,
     ) -> None:
         self.vae = vae
         self.spec = spec
         self._match: MatchColor = compiled_colors or match_color
         self._fixed_shapes = compiled_colors is not None
+        self._autocast = autocast
 
     @torch.inference_mode()
     def encode_reference(self, portrait_HWC: Frames) -> Reference:
@@ -110,7 +118,8 @@ class VideoCodec:
 
         The first 5 decoded frames repeat what was shown before, and are dropped in every chunk.
         """
-        video_BCTHW = self.vae.decode(z_BCFHW.to(self._weight))
+        with self._computing():
+            video_BCTHW = self.vae.decode(z_BCFHW.to(self._weight))
         return video_BCTHW[:, :, self.spec.motion_frames :].float()
 
     @torch.inference_mode()
@@ -248,10 +257,17 @@ class VideoCodec:
         """Any weight: says on which device and in which type the VAE computes."""
         return next(self.vae.parameters())
 
+    def _computing(self) -> AbstractContextManager[object]:
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self._weight.device.type, self._autocast)
+
     def _encode(self, video_BCTHW: Tensor) -> Tensor:
-        return self.vae.encode(video_BCTHW.to(self._weight)).float()
+        with self._computing():
+            return self.vae.encode(video_BCTHW.to(self._weight)).float()
 
     @torch.inference_mode()
     def _decode_step(self, z_BCFHW: Tensor, state: VAEState) -> tuple[Tensor, VAEState]:
-        video_BCTHW, state = self.vae.decode_step(z_BCFHW.to(self._weight), state)
+        with self._computing():
+            video_BCTHW, state = self.vae.decode_step(z_BCFHW.to(self._weight), state)
         return video_BCTHW.float(), state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,7 +23,7 @@ from flashtalk.diffusion.sample import VelocityFn, sample, sample_euler
 from flashtalk.diffusion.schedule import TRAIN_STEPS, sigmas
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.sampling import Sampling
-from flashtalk.models.dit.conditions import ContextKV, TimeEmbedding
+from flashtalk.models.dit.conditions import Audio, Context, ContextKV, TimeEmbedding
 from flashtalk.models.dit.model import DiT
 
 _KEPT_SETTINGS = 8
@@ -35,12 +36,13 @@ class Conditioning:
 
     Args:
         digest: hex name of portrait and prompt (and weights): equal inputs, equal name.
-        context: keys and values of the portrait's tokens and of the prompt, for every layer.
+        context: of the portrait and the prompt: keys and values for every layer, or the tokens that
+            they are made of.
         y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait, in the network's dtype.
     """
 
     digest: str
-    context: ContextKV
+    context: Context
     y_BCFHW: Tensor
 
 
@@ -68,16 +70,22 @@ class Denoiser:
     levels is kept for the last few settings.
 
     Args:
-        dit: the transformer, in evaluation mode on its device.
+        dit: the transformer, in evaluation mode on its device; its weights stay as they are for as
+            long as this denoiser is used.
     """
 
     def __init__(self, dit: DiT) -> None:
         self.dit = dit
         self._times = lru_cache(_KEPT_SETTINGS)(self._embed_levels)
 
-    @torch.inference_mode()
     def conditioned(
-        self, tokens_BND: Tensor, text_BND: Tensor, reference_z: Tensor, digest: str
+        self,
+        tokens_BND: Tensor,
+        text_BND: Tensor,
+        reference_z: Tensor,
+        digest: str,
+        *,
+        projected: bool = True,
     ) -> Conditioning:
         """A conditioning of what was encoded before, here or elsewhere.
 
@@ -86,17 +94,20 @@ class Denoiser:
                 between.
             reference_z: [1, 16, 9, h, w] latents of the portrait (``Reference.z_BCFHW``).
             digest: its name (``conditioning_digest``).
+            projected: keys and values once for the session. A network whose blocks are sharded
+                keeps its projections to itself: then tokens go into every evaluation.
 
         Raises:
             InputError: tokens that do not fit the transformer, or latents without five axes.
         """
-        return Conditioning(
-            digest=digest,
-            context=self.dit.encode_context(tokens_BND.to(self._device), text_BND.to(self._device)),
-            y_BCFHW=reference_condition(reference_z.to(self._device)).to(self.dit.dtype),
-        )
+        embed = self.dit.encode_context if projected else self.dit.embed_context
+        with _without_gradients(projected):
+            return Conditioning(
+                digest=digest,
+                context=embed(tokens_BND.to(self._device), text_BND.to(self._device)),
+                y_BCFHW=reference_condition(reference_z.to(self._device)).to(self.dit.dtype),
+            )
 
-    @torch.inference_mode()
     def denoise(
         self,
         conditioning: Conditioning,
@@ -109,7 +120,8 @@ class Denoiser:
         """Sample one chunk.
 
         Args:
-            conditioning: of the session.
+            conditioning: of the session. Whether it holds keys and values or tokens decides which
+                of the two speech becomes.
             windows_BTWLD: [1, 33, W, L, D] speech of the chunk (``AudioEncoder``).
             state: names the chunk and its noise, and holds the motion latents that it continues.
             sampling: steps and guidance.
@@ -126,20 +138,21 @@ class Denoiser:
             return chunk_noise(state.seed, state.chunk_index, step, state.shape, device)
 
         levels = sigmas(sampling.steps, sampling.shift)
-        velocity = self._velocity(conditioning, windows_BTWLD.to(device), levels, sampling)
+        with _without_gradients(isinstance(conditioning.context, ContextKV)):
+            velocity = self._velocity(conditioning, windows_BTWLD.to(device), levels, sampling)
 
-        def watched(x_BCFHW: Tensor, sigma: float) -> Tensor:
-            if before_step is not None:
-                before_step()
-            return velocity(x_BCFHW, sigma)
+            def watched(x_BCFHW: Tensor, sigma: float) -> Tensor:
+                if before_step is not None:
+                    before_step()
+                return velocity(x_BCFHW, sigma)
 
-        return _SAMPLERS[sampling.sampler](
-            watched,
-            state.motion_z.to(device),
-            state.shape,
-            levels,
-            noise,
-        )
+            return _SAMPLERS[sampling.sampler](
+                watched,
+                state.motion_z.to(device),
+                state.shape,
+                levels,
+                noise,
+            )
 
     def _embed_levels(self, levels: Sequence[float]) -> TimeEmbedding:
         """Of all noise levels of a setting in one batch."""
@@ -165,11 +178,11 @@ class Denoiser:
         y, context, guidance = conditioning.y_BCFHW, conditioning.context, sampling.audio_guidance
         times = self._times(levels)
         if guidance == 1:
-            audio = self.dit.encode_audio(windows_BTWLD)
+            audio = self._audio(windows_BTWLD, context)
             alone = {level: times.row(index, 1) for index, level in enumerate(levels)}
             return lambda x, sigma: self.dit(x, alone[sigma], y, context, audio)
         pair = torch.cat((windows_BTWLD, torch.zeros_like(windows_BTWLD)))
-        both_audio = self.dit.encode_audio(pair)
+        both_audio = self._audio(pair, context)
         both_context, both_y = context.expand(2), y.expand(2, *y.shape[1:])
 
         pairs = {level: times.row(index, 2) for index, level in enumerate(levels)}
@@ -180,3 +193,15 @@ class Denoiser:
             return two_pass(heard, deaf, guidance)
 
         return guided
+
+    def _audio(self, windows_BTWLD: Tensor, context: Context) -> Audio:
+        """Speech in the form that portrait and prompt have."""
+        if isinstance(context, ContextKV):
+            return self.dit.encode_audio(windows_BTWLD)
+        return self.dit.embed_audio(windows_BTWLD)
+
+
+def _without_gradients(projected: bool) -> AbstractContextManager[None]:
+    """Inference mode, but not for a network that goes on being trained: weights that are gathered
+    from their shards in it could not be used for a gradient afterwards."""
+    return torch.inference_mode() if projected else torch.no_grad()

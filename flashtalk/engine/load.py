@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,8 +30,8 @@ from flashtalk.engine.inference_form import (
     to_float8,
 )
 from flashtalk.engine.pipeline import Architecture, Pipeline
-from flashtalk.engine.sampling import Sampling, load_sampling
-from flashtalk.errors import InputError
+from flashtalk.engine.sampling import Sampling, load_sampling, load_stream_numbers
+from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.checkpoint import CheckpointLayout, build, find_checkpoint, load_state
 from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.clip.model import ClipVision
@@ -47,7 +47,7 @@ from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.ops.attention import Backend, read_backend
 from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import PRESETS, PUBLISHED, TINY
-from flashtalk.streaming import StreamSpec
+from flashtalk.streaming import StreamSpec, preset_spec
 
 FLOAT8_DTYPE = "float8"
 DTYPES = {
@@ -172,6 +172,7 @@ class Checkpoint:
         sizes: of its models.
         sampling: how these weights want to be run.
         placement: device and type of its models; speech features are float32 in any case.
+        spec: the stream contract of these weights.
     """
 
     preset: str
@@ -179,7 +180,7 @@ class Checkpoint:
     sizes: Architecture
     sampling: Sampling
     placement: Placement
-    spec: StreamSpec = field(default_factory=StreamSpec)
+    spec: StreamSpec
 
     def load_audio(self) -> AudioEncoder:
         """The speech encoder. Raises WeightsError, as the other stages, for tensors that do not
@@ -187,7 +188,7 @@ class Checkpoint:
         model = self.load_speech()
         if self.placement.compiled:
             compile_speech(model)
-        return AudioEncoder(model, self.spec, self.sizes.dit.audio_window)
+        return AudioEncoder(model, self.spec)
 
     def load_denoiser(self) -> Denoiser:
         """The transformer."""
@@ -295,7 +296,11 @@ def open_checkpoint(
     else:
         found = _published_architecture(layout, architecture or Architecture.flashtalk_14b())
         chosen = sampling or Sampling()
-    return Checkpoint(preset, layout, found, chosen, placement)
+    try:
+        spec = found.spec(load_stream_numbers(folder, preset_spec(preset)))
+    except InputError as error:
+        raise WeightsError(f"{folder}: {error}") from error
+    return Checkpoint(preset, layout, found, chosen, placement, spec)
 
 
 def load_pipeline(

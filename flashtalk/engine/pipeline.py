@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from flashtalk.engine.audio import AudioEncoder
@@ -20,23 +21,32 @@ from flashtalk.streaming import StreamSpec
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Stages:
+    """What makes a chunk of a session that was started.
+
+    Args:
+        spec: the stream contract.
+        audio, denoiser, codec: the three stages.
+    """
+
+    spec: StreamSpec
+    audio: AudioEncoder
+    denoiser: Denoiser
+    codec: VideoCodec
+
+
+@dataclass(frozen=True)
+class Pipeline(Stages):
     """Loaded models and how they want to be run. Any number of sessions may share one.
 
     Args:
         name: the preset, for messages.
-        spec: the stream contract.
         sampling: default settings of these weights.
-        audio, denoiser, codec: the three stages of a chunk.
         encoders: of portrait and prompt.
     """
 
     name: str
-    spec: StreamSpec
     sampling: Sampling
-    audio: AudioEncoder
-    denoiser: Denoiser
-    codec: VideoCodec
     encoders: ConditionEncoders
 
     def condition(
@@ -72,6 +82,7 @@ class Architecture:
     def __post_init__(self) -> None:
         pairs = {
             "latent channels": (self.dit.out_dim, self.vae.z_channels),
+            "frames per latent": (self.dit.vae_scale, self.vae.stride_t),
             "speech layers": (self.dit.audio_blocks, self.audio.num_hidden_layers),
             "speech width": (self.dit.audio_channels, self.audio.hidden_size),
             "image tokens": (self.dit.clip_tokens, self.clip.tokens),
@@ -83,6 +94,25 @@ class Architecture:
                  if ours != other]  # fmt: skip
         if wrong:
             raise WeightsError(f"transformer and encoders do not fit: {', '.join(wrong)}")
+
+    def spec(self, numbers: StreamSpec) -> StreamSpec:
+        """The stream contract of these models.
+
+        Args:
+            numbers: whose frames and samples it has; what latents and windows of speech look like
+                the models know themselves.
+
+        Raises:
+            InputError: numbers of frames that such latents cannot have.
+        """
+        return dataclasses.replace(
+            numbers,
+            audio_window=self.dit.audio_window,
+            vae_stride_t=self.vae.stride_t,
+            vae_stride_hw=self.vae.stride_hw,
+            patch_hw=self.dit.patch_hw,
+            latent_channels=self.vae.z_channels,
+        )
 
     @classmethod
     def flashtalk_14b(cls) -> Architecture:

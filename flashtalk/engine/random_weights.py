@@ -22,7 +22,8 @@ from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.umt5.text import EOS_ID, Tokenizer
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
-from flashtalk.streaming import StreamSpec
+from flashtalk.presets import TINY
+from flashtalk.streaming import StreamSpec, preset_spec
 
 _FIRST_BYTE_ID = EOS_ID + 1
 _BYTES = 256
@@ -39,6 +40,7 @@ def byte_ids(text: str) -> list[int]:
 def random_pipeline(
     architecture: Architecture | None = None,
     *,
+    numbers: StreamSpec | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -52,6 +54,7 @@ def random_pipeline(
 
     Args:
         architecture: sizes; ``None`` is ``tiny``.
+        numbers: frames and samples of a chunk (``Architecture.spec``); ``None``: those of ``tiny``.
         sampling: ``None`` is 64x64 without guidance.
         seed: of the weights; the caller's random state is left alone.
         device, dtype: see ``Placement.choose``.
@@ -92,12 +95,12 @@ def random_pipeline(
             text = made(lambda: TextEncoder(sizes.text))
         else:
             clip, text = _stand_ins(sizes, placement, seed)
-    spec = StreamSpec()
+    spec = sizes.spec(numbers or preset_spec(TINY))
     return Pipeline(
         name="random",
         spec=spec,
         sampling=sampling or Sampling(height_px=64, width_px=64),
-        audio=AudioEncoder(audio, spec, sizes.dit.audio_window),
+        audio=AudioEncoder(audio, spec),
         denoiser=Denoiser(dit),
         encoders=ConditionEncoders(
             clip, text, Tokenizer(byte_ids, sizes.text.text_len), placement.device

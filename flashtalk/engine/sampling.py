@@ -1,4 +1,8 @@
-"""How a set of weights wants to be run: steps, guidance, size; a value, kept beside the weights."""
+"""How a set of weights wants to be run: steps, guidance, size; a value, kept beside the weights.
+
+The same file may say under ``stream`` how the weights cut time into chunks; otherwise they do so as
+their preset does.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.streaming import StreamSpec
 
 SAMPLING_FILE = "pipeline.json"
 SAMPLERS = ("renoise", "euler")
+_STREAM = "stream"
+_STREAM_FIELDS = ("fps", "chunk_frames", "motion_frames", "pcm_hz", "window_s")
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,42 @@ def save_sampling(sampling: Sampling, folder: Path) -> None:
 
 def load_sampling(folder: Path) -> Sampling:
     """Read ``pipeline.json``. Raises WeightsError if it is missing or holds anything unknown."""
+    values = _read(folder)
+    if values is None:
+        raise WeightsError(f"{folder}: missing {SAMPLING_FILE}")
+    try:
+        return Sampling.from_dict({k: v for k, v in values.items() if k != _STREAM})
+    except (TypeError, InputError) as error:
+        raise WeightsError(f"{folder / SAMPLING_FILE}: {error}") from error
+
+
+def load_stream_numbers(folder: Path, preset: StreamSpec) -> StreamSpec:
+    """Frames and samples of a chunk as ``pipeline.json`` has them, in the place of the preset's.
+
+    Raises:
+        WeightsError: anything but whole numbers above 0 under the names that it may say.
+    """
+    said = (_read(folder) or {}).get(_STREAM, {})
+    try:
+        if not isinstance(said, dict) or set(said) - set(_STREAM_FIELDS):
+            raise InputError(_STREAM, said, f"any of {', '.join(_STREAM_FIELDS)}")
+        for field, value in said.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{_STREAM}.{field}", value, "a whole number, at least 1")
+        return dataclasses.replace(preset, **said)
+    except InputError as error:
+        raise WeightsError(f"{folder / SAMPLING_FILE}: {error}") from error
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    """What ``pipeline.json`` holds, if it is there."""
     path = folder / SAMPLING_FILE
     try:
-        return Sampling.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise WeightsError(f"{folder}: missing {SAMPLING_FILE}") from error
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path}: not a JSON object")
+    return values

@@ -20,18 +20,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashtalk.bounds import check_seed
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine.codec import Reference
 from flashtalk.engine.denoiser import Conditioning
 from flashtalk.engine.frame_transfer import Frames, send_frames
-from flashtalk.engine.pipeline import Pipeline
+from flashtalk.engine.pipeline import Pipeline, Stages
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
-from flashtalk.errors import InputError
 from flashtalk.media.image import check_size, cover, oriented_size
-from flashtalk.streaming import AudioChunk, Pcm, Position, chunks
-
-SEED_LIMIT = 2**64
+from flashtalk.streaming import AudioChunk, Pcm, Position, StreamSpec, chunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,42 +100,55 @@ def start(
     Raises:
         InputError: a portrait, size or seed that cannot be used.
     """
-    if not 0 <= seed < SEED_LIMIT:
-        raise InputError("seed", seed, f"0 .. {SEED_LIMIT - 1}")
+    check_seed(seed)
     chosen = sampling or pipeline.sampling
     check_size(portrait_HWC.shape[1], portrait_HWC.shape[0], "portrait")
     size = size_hw or oriented_size(chosen.size_hw, portrait_HWC)
     pipeline.spec.latent_size(*size)
     covered = cover(portrait_HWC, size)
     reference = pipeline.codec.encode_reference(covered)
-    text = chosen.prompt if prompt is None else prompt
+    conditioning = pipeline.condition(
+        covered, reference, chosen.prompt if prompt is None else prompt
+    )
+    return session_of(pipeline.spec, conditioning, reference, seed=seed, sampling=chosen)
+
+
+def session_of(
+    spec: StreamSpec,
+    conditioning: Conditioning,
+    reference: Reference,
+    *,
+    seed: int,
+    sampling: Sampling,
+) -> Session:
+    """A session of what portrait and prompt became, before its first chunk."""
     return Session(
-        conditioning=pipeline.condition(covered, reference, text),
+        conditioning=conditioning,
         reference=reference,
-        sampling=chosen,
-        state=SessionState.start(seed, reference.z_BCFHW, pipeline.spec),
-        position=Position.start(pipeline.spec, pipeline.spec.window_samples),
+        sampling=sampling,
+        state=SessionState.start(seed, reference.z_BCFHW, spec),
+        position=Position.start(spec, spec.window_samples),
     )
 
 
-def advance(pipeline: Pipeline, session: Session, chunk: AudioChunk) -> tuple[ChunkResult, Session]:
+def advance(stages: Stages, session: Session, chunk: AudioChunk) -> tuple[ChunkResult, Session]:
     """Make one chunk.
 
     Args:
-        pipeline: the loaded models.
+        stages: the loaded models.
         session: unchanged; it may be used again.
         chunk: the sound that follows what the session has heard.
 
     Returns:
         The chunk's real frames, and the session after it.
     """
-    codec, spec, sampling = pipeline.codec, pipeline.spec, session.sampling
+    codec, spec, sampling = stages.codec, stages.spec, session.sampling
     clock = StageClock(session.reference.z_BCFHW.device)
     window = session.position.window(spec, chunk.pcm_S)
     with clock.stage("audio"):
-        windows_BTWLD = pipeline.audio.encode(np.concatenate(window))
+        windows_BTWLD = stages.audio.encode(np.concatenate(window))
     with clock.stage("denoise"):
-        z_BCFHW = pipeline.denoiser.denoise(
+        z_BCFHW = stages.denoiser.denoise(
             session.conditioning, windows_BTWLD, session.state, sampling
         )
     with clock.stage("decode"):
@@ -189,8 +200,8 @@ def talk(
     return talk_on(pipeline, session, packets)
 
 
-def talk_on(pipeline: Pipeline, session: Session, packets: Iterable[Pcm]) -> Iterator[ChunkResult]:
+def talk_on(stages: Stages, session: Session, packets: Iterable[Pcm]) -> Iterator[ChunkResult]:
     """``talk`` with a session that was started before; it stays as it is."""
-    for chunk in chunks(packets, pipeline.spec):
-        result, session = advance(pipeline, session, chunk)
+    for chunk in chunks(packets, stages.spec):
+        result, session = advance(stages, session, chunk)
         yield result

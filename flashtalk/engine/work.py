@@ -90,52 +90,63 @@ def count_work(call: Callable[[], object]) -> Work:
 
 
 def dit_step_work(
-    config: DiTConfig, size_hw: tuple[int, int], dtype: torch.dtype, batch: int = 1
+    config: DiTConfig,
+    spec: StreamSpec,
+    size_hw: tuple[int, int],
+    dtype: torch.dtype,
+    batch: int = 1,
 ) -> Work:
     """One evaluation of the transformer; keys and values of text, portrait and speech are there."""
-    spec, dit = StreamSpec(), _shapes_of(lambda: DiT(config), dtype)
+    dit = _shapes_of(lambda: DiT(config), dtype)
     shape = (batch, config.out_dim, spec.latent_frames, *spec.latent_size(*size_hw))
     with torch.no_grad():
         context = dit.encode_context(
             _shape(batch, config.clip_tokens, config.clip_dim, dtype=dtype),
             _shape(batch, config.text_len, config.text_dim, dtype=dtype),
         )
-        audio = dit.encode_audio(_windows(config, batch, dtype))
+        audio = dit.encode_audio(_windows(config, spec, batch, dtype))
     x_BCFHW, y_BCFHW = _shape(*shape), _shape(batch, config.cond_dim, *shape[2:])
     return count_work(lambda: dit(x_BCFHW, _shape(batch), y_BCFHW, context, audio))
 
 
-def dit_speech_work(config: DiTConfig, dtype: torch.dtype, batch: int = 1) -> Work:
+def dit_speech_work(
+    config: DiTConfig, spec: StreamSpec, dtype: torch.dtype, batch: int = 1
+) -> Work:
     """Keys and values of a chunk's speech in every layer, once per chunk."""
-    dit, windows_BTWLD = _shapes_of(lambda: DiT(config), dtype), _windows(config, batch, dtype)
+    dit = _shapes_of(lambda: DiT(config), dtype)
+    windows_BTWLD = _windows(config, spec, batch, dtype)
     return count_work(lambda: dit.encode_audio(windows_BTWLD))
 
 
-def decode_work(config: VAEConfig, size_hw: tuple[int, int], dtype: torch.dtype) -> Work:
+def decode_work(
+    config: VAEConfig, spec: StreamSpec, size_hw: tuple[int, int], dtype: torch.dtype
+) -> Work:
     """A chunk's 9 latents to its 33 frames."""
-    spec, vae = StreamSpec(), _shapes_of(lambda: VideoVAE(config), dtype)
+    vae = _shapes_of(lambda: VideoVAE(config), dtype)
     cells = spec.latent_size(*size_hw)
     z_BCFHW = _shape(1, config.z_channels, spec.latent_frames, *cells, dtype=dtype)
     return count_work(lambda: vae.decode(z_BCFHW))
 
 
-def encode_work(config: VAEConfig, size_hw: tuple[int, int], dtype: torch.dtype) -> Work:
+def encode_work(
+    config: VAEConfig, spec: StreamSpec, size_hw: tuple[int, int], dtype: torch.dtype
+) -> Work:
     """The 5 motion frames to their latents."""
     vae = _shapes_of(lambda: VideoVAE(config), dtype)
-    video_BCTHW = _shape(1, _RGB, StreamSpec().motion_frames, *size_hw, dtype=dtype)
+    video_BCTHW = _shape(1, _RGB, spec.motion_frames, *size_hw, dtype=dtype)
     return count_work(lambda: vae.encode(video_BCTHW))
 
 
-def speech_work(config: AudioConfig) -> Work:
+def speech_work(config: AudioConfig, spec: StreamSpec) -> Work:
     """Features of the newest 8 s of sound, which are float32 whatever the rest is."""
-    spec, model = StreamSpec(), _shapes_of(lambda: Wav2Vec2Features(config), torch.float32)
+    model = _shapes_of(lambda: Wav2Vec2Features(config), torch.float32)
     pcm_BN = _shape(1, spec.window_samples)
     return count_work(lambda: model(pcm_BN, spec.window_s * spec.fps))
 
 
-def frames_work(size_hw: tuple[int, int]) -> Work:
+def frames_work(spec: StreamSpec, size_hw: tuple[int, int]) -> Work:
     """Anything that reads a chunk's new frames as float32 and writes them again."""
-    values = StreamSpec().new_frames * _RGB * math.prod(size_hw)
+    values = spec.new_frames * _RGB * math.prod(size_hw)
     return Work(activation_bytes=2 * values * torch.float32.itemsize)
 
 
@@ -218,8 +229,8 @@ def _bytes(values: Sequence[object]) -> int:
     )
 
 
-def _windows(config: DiTConfig, batch: int, dtype: torch.dtype) -> Tensor:
-    frames = StreamSpec().chunk_frames
+def _windows(config: DiTConfig, spec: StreamSpec, batch: int, dtype: torch.dtype) -> Tensor:
+    frames = spec.chunk_frames
     return _shape(
         batch, frames, config.audio_window, config.audio_blocks, config.audio_channels, dtype=dtype
     )

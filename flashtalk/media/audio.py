@@ -14,10 +14,11 @@ import av
 import numpy as np
 
 from flashtalk.errors import InputError
-from flashtalk.media.decoding import PCM_HZ, Pcm
+from flashtalk.media.decoding import Pcm
 from flashtalk.media.files import existing_file
 from flashtalk.media.notes import Note, about, quiet
 from flashtalk.media.sources import SILENT_PEAK, file_pcm, tracks_with_sound
+from flashtalk.streaming.spec import PCM_HZ
 
 
 @dataclass(frozen=True)

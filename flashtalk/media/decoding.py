@@ -24,7 +24,6 @@ from flashtalk.media.riff import CUT_OFF_S, is_made_up
 from flashtalk.media.timeline import Placed, Timeline
 from flashtalk.media.tracks import Frames
 
-PCM_HZ = 16_000
 Pcm = npt.NDArray[np.float32]
 
 # Formats whose header states the exact length, so that a shorter file is truncated.

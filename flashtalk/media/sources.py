@@ -14,7 +14,7 @@ import av
 from av.container import InputContainer
 
 from flashtalk.errors import InputError
-from flashtalk.media.decoding import PCM_HZ, Input, Pcm, track_pcm
+from flashtalk.media.decoding import Input, Pcm, track_pcm
 from flashtalk.media.edit_list import Edits, late_pauses, late_pauses_ahead
 from flashtalk.media.edited import OPTIONS as EDITED_OPTIONS
 from flashtalk.media.notes import Note, about, quiet
@@ -22,6 +22,7 @@ from flashtalk.media.riff import WavPart, wav_parts
 from flashtalk.media.riff_header import RIFF_BYTES, Ahead, ByteReader, is_wav
 from flashtalk.media.sniff import container_of, is_indexed_at_end
 from flashtalk.media.tracks import check_rate, decodable_tracks, note_passed_over
+from flashtalk.streaming.spec import PCM_HZ
 
 # A recording has no speech below -80 dB of full scale. The usual cases are exact zeros, and what a
 # lossy codec makes of them.

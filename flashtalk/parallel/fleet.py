@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
-from flashtalk.parallel.step_time import Link, OneDevice, step_ms, vae_ms
+from flashtalk.parallel.step_time import SPEC, Link, OneDevice, step_ms, vae_ms
 
-CHUNK_MS = 1120.0
+CHUNK_MS = 1e3 * SPEC.new_s
 RANKS = (1, 2, 4, 5, 8)
 """Ulysses degrees of 40 heads; a pod is one host."""
 
@@ -34,7 +34,7 @@ class Times:
     @property
     def fps(self) -> float:
         """Frames per second of a single session on its pods."""
-        return 28_000 / self.cycle_ms
+        return 1e3 * SPEC.new_frames / self.cycle_ms
 
 
 @dataclass(frozen=True)

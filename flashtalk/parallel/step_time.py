@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flashtalk.models.dit.config import DiTConfig
 from flashtalk.parallel.grid import choose_grid, window
 from flashtalk.parallel.layout import Layout, choose_layout, spans
 from flashtalk.parallel.picture import DECODE_PAD_CELLS, ENCODE_PAD_CELLS
 from flashtalk.parallel.traffic import Evaluation, sent_bytes
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import preset_spec
 
 # Share of self-attention in the operations of the 14B transformer at 10,530 tokens.
 _ATTENTION_SHARE, _AT_TOKENS = 0.23, 10_530
@@ -23,8 +26,8 @@ _SLICED_SLOWER = 1.15
 """Sliced convolutions against whole ones, for the same number of pixels."""
 _SLICED_CALL_MS = 5.0
 """Of every call of a sliced VAE."""
-_STRIDE, _PATCH, _LATENT_FRAMES = 8, 2, 9
-_CONTEXT_TOKENS, _LAYERS, _HEADS, _HEAD_DIM = 769, 40, 40, 128
+SPEC = preset_spec(PUBLISHED)
+DIT = DiTConfig.flashtalk_14b()
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,15 @@ class Link:
 
 def tokens_of(size_hw: tuple[int, int]) -> int:
     """Returns the tokens of a chunk: 10,530 at 720x416."""
-    cell = _STRIDE * _PATCH
-    return _LATENT_FRAMES * (size_hw[0] // cell) * (size_hw[1] // cell)
+    cell = SPEC.token_px
+    return SPEC.latent_frames * (size_hw[0] // cell) * (size_hw[1] // cell)
 
 
 def step_ms(
     one: OneDevice, ranks: int, size_hw: tuple[int, int], link: Link, layout: Layout | None = None
 ) -> float:
     """Returns the milliseconds of one evaluation of the 14B transformer on ``ranks`` ranks."""
-    chosen = layout or choose_layout(ranks, _HEADS)
+    chosen = layout or choose_layout(ranks, DIT.num_heads)
     tokens = tokens_of(size_hw)
     alone_ms = one.step_ms * _work(tokens) / _work(tokens_of(one.size_hw))
     if ranks == 1:
@@ -77,13 +80,16 @@ def step_ms(
     each = -(-tokens // ranks)
     slower = (1 + _HALF_SPEED_TOKENS / each) / (1 + _HALF_SPEED_TOKENS / tokens)
     compute_ms = alone_ms * each / tokens * slower
-    sizes = Evaluation(tokens, _HEADS, _HEAD_DIM, _LAYERS, _CONTEXT_TOKENS)
+    sizes = Evaluation(
+        tokens, DIT.num_heads, DIT.head_dim, DIT.num_layers, DIT.text_len + DIT.clip_tokens,
+        patch_values=DIT.patch_hw**2 * DIT.out_dim,
+    )  # fmt: skip
     sent_ms = {kind: count / link.gigabytes_per_s / 1e6
                for kind, count in sent_bytes(chosen, 0, sizes).items()}  # fmt: skip
     # A ring sends its blocks during the attention.
     attention_ms = compute_ms * _ATTENTION_SHARE
     ring_ms = max(0.0, sent_ms.pop("ring", 0.0) - attention_ms)
-    exchanges = _LAYERS * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
+    exchanges = DIT.num_layers * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
     return compute_ms + sum(sent_ms.values()) + ring_ms + exchanges * link.exchange_us / 1e3
 
 
@@ -93,8 +99,9 @@ def vae_ms(
     """Returns the milliseconds of decoding 33 frames or encoding 5; ``exact=False`` uses the
     published windows, which overlap, as in the report's measurements."""
     alone_ms = one.decode_ms if decode else one.encode_ms
-    cells = size_hw[0] // _STRIDE, size_hw[1] // _STRIDE
-    alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * _STRIDE**2
+    stride = SPEC.vae_stride_hw
+    cells = size_hw[0] // stride, size_hw[1] // stride
+    alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * stride**2
     if ranks == 1:
         return alone_ms
     grid = choose_grid(ranks, cells)

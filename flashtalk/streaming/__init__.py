@@ -5,10 +5,13 @@ from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_coun
 from flashtalk.streaming.pcm import Pcm
 from flashtalk.streaming.position import Position
 from flashtalk.streaming.size import parse_size_hw
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.streaming.spec import FPS, PCM_HZ, PRESET_SPECS, StreamSpec, preset_spec
 from flashtalk.streaming.windows import chunk_window_indices, window_indices
 
 __all__ = [
+    "FPS",
+    "PCM_HZ",
+    "PRESET_SPECS",
     "AudioChunk",
     "ChunkClock",
     "Pcm",
@@ -18,5 +21,6 @@ __all__ = [
     "chunks",
     "frame_count",
     "parse_size_hw",
+    "preset_spec",
     "window_indices",
 ]

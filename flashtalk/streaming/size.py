@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from flashtalk.errors import InputError
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.streaming.spec import PRESET_SPECS, StreamSpec
 
 LARGEST_SIDE_PX = 4_096
 
 
-def parse_size_hw(text: str, field: str = "size") -> tuple[int, int]:
+def parse_size_hw(
+    text: str, field: str = "size", spec: StreamSpec | None = None
+) -> tuple[int, int]:
     """``"720x416"`` (width x height, pixels) as (416, 720).
 
     Args:
         text: what was written.
         field: what errors call it.
+        spec: of the models that are meant; ``None``: those of any preset may be.
 
     Raises:
         InputError: another form, a side beyond ``LARGEST_SIDE_PX`` or one that the models cannot
@@ -27,5 +31,19 @@ def parse_size_hw(text: str, field: str = "size") -> tuple[int, int]:
     width, height = int(match[1]), int(match[2])
     if max(width, height) > LARGEST_SIDE_PX:
         raise InputError(field, text, f"at most {LARGEST_SIDE_PX} pixels a side")
-    StreamSpec().latent_size(height, width)
+    _check_divisible(height, width, PRESET_SPECS.values() if spec is None else (spec,))
     return height, width
+
+
+def _check_divisible(height: int, width: int, specs: Iterable[StreamSpec]) -> None:
+    """Raises InputError where no one of the specs has such latents."""
+    refused: InputError | None = None
+    for spec in specs:
+        try:
+            spec.latent_size(height, width)
+        except InputError as error:
+            refused = refused or error
+        else:
+            return
+    if refused is not None:
+        raise refused

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
+from flashtalk.presets import PUBLISHED, TINY
+
+FPS = 25
+PCM_HZ = 16_000
+"""Of every preset, and of what the models of speech and of lips were trained on."""
 
 
 @dataclass(frozen=True)
@@ -10,14 +15,28 @@ class StreamSpec:
     """Geometry of one chunk of video and of the speech that drives it.
 
     The defaults are the report's: 33 frames at 25 fps, of which the first 5 repeat the end of
-    the previous chunk, and 16 kHz mono audio of which one frame shows 640 samples.
+    the previous chunk, and 16 kHz mono audio of which one frame shows 640 samples. Whoever has
+    loaded weights takes the spec that came with them; ``preset_spec`` is for everybody else.
+
+    Args:
+        fps: video frames per second.
+        chunk_frames: frames that the network makes together.
+        motion_frames: how many of them repeat the end of the chunk before.
+        pcm_hz: audio samples per second.
+        window_s: seconds of sound that the speech encoder hears.
+        audio_window: rows of speech features around each frame, odd.
+        vae_stride_t: video frames per latent frame; the first frame of a chunk has its own.
+        vae_stride_hw: pixels per latent row and column.
+        patch_hw: latent rows and columns per token.
+        latent_channels: of the VAE.
     """
 
-    fps: int = 25
+    fps: int = FPS
     chunk_frames: int = 33
     motion_frames: int = 5
-    pcm_hz: int = 16_000
+    pcm_hz: int = PCM_HZ
     window_s: int = 8
+    audio_window: int = 5
     vae_stride_t: int = 4
     vae_stride_hw: int = 8
     patch_hw: int = 2
@@ -38,6 +57,11 @@ class StreamSpec:
         return self.chunk_frames - self.motion_frames
 
     @property
+    def new_s(self) -> float:
+        """Seconds that one chunk adds to the video (1.12)."""
+        return self.new_frames / self.fps
+
+    @property
     def samples_per_frame(self) -> int:
         """Audio samples that one video frame shows (640)."""
         return self.pcm_hz // self.fps
@@ -53,6 +77,12 @@ class StreamSpec:
         return self.window_s * self.pcm_hz
 
     @property
+    def feature_rows(self) -> int:
+        """Rows of speech features that the windows of a chunk are made of: its frames' and those
+        just before them (35)."""
+        return self.chunk_frames + self.audio_window // 2
+
+    @property
     def latent_frames(self) -> int:
         """Latent frames of one chunk (9)."""
         return 1 + (self.chunk_frames - 1) // self.vae_stride_t
@@ -62,14 +92,33 @@ class StreamSpec:
         """Latent frames of the motion frames (2)."""
         return 1 + (self.motion_frames - 1) // self.vae_stride_t
 
+    @property
+    def token_px(self) -> int:
+        """Side of the square of pixels that one token stands for; a multiple is every size (16)."""
+        return self.vae_stride_hw * self.patch_hw
+
     def motion_latents_for(self, chunk_index: int) -> int:
         """Clean latents that condition chunk ``chunk_index``: the portrait alone, then 2."""
         return 1 if chunk_index == 0 else self.motion_latents
 
     def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Latent height and width of a frame; raises InputError on sizes that do not divide."""
-        step = self.vae_stride_hw * self.patch_hw
         for field, pixels in (("height", height_px), ("width", width_px)):
-            if pixels <= 0 or pixels % step:
-                raise InputError(field, pixels, f"must be a positive multiple of {step} pixels")
+            if pixels <= 0 or pixels % self.token_px:
+                limit = f"must be a positive multiple of {self.token_px} pixels"
+                raise InputError(field, pixels, limit)
         return height_px // self.vae_stride_hw, width_px // self.vae_stride_hw
+
+
+PRESET_SPECS = {TINY: StreamSpec(), PUBLISHED: StreamSpec()}
+
+
+def preset_spec(preset: str) -> StreamSpec:
+    """What weights of a preset have unless they say otherwise, for whoever has not loaded any.
+
+    Raises:
+        InputError: no such preset.
+    """
+    if preset not in PRESET_SPECS:
+        raise InputError("preset", preset, f"one of {', '.join(PRESET_SPECS)}")
+    return PRESET_SPECS[preset]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import PCM_HZ, preset_spec
 from scripts.dashboards.panels import Query, Row, graph, quantile_by, quantiles, rate, selected
 
-CHUNK_S = 1.12
+CHUNK_S = preset_spec(PUBLISHED).new_s
 """Video of one chunk: whoever makes it more slowly falls behind."""
 
-_PCM_HZ = 16_000
 _CHUNKS = f"sum({rate('flashtalk_chunk_seconds_count')})"
 _CYCLE = f"sum({rate('flashtalk_chunk_seconds_sum')})"
 _STAGES = rate("flashtalk_chunk_stage_seconds_sum")
@@ -58,7 +59,7 @@ def _cycle() -> Row:
 
 
 def _viewers() -> Row:
-    missing = f"sum({rate('flashtalk_underrun_samples_total')}) / {_PCM_HZ}"
+    missing = f"sum({rate('flashtalk_underrun_samples_total')}) / {PCM_HZ}"
     return Row(
         "What viewers notice",
         [
@@ -151,7 +152,7 @@ def _stages() -> Row:
 def _sessions() -> Row:
     # Every gateway counts the same slots, but streams of its own.
     free = f"max(flashtalk_session_slots_free{selected()})"
-    intake = f"sum(flashtalk_intake_samples{selected()}) / {_PCM_HZ}"
+    intake = f"sum(flashtalk_intake_samples{selected()}) / {PCM_HZ}"
     return Row(
         "Sessions and queues",
         [

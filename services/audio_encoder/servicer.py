@@ -10,7 +10,7 @@ import grpc
 from flashtalk.serving.epochs import EpochGuard
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.worker import WorkerCard, deadline_s
-from flashtalk.streaming import Pcm, StreamSpec
+from flashtalk.streaming import Pcm
 from flashtalk.v1 import audio_encoder_service_pb2 as pb
 from flashtalk.v1 import audio_encoder_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import worker_pb2
@@ -30,7 +30,8 @@ def registering(loading: Loading[AudioStage], batch_windows: int, max_pending: i
             return loading.stage.encode(windows)
 
         batcher = WindowBatcher(lane, encode, batch_windows, max_pending)
-        pb_grpc.add_AudioEncoderServiceServicer_to_server(AudioServicer(batcher, card), server)
+        servicer = AudioServicer(loading, batcher, card)
+        pb_grpc.add_AudioEncoderServiceServicer_to_server(servicer, server)
         return SERVICE
 
     return register
@@ -39,16 +40,18 @@ def registering(loading: Loading[AudioStage], batch_windows: int, max_pending: i
 class AudioServicer(pb_grpc.AudioEncoderServiceServicer):
     """Serves calls; the only state of a session is its epoch."""
 
-    def __init__(self, batcher: WindowBatcher, card: WorkerCard) -> None:
-        self._batcher, self._card = batcher, card
+    def __init__(
+        self, loading: Loading[AudioStage], batcher: WindowBatcher, card: WorkerCard
+    ) -> None:
+        self._loading, self._batcher, self._card = loading, batcher, card
         self._epochs = EpochGuard()
-        self._samples = StreamSpec().window_samples
 
     async def Encode(self, request: pb.EncodeRequest, context: Any) -> pb.EncodeResponse:
         """Returns speech features of windows; INVALID_ARGUMENT for windows of another length."""
         self._card.check_ready()
         self._epochs.check(request.key)
-        pcm_S = tensor_from_proto(request.pcm, field="pcm", shape=(self._samples,))
+        samples = self._loading.stage.spec.window_samples
+        pcm_S = tensor_from_proto(request.pcm, field="pcm", shape=(samples,))
         rows_RLD, compute_s = await self._batcher.encode(pcm_S, deadline_s(context))
         return pb.EncodeResponse(features=tensor_to_proto(rows_RLD), compute_s=compute_s)
 

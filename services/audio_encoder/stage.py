@@ -12,7 +12,7 @@ import numpy as np
 
 from flashtalk.engine import AudioEncoder
 from flashtalk.serving import metrics
-from flashtalk.streaming import Pcm
+from flashtalk.streaming import Pcm, StreamSpec
 from services.audio_encoder.batching import Rows
 from services.compute_worker import Loading, MeasureChunk
 
@@ -30,8 +30,8 @@ class AudioStage:
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """Encodes a window; returns the function that measures a chunk, independent of the size."""
-        spec = self._encoder.spec
-        noise_S = np.random.default_rng(0).normal(0, 0.1, spec.window_samples).astype(np.float32)
+        samples = self.spec.window_samples
+        noise_S = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
 
         def chunk() -> float:
             begun_s = time.perf_counter()
@@ -40,6 +40,11 @@ class AudioStage:
 
         chunk()
         return chunk
+
+    @property
+    def spec(self) -> StreamSpec:
+        """The stream contract."""
+        return self._encoder.spec
 
     def encode(self, windows: Sequence[Pcm]) -> list[Rows]:
         """Returns features of several windows, float32 [R, L, D] each."""

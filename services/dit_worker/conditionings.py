@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from prometheus_client import Gauge
-from torch import Tensor
 
 from flashtalk.engine import Conditioning
 from flashtalk.errors import FlashTalkError
@@ -68,8 +67,5 @@ class ConditioningCache:
 
 def size_bytes(conditioning: Conditioning) -> int:
     """Memory of its tensors."""
-    context = conditioning.context
-    pairs = [pair for kind in (context.text, context.image) for pair in kind]
-    tensors: list[Tensor] = [conditioning.y_BCFHW]
-    tensors += [tensor for pair in pairs for tensor in (pair.k, pair.v)]
+    tensors = [conditioning.y_BCFHW, *conditioning.context.tensors()]
     return sum(tensor.nbytes for tensor in tensors)

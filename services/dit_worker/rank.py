@@ -36,14 +36,21 @@ class DenoiseRank:
     Args:
         group: the ranks.
         denoiser: the loaded network, laid over them.
-        sampling: how its weights want to be run.
+        spec: the stream contract of its weights.
+        sampling: how they want to be run.
         conditioning_bytes: memory for conditionings.
     """
 
     def __init__(
-        self, group: Group, denoiser: Denoiser, sampling: Sampling, conditioning_bytes: int
+        self,
+        group: Group,
+        denoiser: Denoiser,
+        spec: StreamSpec,
+        sampling: Sampling,
+        conditioning_bytes: int,
     ) -> None:
         self._group, self.denoiser, self._sampling = group, denoiser, sampling
+        self._spec = spec
         self.conditionings = ConditioningCache(conditioning_bytes)
 
     @classmethod
@@ -57,7 +64,7 @@ class DenoiseRank:
         """Loads the transformer; ``spread`` lays it over the ranks."""
         denoiser = checkpoint.load_denoiser()
         spread(denoiser.dit, checkpoint)
-        return cls(group, denoiser, checkpoint.sampling, conditioning_bytes)
+        return cls(group, denoiser, checkpoint.spec, checkpoint.sampling, conditioning_bytes)
 
     def keep(self, command: Keep) -> None:
         """Keeps a conditioning under its digest. Raises InputError for tokens that do not fit."""
@@ -88,8 +95,10 @@ class DenoiseRank:
 
         z_BCFHW = self.denoiser.denoise(
             conditioning,
-            windows_from_rows(torch.from_numpy(command.rows), StreamSpec()),
-            SessionState(command.seed, command.chunk_index, torch.from_numpy(command.motion_z)),
+            windows_from_rows(torch.from_numpy(command.rows), self._spec),
+            SessionState(
+                command.seed, command.chunk_index, torch.from_numpy(command.motion_z), self._spec
+            ),
             self._sampling,
             before_step=check,
         )

@@ -12,7 +12,6 @@ from flashtalk.serving.epochs import EpochGuard
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.worker import WorkerCard, deadline_s
-from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import dit_worker_service_pb2 as pb
 from flashtalk.v1 import dit_worker_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import tensor_pb2, worker_pb2
@@ -44,7 +43,6 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
     def __init__(self, loading: Loading[DenoiseStage], lane: ComputeLane, card: WorkerCard) -> None:
         self._loading, self._lane, self._card = loading, lane, card
         self._epochs = EpochGuard()
-        self._spec = StreamSpec()
 
     async def Condition(self, request: pb.ConditionRequest, context: Any) -> pb.ConditionResponse:
         """Conditions a portrait and a prompt, or keeps a conditioning that another worker made."""
@@ -99,7 +97,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             raise InputError("portrait.prompt", length, f"at most {MAX_PROMPT}")
         field = "portrait.reference_latents"
         z = self._reference(source.reference_latents, field)
-        if z.shape[3:] != self._spec.latent_size(*portrait_HWC.shape[:2]):
+        if z.shape[3:] != self._loading.stage.spec.latent_size(*portrait_HWC.shape[:2]):
             raise InputError(field, list(z.shape), "latents of the portrait's size")
         return partial(self._loading.stage.embed, portrait_HWC, source.prompt, z)
 
@@ -119,14 +117,14 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         return Keep(given.digest, image, text, z)
 
     def _reference(self, message: tensor_pb2.Tensor, field: str) -> Floats:
-        spec = self._spec
+        spec = self._loading.stage.spec
         shape = (1, spec.latent_channels, spec.latent_frames, None, None)
         z: Floats = tensor_from_proto(message, field=field, shape=shape)
         self._check_latents(field, z)
         return z
 
     def _command(self, request: pb.DenoiseRequest) -> Run:
-        spec, features = self._spec, self._loading.stage.features
+        spec, features = self._loading.stage.spec, self._loading.stage.features
         rows = tensor_from_proto(
             request.features,
             field="features",
@@ -139,5 +137,5 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         return Run(request.conditioning_digest, request.seed, request.key.chunk_index, rows, z)
 
     def _check_latents(self, field: str, z: Floats) -> None:
-        stride = self._spec.vae_stride_hw
+        stride = self._loading.stage.spec.vae_stride_hw
         self._card.check_size(field, (z.shape[3] * stride, z.shape[4] * stride))

@@ -14,13 +14,11 @@ import numpy.typing as npt
 import torch
 
 from flashtalk.engine import Checkpoint, ConditionEncoders
-from flashtalk.engine.audio import row_count
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
 from flashtalk.serving import metrics
 from flashtalk.serving.lane import Wanted
 from flashtalk.serving.tracing import span
-from flashtalk.streaming import StreamSpec
 from services.compute_worker import Loading, MeasureChunk
 from services.dit_worker.commands import Floats, Keep, Run
 from services.dit_worker.rank import DenoiseRank, Leader, Spread, whole
@@ -60,15 +58,16 @@ class DenoiseStage:
         self, leader: Leader, encoders: ConditionEncoders, checkpoint: Checkpoint, digest: str
     ) -> None:
         self._leader, self._encoders, self._weights_digest = leader, encoders, digest
-        sizes, spec = checkpoint.sizes.dit, checkpoint.spec
-        rows = row_count(spec, sizes.audio_window)
-        self.features = FeatureShape(rows, sizes.audio_blocks, sizes.audio_channels)
+        sizes, self.spec = checkpoint.sizes.dit, checkpoint.spec
+        self.features = FeatureShape(
+            self.spec.feature_rows, sizes.audio_blocks, sizes.audio_channels
+        )
         self.tokens = TokenShapes(sizes.clip_tokens, sizes.clip_dim, sizes.text_len, sizes.text_dim)
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """Makes a first chunk, which continues one latent, and a later one; returns the measure of
         a chunk."""
-        spec = StreamSpec()
+        spec = self.spec
         portrait_HWC = np.zeros((*size_hw, 3), np.uint8)
         height, width = spec.latent_size(*size_hw)
         z = np.zeros((1, spec.latent_channels, spec.latent_frames, height, width), np.float32)

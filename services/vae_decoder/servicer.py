@@ -23,7 +23,6 @@ from flashtalk.serving import metrics
 from flashtalk.serving.epochs import EpochGuard
 from flashtalk.serving.lane import ComputeLane, Last
 from flashtalk.serving.worker import WorkerCard, deadline_s
-from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2, worker_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as pb
 from flashtalk.v1 import vae_decoder_service_pb2_grpc as pb_grpc
@@ -53,7 +52,6 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
     def __init__(self, loading: Loading[CodecStage], lane: ComputeLane, card: WorkerCard) -> None:
         self._loading, self._lane, self._card = loading, lane, card
         self._epochs = EpochGuard()
-        self._spec = StreamSpec()
 
     async def EncodeReference(
         self, request: pb.EncodeReferenceRequest, context: Any
@@ -82,7 +80,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
             yield _result(await self._lane.run(lambda _: make_motion(), until_s), {})
             return
         decode = partial(self._loading.stage.decode, z_BCFHW, color, request.frames)
-        writer = FrameWriter(request.video_codec, size_hw, self._spec.fps)
+        writer = FrameWriter(request.video_codec, size_hw, self._loading.stage.spec.fps)
         async with aclosing(self._lane.stream(lambda _: decode(), until_s)) as parts:
             async for part in parts:
                 if isinstance(part, Last):
@@ -103,7 +101,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         self, request: pb.DecodeRequest
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], tuple[int, int]]:
         """Returns latents, colours and video size. Raises InputError for an invalid request."""
-        spec = self._spec
+        spec = self._loading.stage.spec
         if request.video_codec not in (*_H264, _RAW):
             raise InputError("video_codec", request.video_codec, "H264 or RAW_RGB24")
         if not 1 <= request.frames <= spec.new_frames:

@@ -131,7 +131,7 @@ async def watch(image: Path, audio: Path, cuts: int, tick: Any) -> Shown:
                 pacing=pb.PACING_UNLIMITED,
             )
             async with client.stream(session) as stream:
-                viewer, at = Viewer(stream, sound(audio, spec)), 0
+                viewer, at = Viewer(stream, sound(audio, spec.pcm_hz)), 0
                 await viewer.speak(_SPOKEN_CHUNKS * spec.new_samples)
                 for _ in range(cuts):
                     # In the second chunk after the cut before, never at its border.

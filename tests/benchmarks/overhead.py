@@ -136,7 +136,7 @@ async def measure_tiny(
     spec = pipeline.spec
     engine = EngineChunks(pipeline, image)
     total = counted.chunks * spec.new_samples
-    parts = chunks(packets(sound(audio, spec), total, spec), spec)
+    parts = chunks(packets(sound(audio, spec.pcm_hz), total, spec.pcm_hz), spec)
     with tempfile.TemporaryDirectory(prefix="flashtalk-bench-") as folder:
         environment = dict(os.environ)  # noqa: TID251 - what a shell would hand on
         if weights is not None:

@@ -28,7 +28,7 @@ def pipeline() -> Pipeline:
 
 
 def talk_of(pipeline: Pipeline, **sampling: Any) -> Talk:
-    pcm = sound(None, pipeline.spec)
+    pcm = sound(None, pipeline.spec.pcm_hz)
     return Talk(pipeline, portrait(None), pcm, SIZE_HW, Sampling(steps=2, **sampling))
 
 
@@ -136,7 +136,7 @@ def test_a_session_is_timed_from_its_last_packet(pipeline: Pipeline, work: Work)
     slow = SlowTalk(pipeline, talk.portrait_HWC, talk.pcm_S, SIZE_HW, talk.sampling)
     began_s = work.done_s
     times = measure_session(slow)
-    count = len(list(packets(talk.pcm_S, pipeline.spec.new_samples, pipeline.spec)))
+    count = len(list(packets(talk.pcm_S, pipeline.spec.new_samples, pipeline.spec.pcm_hz)))
     assert work.done_s - began_s > 1e12 * count
     assert times == at_once
     assert times.condition_s > 0

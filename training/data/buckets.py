@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import preset_spec
 
 SizeHW = tuple[int, int]
 
-STEP_PX = 16  # 8 of the VAE times 2 of the patches
+STEP_PX = preset_spec(PUBLISHED).token_px
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from training.data.source.video import FrameNumbers, VideoSource
 from training.data.units import ClipPlan, Shot, StretchPlan, shots_of
 from training.data.videos.problems import SkipList
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 RowNumbers = npt.NDArray[np.int64]
 
@@ -238,7 +238,8 @@ class _Bucket:
         """Its name says all that decides the values."""
         encoder, (height, width) = self.encoder, self.encoder.size_hw
         chosen = [(shot.video, shot.first, shot.frames) for shot in self.shots]
-        key = [FORMAT_VERSION, encoder.source.digest, encoder.size_hw, chosen, asdict(plan)]
+        what = [asdict(plan), asdict(encoder.spec)]
+        key = [FORMAT_VERSION, encoder.source.digest, encoder.size_hw, chosen, *what]
         digest = hashlib.sha256(json.dumps([*key, encoder.encoders.digest]).encode())
         name = f"{encoder.source.name}-{width}x{height}-{digest.hexdigest()[:12]}"
         return cache_dir / f"{kind}-{name}"

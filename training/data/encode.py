@@ -35,7 +35,6 @@ from training.data.units import (
     stretch_starts,
 )
 
-CONTEXT_FRAMES = 2
 CLIP_ARRAYS = ("latents", "reference", "tokens", "speech", "start", "silent")
 PORTRAIT_ARRAYS = ("reference", "tokens", "start")
 STRETCH_ARRAYS = ("speech", "motion", "start")
@@ -154,7 +153,8 @@ class ShotEncoder:
         }
 
     def _speech(self, shot: Shot, starts: Sequence[int]) -> Tensor:
-        """Features of the last 35 frames heard with the chunks at ``starts``, [B, A, L, D]."""
+        """Features of the frames heard with the chunks at ``starts``, and of those before that the
+        windows of their first frames reach back to, [B, A, L, D]."""
         spec, windows = self.spec, []
         for start in starts:
             first, end = self._heard(start)
@@ -162,7 +162,7 @@ class ShotEncoder:
             windows.append(prepare_pcm(window_ending_at(pcm, end - first, spec)))
         heard_BS = torch.from_numpy(np.stack(windows))
         features = self.encoders.speech(heard_BS, spec.window_s * spec.fps)
-        return features[:, -(spec.chunk_frames + CONTEXT_FRAMES) :]
+        return features[:, -spec.feature_rows :]
 
     def _silent(self, shot: Shot, start: int) -> float:
         """Share of a clip's frames without speech; before a shot nobody speaks."""

@@ -22,7 +22,6 @@ from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
 from training.data.batch import Numbers, Picks, Stage1Batch, Stage2Batch
 from training.data.cache import BucketCache, Rows
-from training.data.encode import CONTEXT_FRAMES
 from training.data.order import BucketOrder
 from training.data.units import clip_frames, references_outside
 
@@ -285,5 +284,6 @@ def _drawn_bucket(counts: Sequence[int], rng: np.random.Generator) -> int:
 
 def _windows(spec: StreamSpec) -> Tensor:
     """Rows of cached speech that make the windows of a chunk, [T, W]."""
-    total = CONTEXT_FRAMES + spec.chunk_frames
-    return torch.from_numpy(window_indices(CONTEXT_FRAMES, total, total))
+    total = spec.feature_rows
+    first = total - spec.chunk_frames
+    return torch.from_numpy(window_indices(first, total, total, spec.audio_window))

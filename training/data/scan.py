@@ -19,8 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.streaming import FPS
 from flashtalk.terminal import OneLineParser, guarded, note
-from training.data.videos.check import FPS, check_entry
+from training.data.videos.check import check_entry
 from training.data.videos.index import (
     LeftOut,
     Result,

@@ -10,7 +10,7 @@ from rich.console import Console
 from flashtalk.bounds import check_above, check_between
 from flashtalk.engine.sampling import SAMPLERS
 from flashtalk.errors import FlashTalkError, InputError
-from flashtalk.streaming import parse_size_hw
+from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import OneLineParser, guarded, live_console, note
 from training.evaluate.continuous import MARKS_S, Streamer, talk_on
 from training.evaluate.course import write_course
@@ -155,12 +155,16 @@ def _check(arguments: argparse.Namespace) -> None:
     for second in arguments.marks:
         check_between("marks", second, 0, _LONGEST_S)
     if arguments.size is not None:
-        parse_size_hw(arguments.size)
+        _size_of(arguments)
+
+
+def _size_of(arguments: argparse.Namespace) -> tuple[int, int]:
+    return parse_size_hw(arguments.size, spec=preset_spec(arguments.preset))
 
 
 def _performer(arguments: argparse.Namespace) -> RoundTrip:
     if arguments.vae_only:
-        return open_vae(arguments.weights)
+        return open_vae(arguments.weights, preset_spec(arguments.preset))
     # Imported here: a VAE can be judged without everything that a pipeline needs.
     from training.evaluate.pipeline import open_pipeline
 
@@ -193,7 +197,7 @@ def _transformer(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _size_hw(arguments: argparse.Namespace) -> tuple[int, int]:
     if arguments.size:
-        return parse_size_hw(arguments.size)
+        return _size_of(arguments)
     from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 
     # A VAE by itself does not say at which size it is meant to be run.

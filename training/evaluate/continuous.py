@@ -25,13 +25,16 @@ from training.evaluate.reading import read_video
 
 MARKS_S = (10.0, 100.0, 300.0, 1000.0)
 BLOCK_CHUNKS = 10
-_PACKET_SAMPLES = 3_200
-_FRAME_SAMPLES = 640
+_PACKET_FRAMES = 5
 
 
 @runtime_checkable
 class Streamer(Protocol):
     """What can talk without an end."""
+
+    @property
+    def spec(self) -> StreamSpec:
+        """The stream contract of its weights."""
 
     def stream(
         self, portrait_HWC: Image, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
@@ -50,7 +53,6 @@ class Speeches(Protocol):
 def talk_on(
     streamer: Streamer, clips: Speeches, probes: Probes, *, seconds: float,
     judges: Judges | None = None, marks_s: Sequence[float] = MARKS_S, seed: int = 0,
-    spec: StreamSpec | None = None,
 ) -> Course:  # fmt: skip
     """The first clip's person talks for ``seconds``: all clips' speeches in turn, again and again.
 
@@ -59,7 +61,7 @@ def talk_on(
     Raises:
         InputError: less than three blocks, or no clips.
     """
-    spec = spec or StreamSpec()
+    spec = streamer.spec
     block_frames = BLOCK_CHUNKS * spec.new_frames
     total = round(seconds * spec.fps)
     if not len(clips):
@@ -67,7 +69,7 @@ def talk_on(
     if total < 3 * block_frames:
         raise InputError("seconds", seconds, f"at least {3 * block_frames / spec.fps:g}")
     person = clips[0]
-    supply = _Supply(clips, total)
+    supply = _Supply(clips, total, spec)
     chunks = streamer.stream(
         person.portrait_HWC, supply.packets(), prompt=person.caption, seed=seed
     )
@@ -85,7 +87,7 @@ def talk_on(
             for name, value in _measure(block_THWC, person, heard, probes, judges).items():
                 curves.setdefault(name, []).append(value)
         done += len(block_THWC)
-    slopes = {name: _slope(values) for name, values in curves.items()}
+    slopes = {name: _slope(values, block_frames / spec.fps) for name, values in curves.items()}
     return Course(block_frames / spec.fps, curves, slopes, marks, done)
 
 
@@ -100,24 +102,26 @@ class _Heard:
 class _Supply:
     """The endless speech; what was handed out is kept until its frames are measured."""
 
-    def __init__(self, clips: Speeches, frames: int) -> None:
+    def __init__(self, clips: Speeches, frames: int, spec: StreamSpec) -> None:
         self._clips, self._frames, self._first = clips, frames, 0
+        self._per_frame = spec.samples_per_frame
         self._pcm_N = np.zeros(0, np.float32)
         self._openness_T = np.zeros(0, np.float32)
 
     def packets(self) -> Iterator[NDArray[np.float32]]:
-        """Packets of 0.2 s, ``frames`` frames in all."""
+        """Packets of five frames, ``frames`` frames in all."""
         left, turn = self._frames, 0
         while left:
             clip = self._clips[turn % len(self._clips)]
             frames = min(left, len(clip.frames_THWC))
-            openness_T, pcm_N = clip.track("openness")[:frames], clip.pcm_N[: 640 * frames]
+            openness_T = clip.track("openness")[:frames]
+            pcm_N = clip.pcm_N[: self._per_frame * frames]
             # The pixels of a minute must not stay while the speech is read out.
             del clip
-            for start in range(0, len(pcm_N), _PACKET_SAMPLES):
-                packet_N = pcm_N[start : start + _PACKET_SAMPLES]
-                first = start // _FRAME_SAMPLES
-                part_T = openness_T[first : first + len(packet_N) // _FRAME_SAMPLES]
+            for first in range(0, frames, _PACKET_FRAMES):
+                begin = first * self._per_frame
+                packet_N = pcm_N[begin : begin + _PACKET_FRAMES * self._per_frame]
+                part_T = openness_T[first : first + len(packet_N) // self._per_frame]
                 self._pcm_N = np.concatenate([self._pcm_N, packet_N])
                 self._openness_T = np.concatenate([self._openness_T, part_T])
                 yield packet_N
@@ -126,12 +130,12 @@ class _Supply:
     def take(self, first: int, frames: int) -> _Heard:
         """The speech of ``frames`` frames from ``first`` on; everything before it is dropped."""
         self._drop(first)
-        pcm_N = self._pcm_N[: frames * _FRAME_SAMPLES].copy()
+        pcm_N = self._pcm_N[: frames * self._per_frame].copy()
         return _Heard(pcm_N, self._openness_T[:frames].copy())
 
     def _drop(self, first: int) -> None:
         gone = first - self._first
-        self._pcm_N = self._pcm_N[gone * _FRAME_SAMPLES :]
+        self._pcm_N = self._pcm_N[gone * self._per_frame :]
         self._openness_T = self._openness_T[gone:]
         self._first = first
 
@@ -186,10 +190,10 @@ def _beside(block_THWC: Video, person: Clip, heard: _Heard) -> Clip:
     )  # fmt: skip
 
 
-def _slope(values: Sequence[float]) -> float:
+def _slope(values: Sequence[float], block_s: float) -> float:
     """Least-squares slope per 100 s; the first block, which leaves the portrait, does not count."""
     later = np.asarray(values[1:], np.float64)
     if len(later) < 2 or not np.isfinite(later).all():
         return float("nan")
-    seconds = np.arange(len(later)) * BLOCK_CHUNKS * StreamSpec().new_frames / StreamSpec().fps
+    seconds = np.arange(len(later)) * block_s
     return float(100 * np.polyfit(seconds, later, 1)[0])

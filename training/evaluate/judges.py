@@ -30,6 +30,7 @@ from training.evaluate.syncnet.judge import (
     SyncJudge,
     open_sync_judge,
 )
+from training.evaluate.syncnet.mfcc import FRAME_SAMPLES
 from training.evaluate.vbench import (
     Features,
     Interpolate,
@@ -98,7 +99,7 @@ class Judges:
         self, video_THWC: Video, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
     ) -> dict[str, float]:
         found: dict[str, float] = {}
-        is_long_enough = min(len(video_THWC), len(pcm_N) // 640) >= SHORTEST_FRAMES
+        is_long_enough = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES) >= SHORTEST_FRAMES
         for judge in self.sync:
             ending = "" if judge.is_published else "_own"
             values = (_NAN, _NAN, _NAN)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from flashtalk.errors import InputError
+from flashtalk.streaming import FPS
 
 Video = NDArray[np.uint8]
 
@@ -29,7 +30,7 @@ def lip_overlay(
     columns: int = 16,
     start_s: float = 0.4,
     seconds: float = 2.56,
-    fps: int = 25,
+    fps: int = FPS,
 ) -> None:
     """A PNG of ``seconds`` from ``start_s`` on: the true frames, the shown ones, the two openings.
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from flashtalk.errors import WeightsError
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.weights import load_config
+from flashtalk.streaming import StreamSpec
 from training.evaluate.fidelity import Video
 from training.evaluate.round_trip import through_vae
 
@@ -20,13 +21,14 @@ class VaeOnly:
     """Fills the truth rows; there is no generator."""
 
     vae: VideoVAE
+    spec: StreamSpec
 
     def through_codec(self, video_THWC: Video) -> Video:
         """See ``round_trip.through_vae``."""
-        return through_vae(self.vae, video_THWC)
+        return through_vae(self.vae, video_THWC, spec=self.spec)
 
 
-def open_vae(folder: Path) -> VaeOnly:
+def open_vae(folder: Path, spec: StreamSpec) -> VaeOnly:
     """The VAE of ``folder`` or of its ``vae`` subfolder (``config.json``, ``model.safetensors``).
 
     Raises:
@@ -39,4 +41,4 @@ def open_vae(folder: Path) -> VaeOnly:
         vae.load_state_dict(tensors)
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"{home}: {error}") from error
-    return VaeOnly(vae.eval().requires_grad_(False))
+    return VaeOnly(vae.eval().requires_grad_(False), spec)

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from flashtalk.streaming import FPS
+
 Video = NDArray[np.uint8]
 # A whole video, or some of its frames by number.
 Frames = Video | Mapping[int, NDArray[np.uint8]]
@@ -32,7 +34,7 @@ def contact_sheet(
     frames: Sequence[int],
     *,
     zoom: int = 1,
-    fps: int = 25,
+    fps: int = FPS,
 ) -> None:
     """A PNG with one named row per video and one column for each of ``frames``."""
     font = ImageFont.load_default(13)
@@ -64,7 +66,7 @@ def lip_plot(
     *,
     title: str,
     silent_T: NDArray[np.bool_] | None = None,
-    fps: int = 25,
+    fps: int = FPS,
 ) -> None:
     """The phonemes' mouth opening with the measured ones over it; silences are shaded."""
     seconds_T = np.arange(len(truth_T)) / fps
@@ -107,7 +109,7 @@ def gif(
     path: Path,
     video_THWC: Video,
     *,
-    fps: int = 25,
+    fps: int = FPS,
     every: int = 2,
     zoom: int = 2,
     colours: int = 64,

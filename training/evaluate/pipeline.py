@@ -18,6 +18,7 @@ from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import CONFIG
 from flashtalk.models.dit.weights import load_config
+from flashtalk.streaming import StreamSpec
 from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.fidelity import Image, Video
 from training.evaluate.round_trip import through_vae
@@ -51,6 +52,11 @@ class TalkPerformer:
             yield chunk.frames_THWC
 
     @property
+    def spec(self) -> StreamSpec:
+        """The stream contract of the weights."""
+        return self.pipeline.spec
+
+    @property
     def codec_digest(self) -> str:
         """Of what ``through_codec`` depends on."""
         vae = self.pipeline.codec.vae
@@ -60,7 +66,7 @@ class TalkPerformer:
     def through_codec(self, video_THWC: Video) -> Video:
         """See ``round_trip.through_vae``."""
         vae = self.pipeline.codec.vae
-        return through_vae(vae, video_THWC, device=self.device, dtype=self.dtype)
+        return through_vae(vae, video_THWC, spec=self.spec, device=self.device, dtype=self.dtype)
 
 
 def packets(pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES) -> Iterator[

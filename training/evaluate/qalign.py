@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from flashtalk.errors import WeightsError
+from flashtalk.streaming import FPS
 from training.evaluate.fidelity import Video
 
 AESTHETICS, QUALITY = "aesthetics", "quality"
@@ -30,7 +31,7 @@ class QAlign:
     """A loaded rater; one frame a second is shown to it, ``fps`` frames apart."""
 
     net: Any
-    fps: int = 25
+    fps: int = FPS
 
     def rate(self, video_THWC: Video) -> dict[str, float]:
         """``ase`` and ``iqa`` of one video uint8 [T, H, W, 3]: means over its frames, 1..5."""
@@ -47,7 +48,7 @@ class QAlign:
         return float(np.mean(ratings))
 
 
-def open_qalign(folder: Path, *, device: str = "cpu", fps: int = 25) -> QAlign:
+def open_qalign(folder: Path, *, device: str = "cpu", fps: int = FPS) -> QAlign:
     """The rater out of its folder.  This runs the Python code that lies in the folder.
 
     Raises:

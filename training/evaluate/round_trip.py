@@ -26,7 +26,7 @@ def through_vae(
     vae: Codec,
     video_THWC: Video,
     *,
-    spec: StreamSpec | None = None,
+    spec: StreamSpec,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Video:
@@ -35,7 +35,6 @@ def through_vae(
     The first 5 frames of a chunk are the true ones before it (the first chunk repeats frame 0), so
     the result has the VAE's own error and its own seams, and nothing of the generator's.
     """
-    spec = spec or StreamSpec()
     new, motion = spec.new_frames, spec.motion_frames
     frames = len(video_THWC)
     chunks: list[Video] = []

@@ -40,6 +40,10 @@ from training.evaluate.talkbench import talkbench_table
 class RoundTrip(Protocol):
     """What every evaluation needs: the VAE."""
 
+    @property
+    def spec(self) -> StreamSpec:
+        """The stream contract of its weights."""
+
     def through_codec(self, video_THWC: Video) -> Video:
         """The video encoded and decoded chunk by chunk, as long as it was."""
 
@@ -85,7 +89,6 @@ class Plan:
     pictures: int = 3
     seed: int = 0
     settings: Mapping[str, object] = field(default_factory=dict)
-    spec: StreamSpec = field(default_factory=StreamSpec)
     judges: Judges = field(default_factory=Judges)
     kept: KeptReadings | None = None
 
@@ -98,7 +101,7 @@ def evaluate(
     A ``performer`` that has no ``perform`` is a VAE alone: only the truth rows are filled.
     """
     out.mkdir(parents=True, exist_ok=True)
-    new_frames, fps = plan.spec.new_frames, plan.spec.fps
+    new_frames, fps = performer.spec.new_frames, performer.spec.fps
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, disable=not show_progress) as progress:
@@ -148,7 +151,7 @@ def _short_rows(
         for name, reading in readings.items():
             rows[name].append(reading)
         if index < plan.pictures:
-            draw_clip(out, index, clip, videos, readings, frames, plan.spec.fps)
+            draw_clip(out, index, clip, videos, readings, frames, performer.spec.fps)
     return rows
 
 
@@ -169,7 +172,7 @@ def _long_rows(
         for name, reading in readings.items():
             rows[name].append(reading)
         if index < plan.pictures:
-            draw_stream(out, index, videos, readings, frames, plan.spec.fps)
+            draw_stream(out, index, videos, readings, frames, performer.spec.fps)
     return rows
 
 
@@ -195,7 +198,7 @@ def _references(
     if plan.kept is None:
         found = {TRUTH: truth(), VAE: through_vae()}
     else:
-        facts = {"clip": clip.digest, "shown": list(frames), "spec": plan.spec}
+        facts = {"clip": clip.digest, "shown": list(frames), "spec": performer.spec}
         found = {TRUTH: plan.kept.get({**facts, "row": TRUTH}, truth),
                  VAE: plan.kept.get({**facts, "row": VAE}, through_vae)}  # fmt: skip
     return ({TRUTH: clip.frames_THWC, VAE: found[VAE].shown},

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.models.wav2vec2.loudness import unit_variance
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import TINY
+from flashtalk.streaming import preset_spec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import OneLoss, StepContext
@@ -88,7 +89,7 @@ class AudioTask(OneLoss):
 
     def __init__(self, recipe: AudioRecipe, places: Places) -> None:
         self.recipe = recipe
-        self.spec = StreamSpec()
+        self.spec = preset_spec(TINY)
         self.train = open_split(places.data_dir, recipe.train_split)
         self.val = open_split(places.data_dir, recipe.val_split)
         self.start_dir = places.start_dir and places.start_dir / recipe.role

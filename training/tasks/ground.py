@@ -17,12 +17,12 @@ from flashtalk.engine.sampling import Sampling, save_sampling
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
-from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.sharding import ShardPlan
 from training.core.world import World
 from training.data.batch import Stage2Batch
 from training.data.cache import BucketCache, VideoPlan
+from training.data.clips import video_from_frames
 from training.data.sampler import Beginning, Order, Stage2Sampler
 from training.data.source.splits import Split, open_sources, with_truth
 from training.data.units import StretchPlan
@@ -33,7 +33,7 @@ from training.places import Places
 from training.tasks.captions import Prompter
 from training.tasks.export import save_model
 from training.tasks.pictures import strip
-from training.tasks.samples import SampleConfig, sample_report, talk_offline
+from training.tasks.samples import SampleConfig, sample_report, sampled_frames
 from training.tasks.scenes import colour_drift, liveliness, scenes
 from training.tasks.split_caches import build_caches
 
@@ -114,13 +114,14 @@ class Ground:
         sampling: Sampling,
     ) -> None:
         self.config, self.places, self.world = config, places, world
-        self._batch, self._sampling, self.spec = batch, sampling, StreamSpec()
+        self._batch, self._sampling = batch, sampling
         self.sources = open_sources(places.data_dir)
         if config.measured == "truth":
             self.truth = with_truth(self.sources["val"], "measured")
         self.models = Models.open(
             config.preset, places.weights_dir, world, plan, transformer=config.teacher
         )
+        self.spec = self.models.checkpoint.spec
         if config.export == "folder" and self.models.checkpoint.layout.kind != "own":
             raise InputError("export", config.export, "student: published files are not copied")
         if config.device_gb:
@@ -193,10 +194,12 @@ class Ground:
             shot, true = scene.shot, scene.video_BCTHW
             pcm = source.pcm(shot.video, shot.first, true.shape[2])
             caption = source.facts(shot.video).caption
-            made = talk_offline(
-                samples, student, self.frozen, true[:, :, :1], pcm,
-                self.prompter.tokens([caption]), self.spec, 1.0,
-            )[:, :, : true.shape[2]].cpu()  # fmt: skip
+            portrait_HWC = np.ascontiguousarray(scene.frames_THWC[0])
+            shown = sampled_frames(
+                student, self.frozen, portrait_HWC, pcm, self.prompter.tokens([caption]),
+                self.spec, samples.uncorrected(portrait_HWC.shape[:2], 1.0), samples.seed,
+            )  # fmt: skip
+            made = video_from_frames(shown[: true.shape[2]])
             motion.append(liveliness(made, true))
             drift.append(colour_drift(made, self.spec))
             rows += [true[0, :, ::14], made[0, :, ::14]]

@@ -1,7 +1,6 @@
-"""Videos sampled during Stage 1, chunk after chunk as in the stream, without its network.
+"""Videos sampled during training, by the loop that streams them.
 
-Legend: B videos, C latent channels, F latent frames, h w latent size, T frames, H W pixels,
-M image tokens, N text tokens, D width, L layers, S samples.
+Legend: T frames, H W pixels, N text tokens, D width, S samples.
 """
 
 from __future__ import annotations
@@ -9,28 +8,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.diffusion.condition import reference_clip, reference_condition
-from flashtalk.diffusion.guidance import two_pass
-from flashtalk.diffusion.noise import chunk_noise
-from flashtalk.diffusion.sample import VelocityFn, sample, timestep
-from flashtalk.diffusion.schedule import DEFAULT_SHIFT, sigmas
-from flashtalk.diffusion.state import SessionState
-from flashtalk.engine.sampling import Sampling
-from flashtalk.models.dit.conditions import ContextTokens
+from flashtalk.diffusion.schedule import DEFAULT_SHIFT
+from flashtalk.engine import Sampling, session_of, talk_on
+from flashtalk.engine.codec import pixels
+from flashtalk.engine.frame_transfer import Frames
 from flashtalk.models.dit.model import DiT
-from flashtalk.models.wav2vec2.loudness import prepare_pcm
-from flashtalk.streaming.spec import StreamSpec
-from flashtalk.streaming.windows import chunk_window_indices
+from flashtalk.streaming import Pcm, StreamSpec
 from training.core.board import Board
 from training.data.clips import video_from_frames
-from training.data.speech import Pcm, window_ending_at
 from training.data.synthtalk import SynthTalk
 from training.evaluate.clip import Clip
 from training.evaluate.dynamics import dynamic_ratio
@@ -77,6 +68,11 @@ class SampleConfig:
             width_px=size_hw[1],
         )
 
+    def uncorrected(self, size_hw: tuple[int, int], guidance: float) -> Sampling:
+        """A setting to measure: corrected colours would hide that they drift."""
+        plain = self.sampling(size_hw)
+        return dataclasses.replace(plain, audio_guidance=guidance, color_strength=0.0)
+
 
 def sample_report(
     config: SampleConfig,
@@ -93,42 +89,39 @@ def sample_report(
     frames = config.chunks * spec.new_frames
     probes = Probes.load() if config.lips else None
     kinds = {"free": 1.0} | ({"guided": config.guidance} if config.guidance != 1.0 else {})
-    made: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    made: dict[str, list[Frames]] = {kind: [] for kind in kinds}
     truths: list[Measurement] = []
     clips: list[Clip] = []
     tracks = []
     for utterance in range(min(config.videos, len(source))):
         whole = source.clip(utterance, 0, min(frames, source.config.frames))
-        truth = video_from_frames(whole.frames)
         if probes is not None:
             truths.append(probes.measure(whole.frames))
             clips.append(load_clip(source, utterance, len(whole.tracks) / spec.fps))
         tracks.append(whole.tracks)
-        rows.append(truth[0, :, ::7])
+        rows.append(_row(whole.frames))
         for kind, guidance in kinds.items():
-            video = talk_offline(
-                config, dit, frozen, truth[:, :, :1], whole.pcm_16k, text_of(utterance), spec,
-                guidance,
-            )[:, :, : len(whole.tracks)]  # fmt: skip
-            made[kind].append(video[0])
-            rows.append(video[0, :, ::7].cpu())
+            video_THWC = sampled_frames(
+                dit, frozen, whole.frames[0], whole.pcm_16k, text_of(utterance), spec,
+                config.uncorrected(whole.frames.shape[1:3], guidance), config.seed,
+            )[: len(whole.tracks)]  # fmt: skip
+            made[kind].append(video_THWC)
+            rows.append(_row(video_THWC))
     board.picture("samples", strip(rows))
     for kind, videos in made.items():
-        joined = torch.cat(videos, dim=1)
+        joined_THWC = np.concatenate(videos)
         # A talking face that freezes has no deviation left.
-        report[f"{kind}_motion"] = float(joined.diff(dim=1).abs().mean()) * 127.5
+        report[f"{kind}_motion"] = float(np.abs(np.diff(joined_THWC.astype(int), axis=0)).mean())
         if probes is not None:
-            report[f"{kind}_lip_corr"] = quick_lip_corr(
-                _pixels(joined), np.concatenate(tracks), probes
-            )
-            seen = [probes.measure(_pixels(video)) for video in videos]
+            report[f"{kind}_lip_corr"] = quick_lip_corr(joined_THWC, np.concatenate(tracks), probes)
+            seen = [probes.measure(video_THWC) for video_THWC in videos]
             for part, names in _PARTS.items():
                 report[f"{kind}_{part}_dyn"] = dynamic_ratio(
                     [one.stack(names) for one in seen], [one.stack(names) for one in truths]
                 )
             report[f"{kind}_patched"] = float(np.mean([
-                quick_patched(_pixels(video), clip, read)
-                for video, clip, read in zip(videos, clips, seen, strict=True)
+                quick_patched(video_THWC, clip, read)
+                for video_THWC, clip, read in zip(videos, clips, seen, strict=True)
             ]))  # fmt: skip
             if config.chunks > 1:
                 report[f"{kind}_drift"] = _drift([one.identity_TD for one in seen], spec)
@@ -147,63 +140,42 @@ def _drift(identities_TD: list[npt.NDArray[np.float32]], spec: StreamSpec) -> fl
     return float(np.mean(grown))
 
 
-def _pixels(video_CTHW: Tensor) -> npt.NDArray[np.uint8]:
-    """[3, T, H, W] in [-1, 1] -> uint8 [T, H, W, 3]."""
-    scaled = ((video_CTHW.clamp(-1, 1) + 1) * 127.5).byte()
-    pixels: npt.NDArray[np.uint8] = scaled.permute(1, 2, 3, 0).contiguous().cpu().numpy()
-    return pixels
+def _row(video_THWC: Frames) -> Tensor:
+    """A few frames as ``strip`` takes them, [3, T, H, W] in [-1, 1]."""
+    return video_from_frames(np.ascontiguousarray(video_THWC[::7]))[0]
 
 
 @torch.no_grad()
-def talk_offline(
-    config: SampleConfig,
+def sampled_frames(
     dit: DiT,
     frozen: FrozenModels,
-    portrait_BCTHW: Tensor,
+    portrait_HWC: Frames,
     pcm_S: Pcm,
-    text_BND: Tensor,
+    text_1ND: Tensor,
     spec: StreamSpec,
-    guidance: float,
-) -> Tensor:
-    """A video [1, 3, 28 * chunks, H, W] in [-1, 1] of a portrait [1, 3, 1, H, W] and its speech."""
-    device = text_BND.device
-    portrait = portrait_BCTHW[:, :, 0]
-    reference = frozen.video(reference_clip(portrait, spec.chunk_frames))
-    y = reference_condition(reference)
-    # Tokens, not keys and values: sharded blocks keep their projections to themselves.
-    context = dit.embed_context(frozen.image(portrait), text_BND)
-    state = SessionState.start(config.seed, reference, spec)
-    noise = partial(chunk_noise, shape=state.shape, device=device)
-    made = []
-    for chunk in range(config.chunks):
-        win = _speech(frozen, pcm_S, (chunk + 1) * spec.new_frames, spec).to(device)
-        velocity = _velocity(dit, y, context, win, guidance)
-        draws = partial(noise, config.seed, chunk)
-        z = sample(velocity, state.motion_z, state.shape, sigmas(config.steps, config.shift), draws)
-        video = frozen.decode(z)
-        made.append(video[:, :, spec.motion_frames :])
-        state = state.advance(frozen.video(video[:, :, -spec.motion_frames :].contiguous()))
-    return torch.cat(made, dim=2)
+    sampling: Sampling,
+    seed: int,
+) -> Frames:
+    """What a stream shows of a network that is in training: the engine's own chunk loop.
 
+    Args:
+        dit: as training holds it; its blocks may be sharded, so that every rank has to call this.
+        frozen: the other models.
+        portrait_HWC: uint8 [H, W, 3].
+        pcm_S: float32 samples.
+        text_1ND: [1, N, D] text tokens.
+        spec: the stream contract.
+        sampling: steps and guidance.
+        seed: of the noise.
 
-def _speech(frozen: FrozenModels, pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Tensor:
-    """Audio windows [1, T, W, L, D] of the chunk that ends before ``end_frame``."""
-    window = torch.from_numpy(prepare_pcm(window_ending_at(pcm_S, end_frame, spec)))[None]
-    features = frozen.speech(window, spec.window_s * spec.fps)
-    return features[:, torch.from_numpy(chunk_window_indices(spec))]
-
-
-def _velocity(
-    dit: DiT, y: Tensor, context: ContextTokens, win: Tensor, guidance: float
-) -> VelocityFn:
-    audio = dit.embed_audio(win)
-    null = dit.embed_audio(torch.zeros_like(win)) if guidance != 1.0 else None
-
-    def velocity(x: Tensor, sigma: float) -> Tensor:
-        t_B = timestep(x, sigma)
-        v: Tensor = dit(x, t_B, y, context, audio)
-        if null is None:
-            return v
-        return two_pass(v, dit(x, t_B, y, context, null), guidance)
-
-    return velocity
+    Returns:
+        uint8 [T, H, W, 3], as many frames as the speech needs.
+    """
+    stages = frozen.stages(dit, spec)
+    reference = stages.codec.encode_reference(portrait_HWC)
+    conditioning = stages.denoiser.conditioned(
+        frozen.image(pixels(portrait_HWC, frozen.device)), text_1ND, reference.z_BCFHW,
+        reference.digest, projected=False,
+    )  # fmt: skip
+    session = session_of(spec, conditioning, reference, seed=seed, sampling=sampling)
+    return np.concatenate([chunk.frames_THWC for chunk in talk_on(stages, session, [pcm_S])])

@@ -13,16 +13,21 @@ from torch import Tensor
 from flashtalk.streaming.spec import StreamSpec
 from training.data.cache import BucketCache
 from training.data.clips import video_from_frames
-from training.data.source.video import VideoSource
+from training.data.source.video import Frames, VideoSource
 from training.data.units import Shot, held_frames
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The beginning of a shot: true video [1, 3, T, H, W] in [-1, 1] and its sound."""
+    """The beginning of a shot: true frames, uint8 [T, H, W, 3], and its sound."""
 
-    video_BCTHW: Tensor
+    frames_THWC: Frames
     shot: Shot
+
+    @property
+    def video_BCTHW(self) -> Tensor:
+        """The same in [-1, 1], [1, 3, T, H, W]."""
+        return video_from_frames(self.frames_THWC)
 
 
 def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: int) -> list[Scene]:
@@ -32,7 +37,7 @@ def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: i
     for place in bucket.good_U[:count]:
         shot = bucket.shots[int(place)]
         shown = held_frames(source, shot, 0, min(frames, shot.frames), bucket.size_hw)
-        found.append(Scene(video_from_frames(shown), shot))
+        found.append(Scene(shown, shot))
     return found
 
 

@@ -25,7 +25,6 @@ from flashtalk.models.dit.model import DiT
 from flashtalk.models.dit.weights import WEIGHTS_STEM
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
-from flashtalk.streaming.spec import StreamSpec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
@@ -115,7 +114,6 @@ class Stage1Task(OneLoss):
 
     def __init__(self, recipe: Stage1Recipe, places: Places, world: World) -> None:
         self.recipe, self.places, self.world = recipe, places, world
-        self.spec = StreamSpec()
         self.sources = open_sources(places.data_dir)
         if recipe.mouth_weight != 1.0 and not self._know_mouths:
             limit = "1: these videos do not say where the mouth is"
@@ -128,6 +126,7 @@ class Stage1Task(OneLoss):
             self.models = Models.open(recipe.preset, folder, world, plan)
         else:
             self.models = Models.unfinished(folder, world, plan, fresh.model, fresh.text)
+        self.spec = self.models.checkpoint.spec
         if recipe.device_gb:
             self.models.show_memory(
                 ("transformer",), (), recipe.videos.bucket_sizes(), recipe.batch,

@@ -16,6 +16,8 @@ from flashtalk.models.vae.config import VAEConfig
 from flashtalk.models.vae.fit import fit_linear_bypass
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.weights import load_config
+from flashtalk.presets import TINY
+from flashtalk.streaming import preset_spec
 from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.task import OneLoss, StepContext
@@ -33,8 +35,6 @@ from training.tasks.export import save_model
 from training.tasks.pictures import strip
 from training.tasks.start import start_from
 
-MOTION_FRAMES = 5
-
 
 @dataclass(frozen=True)
 class VaeRecipe:
@@ -44,9 +44,9 @@ class VaeRecipe:
     how many clips a batch has (at least 2), so that a step costs about the same at every length.
     ``latent_noise`` is the noise on the latents in training, relative to each channel's spread: the
     decoder must bear what a denoiser leaves. ``reencode`` weighs the reconstruction of a
-    reconstruction (5-frame batches only), against drift over many chunks. ``bf16`` computes in
-    bfloat16 with float32 weights: 2.2 times as fast on a CPU that has it. ``frozen_encoder`` trains
-    the decoder alone: latents stay what a denoiser was trained on.
+    reconstruction (in batches as long as the motion), against drift over many chunks. ``bf16``
+    computes in bfloat16 with float32 weights: 2.2 times as fast on a CPU that has it.
+    ``frozen_encoder`` trains the decoder alone: latents stay what a denoiser was trained on.
     """
 
     trainer: TrainerConfig
@@ -81,6 +81,7 @@ class VaeTask(OneLoss):
 
     def __init__(self, recipe: VaeRecipe, places: Places) -> None:
         self.recipe = recipe
+        self.spec = preset_spec(TINY)
         self.train = open_split(places.data_dir, recipe.train_split)
         self.val = open_split(places.data_dir, recipe.val_split)
         self.start_dir = places.start_dir and places.start_dir / recipe.role
@@ -134,7 +135,7 @@ class VaeTask(OneLoss):
             spread = mean.detach().std((0, 2, 3, 4), keepdim=True)
             decoded = self.model.decode_raw(mean + recipe.latent_noise * spread * noise)
             again = None
-            if recipe.reencode and frames == MOTION_FRAMES:
+            if recipe.reencode and frames == self.spec.motion_frames:
                 again = self.model.decode_raw(self.model.encode_moments(decoded.clamp(-1, 1)).mu)
         loss = self._reconstruction(decoded, video, weight)
         losses = {"reconstruction": loss}
@@ -173,7 +174,7 @@ class VaeTask(OneLoss):
         generator = np.random.default_rng(1)
         whole, mouth, rows = [], [], []
         for number in range(self.recipe.eval_clips):
-            video, weight = self._clip(self.val, generator, 33)
+            video, weight = self._clip(self.val, generator, self.spec.chunk_frames)
             decoded = self.model.decode(self.model.encode(video))
             whole.append(psnr_db(decoded, video))
             mouth.append(psnr_db(decoded, video, (weight > 1.0).float()))
@@ -192,14 +193,15 @@ class VaeTask(OneLoss):
         """PSNR against the original of static video decoded and re-encoded again and again."""
         stills = [self._clip_at(self.val, i, 0, 1)[0] for i in range(min(4, len(self.val)))]
         still = torch.cat(stills)
-        video = still.expand(-1, -1, MOTION_FRAMES, -1, -1)
+        motion, new = self.spec.motion_frames, self.spec.latent_frames - self.spec.motion_latents
+        video = still.expand(-1, -1, motion, -1, -1)
         latents = self.model.encode(video)
         results, rows = {}, [still[0]]
         for number in range(1, self.recipe.drift_rounds + 1):
             # As in the stream: a chunk that starts with these motion latents goes on unchanged.
-            last = latents[:, :, -1:].expand(-1, -1, 7, -1, -1)
+            last = latents[:, :, -1:].expand(-1, -1, new, -1, -1)
             decoded = self.model.decode(torch.cat([latents, last], dim=2))
-            latents = self.model.encode(decoded[:, :, -MOTION_FRAMES:].contiguous())
+            latents = self.model.encode(decoded[:, :, -motion:].contiguous())
             if number in (1, 5, 10, self.recipe.drift_rounds):
                 results[f"drift_{number}_db"] = psnr_db(decoded[:, :, -1:], still)
                 rows.append(decoded[0, :, -1:])
@@ -213,7 +215,7 @@ class VaeTask(OneLoss):
         sums = torch.zeros(self.recipe.model.z_channels, dtype=torch.float64)
         squares, count = torch.zeros_like(sums), 0
         for _ in range(self.recipe.stats_clips):
-            video = self._clip(self.train, generator, 33)[0]
+            video = self._clip(self.train, generator, self.spec.chunk_frames)[0]
             mean = self.model.encode_moments(video).mu.double().cpu()
             sums += mean.sum((0, 2, 3, 4))
             squares += mean.square().sum((0, 2, 3, 4))

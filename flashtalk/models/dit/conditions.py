@@ -69,6 +69,14 @@ class ContextTokens:
         """Returns the samples with these indices, int64."""
         return ContextTokens(self.text_BND[rows], self.image_BND[rows])
 
+    def expand(self, batch: int) -> ContextTokens:
+        """A batch of one repeated ``batch`` times without a copy."""
+        return ContextTokens(_expand(self.text_BND, batch), _expand(self.image_BND, batch))
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [self.text_BND, self.image_BND]
+
 
 @dataclass(frozen=True)
 class AudioTokens:
@@ -114,6 +122,10 @@ class ContextKV:
     def expand(self, batch: int) -> ContextKV:
         """Repeats a batch of one ``batch`` times without a copy."""
         return _map(self, lambda t: _expand(t, batch))
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [tensor for pair in (*self.text, *self.image) for tensor in pair]
 
     @staticmethod
     def cat(parts: Sequence[ContextKV]) -> ContextKV:

@@ -116,6 +116,11 @@ class DiTConfig:
         return self.dim // self.num_heads
 
     @property
+    def patch_hw(self) -> int:
+        """Latent rows and columns per token."""
+        return PATCH_HW
+
+    @property
     def group_window(self) -> int:
         """Speech-feature entries per later latent frame (8; the first has ``audio_window``)."""
         return self.audio_window + self.vae_scale - 1

@@ -72,12 +72,12 @@ class VAEConfig:
         for field in ("spatial_down", "temporal_down"):
             if len(getattr(self, field)) != steps:
                 raise InputError(field, getattr(self, field), f"one flag per transition ({steps})")
-        spatial = self.patch_size * 2 ** sum(self.spatial_down)
-        if spatial != SPATIAL_STRIDE:
-            raise InputError("patch_size x spatial_down", spatial, f"stride {SPATIAL_STRIDE}")
-        temporal = self.patch_frames * 2 ** sum(self.temporal_down)
-        if temporal != TEMPORAL_STRIDE:
-            raise InputError("patch_frames x temporal_down", temporal, f"stride {TEMPORAL_STRIDE}")
+        if self.stride_hw != SPATIAL_STRIDE:
+            limit = f"stride {SPATIAL_STRIDE}"
+            raise InputError("patch_size x spatial_down", self.stride_hw, limit)
+        if self.stride_t != TEMPORAL_STRIDE:
+            limit = f"stride {TEMPORAL_STRIDE}"
+            raise InputError("patch_frames x temporal_down", self.stride_t, limit)
         if self.patch_frames > 1 and (steps or self.patch_size != SPATIAL_STRIDE):
             raise InputError("patch_frames", self.patch_frames, "one level and patch_size 8")
         for field in ("latent_mean", "latent_std"):
@@ -107,6 +107,16 @@ class VAEConfig:
             latent_mean=(0.0,) * 16,
             latent_std=(1.0,) * 16,
         )
+
+    @property
+    def stride_hw(self) -> int:
+        """Pixels per latent row and column."""
+        return self.patch_size * 2 ** sum(self.spatial_down)
+
+    @property
+    def stride_t(self) -> int:
+        """Video frames per latent frame."""
+        return self.patch_frames * 2 ** sum(self.temporal_down)
 
     @property
     def encoder_dims(self) -> tuple[int, ...]:

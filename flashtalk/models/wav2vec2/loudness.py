@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from flashtalk.errors import InputError
-from flashtalk.models.wav2vec2.loudness_meter import PCM_HZ, integrated_loudness
+from flashtalk.models.wav2vec2.loudness_meter import integrated_loudness
+from flashtalk.streaming.spec import FPS, PCM_HZ
 
 Pcm: TypeAlias = npt.NDArray[np.floating]
 
 TARGET_LUFS = -23.0
 VARIANCE_EPS = 1e-7
-FPS = 25
 
 
 def feature_frames(samples: int, pcm_hz: int = PCM_HZ, fps: int = FPS) -> int:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashtalk.streaming.spec import PCM_HZ
+
 Samples = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
-PCM_HZ = 16_000
 _BLOCK_S = 0.4
 """A gating block: shorter audio has no measurable loudness."""
 _BLOCKS_OVERLAP = 4

@@ -10,6 +10,7 @@ from PIL import Image, ImageSequence
 from scipy.ndimage import gaussian_filter
 
 from flashtalk.errors import InputError
+from flashtalk.streaming import StreamSpec
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_INDEX
 from training.evaluate.fidelity import PSNR_CAP_DB
@@ -29,6 +30,8 @@ class Puppeteer:
 
     ``through_codec`` is a mild blur.
     """
+
+    spec = StreamSpec()
 
     def __init__(self, *sets: ClipSet, spoil: Spoil = lambda video: video) -> None:
         self.people: dict[bytes, np.ndarray] = {}

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from flashtalk.diffusion.schedule import sigmas
+from flashtalk.engine import denoiser
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
@@ -26,7 +27,6 @@ from training.evaluate.pipeline import open_pipeline
 from training.models import Models
 from training.recipes import RECIPES
 from training.recipes.registry import find_recipe
-from training.tasks import samples
 from training.train import EXIT_GATE, EXIT_INPUT, main
 
 PLAIN: dict[str, Any] = {"device": "cpu", "dtype": "float32", "changes": {}}
@@ -78,7 +78,7 @@ def test_a_student_is_evaluated_with_the_steps_and_the_shift_that_it_is_made_for
         asked.add((steps, shift))
         return sigmas(steps, shift)
 
-    monkeypatch.setattr(samples, "sigmas", noted)
+    monkeypatch.setattr(denoiser, "sigmas", noted)
     shutil.copytree(trained, tmp_path / "weights")
     chosen = ["matching.exits.steps=2", "matching.shift=3"]
     assert train(recipe, data_dir, tmp_path / "run", *chosen) == 0

@@ -172,7 +172,9 @@ def test_latents_have_the_bits_of_the_engine(weights: Path, pipeline: Pipeline, 
             expected = pipeline.denoiser.denoise(
                 pipeline.condition(PORTRAIT, reference, "hello"),
                 pipeline.audio.encode(sound(3)),
-                SessionState(5, chunk, torch.from_numpy(array(request.motion_latents))),
+                SessionState(
+                    5, chunk, torch.from_numpy(array(request.motion_latents)), pipeline.spec
+                ),
                 pipeline.sampling,
             )
             np.testing.assert_array_equal(array(answer.latents), expected.numpy())

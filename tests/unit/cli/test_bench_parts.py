@@ -71,14 +71,14 @@ def test_percentiles_lie_within_the_values_and_in_order(values: list[float]) -> 
 @given(st.integers(1, 5_000), st.integers(0, 20_000))
 def test_packets_repeat_the_sound_to_the_exact_length(length: int, samples: int) -> None:
     pcm = np.arange(length, dtype=np.float32)
-    found = list(packets(pcm, samples, SPEC))
+    found = list(packets(pcm, samples, SPEC.pcm_hz))
     assert all(0 < len(packet) <= 320 and packet.dtype == np.float32 for packet in found)
     joined = np.concatenate([np.zeros(0, np.float32), *found])
     np.testing.assert_array_equal(joined, np.resize(pcm, samples))
 
 
 def test_the_drawn_inputs_are_a_picture_and_audible_sound() -> None:
-    picture, pcm = portrait(None, (48, 32)), sound(None, SPEC)
+    picture, pcm = portrait(None, (48, 32)), sound(None, SPEC.pcm_hz)
     assert picture.shape == (48, 32, 3)
     assert picture.dtype == np.uint8
     assert picture.std() > 10
@@ -87,7 +87,7 @@ def test_the_drawn_inputs_are_a_picture_and_audible_sound() -> None:
 
 
 def test_a_sound_file_is_read_and_a_picture_file_too(repo_root: Path) -> None:
-    pcm = sound(repo_root / "examples" / "speech.wav", SPEC)
+    pcm = sound(repo_root / "examples" / "speech.wav", SPEC.pcm_hz)
     assert SPEC.pcm_hz < len(pcm) <= 60 * SPEC.pcm_hz
     assert portrait(repo_root / "examples" / "portrait.png").shape[2] == 3
 

@@ -222,11 +222,11 @@ def test_colours_survive_the_wire(pipeline: Pipeline) -> None:
 def test_a_state_of_the_wire_denoises_like_the_one_of_the_loop(pipeline: Pipeline) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "")
-    state = SessionState.start(5, reference.z_BCFHW)
+    state = SessionState.start(5, reference.z_BCFHW, SPEC)
     rows = pipeline.audio.chunk_rows(pipeline.audio.features(sound(3)))
     sent = torch.from_numpy(rows.numpy().copy())
     motion = torch.from_numpy(state.motion_z.numpy().copy())
-    again = SessionState(5, 0, motion)
+    again = SessionState(5, 0, motion, SPEC)
     windows = pipeline.audio.encode(sound(3))
     assert torch.equal(
         denoiser.denoise(conditioning, windows_from_rows(sent, SPEC), again, pipeline.sampling),

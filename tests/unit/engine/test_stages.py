@@ -21,7 +21,7 @@ from flashtalk.engine.device_weights import StandInTokens
 from flashtalk.engine.encoders import park
 from flashtalk.engine.frame_transfer import Frames, to_bytes
 from flashtalk.errors import InputError
-from flashtalk.models.dit.conditions import TimeEmbedding
+from flashtalk.models.dit.conditions import ContextKV, ContextTokens, TimeEmbedding
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.models.wav2vec2.weights import convert_published
@@ -178,7 +178,7 @@ def test_noise_levels_are_embedded_once(
 
     monkeypatch.setattr(denoiser.dit, "embed_time", counted)
     for seed in range(3):
-        state = SessionState.start(seed, reference.z_BCFHW)
+        state = SessionState.start(seed, reference.z_BCFHW, pipeline.spec)
         denoiser.denoise(conditioning, windows, state, sampling)
     assert asked == [pytest.approx([1000 * level for level in sigmas(3, 2.0)])]
 
@@ -188,7 +188,7 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
     denoiser = pipeline.denoiser
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "hello")
-    state = SessionState.start(5, reference.z_BCFHW)
+    state = SessionState.start(5, reference.z_BCFHW, pipeline.spec)
     windows = torch.randn(1, 33, 5, 1, 16)
     sampling = Sampling(steps=2, audio_guidance=scale)
     found = denoiser.denoise(conditioning, windows, state, sampling)
@@ -214,10 +214,27 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
 def test_both_samplers_run_and_differ(pipeline: Pipeline) -> None:
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "")
-    state = SessionState.start(5, reference.z_BCFHW)
+    state = SessionState.start(5, reference.z_BCFHW, pipeline.spec)
     windows = torch.randn(1, 33, 5, 1, 16)
     first, second = (
         pipeline.denoiser.denoise(conditioning, windows, state, Sampling(steps=2, sampler=name))
         for name in ("renoise", "euler")
     )
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_tokens_say_what_keys_and_values_say(pipeline: Pipeline, scale: float) -> None:
+    denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
+    image, text = pipeline.encoders.embed(PORTRAIT, "hello")
+    by_kv, by_tokens = (
+        denoiser.conditioned(image, text, reference.z_BCFHW, "", projected=projected)
+        for projected in (True, False)
+    )
+    assert isinstance(by_kv.context, ContextKV)
+    assert isinstance(by_tokens.context, ContextTokens)
+    state = SessionState.start(5, reference.z_BCFHW, pipeline.spec)
+    windows, sampling = torch.randn(1, 33, 5, 1, 16), Sampling(steps=2, audio_guidance=scale)
+    found = denoiser.denoise(by_tokens, windows, state, sampling)
+    assert_rounded(found, denoiser.denoise(by_kv, windows, state, sampling))
+    assert not found.requires_grad

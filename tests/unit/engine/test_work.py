@@ -24,11 +24,13 @@ from flashtalk.engine.work import (
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.vae import VAEConfig, VideoVAE
+from flashtalk.streaming import StreamSpec
 from tests.fakes.weights import MICRO
 
 PUBLISHED = Architecture.flashtalk_14b()
 SMALL_VAE = VAEConfig(dim=8, num_res_blocks=1)
 BF16 = torch.bfloat16
+SPEC = StreamSpec()
 
 
 def closed_form(config: DiTConfig, tokens: int) -> tuple[int, int]:
@@ -46,15 +48,15 @@ def closed_form(config: DiTConfig, tokens: int) -> tuple[int, int]:
     ("size_hw", "tokens"), [((416, 720), 10_530), ((448, 768), 12_096)], ids=str
 )
 def test_a_step_of_the_published_transformer(size_hw: tuple[int, int], tokens: int) -> None:
-    work = dit_step_work(PUBLISHED.dit, size_hw, BF16)
+    work = dit_step_work(PUBLISHED.dit, SPEC, size_hw, BF16)
     assert (work.matrix_flops, work.attention_flops) == closed_form(PUBLISHED.dit, tokens)
     assert work.convolution_flops == 0
 
 
 def test_what_others_counted_of_the_published_models() -> None:
     """394 and 84.2 tera: the design's figures of 720x416 (the latter convolutions alone)."""
-    step = dit_step_work(PUBLISHED.dit, (416, 720), BF16)
-    decode = decode_work(PUBLISHED.vae, (416, 720), BF16)
+    step = dit_step_work(PUBLISHED.dit, SPEC, (416, 720), BF16)
+    decode = decode_work(PUBLISHED.vae, SPEC, (416, 720), BF16)
     assert step.flops == pytest.approx(394e12, rel=0.01)
     assert decode.convolution_flops == pytest.approx(84.2e12, rel=0.01)
 
@@ -62,7 +64,7 @@ def test_what_others_counted_of_the_published_models() -> None:
 def test_a_step_reads_each_weight_that_it_needs_once() -> None:
     config = MICRO.dit
     dit = DiT(config)
-    work = dit_step_work(config, (32, 32), BF16)
+    work = dit_step_work(config, SPEC, (32, 32), BF16)
     needed = [*dit.time_embedding, *dit.time_projection, dit.patch_embedding, dit.head.head]
     block: Any
     for block in dit.blocks:
@@ -97,7 +99,10 @@ def test_torchs_counter_agrees_on_a_run_with_numbers() -> None:
     windows = torch.zeros(1, 33, 5, MICRO.dit.audio_blocks, MICRO.dit.audio_channels, dtype=BF16)
     y, t = torch.zeros(1, 20, 9, 4, 4), torch.ones(1)
     context, audio = dit.encode_context(clip, text), dit.encode_audio(windows)
-    speech, step = dit_speech_work(MICRO.dit, BF16), dit_step_work(MICRO.dit, (32, 32), BF16)
+    speech, step = (
+        dit_speech_work(MICRO.dit, SPEC, BF16),
+        dit_step_work(MICRO.dit, SPEC, (32, 32), BF16),
+    )
     assert counted(lambda: dit.encode_audio(windows)) == speech.flops
     assert counted(lambda: dit(z, t, y, context, audio)) == step.flops - step.attention_flops
 
@@ -107,15 +112,18 @@ def test_torchs_counter_agrees_on_a_run_with_numbers() -> None:
 def test_torchs_counter_agrees_on_the_vae(config: VAEConfig) -> None:
     vae = VideoVAE(config).to(BF16).requires_grad_(False)
     z, video = torch.zeros(1, 16, 9, 2, 4, dtype=BF16), torch.zeros(1, 3, 5, 16, 32, dtype=BF16)
-    decode, encode = decode_work(config, (16, 32), BF16), encode_work(config, (16, 32), BF16)
+    decode, encode = (
+        decode_work(config, SPEC, (16, 32), BF16),
+        encode_work(config, SPEC, (16, 32), BF16),
+    )
     assert counted(lambda: vae.decode(z)) == decode.flops - decode.attention_flops
     assert counted(lambda: vae.encode(video)) == encode.flops - encode.attention_flops
 
 
 def test_work_grows_with_the_batch_and_bytes_with_the_type() -> None:
-    one = dit_step_work(MICRO.dit, (32, 32), BF16)
-    two = dit_step_work(MICRO.dit, (32, 32), BF16, batch=2)
-    half, wide = (decode_work(SMALL_VAE, (16, 32), dtype) for dtype in (BF16, torch.float32))
+    one = dit_step_work(MICRO.dit, SPEC, (32, 32), BF16)
+    two = dit_step_work(MICRO.dit, SPEC, (32, 32), BF16, batch=2)
+    half, wide = (decode_work(SMALL_VAE, SPEC, (16, 32), dtype) for dtype in (BF16, torch.float32))
     assert two.flops == 2 * one.flops
     assert two.matrix_weight_bytes == one.matrix_weight_bytes
     assert wide.flops == half.flops
@@ -130,7 +138,7 @@ def test_works_add_up() -> None:
 
 
 def test_speech_and_colour_have_work_too() -> None:
-    speech = speech_work(MICRO.audio)
+    speech = speech_work(MICRO.audio, SPEC)
     assert speech.convolution_flops > 0
     assert speech.attention_flops == 4 * 200 * 200 * MICRO.audio.hidden_size
-    assert frames_work((32, 48)) == Work(activation_bytes=2 * 28 * 3 * 32 * 48 * 4)
+    assert frames_work(SPEC, (32, 48)) == Work(activation_bytes=2 * 28 * 3 * 32 * 48 * 4)

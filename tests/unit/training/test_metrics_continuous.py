@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from flashtalk.errors import InputError
+from flashtalk.streaming import StreamSpec
 from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
@@ -43,6 +44,8 @@ def utterance(seed: int, seconds: int = 8) -> Clip:
 
 class Singer:
     """Renders the mouth that the speech asks for and counts the chunks that are still alive."""
+
+    spec = StreamSpec()
 
     def __init__(self, *, fading: float = 0.0, deaf: bool = False) -> None:
         self.fading, self.deaf = fading, deaf
@@ -127,6 +130,8 @@ def test_memory_is_one_block_however_long_the_stream(sung: tuple[Singer, Course]
 
 def test_marks_are_the_frames_of_their_seconds(clips: list[Clip], probes: Probes) -> None:
     class Counter:
+        spec = StreamSpec()
+
         def stream(
             self, portrait_HWC: np.ndarray, speech: Iterable[np.ndarray], *, prompt: str, seed: int
         ) -> Iterator[np.ndarray]:

@@ -16,7 +16,7 @@ from flashtalk.streaming.spec import StreamSpec
 from tests.unit.training.tiny_split import render_split
 from training.data.batch import Picks
 from training.data.cache import BucketCache, VideoPlan, build_video_caches
-from training.data.encode import CONTEXT_FRAMES, Encoders
+from training.data.encode import Encoders
 from training.data.mouth import mouth_cells
 from training.data.sampler import ClipOdds, Stage1Sampler
 from training.data.source.synthtalk import SynthTalkSource
@@ -238,8 +238,8 @@ def test_audio_windows_reach_into_the_past_and_stop_at_the_end(cache: BucketCach
     batch = sampler.batch(Picks(0, clip, clip, np.array([True])))
     stored = cache.clips.tensor("speech", clip)[0]
     windows = batch.speech_BTWLD[0]
-    assert torch.equal(windows[0, 0], stored[CONTEXT_FRAMES - 2])
-    assert torch.equal(windows[0, 2], stored[CONTEXT_FRAMES])
+    assert torch.equal(windows[0, 0], stored[0])
+    assert torch.equal(windows[0, 2], stored[2])
     assert torch.equal(windows[32, 2], stored[-1])
     assert torch.equal(windows[32, 4], stored[-1])
     assert torch.equal(windows[31, 4], stored[-1])

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from flashtalk.errors import InputError
+from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.lexicon import GRAMMARS
 from training.data.synthtalk.phonemes import PHONEME_CLASSES, PHONEME_INDEX, SILENCE, classes_of
 from training.data.synthtalk.sentences import SPLITS, draw_sentence, split_of
-from training.data.synthtalk.speech import PCM_HZ, Phoneme, SpeechError, Synthesiser, Voice
+from training.data.synthtalk.speech import Phoneme, SpeechError, Synthesiser, Voice
 from training.data.synthtalk.visemes import (
-    FPS,
     VISEME_OF,
     VISEMES,
     Segment,

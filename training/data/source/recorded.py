@@ -15,7 +15,8 @@ import numpy as np
 
 from flashtalk.errors import InputError
 from flashtalk.media.image import cover
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import preset_spec
 from training.data.buckets import SizeHW
 from training.data.source.video import (
     Flags,
@@ -32,7 +33,7 @@ from training.data.videos.media_file import MediaFile
 from training.data.videos.pictures import frames_at
 from training.data.videos.sound import sound_between
 
-_SPEC = StreamSpec()
+_SPEC = preset_spec(PUBLISHED)
 
 
 @dataclass(frozen=True, slots=True)

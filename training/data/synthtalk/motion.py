@@ -9,9 +9,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks, lfilter
 
-from training.data.synthtalk.speech import PCM_HZ
+from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-from training.data.synthtalk.visemes import FPS
 
 Array = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy.signal import resample_poly
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.streaming import PCM_HZ
 
-PCM_HZ = 16000
 RATE_RANGE = (80, 450)
 PITCH_RANGE = (0, 99)
 LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.dylib")

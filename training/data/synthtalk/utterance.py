@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from flashtalk.errors import InputError
+from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.captions import caption
 from training.data.synthtalk.geometry import Array, Layout
 from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.motion import SAMPLES_PER_FRAME, motion_tracks
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.sentences import SPLITS, draw_sentence
-from training.data.synthtalk.speech import PCM_HZ, Speech, Synthesiser, Voice
-from training.data.synthtalk.visemes import FPS, Segment, mouth_tracks, segments_of
+from training.data.synthtalk.speech import Speech, Synthesiser, Voice
+from training.data.synthtalk.visemes import Segment, mouth_tracks, segments_of
 from training.data.synthtalk.voices import draw_language, draw_voice, voice_kind
 
 Speak = Callable[[str, Voice], Speech]

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from flashtalk.streaming import FPS
 from training.data.synthtalk.phonemes import PHONEME_CLASSES, SILENCE, VOWELS, classes_of
 from training.data.synthtalk.speech import Phoneme
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
-FPS = 25
 TRACK_HZ = 100
 # Half of the 40 ms: the Gaussian is 40 ms wide between its two points of one deviation. A wider one
 # would never let a short p, b or m close the lips.

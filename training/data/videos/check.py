@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flashtalk.streaming.spec import StreamSpec
+from flashtalk.presets import PUBLISHED
+from flashtalk.streaming import FPS, preset_spec
 from training.data.buckets import SizeHW
 from training.data.videos.index import LeftOut, Result, ScanConfig, Scanned
 from training.data.videos.manifest import Box, Entry
@@ -16,8 +17,7 @@ from training.data.videos.pictures import Survey, glance, survey
 from training.data.videos.problems import BadVideoError
 from training.data.videos.sound import sound_between
 
-FPS = StreamSpec().fps
-_PER_FRAME = StreamSpec().samples_per_frame
+_PER_FRAME = preset_spec(PUBLISHED).samples_per_frame
 
 # Lengths in published lists are rounded; a stretch that ends later than its file by more than this
 # was cut from another file.

@@ -21,11 +21,10 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from scipy.signal import resample_poly
 
+from flashtalk.streaming import PCM_HZ
 from training.data.source.video import Pcm
 from training.data.videos.media_file import MediaFile
 from training.data.videos.problems import BadVideoError
-
-PCM_HZ = 16_000
 
 _PAD_S = 0.08  # for the resampling filter, whole frames of 25 fps
 _HEADSTART_S = 0.5  # decoders of mp3 and aac need some packets before they are right

@@ -15,7 +15,7 @@ from torch import Tensor
 from training.evaluate.fidelity import Video
 from training.evaluate.probes import Probes
 from training.evaluate.syncnet.definition import MAX_OFFSET_FRAMES, SyncScore, sync_score
-from training.evaluate.syncnet.mfcc import mfcc, windows
+from training.evaluate.syncnet.mfcc import FRAME_SAMPLES, mfcc, windows
 from training.evaluate.syncnet.small import DEFAULT_SYNCNET, PICTURES, SmallSyncNet
 from training.evaluate.syncnet.speech_and_mouths import crop_mouths, long_enough
 
@@ -59,9 +59,9 @@ class SmallSyncJudge:
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
         """See ``SyncJudge``."""
-        frames = min(len(video_THWC), len(pcm_N) // 640)
+        frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
         crops_TCSS = torch.from_numpy(crop_mouths(video_THWC[:frames], self.probes, head_T4))
-        cepstra_MC = long_enough(mfcc(pcm_N[: 640 * frames]), frames)
+        cepstra_MC = long_enough(mfcc(pcm_N[: FRAME_SAMPLES * frames]), frames)
         return self.score_crops(crops_TCSS, cepstra_MC)
 
     def score_crops(self, crops_TCSS: Tensor, cepstra_MC: NDArray[np.float32]) -> SyncScore:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from flashtalk.errors import InputError
+from flashtalk.streaming import FPS, PCM_HZ
 
 Floats = NDArray[np.float64]
 
-PCM_HZ = 16_000
+FRAME_SAMPLES = PCM_HZ // FPS
 CEPSTRA = 13
 WINDOW_FRAMES = 20  # 0.2 s: the duration of five video frames
 FRAMES_PER_PICTURE = 4

@@ -25,7 +25,7 @@ from training.evaluate.canvas import to_canvas
 from training.evaluate.fidelity import Video
 from training.evaluate.probes import HEAD, Probes
 from training.evaluate.syncnet.definition import SyncScore, sync_score
-from training.evaluate.syncnet.mfcc import mfcc, windows
+from training.evaluate.syncnet.mfcc import FRAME_SAMPLES, mfcc, windows
 from training.evaluate.syncnet.small import PICTURES
 
 FACE_PX = 224
@@ -110,7 +110,7 @@ class PublishedSyncJudge:
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
         """See ``SyncJudge``; memory holds the faces of ``_BATCH`` windows at a time."""
-        frames = min(len(video_THWC), len(pcm_N) // 640)
+        frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
         count = frames - PICTURES
         speech_BCW = torch.from_numpy(windows(mfcc(pcm_N), count))
         video, audio = [], []
