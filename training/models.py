@@ -258,11 +258,13 @@ class Models:
     def network(self, *, trained: bool) -> DiT:
         """The transformer with the checkpoint's weights, laid out over the ranks.
 
-        A trained one has float32 master weights; another one has the type it computes in.
+        A trained one has float32 master weights. Another one of a published folder, whose files
+        are bfloat16, has the type it computes in; one of our own keeps the bits that bfloat16
+        would round off (1.4 % of the velocity instead of 0.8 % under autocast).
         """
         with torch.device("meta"):
             dit = DiT(self.sizes.dit)
-        if not trained and self.plan.bf16:
+        if not trained and self.plan.bf16 and self.checkpoint.layout.kind != "own":
             dit = dit.to(torch.bfloat16)
         dit.requires_grad_(trained)
         self._fit_attention(dit)
