@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from flashtalk.client.access import KeyedStub, key_metadata
 from flashtalk.client.arguments import Portrait, SessionName, portrait_bytes, session_name
 from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.stream import SessionStream
 from flashtalk.errors import InputError
+from flashtalk.pauses import spread_wait
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
@@ -24,7 +25,8 @@ from flashtalk.wire.proxies import proxy_options
 from flashtalk.wire.status import Reason, reason_of, retry_after_s
 
 ResponseT = TypeVar("ResponseT")
-_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
+_LONGEST_PAUSE_S = 1.0
+_PAUSE = spread_wait(0.1, _LONGEST_PAUSE_S)
 _FULL = frozenset({Reason.NO_SLOT, Reason.KEY_LIMIT})
 _OPTIONS = [
     ("grpc.max_send_message_length", 64 * 2**20),
@@ -212,20 +214,41 @@ class FlashTalkClient:
     async def _call(
         self, call: Callable[[Any], Awaitable[ResponseT]], wait_for_slot: bool = False
     ) -> ResponseT:
-        until_s, backoff_s = time.monotonic() + self.patience_s, _BACKOFF_S
-        while True:
-            pause_s = backoff_s
-            try:
-                return await call(self.stub())
-            except grpc.aio.AioRpcError as error:
-                full = wait_for_slot and reason_of(error) in _FULL
-                if full:
-                    pause_s = retry_after_s(error) or _LONGEST_BACKOFF_S
-                if not (full or passes(error)) or time.monotonic() + pause_s > until_s:
-                    raise self.failed(error) from error
-                self.turn()
-            await asyncio.sleep(pause_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+        """Calls gateways in turn, as long as the next attempt begins within ``patience_s``."""
+
+        async def attempt() -> ResponseT:
+            return await call(self.stub())
+
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.patience_s
+        waited_for = _FULL if wait_for_slot else frozenset[Reason]()
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: _passes(error, waited_for)),
+            stop=lambda state: loop.time() + state.upcoming_sleep > until_s,
+            wait=lambda state: _pause_s(state, waited_for),
+            before_sleep=lambda _: self.turn(),
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except grpc.aio.AioRpcError as error:
+            raise self.failed(error) from error
+
+
+def _passes(error: BaseException, waited_for: frozenset[Reason]) -> bool:
+    """Whether a call is made again; ``waited_for``: reasons that pass, for who waits."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return False
+    return reason_of(error) in waited_for or passes(error)
+
+
+def _pause_s(state: RetryCallState, waited_for: frozenset[Reason]) -> float:
+    """Before the next attempt; what the server says for a reason that is waited for."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) in waited_for:
+        return retry_after_s(error) or _LONGEST_PAUSE_S
+    return _PAUSE(state)
 
 
 def read_targets(gateways: str) -> list[str]:

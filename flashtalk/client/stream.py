@@ -20,6 +20,7 @@ from flashtalk.client.arguments import Sound, samples
 from flashtalk.client.errors import ClientError, passes
 from flashtalk.client.outgoing import Outgoing, as_request
 from flashtalk.errors import InputError
+from flashtalk.pauses import Pauses
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.wire.status import Reason, reason_of
@@ -45,7 +46,7 @@ _FRAMES_PER_MESSAGE = 7
 _SILENCE_S = 15.0
 """The server says something every 5 s; after so long without a word the connection is dead."""
 
-_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LAST = (stream_pb2.StreamClosed.REASON_FINISHED, stream_pb2.StreamClosed.REASON_DELETED)
 
 
@@ -219,7 +220,7 @@ class SessionStream:
 
     async def _connections(self) -> None:
         """Runs connections until the stream ends; raises ClientError after ``patience_s``."""
-        lost_s, backoff_s = time.monotonic(), _BACKOFF_S
+        lost_s, pauses = time.monotonic(), Pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         if self._resume:
             self.next_frame = (await self._client.get_session(self.session.session_id)).next_frame
         while True:
@@ -231,7 +232,8 @@ class SessionStream:
             except grpc.aio.AioRpcError as lost:
                 error = lost
             if self._opened:
-                lost_s, backoff_s = time.monotonic(), _BACKOFF_S
+                lost_s = time.monotonic()
+                pauses.restart()
             if error is not None and not await self._passes(error):
                 raise self._client.failed(error)
             if time.monotonic() - lost_s > self._client.patience_s:
@@ -239,8 +241,7 @@ class SessionStream:
             self._once_lost = True
             self.reconnects += 1
             self._client.turn()
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            await asyncio.sleep(pauses.next_s())
 
     async def _passes(self, error: grpc.aio.AioRpcError) -> bool:
         """Whether another connection may succeed."""

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
 
+from tests.fakes.seeded_chance import seeded_chance
 from tests.patience import patient
 
 Given = TypeVarTuple("Given")
@@ -110,10 +111,10 @@ async def pass_time(seconds: float) -> None:
 
 
 def run_virtual(scenario: Callable[[], Awaitable[Any]]) -> Any:
-    """What a scenario returns, in virtual time."""
+    """What a scenario returns, in virtual time; pauses of random length repeat too."""
 
     async def body() -> Any:
         return await scenario()
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    with seeded_chance(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(body())

@@ -22,7 +22,12 @@ BINARY = frozenset(
     {".binpb", ".png", ".gif", ".jpg", ".wav", ".mp4", ".safetensors", ".pth", ".ico"}
     | {".heic", ".mov", ".raw", ".webm"}
 )
-TORCH_FREE_ROOMS = ("flashtalk.errors", "flashtalk.streaming", "flashtalk.media")
+TORCH_FREE_ROOMS = (
+    "flashtalk.errors",
+    "flashtalk.pauses",
+    "flashtalk.streaming",
+    "flashtalk.media",
+)
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/getting-started.md", "docs/architecture.md")
 
 

@@ -18,6 +18,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
+from flashtalk.pauses import Pauses
 from flashtalk.serving.errors import Reason, ServiceError, reason_of
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
@@ -42,8 +43,7 @@ _RETRIED = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
-_BACKOFF_S = 0.05
-_LONGEST_BACKOFF_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _UNHURRIED_S = 5.0
 
 ResultT = TypeVar("ResultT")
@@ -186,7 +186,7 @@ class ChunkMaker:
         begun = times.now_s()
         until_s = begun + self._limits.chunk_timeout_s
         sent = skip
-        backoff_s = _BACKOFF_S
+        pauses = Pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
             worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s, times))
             call = worker.decode(asked, timeout=self._timeout_s(times))
@@ -214,8 +214,7 @@ class ChunkMaker:
                 self._failed(worker, error, until_s, times)
             finally:
                 call.cancel()
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            await asyncio.sleep(pauses.next_s())
 
     async def motion(
         self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes
@@ -253,15 +252,15 @@ class ChunkMaker:
         self, first: Choose, again: Choose, call: Call[ResultT], times: ChunkTimes
     ) -> ResultT:
         until_s = times.now_s() + self._limits.chunk_timeout_s
-        backoff_s, choose = _BACKOFF_S, first
+        pauses, choose = Pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S), first
         while True:
             worker = await choose(self._left(until_s, times))
             try:
                 return await call(worker, self._timeout_s(times))
             except grpc.aio.AioRpcError as error:
                 self._failed(worker, error, until_s, times)
-            await asyncio.sleep(backoff_s)
-            backoff_s, choose = min(2 * backoff_s, _LONGEST_BACKOFF_S), again
+            await asyncio.sleep(pauses.next_s())
+            choose = again
 
     def _timeout_s(self, times: ChunkTimes) -> float:
         """Of a call. Workers take first what runs out first: so, what is due first."""
