@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import grpc
+from cachetools import LRUCache
 
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.v1 import worker_pb2
@@ -16,7 +15,7 @@ class EpochGuard:
     """Keeps the highest epoch of each session for the 4,096 most recent sessions."""
 
     def __init__(self) -> None:
-        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._newest: LRUCache[str, int] = LRUCache(_SESSIONS)
 
     def check(self, key: worker_pb2.ChunkKey) -> None:
         """Records an epoch. Raises ServiceError (ABORTED, STALE_EPOCH) for a past one."""
@@ -28,9 +27,6 @@ class EpochGuard:
                 f"epoch {key.epoch} of the session is over; it is in epoch {newest}",
             )
         self._newest[key.session_id] = key.epoch
-        self._newest.move_to_end(key.session_id)
-        while len(self._newest) > _SESSIONS:
-            self._newest.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._newest)

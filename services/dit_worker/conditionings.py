@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
 
+from cachetools import LRUCache
 from prometheus_client import Gauge
 
 from flashtalk.engine import Conditioning
@@ -31,8 +32,8 @@ class ConditioningCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._kept: OrderedDict[str, Conditioning] = OrderedDict()
-        self._bytes = 0
+        # The cache would refuse what is larger than its own limit, and that is kept here.
+        self._kept: LRUCache[str, Conditioning] = LRUCache(math.inf, getsizeof=size_bytes)
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._kept
@@ -43,25 +44,18 @@ class ConditioningCache:
     @property
     def bytes(self) -> int:
         """Memory of all together."""
-        return self._bytes
+        return int(self._kept.currsize)
 
     def get(self, digest: str) -> Conditioning | None:
         """The one of that name, which is now the newest."""
-        if digest in self._kept:
-            self._kept.move_to_end(digest)
         return self._kept.get(digest)
 
     def put(self, conditioning: Conditioning) -> None:
         """Keeps one, and forgets the oldest beyond the limit."""
-        replaced = self._kept.pop(conditioning.digest, None)
-        if replaced is not None:
-            self._bytes -= size_bytes(replaced)
         self._kept[conditioning.digest] = conditioning
-        self._bytes += size_bytes(conditioning)
-        while self._bytes > self._limit_bytes and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= size_bytes(oldest)
-        KEPT_BYTES.set(self._bytes)
+        while self.bytes > self._limit_bytes and len(self._kept) > 1:
+            self._kept.popitem()
+        KEPT_BYTES.set(self.bytes)
         KEPT.set(len(self._kept))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
+
+from cachetools import LRUCache
 
 from services.gateway.store.codec import Arrays
 
@@ -13,11 +14,11 @@ _SESSIONS = 4_096
 class KnownArrays:
     """A guess that may be wrong: whoever sends too little is told, and sends everything.
 
-    Remembers the sessions that were written last, ``_SESSIONS`` of them.
+    Remembers the sessions that were asked about or written last, ``_SESSIONS`` of them.
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, frozenset[bytes]] = OrderedDict()
+        self._known: LRUCache[str, frozenset[bytes]] = LRUCache(_SESSIONS)
 
     def unsent(self, session_id: str, arrays: Arrays) -> Arrays:
         """Those that the store is not known to have."""
@@ -31,9 +32,6 @@ class KnownArrays:
     def replace(self, session_id: str, digests: Iterable[bytes]) -> None:
         """The store has these and no others."""
         self._known[session_id] = frozenset(digests)
-        self._known.move_to_end(session_id)
-        while len(self._known) > _SESSIONS:
-            self._known.popitem(last=False)
 
     def forget(self, session_id: str) -> None:
         """Nothing is known."""
