@@ -1,7 +1,8 @@
 """The rows of the report's Tables 2 and 3: ``tiny_distill`` with one thing changed each.
 
 All rows make the same number of updates from the same teacher; seeds are ``trainer.seed=N``. None
-has a motion jitter, which the report does not know and which ``tiny_distill`` adds.
+has a motion jitter or the ends of the teacher's path, which the report does not know and which
+``tiny_distill`` adds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from training.distill.endpoint import EndpointConfig
 from training.distill.rollout import ExitOdds
 from training.objective.dmd import MotionPolicy
 from training.objective.motion_jitter import NO_JITTER
@@ -84,8 +86,8 @@ def _changed(
 ) -> Callable[[], DistillRecipe]:
     def make() -> DistillRecipe:
         recipe = base()
-        # The report has no jitter, and its tables ask what happens without one.
-        matching = dataclasses.replace(recipe.matching, jitter=NO_JITTER)
+        # The report has neither, and its tables ask what its own loss does.
+        matching = dataclasses.replace(recipe.matching, jitter=NO_JITTER, endpoint=EndpointConfig())
         plain = dataclasses.replace(recipe, matching=matching)
         # Every row leaves its student in a folder of its own.
         return dataclasses.replace(change(plain), role=name)
