@@ -11,14 +11,11 @@ import select
 from typing import IO, Any
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.packet import Packet
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError, ReaderGoneError
 from flashtalk.media.packets import access_unit, sound, sound_track, unit_track
-
-Pcm = npt.NDArray[np.float32]
 
 
 class Sink:

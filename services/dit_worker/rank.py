@@ -12,13 +12,14 @@ from typing import Self
 import numpy as np
 import torch
 
+from flashtalk.arrays import FloatArray
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.models.dit.model import DiT
 from flashtalk.serving.lane import Stopped, Wanted
 from flashtalk.streaming import StreamSpec
-from services.dit_worker.commands import Command, Floats, Keep, Run
+from services.dit_worker.commands import Command, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
 from services.pod.group import Group
 
@@ -74,7 +75,7 @@ class DenoiseRank:
         )
         self.conditionings.put(self.denoiser.conditioned(image, text, z, command.digest))
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, wanted: Wanted) -> tuple[FloatArray, float]:
         """Latents of one chunk.
 
         Returns:
@@ -102,7 +103,7 @@ class DenoiseRank:
             self._sampling,
             before_step=check,
         )
-        latents: Floats = np.ascontiguousarray(z_BCFHW.float().cpu().numpy())
+        latents: FloatArray = np.ascontiguousarray(z_BCFHW.float().cpu().numpy())
         return latents, time.perf_counter() - begun_s
 
     def carry_out(self, command: Command) -> None:
@@ -125,7 +126,7 @@ class Leader:
             self._group.send(command)
             self.rank.keep(command)
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, wanted: Wanted) -> tuple[FloatArray, float]:
         """Latents of one chunk by all ranks, as ``DenoiseRank.run``.
 
         If the conditioning is not kept, followers are not told of the chunk.

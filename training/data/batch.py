@@ -10,12 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Numbers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from flashtalk.arrays import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,9 @@ class Picks:
     """
 
     bucket: int
-    row_B: Numbers
-    reference_B: Numbers
-    cold_B: Flags
+    row_B: IntArray
+    reference_B: IntArray
+    cold_B: BoolArray
 
     def rows(self, mine: slice) -> Picks:
         """A part of them."""
@@ -66,9 +64,9 @@ class Stage1Batch:
     reference_BCFHW: Tensor
     clip_BMD: Tensor
     speech_BTWLD: Tensor
-    cold_B: Flags
-    video_B: Numbers
-    frame_BT: Numbers
+    cold_B: BoolArray
+    video_B: IntArray
+    frame_BT: IntArray
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Stage2Batch:
     speech_BKTWLD: Tensor
     motion_BCMHW: Tensor
     true_motion_BKCMHW: Tensor
-    video_B: Numbers
+    video_B: IntArray
     held_B: Tensor
 
     def rows(self, rows: Tensor) -> Stage2Batch:

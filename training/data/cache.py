@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import AnyArray, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.array_store import (
     NO_GROUP,
-    Array,
     Shape,
     failed_groups,
     fill_store,
@@ -38,40 +38,38 @@ from training.data.encode import (
     Encoders,
     ShotEncoder,
 )
-from training.data.source.video import FrameNumbers, VideoSource
+from training.data.source.video import VideoSource
 from training.data.units import ClipPlan, Shot, StretchPlan, shots_of
 from training.data.videos.problems import SkipList
 
 FORMAT_VERSION = 3
-
-RowNumbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Rows:
     """A finished cache: memory-mapped arrays by name; the rows of a shot lie side by side."""
 
-    arrays: dict[str, Array]
+    arrays: dict[str, AnyArray]
     per_shot: int
 
     def __len__(self) -> int:
         return len(self.arrays["start"])
 
-    def starts_of(self, shot: int) -> FrameNumbers:
+    def starts_of(self, shot: int) -> IntArray:
         """First frames of the rows of a shot."""
         mine = slice(shot * self.per_shot, (shot + 1) * self.per_shot)
         return self.arrays["start"][mine].astype(np.int64)
 
     @property
-    def start_N(self) -> FrameNumbers:
+    def start_N(self) -> IntArray:
         """First frame of every row."""
         return self.arrays["start"].astype(np.int64)
 
-    def tensor(self, name: str, rows: Sequence[int] | RowNumbers) -> Tensor:
+    def tensor(self, name: str, rows: Sequence[int] | IntArray) -> Tensor:
         """Rows of an array as float32."""
         return torch.from_numpy(self.arrays[name][np.asarray(rows)].astype(np.float32))
 
-    def chunks(self, name: str, rows: RowNumbers, count: int) -> Tensor:
+    def chunks(self, name: str, rows: IntArray, count: int) -> Tensor:
         """The first ``count`` chunks of stretches as float32."""
         return torch.from_numpy(self.arrays[name][rows][:, :count].astype(np.float32))
 
@@ -228,7 +226,7 @@ class _Bucket:
         names: tuple[str, ...],
         per_shot: int,
         what: str,
-        encode: Callable[[int], dict[str, Array]],
+        encode: Callable[[int], dict[str, AnyArray]],
     ) -> tuple[Rows, Path]:
         (height, width), shape = self.encoder.size_hw, Shape(names, len(self.shots), per_shot)
         title = f"encode {what}{self.encoder.source.name} {width}x{height}"

@@ -17,17 +17,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import BoolArray, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
-from training.data.batch import Numbers, Picks, Stage1Batch, Stage2Batch
+from training.data.batch import Picks, Stage1Batch, Stage2Batch
 from training.data.cache import BucketCache, Rows
 from training.data.order import BucketOrder
 from training.data.units import clip_frames, references_outside
 
 Order = Literal["drawn", "rounds"]
 
-Beginning = bool | npt.NDArray[np.bool_]
+Beginning = bool | BoolArray
 """Whether streams begin with a batch: all, none, or bool [B], each for itself."""
 
 
@@ -113,7 +114,7 @@ class Stage1Sampler:
         row_B = rng.choice(len(odds_N), size=self.size, p=odds_N)
         return self._with_references(bucket, row_B, rng)
 
-    def _with_references(self, bucket: int, row_B: Numbers, rng: np.random.Generator) -> Picks:
+    def _with_references(self, bucket: int, row_B: IntArray, rng: np.random.Generator) -> Picks:
         lead_in = self._lead_in_share[bucket]
         elsewhere = max(0.0, self._cold_start - lead_in) / (1.0 - lead_in)
         cold_B = self._lead_in[bucket][row_B] | (rng.random(len(row_B)) < elsewhere)
@@ -270,7 +271,7 @@ def _reference(
     return shot * clips.per_shot + int(rng.choice(choices))
 
 
-def _rows_of(rows: Rows, shot_U: Numbers) -> Numbers:
+def _rows_of(rows: Rows, shot_U: IntArray) -> IntArray:
     """All rows of some shots, in order."""
     return (shot_U[:, None] * rows.per_shot + np.arange(rows.per_shot)).reshape(-1)
 

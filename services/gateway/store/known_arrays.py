@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from services.gateway.store.codec import Arrays
+from services.gateway.store.codec import ArraysByDigest
 
 _SESSIONS = 4_096
 
@@ -19,7 +19,7 @@ class KnownArrays:
     def __init__(self) -> None:
         self._known: OrderedDict[str, frozenset[bytes]] = OrderedDict()
 
-    def unsent(self, session_id: str, arrays: Arrays) -> Arrays:
+    def unsent(self, session_id: str, arrays: ArraysByDigest) -> ArraysByDigest:
         """Those that the store is not known to have."""
         known = self._known.get(session_id, frozenset())
         return {digest: array for digest, array in arrays.items() if digest not in known}

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashtalk.arrays import FloatArray
 from flashtalk.engine import Pipeline, open_checkpoint
 from flashtalk.errors import InputError
 from flashtalk.serving.lane import Stopped, Wanted
-from services.dit_worker.commands import Floats, Keep, Run
+from services.dit_worker.commands import Keep, Run
 from services.dit_worker.conditionings import ConditioningMissing
 from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.stage import DenoiseStage
@@ -64,10 +65,10 @@ class Recorded(DenoiseRank):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.latents: list[Floats] = []
+        self.latents: list[FloatArray] = []
         self.stopped = 0
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, wanted: Wanted) -> tuple[FloatArray, float]:
         try:
             made = super().run(command, wanted)
         except Stopped:

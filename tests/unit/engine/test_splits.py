@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from flashtalk.arrays import Frames
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import AudioEncoder, Pipeline, StageClock, VideoCodec
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.engine.denoiser import conditioning_digest
-from flashtalk.engine.frame_transfer import Frames, to_bytes
+from flashtalk.engine.frame_transfer import to_bytes
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2 import Wav2Vec2Features
 from flashtalk.streaming import Pcm, StreamSpec

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from flashtalk.arrays import Frames
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
@@ -19,7 +20,7 @@ from flashtalk.diffusion.state import SessionState
 from flashtalk.engine import AudioEncoder, ConditionEncoders, Pipeline, Sampling
 from flashtalk.engine.device_weights import StandInTokens
 from flashtalk.engine.encoders import park
-from flashtalk.engine.frame_transfer import Frames, to_bytes
+from flashtalk.engine.frame_transfer import to_bytes
 from flashtalk.errors import InputError
 from flashtalk.models.dit.conditions import ContextKV, ContextTokens, TimeEmbedding
 from flashtalk.models.umt5.model import TextEncoder
