@@ -22,7 +22,7 @@ import numpy as np
 
 from flashtalk.arrays import Frames, Rgb
 from flashtalk.bounds import check_seed
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine.codec import Reference
 from flashtalk.engine.denoiser import Conditioning
 from flashtalk.engine.frame_transfer import send_frames
@@ -47,7 +47,7 @@ class Session:
     conditioning: Conditioning
     reference: Reference
     sampling: Sampling
-    state: SessionState
+    state: DiffusionState
     position: Position
 
 
@@ -127,7 +127,7 @@ def session_of(
         conditioning=conditioning,
         reference=reference,
         sampling=sampling,
-        state=SessionState.start(seed, reference.z_BCFHW, spec),
+        state=DiffusionState.start(seed, reference.z_BCFHW, spec),
         position=Position.start(spec, spec.window_samples),
     )
 

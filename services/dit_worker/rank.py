@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from flashtalk.arrays import FloatArray
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.models.dit.model import DiT
@@ -97,7 +97,7 @@ class DenoiseRank:
         z_BCFHW = self.denoiser.denoise(
             conditioning,
             windows_from_rows(torch.from_numpy(command.rows), self._spec),
-            SessionState(
+            DiffusionState(
                 command.seed, command.chunk_index, torch.from_numpy(command.motion_z), self._spec
             ),
             self._sampling,

@@ -16,7 +16,7 @@ import torch
 
 from flashtalk.arrays import Frames, Rgb
 from flashtalk.diffusion.color import ReferenceColor
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import Pipeline
 from flashtalk.serving.errors import Reason, field_of, reason_of
 from flashtalk.streaming import Pcm
@@ -172,7 +172,7 @@ def test_latents_have_the_bits_of_the_engine(weights: Path, pipeline: Pipeline, 
             expected = pipeline.denoiser.denoise(
                 pipeline.condition(PORTRAIT, reference, "hello"),
                 pipeline.audio.encode(sound(3)),
-                SessionState(
+                DiffusionState(
                     5, chunk, torch.from_numpy(array(request.motion_latents)), pipeline.spec
                 ),
                 pipeline.sampling,
