@@ -21,7 +21,7 @@ from flashtalk.serving.lane import Stopped, Wanted
 from flashtalk.streaming import StreamSpec
 from services.dit_worker.commands import Command, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
-from services.pod.group import Group
+from services.pod.group import PodGroup
 
 Spread = Callable[[DiT, Checkpoint], None]
 """Lays a network over the ranks of its group, as its checkpoint's placement wants it."""
@@ -44,7 +44,7 @@ class DenoiseRank:
 
     def __init__(
         self,
-        group: Group,
+        group: PodGroup,
         denoiser: Denoiser,
         spec: StreamSpec,
         sampling: Sampling,
@@ -58,7 +58,7 @@ class DenoiseRank:
     def load(
         cls,
         checkpoint: Checkpoint,
-        group: Group,
+        group: PodGroup,
         conditioning_bytes: int,
         spread: Spread = whole,
     ) -> Self:
@@ -117,7 +117,7 @@ class DenoiseRank:
 class Leader:
     """Rank 0: tells the others first, then does its own share."""
 
-    def __init__(self, rank: DenoiseRank, group: Group) -> None:
+    def __init__(self, rank: DenoiseRank, group: PodGroup) -> None:
         self.rank, self._group = rank, group
 
     def keep(self, command: Keep) -> None:

@@ -23,7 +23,7 @@ from flashtalk.serving.tracing import span
 from services.compute_worker import Loading, MeasureChunk
 from services.dit_worker.commands import Keep, Run
 from services.dit_worker.rank import DenoiseRank, Leader, Spread, whole
-from services.pod.group import Group
+from services.pod.group import PodGroup
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class DenoiseStage:
 
 
 def loading(
-    group: Group,
+    group: PodGroup,
     conditioning_bytes: int,
     spread: Spread = whole,
     *,

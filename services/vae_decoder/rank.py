@@ -15,7 +15,7 @@ from flashtalk.arrays import FloatArray, Frames
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.engine import Checkpoint, Reference, StageClock, VideoCodec
 from flashtalk.models.vae.model import VideoVAE
-from services.pod.group import Group, in_step
+from services.pod.group import PodGroup, in_step
 from services.vae_decoder.commands import Command, Decode, Encode
 
 Spread = Callable[[VideoVAE, Checkpoint], None]
@@ -34,11 +34,11 @@ class CodecRank:
         strength: strength of the colour correction, 0 to 1.
     """
 
-    def __init__(self, group: Group, codec: VideoCodec, strength: float) -> None:
+    def __init__(self, group: PodGroup, codec: VideoCodec, strength: float) -> None:
         self._group, self.codec, self._strength = group, codec, strength
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, group: Group, spread: Spread = whole) -> Self:
+    def load(cls, checkpoint: Checkpoint, group: PodGroup, spread: Spread = whole) -> Self:
         """Loads the VAE; ``spread`` shards it over the ranks."""
         codec = checkpoint.load_codec()
         spread(codec.vae, checkpoint)
@@ -93,7 +93,7 @@ class CodecRank:
 class CodecLeader:
     """Rank 0: sends each command to the others, then does its own share, as ``CodecRank``."""
 
-    def __init__(self, rank: CodecRank, group: Group) -> None:
+    def __init__(self, rank: CodecRank, group: PodGroup) -> None:
         self.rank, self._group = rank, group
 
     def encode(self, command: Encode) -> Reference:

@@ -17,7 +17,7 @@ from flashtalk.serving import metrics
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
 from services.compute_worker import Loading, MeasureChunk
-from services.pod.group import Group
+from services.pod.group import PodGroup
 from services.vae_decoder.commands import Decode, Encode
 from services.vae_decoder.rank import CodecLeader, CodecRank, Spread, whole
 
@@ -91,7 +91,7 @@ class CodecStage:
         return StageClock(self._leader.rank.device)
 
 
-def loading(group: Group, spread: Spread = whole) -> Loading[CodecStage]:
+def loading(group: PodGroup, spread: Spread = whole) -> Loading[CodecStage]:
     """Returns the stage of the leader of a group; arguments as ``CodecRank.load``."""
     return Loading(
         "vae_decoder",

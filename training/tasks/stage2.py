@@ -15,7 +15,7 @@ from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
 from training.core.sharding import ShardPlan
-from training.core.task import Group, StepContext, Update
+from training.core.task import ParameterGroup, StepContext, Update
 from training.core.world import World
 from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
@@ -106,11 +106,11 @@ class DistillTask:
         """Student and fake score."""
         return {STUDENT: self.student, FAKE: self.fake}
 
-    def groups(self) -> Mapping[str, Group]:
+    def groups(self) -> Mapping[str, ParameterGroup]:
         """One optimizer each; only the student is averaged."""
         return {
-            STUDENT: Group((STUDENT,)),
-            FAKE: Group((FAKE,), lr_scale=self.recipe.fake_lr_scale, averaged=False),
+            STUDENT: ParameterGroup((STUDENT,)),
+            FAKE: ParameterGroup((FAKE,), lr_scale=self.recipe.fake_lr_scale, averaged=False),
         }
 
     def prepare(self, *, resumed: bool) -> None:
