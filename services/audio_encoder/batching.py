@@ -19,7 +19,7 @@ from prometheus_client import Histogram
 
 from flashtalk.arrays import FloatArray
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.serving.lane import ComputeLane, Wanted
+from flashtalk.serving.lane import Cancellation, ComputeLane
 from flashtalk.serving.tracing import current_span, span
 from flashtalk.streaming import Pcm
 
@@ -117,7 +117,7 @@ class WindowBatcher:
         windows = [window.pcm_S for window in batch]
         others = [window.span for window in batch[1:]]
 
-        def timed(_: Wanted) -> tuple[list[FloatArray], float]:
+        def timed(_: Cancellation) -> tuple[list[FloatArray], float]:
             begun_s = time.perf_counter()
             with span("audio", {"windows": len(windows)}, links=others):
                 rows = self._encode(windows)

@@ -17,7 +17,7 @@ from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.models.dit.model import DiT
-from flashtalk.serving.lane import Stopped, Wanted
+from flashtalk.serving.lane import Cancellation, Stopped
 from flashtalk.streaming import StreamSpec
 from services.dit_worker.commands import Command, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
@@ -75,7 +75,7 @@ class DenoiseRank:
         )
         self.conditionings.put(self.denoiser.conditioned(image, text, z, command.digest))
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[FloatArray, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of one chunk.
 
         Returns:
@@ -91,7 +91,7 @@ class DenoiseRank:
             raise ConditioningMissing(command.digest)
 
         def check() -> None:
-            if not self._group.agree(bool(wanted)):
+            if not self._group.agree(not cancellation.cancelled):
                 raise Stopped
 
         z_BCFHW = self.denoiser.denoise(
@@ -111,7 +111,7 @@ class DenoiseRank:
         if isinstance(command, Keep):
             self.keep(command)
         else:
-            self.run(command, Wanted())
+            self.run(command, Cancellation())
 
 
 class Leader:
@@ -126,7 +126,7 @@ class Leader:
             self._group.send(command)
             self.rank.keep(command)
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[FloatArray, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of one chunk by all ranks, as ``DenoiseRank.run``.
 
         If the conditioning is not kept, followers are not told of the chunk.
@@ -135,4 +135,4 @@ class Leader:
             raise ConditioningMissing(command.digest)
         with self._group.together():
             self._group.send(command)
-            return self.rank.run(command, wanted)
+            return self.rank.run(command, cancellation)

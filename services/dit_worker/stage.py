@@ -18,7 +18,7 @@ from flashtalk.engine import Checkpoint, ConditionEncoders
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
 from flashtalk.serving import metrics
-from flashtalk.serving.lane import Wanted
+from flashtalk.serving.lane import Cancellation
 from flashtalk.serving.tracing import span
 from services.compute_worker import Loading, MeasureChunk
 from services.dit_worker.commands import Keep, Run
@@ -78,7 +78,7 @@ class DenoiseStage:
 
         def chunk(index: int) -> float:
             motion_z = z[:, :, : spec.motion_latents_for(index)]
-            return self.run(Run(kept.digest, 0, index, rows, motion_z), Wanted())[1]
+            return self.run(Run(kept.digest, 0, index, rows, motion_z), Cancellation())[1]
 
         for index in range(2):
             chunk(index)
@@ -107,10 +107,10 @@ class DenoiseStage:
         if command.digest not in self._leader.rank.conditionings:
             self._leader.keep(command)
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[FloatArray, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of a chunk and the seconds that they took; errors as ``DenoiseRank.run``."""
         with span("denoise", {"chunk_index": command.chunk_index}):
-            latents, seconds = self._leader.run(command, wanted)
+            latents, seconds = self._leader.run(command, cancellation)
         metrics.WORKER_STAGE_SECONDS.labels("denoise").observe(seconds)
         return latents, seconds
 

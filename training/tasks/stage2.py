@@ -22,7 +22,7 @@ from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.places import Places
-from training.tasks.ground import Ground, GroundConfig, Wanted
+from training.tasks.ground import BatchRequest, Ground, GroundConfig
 
 STUDENT, FAKE = "student", "fake"
 _LAG_BATCHES = 4
@@ -161,8 +161,8 @@ class DistillTask:
         chunks, steps, beginning = np.asarray(told).reshape(3, recipe.rolled)
         exits = [Exit(int(chunk), int(step)) for chunk, step in zip(chunks, steps, strict=True)]
         mine = self.world.rows(recipe.rolled)
-        wanted = Wanted(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
-        batch = self.ground.batch("train", wanted)
+        request = BatchRequest(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
+        batch = self.ground.batch("train", request)
         return batch, self.ground.prompts("train", batch.video_B), exits
 
     def carried(self) -> Mapping[str, Tensor]:
@@ -185,8 +185,8 @@ class DistillTask:
         beginning = int(context.numpy.random() < self.recipe.cold_start)
         chunk, step, beginning = self.world.agree((at.chunk, at.step, beginning))
         mine = self.world.rows(self.recipe.batch)
-        wanted = Wanted(number, chunk, bool(beginning), context.numpy, mine)
-        batch = self.ground.batch("train", wanted)
+        request = BatchRequest(number, chunk, bool(beginning), context.numpy, mine)
+        batch = self.ground.batch("train", request)
         return batch, self.ground.prompts("train", batch.video_B), Exit(chunk, step)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
@@ -200,8 +200,8 @@ class DistillTask:
         draws = SharedDraws.seeded(11, self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)
-            wanted = Wanted(number, at.chunk, number % 2 == 0, rng, mine)
-            batch = self.ground.batch("val", wanted)
+            request = BatchRequest(number, at.chunk, number % 2 == 0, rng, mine)
+            batch = self.ground.batch("val", request)
             prompts = self.ground.prompts("val", batch.video_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
