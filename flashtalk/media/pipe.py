@@ -98,12 +98,12 @@ class PipeWriter:
         container, self._container = self._container, None
         if container is None:
             return
-        told = self._sink.error is not None
+        reported = self._sink.error is not None
         if self.frames:
             for packet in self._audio.encode(None):
                 container.mux(packet)
         container.close()
-        if not told:
+        if not reported:
             self._sink.check()
 
     def _mux(self, packets: list[Packet[Any]]) -> None:

@@ -155,10 +155,10 @@ class DistillTask:
         rng = np.random.default_rng([recipe.trainer.seed, cycle, _ROLLOUT])
         drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rolled)]
         begins = rng.random(recipe.rolled) < recipe.cold_start
-        told = self.world.agree(
+        agreed = self.world.agree(
             [*(at.chunk for at in drawn), *(at.step for at in drawn), *map(int, begins)]
         )
-        chunks, steps, beginning = np.asarray(told).reshape(3, recipe.rolled)
+        chunks, steps, beginning = np.asarray(agreed).reshape(3, recipe.rolled)
         exits = [Exit(int(chunk), int(step)) for chunk, step in zip(chunks, steps, strict=True)]
         mine = self.world.rows(recipe.rolled)
         request = BatchRequest(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
