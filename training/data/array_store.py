@@ -180,8 +180,8 @@ def _locked(descriptor: int, place: int) -> bool:
     return True
 
 
-def _create(folder: Path, shape: Shape, sample: Mapping[str, AnyArray], *, may_fail: bool) -> None:
-    for name, values in sample.items():
+def _create(folder: Path, shape: Shape, example: Mapping[str, AnyArray], *, may_fail: bool) -> None:
+    for name, values in example.items():
         np.lib.format.open_memmap(
             folder / f"{name}.npy",
             mode="w+",

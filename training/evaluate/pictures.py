@@ -121,8 +121,8 @@ def gif(
     """
     frames_THWC = video_THWC[::every]
     height, width = frames_THWC.shape[1:3]
-    sample = np.concatenate(list(frames_THWC[:: max(1, len(frames_THWC) // 8)]), axis=0)
-    palette = Image.fromarray(sample).quantize(colours)
+    thinned = np.concatenate(list(frames_THWC[:: max(1, len(frames_THWC) // 8)]), axis=0)
+    palette = Image.fromarray(thinned).quantize(colours)
     pages = [
         Image.fromarray(frame)
         .resize((width * zoom, height * zoom), Image.Resampling.NEAREST)

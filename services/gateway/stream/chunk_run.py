@@ -49,7 +49,7 @@ async def make_chunk(
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
     with own_trace("chunk", {**about, "frames": plan.frames}):
-        record = await sample(stream, state, plan, times)
+        record = await make_record(stream, state, plan, times)
         keep(Progress(state, record))
         motion_z = await show(stream, record, state.epoch, times)
         state = after_chunk(
@@ -65,7 +65,7 @@ async def make_chunk(
     return Progress(state)
 
 
-async def sample(
+async def make_record(
     stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
 ) -> ChunkRecord:
     """A chunk without its frames: its plan is stored, its latents are made."""
