@@ -46,7 +46,7 @@ FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
-class Rows:
+class CachedRows:
     """A finished cache: memory-mapped arrays by name; the rows of a shot lie side by side."""
 
     arrays: dict[str, AnyArray]
@@ -89,8 +89,8 @@ class BucketCache:
     size_hw: SizeHW
     shots: tuple[Shot, ...]
     good_U: npt.NDArray[np.int64]
-    clips: Rows
-    stretches: Rows | None = None
+    clips: CachedRows
+    stretches: CachedRows | None = None
 
     def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which videos of the source shots belong to."""
@@ -195,25 +195,25 @@ class _Bucket:
             return None
         return BucketCache(self.encoder.size_hw, self.shots, good_U, clips, stretches)
 
-    def _clips(self, cache_dir: Path) -> tuple[Rows, Path]:
+    def _clips(self, cache_dir: Path) -> tuple[CachedRows, Path]:
         plan, folder = self.plan.clips, self._folder(cache_dir, "clips", self.plan.clips)
         return self._filled(
             folder, CLIP_ARRAYS, plan.per_shot, "",
             lambda number: self.encoder.clips(plan, number, self.shots[number]),
         )  # fmt: skip
 
-    def _portraits(self, cache_dir: Path) -> tuple[Rows, Path]:
+    def _portraits(self, cache_dir: Path) -> tuple[CachedRows, Path]:
         """Where Stage 1 has left its clips, from there."""
         plan, whole = self.plan.clips, self._folder(cache_dir, "clips", self.plan.clips)
         if finished(whole):
-            return Rows(open_store(whole, PORTRAIT_ARRAYS), plan.per_shot), whole
+            return CachedRows(open_store(whole, PORTRAIT_ARRAYS), plan.per_shot), whole
         folder = self._folder(cache_dir, "portraits", plan)
         return self._filled(
             folder, PORTRAIT_ARRAYS, plan.per_shot, "portraits of ",
             lambda number: self.encoder.portraits(plan, number, self.shots[number]),
         )  # fmt: skip
 
-    def _stretches(self, cache_dir: Path, plan: StretchPlan) -> tuple[Rows, Path]:
+    def _stretches(self, cache_dir: Path, plan: StretchPlan) -> tuple[CachedRows, Path]:
         folder = self._folder(cache_dir, "stretches", plan)
         return self._filled(
             folder, STRETCH_ARRAYS, plan.per_shot, "stretches of ",
@@ -227,10 +227,10 @@ class _Bucket:
         per_shot: int,
         what: str,
         encode: Callable[[int], dict[str, AnyArray]],
-    ) -> tuple[Rows, Path]:
+    ) -> tuple[CachedRows, Path]:
         (height, width), shape = self.encoder.size_hw, Shape(names, len(self.shots), per_shot)
         title = f"encode {what}{self.encoder.source.name} {width}x{height}"
-        return Rows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
+        return CachedRows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 
     def _folder(self, cache_dir: Path, kind: str, plan: ClipPlan | StretchPlan) -> Path:
         """Its name says all that decides the values."""

@@ -22,7 +22,7 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
 from training.data.batch import Picks, Stage1Batch, Stage2Batch
-from training.data.cache import BucketCache, Rows
+from training.data.cache import BucketCache, CachedRows
 from training.data.order import BucketOrder
 from training.data.units import clip_frames, references_outside
 
@@ -177,7 +177,7 @@ class Stage2Sampler:
         seed: int = 0,
     ) -> None:
         self.caches, self.spec, self.size, self.seed = caches, spec, batch, seed
-        self._stretches: list[Rows] = []
+        self._stretches: list[CachedRows] = []
         for cache in caches:
             if cache.stretches is None:
                 raise InputError("caches", cache.size_hw, "built with a plan of stretches")
@@ -243,7 +243,7 @@ class Stage2Sampler:
             held_B=held_B,
         )
 
-    def _portrait(self, clips: Rows, shot: int, first: int, rng: np.random.Generator) -> int:
+    def _portrait(self, clips: CachedRows, shot: int, first: int, rng: np.random.Generator) -> int:
         """Row of the clips whose first frame is the portrait of a stretch."""
         if first >= 0:
             return _reference(clips, shot, first, self.spec, rng)
@@ -264,14 +264,14 @@ def _continued(
 
 
 def _reference(
-    clips: Rows, shot: int, first: int, spec: StreamSpec, rng: np.random.Generator
+    clips: CachedRows, shot: int, first: int, spec: StreamSpec, rng: np.random.Generator
 ) -> int:
     """Row of a clip of the shot whose first frame lies outside the chunk at ``first``."""
     choices = references_outside(clips.starts_of(shot), first, spec)
     return shot * clips.per_shot + int(rng.choice(choices))
 
 
-def _rows_of(rows: Rows, shot_U: IntArray) -> IntArray:
+def _rows_of(rows: CachedRows, shot_U: IntArray) -> IntArray:
     """All rows of some shots, in order."""
     return (shot_U[:, None] * rows.per_shot + np.arange(rows.per_shot)).reshape(-1)
 

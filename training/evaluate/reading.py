@@ -4,7 +4,7 @@ Legend: T frames, D identity numbers.  A video shorter or longer than its truth 
 the frames that both have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,6 +55,10 @@ class Reading:
     def frames(self) -> int:
         """Frames that were measured."""
         return len(self.openness_T)
+
+
+ReadingsByRow = Mapping[str, Sequence[Reading]]
+"""The readings of a table's rows, by the name of the row."""
 
 
 def read_video(
