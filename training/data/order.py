@@ -24,7 +24,7 @@ _STEPS, _SAMPLES = 0, 1  # two streams of random numbers from one seed
 
 
 @dataclass(frozen=True)
-class Draw(Generic[BucketT]):
+class BucketRows(Generic[BucketT]):
     """One global batch: samples ``row_B``, int64, of one bucket."""
 
     bucket: BucketT
@@ -69,7 +69,7 @@ class BucketOrder(Generic[BucketT]):
         if self.batch < 1:
             raise InputError("batch", self.batch, "at least 1")
 
-    def at(self, step: int) -> Draw[BucketT]:
+    def at(self, step: int) -> BucketRows[BucketT]:
         """The global batch of a step, from 0.
 
         Raises:
@@ -82,7 +82,7 @@ class BucketOrder(Generic[BucketT]):
         place = step - self._steps_before(cycle)
         which = int(turns[place])
         earlier = self._visits(which, cycle) + int((turns[:place] == which).sum())
-        return Draw(self._buckets[which], self._samples(which, earlier))
+        return BucketRows(self._buckets[which], self._samples(which, earlier))
 
     def _visits(self, which: int, cycle: int) -> int:
         """Batches of a bucket in all cycles before ``cycle``; a cycle is one look at all samples.
