@@ -140,7 +140,7 @@ class Stage1Sampler:
         return Stage1Batch(
             z_BCFHW=clips.tensor("latents", row_B),
             reference_BCFHW=clips.tensor("reference", reference_B),
-            clip_BMD=clips.tensor("tokens", reference_B),
+            image_BND=clips.tensor("tokens", reference_B),
             speech_BTWLD=self.speech(picks),
             cold_B=picks.cold_B,
             video_B=np.asarray([shot.video for shot in shots]),
@@ -235,7 +235,7 @@ class Stage2Sampler:
             first, held_B = _continued(first, motion[:, 0], begins_B[mine])
         return Stage2Batch(
             reference_BCFHW=reference,
-            clip_BND=cache.clips.tensor("tokens", reference_B),
+            image_BND=cache.clips.tensor("tokens", reference_B),
             speech_BKTWLD=stretches.chunks("speech", row_B, chunks)[:, :, self._windows_TW],
             motion_BCMHW=first,
             true_motion_BKCMHW=motion,

@@ -349,7 +349,7 @@ class Matching:
     def _conditions(self, batch: Stage2Batch, prompts: Prompts, chunk_B: Tensor) -> Conditions:
         return Conditions(
             reference_condition(batch.reference_BCFHW),
-            batch.clip_BND,
+            batch.image_BND,
             prompts.text_BND,
             batch.speech_BKTWLD[torch.arange(len(chunk_B)), chunk_B],
         )

@@ -21,13 +21,13 @@ class Conditions:
 
     Args:
         y_BCFHW: [B, 20, F, h, w] mask and latents of the portrait.
-        clip_BMD: image tokens.
+        image_BMD: image tokens.
         text_BND: text tokens.
         speech_BTWLD: windows of speech features; zeros stand for no speech.
     """
 
     y_BCFHW: Tensor
-    clip_BMD: Tensor
+    image_BMD: Tensor
     text_BND: Tensor
     speech_BTWLD: Tensor
 
@@ -67,7 +67,7 @@ def embed_conditions(
     """
     with torch.autocast(given.y_BCFHW.device.type, torch.bfloat16, enabled=bf16):
         if keys:
-            context: Context = dit.encode_context(given.clip_BMD, given.text_BND)
+            context: Context = dit.encode_context(given.image_BMD, given.text_BND)
             return EmbeddedConditions(given.y_BCFHW, context, dit.encode_audio(given.speech_BTWLD))
-        tokens = dit.embed_context(given.clip_BMD, given.text_BND)
+        tokens = dit.embed_context(given.image_BMD, given.text_BND)
         return EmbeddedConditions(given.y_BCFHW, tokens, dit.embed_audio(given.speech_BTWLD))

@@ -247,7 +247,7 @@ class Stage1Task(OneLoss):
         heard = ~corruption.drop_audio_B[:, None, None, None, None]
         return Conditions(
             reference_condition(batch.reference_BCFHW.to(device)),
-            batch.clip_BMD.to(device),
+            batch.image_BND.to(device),
             text_BND,
             torch.where(heard, batch.speech_BTWLD, 0.0).to(device),
         )

@@ -40,7 +40,7 @@ class Ground:
         self.rows.append(request.mine)
         count = len(range(*request.mine.indices(8)))
         joined = {name: torch.cat([getattr(one, name) for one in made])[:count]
-                  for name in ("reference_BCFHW", "clip_BND", "speech_BKTWLD", "motion_BCMHW",
+                  for name in ("reference_BCFHW", "image_BND", "speech_BKTWLD", "motion_BCMHW",
                                "true_motion_BKCMHW", "held_B")}  # fmt: skip
         # The rows differ, as drawn samples do.
         scale = torch.from_numpy(request.rng.uniform(0.5, 1.5, count)).float()
