@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from flashtalk.arrays import Pcm
+from flashtalk.arrays import AnyArray, Pcm
 from flashtalk.errors import InputError
 
 
-def checked_pcm(pcm_S: npt.NDArray[np.generic]) -> Pcm:
+def checked_pcm(pcm_S: AnyArray) -> Pcm:
     """One packet as float32.
 
     Raises:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from flashtalk.arrays import FloatArray
+from flashtalk.arrays import FloatArray, Rgb
 from flashtalk.engine import Checkpoint, ConditionEncoders
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
@@ -84,9 +83,7 @@ class DenoiseStage:
             chunk(index)
         return partial(chunk, 1)
 
-    def embed(
-        self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, reference_z: FloatArray
-    ) -> Keep:
+    def embed(self, portrait_HWC: Rgb, prompt: str, reference_z: FloatArray) -> Keep:
         """A conditioning of a portrait uint8 [H, W, 3] and a prompt, made and kept."""
         begun_s = time.perf_counter()
         name = conditioning_digest(

@@ -11,9 +11,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import numpy as np
-import numpy.typing as npt
 
-from flashtalk.arrays import FloatArray
+from flashtalk.arrays import FloatArray, Rgb
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
@@ -76,6 +75,6 @@ class HeldPicture:
         return picture
 
 
-def _units(rgb_HWC: npt.NDArray[np.uint8], fps: int, frames: int) -> list[bytes]:
+def _units(rgb_HWC: Rgb, fps: int, frames: int) -> list[bytes]:
     encoder = ChunkEncoder(size_hw=(rgb_HWC.shape[0], rgb_HWC.shape[1]), fps=fps)
     return [encoder.encode(rgb_HWC) for _ in range(frames)]

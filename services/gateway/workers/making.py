@@ -16,9 +16,8 @@ from typing import NamedTuple, TypeVar
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 
-from flashtalk.arrays import FloatArray
+from flashtalk.arrays import FloatArray, Rgb
 from flashtalk.serving.errors import Reason, ServiceError, reason_of
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
@@ -71,9 +70,7 @@ class ChunkMaker:
         self._pool = pool
         self._limits = limits
 
-    async def condition(
-        self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, session_id: str
-    ) -> SessionAsset:
+    async def condition(self, portrait_HWC: Rgb, prompt: str, session_id: str) -> SessionAsset:
         """What a portrait and a prompt become; once per session.
 
         Args:
