@@ -10,12 +10,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import Rgb
 from flashtalk.media import read_image, stream_pcm
 from flashtalk.streaming import Pcm
-
-Rgb = npt.NDArray[np.uint8]
 
 PACKET_S = 0.02
 _LONGEST_SOUND_S = 60

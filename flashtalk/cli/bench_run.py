@@ -10,9 +10,10 @@ import time
 import torch
 from rich.progress import Progress
 
+from flashtalk.arrays import Rgb
 from flashtalk.bounds import check_above, check_between
 from flashtalk.cli.bench import DTYPES
-from flashtalk.cli.bench_inputs import Rgb, portrait, sound
+from flashtalk.cli.bench_inputs import portrait, sound
 from flashtalk.cli.bench_report import Findings, Setting, as_json, load_average, show
 from flashtalk.cli.bench_soak import Soak, peak_rss_bytes, soak
 from flashtalk.cli.bench_stages import Talk, measure_chunks, measure_session, measure_sessions

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashtalk.cli.bench_inputs import Rgb, packets
+from flashtalk.arrays import Rgb
+from flashtalk.cli.bench_inputs import packets
 from flashtalk.engine import ChunkResult, Pipeline, Sampling, Session, advance, start, talk_on
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.media import Mp4Writer

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2, stream_pb2
 
@@ -28,7 +28,7 @@ class FrameDecoder:
         self._size_hw = size_hw
         self._context = self._new()
 
-    def decode(self, frame: stream_pb2.Frame) -> npt.NDArray[np.uint8]:
+    def decode(self, frame: stream_pb2.Frame) -> Rgb:
         """Returns the picture, uint8 [H, W, 3].
 
         Raises:

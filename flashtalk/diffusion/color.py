@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import DoubleArray, FloatArray
 from flashtalk.errors import InputError
 from flashtalk.ops.constants import constant
 
@@ -23,7 +23,7 @@ from flashtalk.ops.constants import constant
 Matrix = tuple[tuple[float, ...], ...]
 
 
-def _rows(matrix: npt.NDArray[np.float64]) -> Matrix:
+def _rows(matrix: DoubleArray) -> Matrix:
     return tuple(tuple(float(value) for value in row) for row in matrix)
 
 
@@ -71,7 +71,7 @@ class ReferenceColor:
         return cls(mean, std)
 
     @classmethod
-    def from_array(cls, statistics_2C: npt.NDArray[np.float32]) -> ReferenceColor:
+    def from_array(cls, statistics_2C: FloatArray) -> ReferenceColor:
         """What ``to_array`` gave, bit for bit.
 
         Raises:
@@ -84,7 +84,7 @@ class ReferenceColor:
         mean, std = torch.from_numpy(statistics_2C.astype(np.float32)).view(2, 1, 3, 1, 1)
         return cls(mean, std)
 
-    def to_array(self) -> npt.NDArray[np.float32]:
+    def to_array(self) -> FloatArray:
         """Mean and deviation of L, a, b of a single portrait: float32 [2, 3]."""
         both = torch.stack((self.mean_BC1, self.std_BC1)).float().cpu().numpy()
         return np.ascontiguousarray(both.reshape(2, 3))

@@ -15,7 +15,7 @@ from flashtalk.streaming.spec import StreamSpec
 
 
 @dataclass(frozen=True, eq=False)
-class SessionState:
+class DiffusionState:
     """Everything besides the session's constants that the next chunk depends on.
 
     Args:
@@ -41,7 +41,7 @@ class SessionState:
             raise InputError("motion latents", shape, limit)
 
     @classmethod
-    def start(cls, seed: int, portrait_z: Tensor, spec: StreamSpec) -> SessionState:
+    def start(cls, seed: int, portrait_z: Tensor, spec: StreamSpec) -> DiffusionState:
         """Before the first chunk.
 
         Args:
@@ -58,7 +58,7 @@ class SessionState:
         batch, channels, _, height, width = self.motion_z.shape
         return batch, channels, self.spec.latent_frames, height, width
 
-    def advance(self, motion_z: Tensor) -> SessionState:
+    def advance(self, motion_z: Tensor) -> DiffusionState:
         """After a chunk was made.
 
         Args:

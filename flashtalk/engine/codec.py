@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.diffusion.color import MatchColor, ReferenceColor, match_color
 from flashtalk.diffusion.condition import reference_clip
-from flashtalk.engine.frame_transfer import Frames, LeavingFrames, send_frames
+from flashtalk.engine.frame_transfer import LeavingFrames, send_frames
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
 from flashtalk.models.vae.history import VAEState
@@ -47,13 +48,13 @@ class Reference:
     color: ReferenceColor
 
 
-def portrait_digest(portrait_HWC: Frames) -> str:
+def portrait_digest(portrait_HWC: Rgb) -> str:
     """Hex name of a picture: its size and its pixels."""
     height, width = portrait_HWC.shape[:2]
     return hashlib.sha256(f"{height}x{width}".encode() + portrait_HWC.tobytes()).hexdigest()
 
 
-def pixels(rgb_HWC: Frames, device: torch.device) -> Tensor:
+def pixels(rgb_HWC: Rgb, device: torch.device) -> Tensor:
     """uint8 [H, W, 3] to [1, 3, H, W] float32 in [-1, 1]."""
     scaled = torch.from_numpy(np.ascontiguousarray(rgb_HWC)).to(device).float() / 255
     return ((scaled - 0.5) * 2).permute(2, 0, 1)[None]
@@ -90,7 +91,7 @@ class VideoCodec:
         self._autocast = autocast
 
     @torch.inference_mode()
-    def encode_reference(self, portrait_HWC: Frames) -> Reference:
+    def encode_reference(self, portrait_HWC: Rgb) -> Reference:
         """Latents and colours of a portrait.
 
         Args:

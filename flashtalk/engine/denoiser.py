@@ -21,7 +21,7 @@ from flashtalk.diffusion.guidance import two_pass
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import VelocityFn, sample, sample_euler
 from flashtalk.diffusion.schedule import TRAIN_STEPS, sigmas
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine.sampling import Sampling
 from flashtalk.models.dit.conditions import Audio, Context, ContextKV, TimeEmbedding
 from flashtalk.models.dit.model import DiT
@@ -112,7 +112,7 @@ class Denoiser:
         self,
         conditioning: Conditioning,
         windows_BTWLD: Tensor,
-        state: SessionState,
+        state: DiffusionState,
         sampling: Sampling,
         *,
         before_step: Callable[[], None] | None = None,

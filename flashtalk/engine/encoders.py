@@ -10,8 +10,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from flashtalk.arrays import Rgb
 from flashtalk.engine.codec import pixels
-from flashtalk.engine.frame_transfer import Frames
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.umt5.text import Tokenizer
@@ -42,7 +42,7 @@ class ConditionEncoders:
         self._device, self._parked = device, parked
 
     @torch.inference_mode()
-    def embed(self, portrait_HWC: Frames, prompt: str) -> tuple[Tensor, Tensor]:
+    def embed(self, portrait_HWC: Rgb, prompt: str) -> tuple[Tensor, Tensor]:
         """What the two encoders make of a portrait and a prompt, before any layer of the DiT.
 
         Args:

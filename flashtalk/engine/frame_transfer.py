@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Frames = npt.NDArray[np.uint8]
+from flashtalk.arrays import Frames
 
 
 @dataclass(frozen=True, eq=False)

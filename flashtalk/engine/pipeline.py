@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from flashtalk.arrays import Rgb
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser, conditioning_digest
 from flashtalk.engine.encoders import ConditionEncoders
-from flashtalk.engine.frame_transfer import Frames
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import WeightsError
 from flashtalk.models.clip.config import ClipConfig
@@ -50,7 +50,7 @@ class Pipeline(Stages):
     encoders: ConditionEncoders
 
     def condition(
-        self, portrait_HWC: Frames, reference: Reference, prompt: str, weights_digest: str = ""
+        self, portrait_HWC: Rgb, reference: Reference, prompt: str, weights_digest: str = ""
     ) -> Conditioning:
         """What the network is told in every chunk of a session.
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.bounds import check_seed
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine.codec import Reference
 from flashtalk.engine.denoiser import Conditioning
-from flashtalk.engine.frame_transfer import Frames, send_frames
+from flashtalk.engine.frame_transfer import send_frames
 from flashtalk.engine.pipeline import Pipeline, Stages
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
@@ -46,7 +47,7 @@ class Session:
     conditioning: Conditioning
     reference: Reference
     sampling: Sampling
-    state: SessionState
+    state: DiffusionState
     position: Position
 
 
@@ -79,7 +80,7 @@ class ChunkResult:
 
 def start(
     pipeline: Pipeline,
-    portrait_HWC: Frames,
+    portrait_HWC: Rgb,
     *,
     prompt: str | None = None,
     seed: int = 0,
@@ -126,7 +127,7 @@ def session_of(
         conditioning=conditioning,
         reference=reference,
         sampling=sampling,
-        state=SessionState.start(seed, reference.z_BCFHW, spec),
+        state=DiffusionState.start(seed, reference.z_BCFHW, spec),
         position=Position.start(spec, spec.window_samples),
     )
 
@@ -175,7 +176,7 @@ def advance(stages: Stages, session: Session, chunk: AudioChunk) -> tuple[ChunkR
 
 def talk(
     pipeline: Pipeline,
-    portrait_HWC: Frames,
+    portrait_HWC: Rgb,
     packets: Iterable[Pcm],
     *,
     prompt: str | None = None,

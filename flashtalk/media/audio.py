@@ -13,8 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
-from flashtalk.media.decoding import Pcm
 from flashtalk.media.files import existing_file
 from flashtalk.media.notes import Note, about, quiet
 from flashtalk.media.sources import SILENT_PEAK, file_pcm, tracks_with_sound

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
 from flashtalk.media.edit_list import Edits
 from flashtalk.media.edited import EditedFrames
@@ -22,9 +22,7 @@ from flashtalk.media.mixdown import Mixdown, samples_of
 from flashtalk.media.notes import Note
 from flashtalk.media.riff import CUT_OFF_S, is_made_up
 from flashtalk.media.timeline import Placed, Timeline
-from flashtalk.media.tracks import Frames
-
-Pcm = npt.NDArray[np.float32]
+from flashtalk.media.tracks import TrackFrames
 
 # Formats whose header states the exact length, so that a shorter file is truncated.
 _EXACT_LENGTH = frozenset({"flac", "aiff", "caf", "mov,mp4,m4a,3gp,3g2,mj2"})
@@ -75,7 +73,7 @@ def track_pcm(
     frames = (
         EditedFrames(container, track, source.value, edits)
         if edits
-        else Frames(container, track, source.value)
+        else TrackFrames(container, track, source.value)
     )
     timeline = Timeline(container, source.value, source.note)
     line = _Line(source.pcm_hz, source.value)

@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 from flashtalk.media.edit_list import Edit, Edits
 from flashtalk.media.mixdown import samples_of
-from flashtalk.media.tracks import Frames
+from flashtalk.media.tracks import TrackFrames
 
 OPTIONS = {"ignore_editlist": "1"}
 """The container must be opened with these."""
@@ -63,7 +63,7 @@ class EditedFrames:
         self._container.seek(
             int(max(media_s - _PREROLL_S, Fraction(0)) * ticks_per_s), stream=self._track
         )
-        for frame in Frames(self._container, self._track, self._value):
+        for frame in TrackFrames(self._container, self._track, self._value):
             if frame.pts is None or frame.time_base is None:
                 continue
             late_s = _time_s(frame) - media_s

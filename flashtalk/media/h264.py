@@ -12,9 +12,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
 
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.media.packets import picture, set_color
 
@@ -53,7 +53,7 @@ class ChunkEncoder:
         context.options = dict(_OPTIONS)
         self._context = context
 
-    def encode(self, rgb_HWC: npt.NDArray[np.uint8]) -> bytes:
+    def encode(self, rgb_HWC: Rgb) -> bytes:
         """Returns the access unit of the next frame, Annex B.
 
         Args:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.media.color import to_srgb
 from flashtalk.media.files import existing_file
@@ -26,8 +26,6 @@ from flashtalk.media.picture_kinds import HEAD_BYTES, foreign_kind
 from flashtalk.media.pillow_warnings import no_warnings
 from flashtalk.media.png_chunks import SIGNATURE as PNG_START
 from flashtalk.media.png_chunks import plain_png
-
-Rgb = npt.NDArray[np.uint8]
 
 MIN_SIDE_PX = 16
 MAX_ASPECT = 10

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 
 import av
 import numpy as np
-import numpy.typing as npt
 
-Pcm = npt.NDArray[np.float32]
+from flashtalk.arrays import Pcm
 
 _BLOCK_S, _RAMP_S = 0.1, 0.01
 # Two simultaneous voices may be that low for one block by chance.

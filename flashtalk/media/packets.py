@@ -10,13 +10,14 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
+
+from flashtalk.arrays import Pcm, Rgb
 
 _BT709 = 1  # H.273 code of primaries, transfer and matrix
 _AAC_BITS_PER_S = 64_000
@@ -28,7 +29,7 @@ def set_color(context: VideoCodecContext) -> None:
     context.color_range = ColorRange.MPEG
 
 
-def picture(rgb_HWC: npt.NDArray[np.uint8], index: int, fps: int) -> av.VideoFrame:
+def picture(rgb_HWC: Rgb, index: int, fps: int) -> av.VideoFrame:
     """Converts uint8 [H, W, 3] to the frame with number ``index``, ready for encoding."""
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24")
     frame = rgb.reformat(
@@ -40,7 +41,7 @@ def picture(rgb_HWC: npt.NDArray[np.uint8], index: int, fps: int) -> av.VideoFra
     return frame
 
 
-def sound(pcm_S: npt.NDArray[np.float32], index: int, fps: int, pcm_hz: int) -> av.AudioFrame:
+def sound(pcm_S: Pcm, index: int, fps: int, pcm_hz: int) -> av.AudioFrame:
     """Converts float32 [S], clipped to [-1, 1], to the audio of the frame with number ``index``."""
     limited = pcm_S.clip(-1, 1).astype(np.float32)[None]
     frame = av.AudioFrame.from_ndarray(limited, format="flt", layout="mono")

@@ -11,14 +11,11 @@ import select
 from typing import IO, Any
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.packet import Packet
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError, ReaderGoneError
 from flashtalk.media.packets import access_unit, sound, sound_track, unit_track
-
-Pcm = npt.NDArray[np.float32]
 
 
 class Sink:
@@ -101,12 +98,12 @@ class PipeWriter:
         container, self._container = self._container, None
         if container is None:
             return
-        told = self._sink.error is not None
+        reported = self._sink.error is not None
         if self.frames:
             for packet in self._audio.encode(None):
                 container.mux(packet)
         container.close()
-        if not told:
+        if not reported:
             self._sink.check()
 
     def _mux(self, packets: list[Packet[Any]]) -> None:

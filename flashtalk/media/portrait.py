@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from flashtalk.arrays import Rgb
 from flashtalk.media.files import existing_file
-from flashtalk.media.image import Rgb, read_image
+from flashtalk.media.image import read_image
 from flashtalk.media.jpeg_end import START as JPEG_START
 from flashtalk.media.notes import Note, quiet
 from flashtalk.media.png_chunks import SIGNATURE as PNG_START

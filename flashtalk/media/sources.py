@@ -13,8 +13,9 @@ from typing import IO
 import av
 from av.container import InputContainer
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
-from flashtalk.media.decoding import Input, Pcm, track_pcm
+from flashtalk.media.decoding import Input, track_pcm
 from flashtalk.media.edit_list import Edits, late_pauses, late_pauses_ahead
 from flashtalk.media.edited import OPTIONS as EDITED_OPTIONS
 from flashtalk.media.notes import Note, about, quiet

@@ -42,7 +42,7 @@ def note_passed_over(container: InputContainer, track: AudioStream, note: Note) 
         note(f"track {best.index} cannot be decoded; track {track.index} is heard instead")
 
 
-class Frames:
+class TrackFrames:
     """Yields the frames of a track in file order, without packets that cannot be decoded.
 
     Args:

@@ -19,11 +19,11 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from flashtalk.arrays import Frames, Pcm
 from flashtalk.errors import InputError
 from flashtalk.media.packets import (
     access_unit,
@@ -35,9 +35,6 @@ from flashtalk.media.packets import (
 )
 from flashtalk.media.room import DiskFullError, Room
 from flashtalk.media.target import Target
-
-Frames = npt.NDArray[np.uint8]
-Pcm = npt.NDArray[np.float32]
 
 _X264 = {"preset": "veryfast", "crf": "17", "bf": "0"}
 

@@ -19,7 +19,7 @@ from flashtalk.models.dit.conditions import KeyValue
 from flashtalk.ops.attention import Backend as Kernel
 from flashtalk.ops.attention import attention, frame_attention
 from flashtalk.ops.token_slice import TokenSlice
-from flashtalk.parallel.mesh import Group
+from flashtalk.parallel.mesh import RankGroup
 
 CONTEXT = "context"
 
@@ -33,7 +33,7 @@ class KeptHeads:
     tokens than video tokens.
     """
 
-    group: Group
+    group: RankGroup
     kernel: Kernel | None = None
 
     def keep(self, kv: KeyValue) -> KeyValue:

@@ -41,7 +41,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Group:
+class RankGroup:
     """Ranks that exchange tensors; a group of one exchanges nothing.
 
     Args:
@@ -127,7 +127,7 @@ class Group:
 
 
 def finish(works: Sequence[dist.Work]) -> None:
-    """Waits for the handles of ``Group.pass_on``."""
+    """Waits for the handles of ``RankGroup.pass_on``."""
     for work in works:
         work.wait()
 
@@ -144,9 +144,9 @@ class Mesh:
 
     layout: Layout
     rank: int
-    everyone: Group
-    ulysses: Group
-    ring: Group
+    everyone: RankGroup
+    ulysses: RankGroup
+    ring: RankGroup
 
     @property
     def traffic(self) -> Traffic:
@@ -156,7 +156,7 @@ class Mesh:
     @staticmethod
     def alone() -> Mesh:
         """Returns the mesh of a single rank."""
-        one = Group(0, 1, None, Traffic())
+        one = RankGroup(0, 1, None, Traffic())
         return Mesh(Layout(), 0, one, one, one)
 
 
@@ -186,23 +186,23 @@ def join_mesh(layout: Layout, deadline: timedelta = DEADLINE) -> Mesh:
     )
 
 
-def join_everyone(deadline: timedelta = DEADLINE) -> Group:
+def join_everyone(deadline: timedelta = DEADLINE) -> RankGroup:
     """Returns all ranks of ``torch.distributed`` as one group; without it, a group of one."""
     if not dist.is_initialized():
-        return Group(0, 1, None, Traffic())
+        return RankGroup(0, 1, None, Traffic())
     rank, size = dist.get_rank(), dist.get_world_size()
     return _group([list(range(size))], rank, Traffic(), deadline)
 
 
 def _group(
     groups: Sequence[Sequence[int]], rank: int, traffic: Traffic, deadline: timedelta
-) -> Group:
+) -> RankGroup:
     """Returns this rank's group of several disjoint groups; all ranks create all of them."""
-    mine = Group(0, 1, None, traffic)
+    mine = RankGroup(0, 1, None, traffic)
     for members in groups:
         if len(members) == 1:
             continue
         handle = dist.new_group(list(members), timeout=deadline)
         if rank in members:
-            mine = Group(members.index(rank), len(members), handle, traffic)
+            mine = RankGroup(members.index(rank), len(members), handle, traffic)
     return mine

@@ -20,7 +20,7 @@ from flashtalk.errors import InputError
 from flashtalk.models.vae.layers import Margins
 from flashtalk.parallel.grid import Grid, check_grid, window
 from flashtalk.parallel.layout import spans
-from flashtalk.parallel.mesh import DEADLINE, Group, join_everyone
+from flashtalk.parallel.mesh import DEADLINE, RankGroup, join_everyone
 
 HALO, FRAME, JOIN = "halo", "frame", "join"
 DECODE_PAD_CELLS, ENCODE_PAD_CELLS = 2, 1
@@ -37,7 +37,7 @@ class PictureMesh:
     """
 
     grid: Grid
-    everyone: Group
+    everyone: RankGroup
 
     @property
     def place(self) -> tuple[int, int]:

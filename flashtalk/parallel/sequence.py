@@ -21,7 +21,7 @@ from flashtalk.ops.attention import attention
 from flashtalk.ops.partial_attention import Part, merge, partial_attention
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.parallel.layout import shard_tokens
-from flashtalk.parallel.mesh import Group, Mesh, finish
+from flashtalk.parallel.mesh import Mesh, RankGroup, finish
 
 ULYSSES, RING = "ulysses", "ring"
 
@@ -55,7 +55,7 @@ class SequenceAttention:
         return trade_heads(out, of_block, ulysses)
 
 
-def trade_tokens(x_3BnHK: Tensor, counts: Sequence[int], group: Group) -> Tensor:
+def trade_tokens(x_3BnHK: Tensor, counts: Sequence[int], group: RankGroup) -> Tensor:
     """[3, B, n, H, K] to [3, B, N, h, K]: all tokens of the group for this rank's heads.
 
     Args:
@@ -74,7 +74,7 @@ def trade_tokens(x_3BnHK: Tensor, counts: Sequence[int], group: Group) -> Tensor
     return torch.cat(rows, dim=2)
 
 
-def trade_heads(x_BNhK: Tensor, counts: Sequence[int], group: Group) -> Tensor:
+def trade_heads(x_BNhK: Tensor, counts: Sequence[int], group: RankGroup) -> Tensor:
     """[B, N, h, K] to [B, n, H, K]: the inverse of ``trade_tokens``."""
     if group.size == 1:
         return x_BNhK
@@ -86,7 +86,7 @@ def trade_heads(x_BNhK: Tensor, counts: Sequence[int], group: Group) -> Tensor:
 
 
 def ring_attention(
-    q_BNhK: Tensor, k_BNhK: Tensor, v_BNhK: Tensor, blocks: Sequence[int], ring: Group
+    q_BNhK: Tensor, k_BNhK: Tensor, v_BNhK: Tensor, blocks: Sequence[int], ring: RankGroup
 ) -> Tensor:
     """[B, N, h, K] queries of this block against the keys and values of every block.
 

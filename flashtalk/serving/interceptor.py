@@ -146,7 +146,7 @@ class _Failure:
 
 
 @contextlib.contextmanager
-def _told(method: str, failure: _Failure) -> Iterator[None]:
+def _failure_logged(method: str, failure: _Failure) -> Iterator[None]:
     """Logs the failure of a call, inside its log context."""
     try:
         yield
@@ -176,7 +176,7 @@ async def _around(
             remote_parent(metadata),
             span(method.removeprefix("/"), about, kind=SpanKind.SERVER),
             log_context(**about),
-            _told(method, failure),
+            _failure_logged(method, failure),
         ):
             yield
     except asyncio.CancelledError:

@@ -31,26 +31,28 @@ class Stopped(Exception):
     """Raised by work whose call was cancelled."""
 
 
-class Wanted:
+class Cancellation:
     """Cancellation flag of a job; checked by the compute thread."""
 
     def __init__(self) -> None:
-        self._gone = threading.Event()
+        self._cancelled = threading.Event()
 
-    def __bool__(self) -> bool:
-        return not self._gone.is_set()
+    @property
+    def cancelled(self) -> bool:
+        """Nobody waits for the job any more."""
+        return self._cancelled.is_set()
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Cancels the job."""
-        self._gone.set()
+        self._cancelled.set()
 
     def check(self) -> None:
         """Raises Stopped if the job was cancelled."""
-        if self._gone.is_set():
+        if self._cancelled.is_set():
             raise Stopped
 
 
-Work = Callable[[Wanted], T]
+Work = Callable[[Cancellation], T]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class _Job:
     number: int
     work: Work[Any] = field(compare=False)
     result: asyncio.Future[Any] = field(compare=False)
-    wanted: Wanted = field(compare=False)
+    cancellation: Cancellation = field(compare=False)
     context: contextvars.Context = field(compare=False)
     queued_s: float = field(compare=False)
 
@@ -120,7 +122,7 @@ class ComputeLane:
         self._task.cancel()
         await asyncio.wait({self._task})
         for job in self._jobs:
-            job.wanted.give_up()
+            job.cancellation.cancel()
             if not job.result.done():
                 job.result.set_exception(_draining())
             self._count(-1)
@@ -152,7 +154,7 @@ class ComputeLane:
             number=next(self._numbers),
             work=work,
             result=asyncio.get_running_loop().create_future(),
-            wanted=Wanted(),
+            cancellation=Cancellation(),
             context=contextvars.copy_context(),
             queued_s=asyncio.get_running_loop().time(),
         )
@@ -163,14 +165,16 @@ class ComputeLane:
             result: T = await job.result
             return result
         finally:
-            job.wanted.give_up()
+            job.cancellation.cancel()
             if job in self._jobs:
                 self._jobs.remove(job)
                 heapq.heapify(self._jobs)
                 self._count(-1)
 
     async def stream(
-        self, produce: Callable[[Wanted], Generator[T, None, R]], deadline_s: float | None = None
+        self,
+        produce: Callable[[Cancellation], Generator[T, None, R]],
+        deadline_s: float | None = None,
     ) -> AsyncGenerator[T | Last[R]]:
         """Yields the items of a generator as they are produced, then its return value.
 
@@ -178,11 +182,11 @@ class ComputeLane:
         """
         loop, items = asyncio.get_running_loop(), asyncio.Queue[T | Last[R] | _Failed]()
 
-        def work(wanted: Wanted) -> R:
+        def work(cancellation: Cancellation) -> R:
             # Always closed here, in the thread and the context that it runs in.
-            with contextlib.closing(produce(wanted)) as generator:
+            with contextlib.closing(produce(cancellation)) as generator:
                 while True:
-                    wanted.check()
+                    cancellation.check()
                     try:
                         item = next(generator)
                     except StopIteration as end:
@@ -237,12 +241,12 @@ class ComputeLane:
                 )
             )
             return
-        computing = loop.run_in_executor(thread, job.context.run, job.work, job.wanted)
+        computing = loop.run_in_executor(thread, job.context.run, job.work, job.cancellation)
         try:
             # Not cancelled with its caller: the thread is busy until the work ends.
             result = await asyncio.shield(computing)
         except asyncio.CancelledError:
-            job.wanted.give_up()
+            job.cancellation.cancel()
             if not job.result.done():
                 job.result.set_exception(_draining())
             await asyncio.wait({computing})

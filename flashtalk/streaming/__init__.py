@@ -1,8 +1,8 @@
 """The stream contract: chunk geometry, windows, the clock and a stream's position
 (numpy only)."""
 
+from flashtalk.arrays import Pcm
 from flashtalk.streaming.clock import AudioChunk, ChunkClock, chunks, frame_count
-from flashtalk.streaming.pcm import Pcm
 from flashtalk.streaming.position import Position
 from flashtalk.streaming.size import parse_size_hw
 from flashtalk.streaming.spec import FPS, PCM_HZ, PRESET_SPECS, StreamSpec, preset_spec

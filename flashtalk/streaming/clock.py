@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashtalk.streaming.pcm import Pcm, checked_pcm
+from flashtalk.arrays import Pcm
+from flashtalk.streaming.pcm import checked_pcm
 from flashtalk.streaming.spec import StreamSpec
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import AnyArray, Pcm
 from flashtalk.errors import InputError
 
-Pcm: TypeAlias = npt.NDArray[np.float32]
 
-
-def checked_pcm(pcm_S: npt.NDArray[np.generic]) -> Pcm:
+def checked_pcm(pcm_S: AnyArray) -> Pcm:
     """One packet as float32.
 
     Raises:

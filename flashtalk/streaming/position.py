@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
-from flashtalk.streaming.pcm import Pcm
 from flashtalk.streaming.spec import StreamSpec
 
 Tail = tuple[Pcm, ...]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 
 
-def window_indices(start: int, end: int, total: int, width: int) -> npt.NDArray[np.int64]:
+def window_indices(start: int, end: int, total: int, width: int) -> IntArray:
     """Rows of features around the frames ``start`` to ``end``.
 
     A window is cut off at row 0 and at ``end``, not at ``start``: while streaming, a frame sees
@@ -35,7 +35,7 @@ def window_indices(start: int, end: int, total: int, width: int) -> npt.NDArray[
     return rows.clip(0, end - 1)
 
 
-def chunk_window_indices(spec: StreamSpec) -> npt.NDArray[np.int64]:
+def chunk_window_indices(spec: StreamSpec) -> IntArray:
     """Rows of a window of ``spec.window_s`` seconds that show its last chunk, [33, 5]."""
     rows = spec.window_s * spec.fps
     return window_indices(rows - spec.chunk_frames, rows, rows, spec.audio_window)

@@ -6,12 +6,11 @@ Legend: H W pixels, C channels (3).
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.v1 import media_pb2
 
-Rgb = npt.NDArray[np.uint8]
 MAX_SIDE_PX = 8_192
 
 

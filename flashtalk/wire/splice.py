@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import Message
 
+from flashtalk.arrays import FloatArray
 from flashtalk.v1 import tensor_pb2
 
 Buffer = bytes | memoryview
@@ -35,7 +35,7 @@ def spliced(message: Message, *fields: tuple[int, Sequence[Buffer]]) -> bytes:
     return b"".join(parts)
 
 
-def tensor_pieces(arrays: Sequence[npt.NDArray[np.float32]], shape: Sequence[int]) -> list[Buffer]:
+def tensor_pieces(arrays: Sequence[FloatArray], shape: Sequence[int]) -> list[Buffer]:
     """Returns a float32 ``flashtalk.v1.Tensor`` as pieces of its serialised message.
 
     Args:

@@ -14,18 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 from opentelemetry.trace import SpanContext
 from prometheus_client import Histogram
 
+from flashtalk.arrays import FloatArray
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.serving.lane import ComputeLane, Wanted
+from flashtalk.serving.lane import Cancellation, ComputeLane
 from flashtalk.serving.tracing import current_span, span
 from flashtalk.streaming import Pcm
 
-Rows = npt.NDArray[np.float32]
-Encode = Callable[[Sequence[Pcm]], list[Rows]]
+Encode = Callable[[Sequence[Pcm]], list[FloatArray]]
 
 BATCH_WINDOWS = Histogram(
     "flashtalk_audio_encoder_batch_windows",
@@ -38,7 +36,7 @@ BATCH_WINDOWS = Histogram(
 class _Waiting:
     pcm_S: Pcm
     deadline_s: float
-    rows: asyncio.Future[tuple[Rows, float]]
+    rows: asyncio.Future[tuple[FloatArray, float]]
     span: SpanContext
     context: contextvars.Context
 
@@ -63,7 +61,7 @@ class WindowBatcher:
         """Number of waiting windows."""
         return len(self._waiting)
 
-    async def encode(self, pcm_S: Pcm, deadline_s: float | None = None) -> tuple[Rows, float]:
+    async def encode(self, pcm_S: Pcm, deadline_s: float | None = None) -> tuple[FloatArray, float]:
         """Returns features of one window, float32 [R, L, D], and the seconds of its batch.
 
         Raises:
@@ -77,7 +75,7 @@ class WindowBatcher:
                 retry_after_s=0.5,
             )
         latest_s = float("inf") if deadline_s is None else deadline_s
-        rows: asyncio.Future[tuple[Rows, float]] = asyncio.get_running_loop().create_future()
+        rows: asyncio.Future[tuple[FloatArray, float]] = asyncio.get_running_loop().create_future()
         window = _Waiting(pcm_S, latest_s, rows, current_span(), contextvars.copy_context())
         self._waiting.append(window)
         if self._driving is None:
@@ -119,7 +117,7 @@ class WindowBatcher:
         windows = [window.pcm_S for window in batch]
         others = [window.span for window in batch[1:]]
 
-        def timed(_: Wanted) -> tuple[list[Rows], float]:
+        def timed(_: Cancellation) -> tuple[list[FloatArray], float]:
             begun_s = time.perf_counter()
             with span("audio", {"windows": len(windows)}, links=others):
                 rows = self._encode(windows)

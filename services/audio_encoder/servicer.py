@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from flashtalk.arrays import FloatArray
 from flashtalk.serving.epochs import EpochGuard
 from flashtalk.serving.lane import ComputeLane
 from flashtalk.serving.worker import WorkerCard, deadline_s
@@ -15,7 +16,7 @@ from flashtalk.v1 import audio_encoder_service_pb2 as pb
 from flashtalk.v1 import audio_encoder_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import worker_pb2
 from flashtalk.wire import tensor_from_proto, tensor_to_proto
-from services.audio_encoder.batching import Rows, WindowBatcher
+from services.audio_encoder.batching import WindowBatcher
 from services.audio_encoder.stage import AudioStage
 from services.compute_worker import Loading, Register
 
@@ -26,7 +27,7 @@ def registering(loading: Loading[AudioStage], batch_windows: int, max_pending: i
     """Returns the function that adds the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
-        def encode(windows: Sequence[Pcm]) -> list[Rows]:
+        def encode(windows: Sequence[Pcm]) -> list[FloatArray]:
             return loading.stage.encode(windows)
 
         batcher = WindowBatcher(lane, encode, batch_windows, max_pending)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flashtalk.arrays import FloatArray
 from flashtalk.engine import AudioEncoder
 from flashtalk.serving import metrics
 from flashtalk.streaming import Pcm, StreamSpec
-from services.audio_encoder.batching import Rows
 from services.compute_worker import Loading, MeasureChunk
 
 
@@ -46,7 +46,7 @@ class AudioStage:
         """The stream contract."""
         return self._encoder.spec
 
-    def encode(self, windows: Sequence[Pcm]) -> list[Rows]:
+    def encode(self, windows: Sequence[Pcm]) -> list[FloatArray]:
         """Returns features of several windows, float32 [R, L, D] each."""
         begun_s = time.perf_counter()
         rows = self._encoder.batch_rows(windows, self._batch_windows)

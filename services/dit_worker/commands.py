@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float32]
+from flashtalk.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +22,9 @@ class Keep:
     """
 
     digest: str
-    image_tokens: Floats
-    text_tokens: Floats
-    reference_z: Floats
+    image_tokens: FloatArray
+    text_tokens: FloatArray
+    reference_z: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +41,8 @@ class Run:
     digest: str
     seed: int
     chunk_index: int
-    rows: Floats
-    motion_z: Floats
+    rows: FloatArray
+    motion_z: FloatArray
 
 
 Command = Keep | Run

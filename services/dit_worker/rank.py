@@ -12,15 +12,16 @@ from typing import Self
 import numpy as np
 import torch
 
-from flashtalk.diffusion.state import SessionState
+from flashtalk.arrays import FloatArray
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import Checkpoint, Denoiser, Sampling
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.models.dit.model import DiT
-from flashtalk.serving.lane import Stopped, Wanted
+from flashtalk.serving.lane import Cancellation, Stopped
 from flashtalk.streaming import StreamSpec
-from services.dit_worker.commands import Command, Floats, Keep, Run
+from services.dit_worker.commands import Command, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
-from services.pod.group import Group
+from services.pod.group import PodGroup
 
 Spread = Callable[[DiT, Checkpoint], None]
 """Lays a network over the ranks of its group, as its checkpoint's placement wants it."""
@@ -43,7 +44,7 @@ class DenoiseRank:
 
     def __init__(
         self,
-        group: Group,
+        group: PodGroup,
         denoiser: Denoiser,
         spec: StreamSpec,
         sampling: Sampling,
@@ -57,7 +58,7 @@ class DenoiseRank:
     def load(
         cls,
         checkpoint: Checkpoint,
-        group: Group,
+        group: PodGroup,
         conditioning_bytes: int,
         spread: Spread = whole,
     ) -> Self:
@@ -74,7 +75,7 @@ class DenoiseRank:
         )
         self.conditionings.put(self.denoiser.conditioned(image, text, z, command.digest))
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of one chunk.
 
         Returns:
@@ -90,19 +91,19 @@ class DenoiseRank:
             raise ConditioningMissing(command.digest)
 
         def check() -> None:
-            if not self._group.agree(bool(wanted)):
+            if not self._group.agree(not cancellation.cancelled):
                 raise Stopped
 
         z_BCFHW = self.denoiser.denoise(
             conditioning,
             windows_from_rows(torch.from_numpy(command.rows), self._spec),
-            SessionState(
+            DiffusionState(
                 command.seed, command.chunk_index, torch.from_numpy(command.motion_z), self._spec
             ),
             self._sampling,
             before_step=check,
         )
-        latents: Floats = np.ascontiguousarray(z_BCFHW.float().cpu().numpy())
+        latents: FloatArray = np.ascontiguousarray(z_BCFHW.float().cpu().numpy())
         return latents, time.perf_counter() - begun_s
 
     def carry_out(self, command: Command) -> None:
@@ -110,13 +111,13 @@ class DenoiseRank:
         if isinstance(command, Keep):
             self.keep(command)
         else:
-            self.run(command, Wanted())
+            self.run(command, Cancellation())
 
 
 class Leader:
     """Rank 0: tells the others first, then does its own share."""
 
-    def __init__(self, rank: DenoiseRank, group: Group) -> None:
+    def __init__(self, rank: DenoiseRank, group: PodGroup) -> None:
         self.rank, self._group = rank, group
 
     def keep(self, command: Keep) -> None:
@@ -125,7 +126,7 @@ class Leader:
             self._group.send(command)
             self.rank.keep(command)
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of one chunk by all ranks, as ``DenoiseRank.run``.
 
         If the conditioning is not kept, followers are not told of the chunk.
@@ -134,4 +135,4 @@ class Leader:
             raise ConditioningMissing(command.digest)
         with self._group.together():
             self._group.send(command)
-            return self.rank.run(command, wanted)
+            return self.rank.run(command, cancellation)

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from flashtalk.arrays import FloatArray
 from flashtalk.errors import InputError
 from flashtalk.serving.epochs import EpochGuard
 from flashtalk.serving.errors import Reason, ServiceError
@@ -17,7 +18,7 @@ from flashtalk.v1 import dit_worker_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import tensor_pb2, worker_pb2
 from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
 from services.compute_worker import Loading, Register
-from services.dit_worker.commands import Floats, Keep, Run
+from services.dit_worker.commands import Keep, Run
 from services.dit_worker.conditionings import ConditioningMissing
 from services.dit_worker.stage import DenoiseStage
 
@@ -116,10 +117,10 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         z = self._reference(given.reference_latents, "conditioning.reference_latents")
         return Keep(given.digest, image, text, z)
 
-    def _reference(self, message: tensor_pb2.Tensor, field: str) -> Floats:
+    def _reference(self, message: tensor_pb2.Tensor, field: str) -> FloatArray:
         spec = self._loading.stage.spec
         shape = (1, spec.latent_channels, spec.latent_frames, None, None)
-        z: Floats = tensor_from_proto(message, field=field, shape=shape)
+        z: FloatArray = tensor_from_proto(message, field=field, shape=shape)
         self._check_latents(field, z)
         return z
 
@@ -136,6 +137,6 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         self._check_latents("motion_latents", z)
         return Run(request.conditioning_digest, request.seed, request.key.chunk_index, rows, z)
 
-    def _check_latents(self, field: str, z: Floats) -> None:
+    def _check_latents(self, field: str, z: FloatArray) -> None:
         stride = self._loading.stage.spec.vae_stride_hw
         self._card.check_size(field, (z.shape[3] * stride, z.shape[4] * stride))

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from flashtalk.arrays import FloatArray, Rgb
 from flashtalk.engine import Checkpoint, ConditionEncoders
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
 from flashtalk.serving import metrics
-from flashtalk.serving.lane import Wanted
+from flashtalk.serving.lane import Cancellation
 from flashtalk.serving.tracing import span
 from services.compute_worker import Loading, MeasureChunk
-from services.dit_worker.commands import Floats, Keep, Run
+from services.dit_worker.commands import Keep, Run
 from services.dit_worker.rank import DenoiseRank, Leader, Spread, whole
-from services.pod.group import Group
+from services.pod.group import PodGroup
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class DenoiseStage:
 
         def chunk(index: int) -> float:
             motion_z = z[:, :, : spec.motion_latents_for(index)]
-            return self.run(Run(kept.digest, 0, index, rows, motion_z), Wanted())[1]
+            return self.run(Run(kept.digest, 0, index, rows, motion_z), Cancellation())[1]
 
         for index in range(2):
             chunk(index)
         return partial(chunk, 1)
 
-    def embed(self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, reference_z: Floats) -> Keep:
+    def embed(self, portrait_HWC: Rgb, prompt: str, reference_z: FloatArray) -> Keep:
         """A conditioning of a portrait uint8 [H, W, 3] and a prompt, made and kept."""
         begun_s = time.perf_counter()
         name = conditioning_digest(
@@ -104,16 +104,16 @@ class DenoiseStage:
         if command.digest not in self._leader.rank.conditionings:
             self._leader.keep(command)
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of a chunk and the seconds that they took; errors as ``DenoiseRank.run``."""
         with span("denoise", {"chunk_index": command.chunk_index}):
-            latents, seconds = self._leader.run(command, wanted)
+            latents, seconds = self._leader.run(command, cancellation)
         metrics.WORKER_STAGE_SECONDS.labels("denoise").observe(seconds)
         return latents, seconds
 
 
 def loading(
-    group: Group,
+    group: PodGroup,
     conditioning_bytes: int,
     spread: Spread = whole,
     *,
@@ -134,6 +134,6 @@ def loading(
     return Loading("dit_worker", make)
 
 
-def _floats(tensor: torch.Tensor) -> Floats:
-    array: Floats = tensor.float().cpu().numpy()
+def _floats(tensor: torch.Tensor) -> FloatArray:
+    array: FloatArray = tensor.float().cpu().numpy()
     return np.ascontiguousarray(array)

@@ -61,7 +61,7 @@ def as_service_error(error: FlashTalkError) -> FlashTalkError:
     return error
 
 
-async def _told(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+async def _with_service_errors(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     try:
         return await work
     except FlashTalkError as error:
@@ -93,7 +93,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
                 retry_after_s=_RETRY_AFTER_S,
             )  # fmt: skip
         creation = check_creation(request, self._limits)
-        record = await _told(self._desk.create(creation, caller))
+        record = await _with_service_errors(self._desk.create(creation, caller))
         return pb.CreateSessionResponse(session=self._view(record))
 
     async def GetSession(
@@ -101,7 +101,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     ) -> pb.GetSessionResponse:
         """See the proto."""
         caller = self._caller(context)
-        record = await _told(self._desk.get(_named(request.session_id), caller))
+        record = await _with_service_errors(self._desk.get(_named(request.session_id), caller))
         return pb.GetSessionResponse(session=self._view(record))
 
     async def ListSessions(
@@ -112,7 +112,9 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         if size > _LARGEST_PAGE:
             raise InputError("page_size", size, f"1 to {_LARGEST_PAGE}")
-        page = await _told(self._desk.store.page(size, request.page_token, caller.name))
+        page = await _with_service_errors(
+            self._desk.store.page(size, request.page_token, caller.name)
+        )
         views = [self._view(record) for record in page.records]
         return pb.ListSessionsResponse(sessions=views, next_page_token=page.next_token)
 
@@ -121,7 +123,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     ) -> pb.DeleteSessionResponse:
         """See the proto."""
         caller = self._caller(context)
-        await _told(self._desk.delete(_named(request.session_id), caller))
+        await _with_service_errors(self._desk.delete(_named(request.session_id), caller))
         return pb.DeleteSessionResponse()
 
     async def InterruptSession(
@@ -133,13 +135,15 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         if request.HasField("played_frames"):
             message.played_frames = request.played_frames
         asked = checked_interrupt(message)
-        outcome = await _told(self._desk.interrupt(_named(request.session_id), asked, caller))
+        outcome = await _with_service_errors(
+            self._desk.interrupt(_named(request.session_id), asked, caller)
+        )
         return pb.InterruptSessionResponse(interrupted=as_message(outcome))
 
     async def Stream(self, request_iterator: Any, context: Any) -> None:
         """See the proto; reads and writes through the context, so that one task owns the stream."""
         caller = self._caller(context)
-        await _told(self._host.serve(context.read, context.write, caller))
+        await _with_service_errors(self._host.serve(context.read, context.write, caller))
 
     def _caller(self, context: Any) -> ApiKey:
         return self._door.caller(context.invocation_metadata())

@@ -15,7 +15,7 @@ Part = TypeVar("Part")
 End = TypeVar("End")
 
 
-class Group(Protocol):
+class PodGroup(Protocol):
     """The ranks that work on one chunk together."""
 
     def send(self, command: Any) -> None:
@@ -56,13 +56,13 @@ class Solo:
         """Does nothing: there are no other ranks."""
 
 
-def tell(group: Group, command: Any) -> None:
+def tell(group: PodGroup, command: Any) -> None:
     """Leader: sends a command that needs no work on this rank."""
     with group.together():
         group.send(command)
 
 
-def follow(group: Group, carry_out: Callable[[Any], None]) -> None:
+def follow(group: PodGroup, carry_out: Callable[[Any], None]) -> None:
     """The loop of a follower; returns after ``Shutdown``.
 
     If the leader cancels or rejects a command, all ranks end it at the same point.
@@ -82,7 +82,7 @@ def follow(group: Group, carry_out: Callable[[Any], None]) -> None:
                 carry_out(command)
 
 
-def in_step(group: Group, parts: Generator[Part, None, End]) -> Generator[Part, None, End]:
+def in_step(group: PodGroup, parts: Generator[Part, None, End]) -> Generator[Part, None, End]:
     """Yields parts of a result; all ranks agree before each part.
 
     When the call is cancelled, the leader closes this generator; followers end at the same part.

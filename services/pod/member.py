@@ -56,7 +56,7 @@ def started_as_pod() -> bool:
 
 @dataclass
 class Pod:
-    """A rank's side of its group (``services.dit_worker.rank.Group``).
+    """A rank's side of its group (``services.pod.group.PodGroup``).
 
     Args:
         rank: number of this rank.

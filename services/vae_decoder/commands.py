@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Frames = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from flashtalk.arrays import FloatArray, Rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +18,7 @@ class Encode:
         portrait_HWC: uint8 [H, W, 3].
     """
 
-    portrait_HWC: Frames
+    portrait_HWC: Rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +32,8 @@ class Decode:
         motion_only: whether only the motion latents are needed.
     """
 
-    z_BCFHW: Floats
-    color: Floats
+    z_BCFHW: FloatArray
+    color: FloatArray
     frames: int
     motion_only: bool = False
 

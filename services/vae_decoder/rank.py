@@ -11,11 +11,12 @@ from typing import Self
 import numpy as np
 import torch
 
+from flashtalk.arrays import FloatArray, Frames
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.engine import Checkpoint, Reference, StageClock, VideoCodec
 from flashtalk.models.vae.model import VideoVAE
-from services.pod.group import Group, in_step
-from services.vae_decoder.commands import Command, Decode, Encode, Floats, Frames
+from services.pod.group import PodGroup, in_step
+from services.vae_decoder.commands import Command, Decode, Encode
 
 Spread = Callable[[VideoVAE, Checkpoint], None]
 
@@ -33,11 +34,11 @@ class CodecRank:
         strength: strength of the colour correction, 0 to 1.
     """
 
-    def __init__(self, group: Group, codec: VideoCodec, strength: float) -> None:
+    def __init__(self, group: PodGroup, codec: VideoCodec, strength: float) -> None:
         self._group, self.codec, self._strength = group, codec, strength
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, group: Group, spread: Spread = whole) -> Self:
+    def load(cls, checkpoint: Checkpoint, group: PodGroup, spread: Spread = whole) -> Self:
         """Loads the VAE; ``spread`` shards it over the ranks."""
         codec = checkpoint.load_codec()
         spread(codec.vae, checkpoint)
@@ -52,7 +53,7 @@ class CodecRank:
         """Returns latents and colours of a portrait. Raises InputError for an invalid picture."""
         return self.codec.encode_reference(command.portrait_HWC)
 
-    def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
+    def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, FloatArray]:
         """Yields frames of a chunk, uint8 [T, H, W, 3], a few at a time; returns its motion
         latents, [1, C, M, h, w].
 
@@ -66,7 +67,7 @@ class CodecRank:
         )  # fmt: skip
         return _floats((yield from in_step(self._group, stream)))
 
-    def motion(self, command: Decode, clock: StageClock) -> Floats:
+    def motion(self, command: Decode, clock: StageClock) -> FloatArray:
         """Returns only the motion latents; arguments as ``decode``."""
         motion_z = self.codec.motion(
             torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
@@ -85,14 +86,14 @@ class CodecRank:
             for _ in self.decode(command, clock):
                 pass
 
-    def _color(self, statistics: Floats) -> ReferenceColor:
+    def _color(self, statistics: FloatArray) -> ReferenceColor:
         return ReferenceColor.from_array(statistics).to(self.device)
 
 
 class CodecLeader:
     """Rank 0: sends each command to the others, then does its own share, as ``CodecRank``."""
 
-    def __init__(self, rank: CodecRank, group: Group) -> None:
+    def __init__(self, rank: CodecRank, group: PodGroup) -> None:
         self.rank, self._group = rank, group
 
     def encode(self, command: Encode) -> Reference:
@@ -101,19 +102,19 @@ class CodecLeader:
             self._group.send(command)
             return self.rank.encode(command)
 
-    def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, Floats]:
+    def decode(self, command: Decode, clock: StageClock) -> Generator[Frames, None, FloatArray]:
         """Yields frames of a chunk, computed by all ranks; returns its motion latents."""
         with self._group.together():
             self._group.send(command)
             return (yield from self.rank.decode(command, clock))
 
-    def motion(self, command: Decode, clock: StageClock) -> Floats:
+    def motion(self, command: Decode, clock: StageClock) -> FloatArray:
         """Returns motion latents of a chunk, computed by all ranks."""
         with self._group.together():
             self._group.send(command)
             return self.rank.motion(command, clock)
 
 
-def _floats(tensor: torch.Tensor) -> Floats:
-    array: Floats = tensor.float().cpu().numpy()
+def _floats(tensor: torch.Tensor) -> FloatArray:
+    array: FloatArray = tensor.float().cpu().numpy()
     return np.ascontiguousarray(array)

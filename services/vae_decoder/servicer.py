@@ -14,9 +14,8 @@ from functools import partial
 from typing import Any
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray, Frames
 from flashtalk.errors import InputError
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.serving import metrics
@@ -97,9 +96,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         self._card.check_ready()
         return self._card.describe(self._lane.pending)
 
-    def _checked(
-        self, request: pb.DecodeRequest
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], tuple[int, int]]:
+    def _checked(self, request: pb.DecodeRequest) -> tuple[FloatArray, FloatArray, tuple[int, int]]:
         """Returns latents, colours and video size. Raises InputError for an invalid request."""
         spec = self._loading.stage.spec
         if request.video_codec not in (*_H264, _RAW):
@@ -130,7 +127,7 @@ class FrameWriter:
         self._count = 0
         self.seconds = 0.0
 
-    def write(self, frames_THWC: npt.NDArray[np.uint8]) -> list[pb.DecodedFrame]:
+    def write(self, frames_THWC: Frames) -> list[pb.DecodedFrame]:
         """Encodes the next frames, uint8 [T, H, W, 3]."""
         begun_s = time.perf_counter()
         written = []

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashtalk.arrays import FloatArray, Frames, Rgb
 from flashtalk.engine import Reference, StageClock
 from flashtalk.serving import metrics
 from flashtalk.serving.tracing import span
 from flashtalk.streaming import StreamSpec
 from services.compute_worker import Loading, MeasureChunk
-from services.pod.group import Group
-from services.vae_decoder.commands import Decode, Encode, Floats, Frames
+from services.pod.group import PodGroup
+from services.vae_decoder.commands import Decode, Encode
 from services.vae_decoder.rank import CodecLeader, CodecRank, Spread, whole
 
 
@@ -25,7 +26,7 @@ from services.vae_decoder.rank import CodecLeader, CodecRank, Spread, whole
 class Decoded:
     """The last result of a chunk: motion latents [1, 16, 2, h, w], and the seconds per stage."""
 
-    motion_z: Floats
+    motion_z: FloatArray
     seconds: dict[str, float]
 
 
@@ -60,7 +61,7 @@ class CodecStage:
         """The stream contract."""
         return self._leader.rank.codec.spec
 
-    def encode_reference(self, portrait_HWC: Frames) -> Reference:
+    def encode_reference(self, portrait_HWC: Rgb) -> Reference:
         """Returns latents and colours of a portrait."""
         clock = self._clock()
         with span("encode_reference"), clock.stage("reference"):
@@ -69,7 +70,7 @@ class CodecStage:
         return reference
 
     def decode(
-        self, z_BCFHW: Floats, color: Floats, frames: int
+        self, z_BCFHW: FloatArray, color: FloatArray, frames: int
     ) -> Generator[Frames, None, Decoded]:
         """Yields the first ``frames`` frames of a chunk, uint8 [T, H, W, 3], a few at a time."""
         clock = self._clock()
@@ -78,7 +79,7 @@ class CodecStage:
             current.set_attributes({f"{stage}_s": s for stage, s in clock.timings_s.items()})
         return _end(motion_z, clock)
 
-    def motion(self, z_BCFHW: Floats, color: Floats, frames: int) -> Decoded:
+    def motion(self, z_BCFHW: FloatArray, color: FloatArray, frames: int) -> Decoded:
         """Returns only the motion latents after ``frames`` frames."""
         clock = self._clock()
         with span("motion", {"frames": frames}):
@@ -90,7 +91,7 @@ class CodecStage:
         return StageClock(self._leader.rank.device)
 
 
-def loading(group: Group, spread: Spread = whole) -> Loading[CodecStage]:
+def loading(group: PodGroup, spread: Spread = whole) -> Loading[CodecStage]:
     """Returns the stage of the leader of a group; arguments as ``CodecRank.load``."""
     return Loading(
         "vae_decoder",
@@ -100,7 +101,7 @@ def loading(group: Group, spread: Spread = whole) -> Loading[CodecStage]:
     )
 
 
-def _end(motion_z: Floats, clock: StageClock) -> Decoded:
+def _end(motion_z: FloatArray, clock: StageClock) -> Decoded:
     _observe(clock)
     return Decoded(motion_z, dict(clock.timings_s))
 

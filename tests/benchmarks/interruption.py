@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from flashtalk.arrays import Rgb
 from flashtalk.cli.bench_inputs import sound
 from flashtalk.cli.bench_report import machine
 from flashtalk.client import FlashTalkClient, FrameDecoder, SessionStream
@@ -39,7 +39,6 @@ from services.local import LocalConfig, local_suite
 from tests.patience import patient
 from training.evaluate.fidelity import frame_change
 
-Picture = npt.NDArray[np.uint8]
 _SPOKEN_CHUNKS = 3
 _STRIP = 5
 
@@ -56,7 +55,7 @@ class Shown:
         stale: frames of the old epoch that came after an answer.
     """
 
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[Rgb] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     answers_s: list[float] = field(default_factory=list)

@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from flashtalk.arrays import Frames
 from flashtalk.cli.bench_report import machine
 from flashtalk.engine import Pipeline, keep_freed_memory, load_pipeline, talk
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.quick import quick_lip_corr
 
-Frames = npt.NDArray[np.uint8]
 EXACT, OTHERS = "float32", ("bfloat16", "float8")
 
 

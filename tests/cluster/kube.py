@@ -26,7 +26,7 @@ CHART = ROOT / "helm/flashtalk"
 BIN = Path(sys.executable).parent
 HZ, CHUNK_SAMPLES = 16_000, 17_920
 SEED = 7
-Pcm = npt.NDArray[np.int16]
+Pcm16 = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Talk:
         return event is not None
 
 
-def speech(number: int) -> Pcm:
+def speech(number: int) -> Pcm16:
     """A chunk of noise, the same for the same number."""
     noise = np.random.default_rng(number).normal(0, 3_000, CHUNK_SAMPLES)
     return noise.clip(-32_768, 32_767).astype(np.int16)

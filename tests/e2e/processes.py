@@ -18,6 +18,7 @@ import numpy.typing as npt
 import psutil
 from PIL import Image
 
+from flashtalk.arrays import Rgb
 from flashtalk.client import Event, FlashTalkClient, SessionStream
 from flashtalk.engine import Pipeline, talk
 from flashtalk.streaming import Pcm
@@ -32,7 +33,6 @@ FILE: dict[str, Any] = {
     "idle_policy": pb.IDLE_POLICY_WAIT,
     "pacing": pb.PACING_UNLIMITED,
 }
-Frames = npt.NDArray[np.uint8]
 Made = TypeVar("Made")
 
 # Limits of the product that only what hangs reaches: under load a service may take minutes to
@@ -50,18 +50,18 @@ def speech(seconds: float, seed: int = 0) -> Pcm:
     return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
 
 
-def face(seed: int = 0) -> Frames:
+def face(seed: int = 0) -> Rgb:
     """A portrait of the micro model's size."""
     return np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
-def png(portrait_HWC: Frames) -> bytes:
+def png(portrait_HWC: Rgb) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(portrait_HWC).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def expected_frames(pipeline: Pipeline, portrait_HWC: Frames, pcm_S: Pcm, seed: int) -> list[bytes]:
+def expected_frames(pipeline: Pipeline, portrait_HWC: Rgb, pcm_S: Pcm, seed: int) -> list[bytes]:
     """What ``talk()`` makes in this process."""
     results = talk(pipeline, portrait_HWC, [pcm_S], seed=seed)
     return [frame.tobytes() for result in results for frame in result.frames_THWC]

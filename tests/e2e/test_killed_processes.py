@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from flashtalk.arrays import Rgb
 from flashtalk.engine import Pipeline
 from flashtalk.streaming import Pcm
 from services.local import LocalSuite
 from tests.e2e.processes import (
-    Frames,
     KeptSuite,
     disturbed,
     expected_frames,
@@ -46,7 +46,7 @@ def kept(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ke
         yield made
 
 
-async def alone(running: LocalSuite, portrait_HWC: Frames, pcm_S: Pcm, seed: int) -> list[bytes]:
+async def alone(running: LocalSuite, portrait_HWC: Rgb, pcm_S: Pcm, seed: int) -> list[bytes]:
     """The frames of a session that nothing happens to."""
     async with patient_client(running) as client:
         return await disturbed(client, png(portrait_HWC), pcm_S, 0, nothing, seed=seed)

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
+from flashtalk.arrays import Frames
 from flashtalk.client import FlashTalkClient, FrameDecoder
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as pb
 from tests.e2e.processes import (
-    Frames,
     face,
     frames_of,
     kill,

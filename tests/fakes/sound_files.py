@@ -8,10 +8,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.stream import AudioStream
 
-Pcm = npt.NDArray[np.float32]
+from flashtalk.arrays import Pcm
 
 
 def tone(seconds: float, pcm_hz: int, hertz: float = 440.0, channels: int = 1) -> Pcm:

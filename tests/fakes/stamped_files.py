@@ -9,11 +9,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-Pcm = npt.NDArray[np.float32]
+from flashtalk.arrays import Pcm
+
 Stamp = Callable[[int, float], float | None]
 """From number and time of a packet to its new time in seconds; None leaves it out."""
 

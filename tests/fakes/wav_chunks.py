@@ -6,9 +6,9 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Pcm = npt.NDArray[np.float32]
+from flashtalk.arrays import Pcm
+
 PCM, FLOAT = 1, 3
 
 

@@ -31,7 +31,6 @@ from training.evaluate import __main__ as evaluate
 CASES = 300
 REACHED_MODELS = "the models were reached"
 Options = dict[str, str | None]
-Draw = random.Random
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def no_models(*_: Any, **__: Any) -> None:
     raise InputError("models", "none", REACHED_MODELS)
 
 
-def generate_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def generate_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     good: Options = {"image": str(files.image), "audio": str(files.audio), "out": str(files.out)}
     bad: dict[str, Callable[[], str]] = {
         "image": lambda: files.path(draw, files.image),
@@ -60,7 +59,7 @@ def generate_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
     return ["generate"], good | spoiled(draw, bad)
 
 
-def talk_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def talk_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     good: Options = {
         "image": str(files.image), "audio": str(files.audio), "out": str(files.out),
         "gateway": "127.0.0.1:1", "patience": "0.01",
@@ -79,7 +78,7 @@ def talk_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
     return ["talk"], good | spoiled(draw, bad)
 
 
-def bench_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def bench_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     bad: dict[str, Callable[[], str]] = {
         "image": lambda: files.path(draw, files.image),
         "audio": lambda: files.path(draw, files.audio),
@@ -94,7 +93,7 @@ def bench_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
     return ["bench"], spoiled(draw, bad)
 
 
-def capacity_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def capacity_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     bad: dict[str, Callable[[], str]] = {
         "size": lambda: draw.choice(SIZES),
         # Folders that are missing are made, and so is what a broken link leads to.
@@ -106,12 +105,12 @@ def capacity_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
     return ["bench", "capacity"], spoiled(draw, bad)
 
 
-def doctor_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def doctor_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     words = draw.choice(([], ["--json"], ["--jso"], ["json"], ["--json="], ["--json", "--json"]))
     return ["doctor", *words], {}
 
 
-def train_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def train_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     good: Options = {"recipe": "tiny_vae", "data": str(files.folder / "none"), "run-dir": str(
         files.folder / "run")}  # fmt: skip
     bad: dict[str, Callable[[], str]] = {
@@ -125,7 +124,7 @@ def train_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
     return ["--smoke", *draw.choice(([], [override.lstrip("-")]))], good | spoiled(draw, bad)
 
 
-def evaluate_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
+def evaluate_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     good: Options = {"weights": str(files.folder / "none"), "out": str(files.folder / "judged")}
     bad: dict[str, Callable[[], str]] = {
         "weights": lambda: files.path(draw, files.out),
@@ -138,19 +137,19 @@ def evaluate_options(draw: Draw, files: Files) -> tuple[list[str], Options]:
     return [], good | spoiled(draw, bad)
 
 
-def not_a_pipe(draw: Draw, files: Files) -> str:
+def not_a_pipe(draw: random.Random, files: Files) -> str:
     """A pipe that nobody writes to is rightly waited for."""
     path = files.path(draw, files.audio)
     return "none" if path in files.pipes() else path
 
 
-def spoiled(draw: Draw, bad: dict[str, Callable[[], str]]) -> Options:
+def spoiled(draw: random.Random, bad: dict[str, Callable[[], str]]) -> Options:
     """One to three options that are wrong."""
     names = draw.sample(sorted(bad), draw.choice((1, 1, 1, 2, 3)))
     return {name: bad[name]() for name in names}
 
 
-def as_words(draw: Draw, first: list[str], options: Options) -> list[str]:
+def as_words(draw: random.Random, first: list[str], options: Options) -> list[str]:
     pairs = list(options.items())
     draw.shuffle(pairs)
     words = [*first]
@@ -174,7 +173,7 @@ def in_evaluation(words: list[str]) -> int:
     return guarded("training.evaluate", lambda: evaluate.main(words))
 
 
-COMMANDS: dict[str, tuple[Callable[[Draw, Files], tuple[list[str], Options]], Any]] = {
+COMMANDS: dict[str, tuple[Callable[[random.Random, Files], tuple[list[str], Options]], Any]] = {
     "generate": (generate_options, in_flashtalk),
     "talk": (talk_options, in_flashtalk),
     "bench": (bench_options, in_flashtalk),

@@ -39,7 +39,7 @@ class StepContext:
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Modules that one optimizer moves.
 
     Args:
@@ -72,7 +72,7 @@ class Task(Protocol):
     def modules(self) -> Mapping[str, nn.Module]:
         """Modules with trainable parameters, by a stable name."""
 
-    def groups(self) -> Mapping[str, Group]:
+    def groups(self) -> Mapping[str, ParameterGroup]:
         """Every module belongs to one group."""
 
     def prepare(self, *, resumed: bool) -> None:
@@ -105,9 +105,9 @@ class OneLoss:
         """Losses of one batch as scalars; ``"loss"`` is the one that is minimised."""
         raise NotImplementedError
 
-    def groups(self) -> Mapping[str, Group]:
+    def groups(self) -> Mapping[str, ParameterGroup]:
         """See ``Task``."""
-        return {MODEL: Group(tuple(self.modules()))}
+        return {MODEL: ParameterGroup(tuple(self.modules()))}
 
     def updates(self, context: StepContext) -> Iterator[Update]:
         """See ``Task``."""

@@ -76,9 +76,9 @@ class World:
         """Rank 0's numbers, on every rank: another k here than there would stall collectives."""
         if self.mesh is None:
             return list(numbers)
-        told = torch.tensor(list(numbers), dtype=torch.int64, device=self.device)
-        dist.broadcast(told, src=0)
-        return [int(number) for number in told.tolist()]
+        shared = torch.tensor(list(numbers), dtype=torch.int64, device=self.device)
+        dist.broadcast(shared, src=0)
+        return [int(number) for number in shared.tolist()]
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over ranks of a tensor that has no graph."""
@@ -99,9 +99,9 @@ class World:
         """Whether any rank says so: all stop, or none."""
         if self.mesh is None:
             return flag
-        told = torch.tensor([int(flag)], device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told.item())
+        shared = torch.tensor([int(flag)], device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return bool(shared.item())
 
     def in_turn(self, work: Callable[[], ResultT]) -> ResultT:
         """Work that leaves files: the first rank does it, the others then find it done."""

@@ -24,11 +24,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import AnyArray
 from flashtalk.errors import InputError
 from training.core.progress import track
 
-Array = npt.NDArray[np.generic]
-Encode = Callable[[int], Mapping[str, Array]]
+Encode = Callable[[int], Mapping[str, AnyArray]]
 Failed = Callable[[int, InputError], None]
 
 NO_GROUP = "groups"
@@ -56,7 +56,7 @@ class Shape:
 
 def fill_store(
     folder: Path, shape: Shape, encode: Encode, title: str, failed: Failed | None = None
-) -> dict[str, Array]:
+) -> dict[str, AnyArray]:
     """Encodes the groups that the folder does not hold yet; opens all arrays for reading.
 
     Args:
@@ -124,7 +124,7 @@ class _Open:
             array.flush()
 
 
-def open_store(folder: Path, names: Sequence[str]) -> dict[str, Array]:
+def open_store(folder: Path, names: Sequence[str]) -> dict[str, AnyArray]:
     """Arrays of a finished store, memory-mapped for reading."""
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
 
@@ -141,7 +141,7 @@ def failed_groups(folder: Path) -> npt.NDArray[np.bool_]:
     return failed_G
 
 
-def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, Array]:
+def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, AnyArray]:
     """The rows of the first group that can be encoded: they tell sizes and types."""
     for group in range(shape.groups):
         try:
@@ -180,8 +180,8 @@ def _locked(descriptor: int, place: int) -> bool:
     return True
 
 
-def _create(folder: Path, shape: Shape, sample: Mapping[str, Array], *, may_fail: bool) -> None:
-    for name, values in sample.items():
+def _create(folder: Path, shape: Shape, example: Mapping[str, AnyArray], *, may_fail: bool) -> None:
+    for name, values in example.items():
         np.lib.format.open_memmap(
             folder / f"{name}.npy",
             mode="w+",

@@ -1,7 +1,7 @@
 """Batches as a step gets them, and the rows of a cache that they are made of.
 
-Legend: B batch, C latent channels, F latent frames, h w latent size, M image tokens or motion
-latents, N image tokens, D width, T frames of a chunk (33), W window (5), L layers, K chunks.
+Legend: B batch, C latent channels, F latent frames, h w latent size, M motion latents, N image
+tokens, D width, T frames of a chunk (33), W window (5), L layers, K chunks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Numbers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from flashtalk.arrays import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,9 @@ class Picks:
     """
 
     bucket: int
-    row_B: Numbers
-    reference_B: Numbers
-    cold_B: Flags
+    row_B: IntArray
+    reference_B: IntArray
+    cold_B: BoolArray
 
     def rows(self, mine: slice) -> Picks:
         """A part of them."""
@@ -55,7 +53,7 @@ class Stage1Batch:
     Args:
         z_BCFHW: latents of the clips.
         reference_BCFHW: conditioning latents of the references.
-        clip_BMD: image tokens of the references.
+        image_BND: image tokens of the references.
         speech_BTWLD: audio windows.
         cold_B: bool, the reference is the clip's own first frame.
         video_B: int64, which videos of the source.
@@ -64,11 +62,11 @@ class Stage1Batch:
 
     z_BCFHW: Tensor
     reference_BCFHW: Tensor
-    clip_BMD: Tensor
+    image_BND: Tensor
     speech_BTWLD: Tensor
-    cold_B: Flags
-    video_B: Numbers
-    frame_BT: Numbers
+    cold_B: BoolArray
+    video_B: IntArray
+    frame_BT: IntArray
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Stage2Batch:
 
     Args:
         reference_BCFHW: conditioning latents of the portrait.
-        clip_BND: image tokens of the portrait.
+        image_BND: image tokens of the portrait.
         speech_BKTWLD: audio windows of each chunk.
         motion_BCMHW: what the first chunk continues: one latent, the portrait's, at the beginning
             of a stream, else two of the true video.
@@ -88,11 +86,11 @@ class Stage2Batch:
     """
 
     reference_BCFHW: Tensor
-    clip_BND: Tensor
+    image_BND: Tensor
     speech_BKTWLD: Tensor
     motion_BCMHW: Tensor
     true_motion_BKCMHW: Tensor
-    video_B: Numbers
+    video_B: IntArray
     held_B: Tensor
 
     def rows(self, rows: Tensor) -> Stage2Batch:

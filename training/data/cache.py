@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import AnyArray, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.array_store import (
     NO_GROUP,
-    Array,
     Shape,
     failed_groups,
     fill_store,
@@ -38,40 +38,38 @@ from training.data.encode import (
     Encoders,
     ShotEncoder,
 )
-from training.data.source.video import FrameNumbers, VideoSource
+from training.data.source.video import VideoSource
 from training.data.units import ClipPlan, Shot, StretchPlan, shots_of
 from training.data.videos.problems import SkipList
 
 FORMAT_VERSION = 3
 
-RowNumbers = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
-class Rows:
+class CachedRows:
     """A finished cache: memory-mapped arrays by name; the rows of a shot lie side by side."""
 
-    arrays: dict[str, Array]
+    arrays: dict[str, AnyArray]
     per_shot: int
 
     def __len__(self) -> int:
         return len(self.arrays["start"])
 
-    def starts_of(self, shot: int) -> FrameNumbers:
+    def starts_of(self, shot: int) -> IntArray:
         """First frames of the rows of a shot."""
         mine = slice(shot * self.per_shot, (shot + 1) * self.per_shot)
         return self.arrays["start"][mine].astype(np.int64)
 
     @property
-    def start_N(self) -> FrameNumbers:
+    def start_N(self) -> IntArray:
         """First frame of every row."""
         return self.arrays["start"].astype(np.int64)
 
-    def tensor(self, name: str, rows: Sequence[int] | RowNumbers) -> Tensor:
+    def tensor(self, name: str, rows: Sequence[int] | IntArray) -> Tensor:
         """Rows of an array as float32."""
         return torch.from_numpy(self.arrays[name][np.asarray(rows)].astype(np.float32))
 
-    def chunks(self, name: str, rows: RowNumbers, count: int) -> Tensor:
+    def chunks(self, name: str, rows: IntArray, count: int) -> Tensor:
         """The first ``count`` chunks of stretches as float32."""
         return torch.from_numpy(self.arrays[name][rows][:, :count].astype(np.float32))
 
@@ -91,8 +89,8 @@ class BucketCache:
     size_hw: SizeHW
     shots: tuple[Shot, ...]
     good_U: npt.NDArray[np.int64]
-    clips: Rows
-    stretches: Rows | None = None
+    clips: CachedRows
+    stretches: CachedRows | None = None
 
     def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which videos of the source shots belong to."""
@@ -197,25 +195,25 @@ class _Bucket:
             return None
         return BucketCache(self.encoder.size_hw, self.shots, good_U, clips, stretches)
 
-    def _clips(self, cache_dir: Path) -> tuple[Rows, Path]:
+    def _clips(self, cache_dir: Path) -> tuple[CachedRows, Path]:
         plan, folder = self.plan.clips, self._folder(cache_dir, "clips", self.plan.clips)
         return self._filled(
             folder, CLIP_ARRAYS, plan.per_shot, "",
             lambda number: self.encoder.clips(plan, number, self.shots[number]),
         )  # fmt: skip
 
-    def _portraits(self, cache_dir: Path) -> tuple[Rows, Path]:
+    def _portraits(self, cache_dir: Path) -> tuple[CachedRows, Path]:
         """Where Stage 1 has left its clips, from there."""
         plan, whole = self.plan.clips, self._folder(cache_dir, "clips", self.plan.clips)
         if finished(whole):
-            return Rows(open_store(whole, PORTRAIT_ARRAYS), plan.per_shot), whole
+            return CachedRows(open_store(whole, PORTRAIT_ARRAYS), plan.per_shot), whole
         folder = self._folder(cache_dir, "portraits", plan)
         return self._filled(
             folder, PORTRAIT_ARRAYS, plan.per_shot, "portraits of ",
             lambda number: self.encoder.portraits(plan, number, self.shots[number]),
         )  # fmt: skip
 
-    def _stretches(self, cache_dir: Path, plan: StretchPlan) -> tuple[Rows, Path]:
+    def _stretches(self, cache_dir: Path, plan: StretchPlan) -> tuple[CachedRows, Path]:
         folder = self._folder(cache_dir, "stretches", plan)
         return self._filled(
             folder, STRETCH_ARRAYS, plan.per_shot, "stretches of ",
@@ -228,11 +226,11 @@ class _Bucket:
         names: tuple[str, ...],
         per_shot: int,
         what: str,
-        encode: Callable[[int], dict[str, Array]],
-    ) -> tuple[Rows, Path]:
+        encode: Callable[[int], dict[str, AnyArray]],
+    ) -> tuple[CachedRows, Path]:
         (height, width), shape = self.encoder.size_hw, Shape(names, len(self.shots), per_shot)
         title = f"encode {what}{self.encoder.source.name} {width}x{height}"
-        return Rows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
+        return CachedRows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 
     def _folder(self, cache_dir: Path, kind: str, plan: ClipPlan | StretchPlan) -> Path:
         """Its name says all that decides the values."""

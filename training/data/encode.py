@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import AnyArray
 from flashtalk.diffusion.condition import reference_clip
 from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
-from training.data.array_store import Array, half
+from training.data.array_store import half
 from training.data.buckets import SizeHW
 from training.data.clips import video_from_frames
 from training.data.source.video import VideoSource
@@ -76,7 +77,7 @@ class ShotEncoder:
     spec: StreamSpec
     size_hw: SizeHW
 
-    def clips(self, plan: ClipPlan, number: int, shot: Shot) -> dict[str, Array]:
+    def clips(self, plan: ClipPlan, number: int, shot: Shot) -> dict[str, AnyArray]:
         """All clips of a shot.
 
         ``latents`` [N, C, F, h, w]; ``reference`` [N, C, F, h, w] of each clip's first frame
@@ -98,7 +99,7 @@ class ShotEncoder:
         silent = [self._silent(shot, start) for start in starts.tolist()]
         return {**_joined(rows), "start": starts, "silent": np.asarray(silent, dtype=np.float32)}
 
-    def portraits(self, plan: ClipPlan, number: int, shot: Shot) -> dict[str, Array]:
+    def portraits(self, plan: ClipPlan, number: int, shot: Shot) -> dict[str, AnyArray]:
         """``reference``, ``tokens`` and ``start`` of ``clips``, and none of the work for the rest.
 
         Clips that begin with the same frame share theirs.
@@ -115,7 +116,7 @@ class ShotEncoder:
         places = [shown.index(first) for first in firsts]
         return {**{name: values[places] for name, values in rows.items()}, "start": starts}
 
-    def stretches(self, plan: StretchPlan, number: int, shot: Shot) -> dict[str, Array]:
+    def stretches(self, plan: StretchPlan, number: int, shot: Shot) -> dict[str, AnyArray]:
         """All stretches of a shot.
 
         ``speech`` [N, K, A, L, D] from the 8 s that end with each chunk; ``motion``
@@ -145,7 +146,7 @@ class ShotEncoder:
         shown = (held_frames(self.source, shot, s, count, self.size_hw) for s in starts)
         return torch.cat([video_from_frames(frames) for frames in shown])
 
-    def _portraits(self, images_BCHW: Tensor) -> dict[str, Array]:
+    def _portraits(self, images_BCHW: Tensor) -> dict[str, AnyArray]:
         clip = reference_clip(images_BCHW, self.spec.chunk_frames)
         return {
             "reference": half(self.encoders.video(clip)),
@@ -177,5 +178,5 @@ class ShotEncoder:
         return max(0, end - self.spec.window_s * self.spec.fps), end
 
 
-def _joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+def _joined(parts: Sequence[dict[str, AnyArray]]) -> dict[str, AnyArray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

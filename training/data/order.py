@@ -14,22 +14,21 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import IntArray
 from flashtalk.errors import InputError
 
 BucketT = TypeVar("BucketT")
-Rows = npt.NDArray[np.int64]
 
 _STEPS, _SAMPLES = 0, 1  # two streams of random numbers from one seed
 
 
 @dataclass(frozen=True)
-class Draw(Generic[BucketT]):
+class BucketRows(Generic[BucketT]):
     """One global batch: samples ``row_B``, int64, of one bucket."""
 
     bucket: BucketT
-    row_B: Rows
+    row_B: IntArray
 
 
 @dataclass
@@ -37,7 +36,7 @@ class _Round:
     """The order of one bucket's samples in one round; later rounds follow from it."""
 
     number: int
-    order: Rows
+    order: IntArray
 
 
 @dataclass
@@ -60,7 +59,7 @@ class BucketOrder(Generic[BucketT]):
     batch: int
     seed: int = 0
     _rounds: dict[int, _Round] = field(default_factory=dict, init=False, repr=False)
-    _turns: tuple[int, Rows] | None = field(default=None, init=False, repr=False)
+    _turns: tuple[int, IntArray] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._buckets = [bucket for bucket, count in self.counts.items() if count]
@@ -70,7 +69,7 @@ class BucketOrder(Generic[BucketT]):
         if self.batch < 1:
             raise InputError("batch", self.batch, "at least 1")
 
-    def at(self, step: int) -> Draw[BucketT]:
+    def at(self, step: int) -> BucketRows[BucketT]:
         """The global batch of a step, from 0.
 
         Raises:
@@ -83,7 +82,7 @@ class BucketOrder(Generic[BucketT]):
         place = step - self._steps_before(cycle)
         which = int(turns[place])
         earlier = self._visits(which, cycle) + int((turns[:place] == which).sum())
-        return Draw(self._buckets[which], self._samples(which, earlier))
+        return BucketRows(self._buckets[which], self._samples(which, earlier))
 
     def _visits(self, which: int, cycle: int) -> int:
         """Batches of a bucket in all cycles before ``cycle``; a cycle is one look at all samples.
@@ -104,7 +103,7 @@ class BucketOrder(Generic[BucketT]):
             low, high = (middle, high) if self._steps_before(middle) <= step else (low, middle)
         return low
 
-    def _turns_of(self, cycle: int) -> Rows:
+    def _turns_of(self, cycle: int) -> IntArray:
         """The bucket of each step of a cycle, in random order."""
         if self._turns is None or self._turns[0] != cycle:
             visits = [
@@ -116,12 +115,12 @@ class BucketOrder(Generic[BucketT]):
             self._turns = (cycle, turns.astype(np.int64))
         return self._turns[1]
 
-    def _samples(self, which: int, visit: int) -> Rows:
+    def _samples(self, which: int, visit: int) -> IntArray:
         """The batch of a bucket's visit: the next B of its rounds, laid end to end."""
         count = self._counts[which]
         first = visit * self.batch
         end = first + self.batch
-        parts: list[Rows] = []
+        parts: list[IntArray] = []
         while first < end:
             number, place = divmod(first, count)
             taken = self._round(which, number)[place : place + end - first]
@@ -129,7 +128,7 @@ class BucketOrder(Generic[BucketT]):
             first += len(taken)
         return np.concatenate(parts)
 
-    def _round(self, which: int, number: int) -> Rows:
+    def _round(self, which: int, number: int) -> IntArray:
         """The bucket's samples in the order of one round."""
         known = self._rounds.get(which)
         if known is None or known.number > number:
@@ -150,6 +149,6 @@ class BucketOrder(Generic[BucketT]):
             order = np.concatenate([order[head], np.delete(order, head)])
         return _Round(known.number + 1, order)
 
-    def _shuffled(self, which: int, number: int) -> Rows:
+    def _shuffled(self, which: int, number: int) -> IntArray:
         rng = np.random.default_rng([self.seed, _SAMPLES, which, number])
         return rng.permutation(self._counts[which]).astype(np.int64)

@@ -17,17 +17,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import BoolArray, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
-from training.data.batch import Numbers, Picks, Stage1Batch, Stage2Batch
-from training.data.cache import BucketCache, Rows
+from training.data.batch import Picks, Stage1Batch, Stage2Batch
+from training.data.cache import BucketCache, CachedRows
 from training.data.order import BucketOrder
 from training.data.units import clip_frames, references_outside
 
 Order = Literal["drawn", "rounds"]
 
-Beginning = bool | npt.NDArray[np.bool_]
+Beginning = bool | BoolArray
 """Whether streams begin with a batch: all, none, or bool [B], each for itself."""
 
 
@@ -113,7 +114,7 @@ class Stage1Sampler:
         row_B = rng.choice(len(odds_N), size=self.size, p=odds_N)
         return self._with_references(bucket, row_B, rng)
 
-    def _with_references(self, bucket: int, row_B: Numbers, rng: np.random.Generator) -> Picks:
+    def _with_references(self, bucket: int, row_B: IntArray, rng: np.random.Generator) -> Picks:
         lead_in = self._lead_in_share[bucket]
         elsewhere = max(0.0, self._cold_start - lead_in) / (1.0 - lead_in)
         cold_B = self._lead_in[bucket][row_B] | (rng.random(len(row_B)) < elsewhere)
@@ -139,7 +140,7 @@ class Stage1Sampler:
         return Stage1Batch(
             z_BCFHW=clips.tensor("latents", row_B),
             reference_BCFHW=clips.tensor("reference", reference_B),
-            clip_BMD=clips.tensor("tokens", reference_B),
+            image_BND=clips.tensor("tokens", reference_B),
             speech_BTWLD=self.speech(picks),
             cold_B=picks.cold_B,
             video_B=np.asarray([shot.video for shot in shots]),
@@ -176,7 +177,7 @@ class Stage2Sampler:
         seed: int = 0,
     ) -> None:
         self.caches, self.spec, self.size, self.seed = caches, spec, batch, seed
-        self._stretches: list[Rows] = []
+        self._stretches: list[CachedRows] = []
         for cache in caches:
             if cache.stretches is None:
                 raise InputError("caches", cache.size_hw, "built with a plan of stretches")
@@ -234,7 +235,7 @@ class Stage2Sampler:
             first, held_B = _continued(first, motion[:, 0], begins_B[mine])
         return Stage2Batch(
             reference_BCFHW=reference,
-            clip_BND=cache.clips.tensor("tokens", reference_B),
+            image_BND=cache.clips.tensor("tokens", reference_B),
             speech_BKTWLD=stretches.chunks("speech", row_B, chunks)[:, :, self._windows_TW],
             motion_BCMHW=first,
             true_motion_BKCMHW=motion,
@@ -242,7 +243,7 @@ class Stage2Sampler:
             held_B=held_B,
         )
 
-    def _portrait(self, clips: Rows, shot: int, first: int, rng: np.random.Generator) -> int:
+    def _portrait(self, clips: CachedRows, shot: int, first: int, rng: np.random.Generator) -> int:
         """Row of the clips whose first frame is the portrait of a stretch."""
         if first >= 0:
             return _reference(clips, shot, first, self.spec, rng)
@@ -263,14 +264,14 @@ def _continued(
 
 
 def _reference(
-    clips: Rows, shot: int, first: int, spec: StreamSpec, rng: np.random.Generator
+    clips: CachedRows, shot: int, first: int, spec: StreamSpec, rng: np.random.Generator
 ) -> int:
     """Row of a clip of the shot whose first frame lies outside the chunk at ``first``."""
     choices = references_outside(clips.starts_of(shot), first, spec)
     return shot * clips.per_shot + int(rng.choice(choices))
 
 
-def _rows_of(rows: Rows, shot_U: Numbers) -> Numbers:
+def _rows_of(rows: CachedRows, shot_U: IntArray) -> IntArray:
     """All rows of some shots, in order."""
     return (shot_U[:, None] * rows.per_shot + np.arange(rows.per_shot)).reshape(-1)
 

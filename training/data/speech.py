@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashtalk.arrays import Pcm
 from flashtalk.streaming.spec import StreamSpec
-
-Pcm = npt.NDArray[np.float32]
 
 
 def window_ending_at(pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Pcm:

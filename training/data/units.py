@@ -14,10 +14,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from flashtalk.arrays import Frames, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.buckets import SizeHW
-from training.data.source.video import FrameNumbers, Frames, VideoSource
+from training.data.source.video import VideoSource
 
 # A reference's distance from its clip.
 NEAREST_S, FARTHEST_S = 1.0, 10.0
@@ -77,7 +78,7 @@ class ClipPlan:
         return self.spread + int(self.lead_in)
 
 
-def clip_starts(plan: ClipPlan, shot: int, total: int, spec: StreamSpec) -> FrameNumbers:
+def clip_starts(plan: ClipPlan, shot: int, total: int, spec: StreamSpec) -> IntArray:
     """First frames of the clips of one shot; the lead-in's is minus the motion frames.
 
     Args:
@@ -105,12 +106,12 @@ def clip_starts(plan: ClipPlan, shot: int, total: int, spec: StreamSpec) -> Fram
     return starts
 
 
-def clip_frames(start: int, spec: StreamSpec) -> FrameNumbers:
+def clip_frames(start: int, spec: StreamSpec) -> IntArray:
     """Frames of the shot that make a clip; before its beginning the first one is held."""
     return np.maximum(np.arange(start, start + spec.chunk_frames), 0)
 
 
-def references_outside(starts: FrameNumbers, first: int, spec: StreamSpec) -> FrameNumbers:
+def references_outside(starts: IntArray, first: int, spec: StreamSpec) -> IntArray:
     """Which clips' first frames may be the reference of the chunk that begins at frame ``first``.
 
     They lie outside the chunk, 1 to 10 s from its edges where there are such (training.md 1.1, 3).
@@ -156,7 +157,7 @@ class StretchPlan:
         return (self.chunks - 1) * spec.new_frames + spec.chunk_frames
 
 
-def stretch_starts(plan: StretchPlan, shot: int, total: int, spec: StreamSpec) -> FrameNumbers:
+def stretch_starts(plan: StretchPlan, shot: int, total: int, spec: StreamSpec) -> IntArray:
     """First frames of the stretches of a shot; the beginning's is minus the motion frames.
 
     Arguments as ``clip_starts``.
@@ -173,6 +174,6 @@ def stretch_starts(plan: StretchPlan, shot: int, total: int, spec: StreamSpec) -
     return np.asarray([-spec.motion_frames, *places], dtype=np.int64)
 
 
-def chunk_starts(plan: StretchPlan, starts: FrameNumbers, spec: StreamSpec) -> FrameNumbers:
+def chunk_starts(plan: StretchPlan, starts: IntArray, spec: StreamSpec) -> IntArray:
     """First frames of all chunks of the stretches that begin at ``starts``, one after another."""
     return (starts[:, None] + spec.new_frames * np.arange(plan.chunks)).reshape(-1)

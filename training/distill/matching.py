@@ -35,7 +35,7 @@ from training.distill.rollout import (
     Rolled,
     roll_out,
 )
-from training.objective.conditions import Conditions, Told, tell
+from training.objective.conditions import Conditions, EmbeddedConditions, embed_conditions
 from training.objective.dmd import (
     MotionPolicy,
     NoiseDraw,
@@ -50,7 +50,7 @@ from training.objective.dmd import (
     tie_loss,
 )
 from training.objective.motion_jitter import MotionJitter
-from training.objective.velocity import Guidance, guided_velocity, velocity, velocity_told
+from training.objective.velocity import Guidance, guided_velocity, velocity, velocity_from_embedded
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Matching:
         student, fake, real: the networks.
         handover: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
-        keys: the student's blocks can project keys and values ahead (``conditions.tell``).
+        keys: the student's blocks can project keys and values ahead (``embed_conditions``).
     """
 
     def __init__(
@@ -184,13 +184,13 @@ class Matching:
 
         def velocity_of(chunk: int) -> VelocityFn:
             given = self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
-            told = self._told(given)
+            embedded = self._embedded(given)
 
             def velocity_in_chunk(x: Tensor, sigma: float) -> Tensor:
                 sigma_B = torch.full((len(x),), sigma)
                 if torch.is_grad_enabled():
                     return velocity(self.student, x, sigma_B, given, bf16=self._bf16)
-                return velocity_told(self.student, x, sigma_B, told, bf16=self._bf16)
+                return velocity_from_embedded(self.student, x, sigma_B, embedded, bf16=self._bf16)
 
             return velocity_in_chunk
 
@@ -222,16 +222,16 @@ class Matching:
         """
 
         @functools.lru_cache(1)
-        def told_in(chunk: int) -> Told:
-            return self._told(
+        def embedded_in(chunk: int) -> EmbeddedConditions:
+            return self._embedded(
                 self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
             )
 
         def velocity_of(chunk: int, rows: Tensor) -> VelocityFn:
-            told = told_in(chunk)
-            told = told if len(rows) == len(batch.held_B) else told.rows(rows)
-            return lambda x, sigma: velocity_told(
-                self.student, x, torch.full((len(x),), sigma), told, bf16=self._bf16
+            embedded = embedded_in(chunk)
+            embedded = embedded if len(rows) == len(batch.held_B) else embedded.rows(rows)
+            return lambda x, sigma: velocity_from_embedded(
+                self.student, x, torch.full((len(x),), sigma), embedded, bf16=self._bf16
             )
 
         latents = batch.true_motion_BKCMHW.shape[3]
@@ -244,8 +244,8 @@ class Matching:
         return at, self._raw_at(batch, prompts, at)
 
     @torch.no_grad()
-    def _told(self, given: Conditions) -> Told:
-        return tell(self.student, given, bf16=self._bf16, keys=self._keys)
+    def _embedded(self, given: Conditions) -> EmbeddedConditions:
+        return embed_conditions(self.student, given, bf16=self._bf16, keys=self._keys)
 
     def at_exits(
         self, batch: Stage2Batch, exits: Sequence[Exit], x_BCFHW: Tensor, motion_BCMHW: Tensor
@@ -349,7 +349,7 @@ class Matching:
     def _conditions(self, batch: Stage2Batch, prompts: Prompts, chunk_B: Tensor) -> Conditions:
         return Conditions(
             reference_condition(batch.reference_BCFHW),
-            batch.clip_BND,
+            batch.image_BND,
             prompts.text_BND,
             batch.speech_BKTWLD[torch.arange(len(chunk_B)), chunk_B],
         )

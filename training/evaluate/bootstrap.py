@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flashtalk.arrays import DoubleArray
 from flashtalk.errors import InputError
 
-Floats = NDArray[np.float64]
 RESAMPLES = 2000
 _LOW, _HIGH = 2.5, 97.5
 
@@ -95,7 +94,7 @@ def difference(
     return _around(value, spread_R, np.array([[first.mean() - second.mean()] * first.shape[1]]))
 
 
-def _means(pseudo_SV: Floats, resamples: int, seed: int, *, stream: int) -> Floats:
+def _means(pseudo_SV: DoubleArray, resamples: int, seed: int, *, stream: int) -> DoubleArray:
     """Means [R] of resampled seeds and videos; the videos depend on ``seed`` alone."""
     seeds, videos = pseudo_SV.shape
     video_RV = np.random.default_rng(seed).integers(videos, size=(resamples, videos))
@@ -106,7 +105,7 @@ def _means(pseudo_SV: Floats, resamples: int, seed: int, *, stream: int) -> Floa
     return np.asarray((weight_RS * drawn_RS).sum(axis=1), np.float64)
 
 
-def _around(value: float, spread_R: Floats, pseudo_SV: Floats) -> Interval:
+def _around(value: float, spread_R: DoubleArray, pseudo_SV: DoubleArray) -> Interval:
     """The spread about its own middle, moved to the value: so the jackknife's bias is no shift."""
     if pseudo_SV.shape[1] < 2 or not np.isfinite(spread_R).all():
         return Interval(value, float("nan"), float("nan"))

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, Frames, Rgb
 from training.evaluate.digests import digest_of, digest_of_arrays
-from training.evaluate.fidelity import Image, Mask, Video
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Clip:
 
     name: str
     pcm_N: NDArray[np.float32]
-    frames_THWC: Video
+    frames_THWC: Frames
     tracks_TK: NDArray[np.float32]
     track_names: tuple[str, ...]
     silent_T: NDArray[np.bool_]
-    mouth_THW: Mask
-    background_HW: Mask
+    mouth_THW: BoolArray
+    background_HW: BoolArray
     caption: str = ""
-    background_under: Callable[[NDArray[np.float32]], Mask] | None = None
-    drawn_under: Callable[[NDArray[np.float32]], Video] | None = None
+    background_under: Callable[[NDArray[np.float32]], BoolArray] | None = None
+    drawn_under: Callable[[NDArray[np.float32]], Frames] | None = None
 
     @property
-    def portrait_HWC(self) -> Image:
+    def portrait_HWC(self) -> Rgb:
         """The picture that the generator gets: the first true frame."""
-        portrait: Image = self.frames_THWC[0]
+        portrait: Rgb = self.frames_THWC[0]
         return portrait
 
     @cached_property

@@ -11,7 +11,7 @@ import numpy as np
 from training.evaluate.clip import Clip
 from training.evaluate.overlay import lip_overlay
 from training.evaluate.pictures import (
-    Frames,
+    ShownFrames,
     contact_sheet,
     gif,
     lip_plot,
@@ -24,7 +24,7 @@ _ABOUT_PX = 128
 
 
 def draw_clip(
-    out: Path, index: int, clip: Clip, videos: Mapping[str, Frames],
+    out: Path, index: int, clip: Clip, videos: Mapping[str, ShownFrames],
     readings: Mapping[str, Reading], frames: Sequence[int], fps: int,
 ) -> None:  # fmt: skip
     """Contact sheet, lip tracks, overlay and loops of a short clip.
@@ -57,7 +57,7 @@ def draw_clip(
 
 
 def draw_stream(
-    out: Path, index: int, videos: Mapping[str, Frames], readings: Mapping[str, Reading],
+    out: Path, index: int, videos: Mapping[str, ShownFrames], readings: Mapping[str, Reading],
     frames: Sequence[int], fps: int,
 ) -> None:  # fmt: skip
     """The contact sheet of a long stream; ``videos`` as ``draw_clip`` takes them."""
@@ -65,7 +65,9 @@ def draw_stream(
     draw_sheet(out / f"long-{index}.png", videos, [k for k in frames if k < shortest], fps)
 
 
-def draw_sheet(path: Path, videos: Mapping[str, Frames], frames: Sequence[int], fps: int) -> None:
+def draw_sheet(
+    path: Path, videos: Mapping[str, ShownFrames], frames: Sequence[int], fps: int
+) -> None:
     """A contact sheet at about the usual size; none of videos that are shorter than ``frames``."""
     if frames:
         height_px = next(iter(videos.values()))[frames[0]].shape[0]

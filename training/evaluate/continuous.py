@@ -12,12 +12,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.evaluate.clip import Clip
 from training.evaluate.course import Course
 from training.evaluate.dynamics import identity_distance
-from training.evaluate.fidelity import Image, Video
 from training.evaluate.judges import Judges
 from training.evaluate.lips import pearson
 from training.evaluate.probes import Probes
@@ -37,8 +37,8 @@ class Streamer(Protocol):
         """The stream contract of its weights."""
 
     def stream(
-        self, portrait_HWC: Image, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
-    ) -> Iterator[Video]:
+        self, portrait_HWC: Rgb, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
+    ) -> Iterator[Frames]:
         """Chunks [T, H, W, 3], one frame per 640 samples, made as the speech is read."""
 
 
@@ -74,7 +74,7 @@ def talk_on(
         person.portrait_HWC, supply.packets(), prompt=person.caption, seed=seed
     )
     wanted = {max(0, round(mark * spec.fps) - 1): mark for mark in marks_s if mark <= seconds}
-    marks: dict[float, Image] = {0.0: person.portrait_HWC}
+    marks: dict[float, Rgb] = {0.0: person.portrait_HWC}
     curves: dict[str, list[float]] = {}
     done = 0
     for block_THWC in _blocks(chunks, block_frames):
@@ -140,9 +140,9 @@ class _Supply:
         self._first = first
 
 
-def _blocks(chunks: Iterable[Video], block_frames: int) -> Iterator[Video]:
+def _blocks(chunks: Iterable[Frames], block_frames: int) -> Iterator[Frames]:
     """The stream in pieces of ``block_frames``, the last one shorter."""
-    kept: list[Video] = []
+    kept: list[Frames] = []
     frames = 0
     for chunk_THWC in chunks:
         kept.append(chunk_THWC)
@@ -156,7 +156,7 @@ def _blocks(chunks: Iterable[Video], block_frames: int) -> Iterator[Video]:
 
 
 def _measure(
-    block_THWC: Video, person: Clip, heard: _Heard, probes: Probes, judges: Judges | None
+    block_THWC: Frames, person: Clip, heard: _Heard, probes: Probes, judges: Judges | None
 ) -> dict[str, float]:
     clip = _beside(block_THWC, person, heard)
     reading = read_video(block_THWC, clip, probes, judges=judges)
@@ -172,7 +172,7 @@ def _measure(
     }
 
 
-def _beside(block_THWC: Video, person: Clip, heard: _Heard) -> Clip:
+def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
     """The block as a clip: the person's portrait and background, the speech that was heard.
 
     Nobody drew this stream, so there are no true frames: the portrait stands for every one.

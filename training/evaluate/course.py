@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-from training.evaluate.fidelity import Image
+from flashtalk.arrays import Rgb
 
 _INK, _PAPER, _GAP_PX, _HEAD_PX = (30, 30, 30), (250, 250, 250), 6, 24
 _CELL_PX = 288
@@ -39,7 +39,7 @@ class Course:
     seconds_per_block: float
     curves: Mapping[str, Sequence[float]]
     slopes: Mapping[str, float]
-    marks: Mapping[float, Image]
+    marks: Mapping[float, Rgb]
     frames: int
 
 
@@ -96,14 +96,14 @@ def _curves(course: Course, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def _sheet(marks: Mapping[float, Image], path: Path) -> None:
+def _sheet(marks: Mapping[float, Rgb], path: Path) -> None:
     """Portrait and marks side by side; beneath them the faces, larger."""
     font = ImageFont.load_default(15)
     height, width = next(iter(marks.values())).shape[:2]
     scale = max(1, round(_CELL_PX / width))
     cell_w, cell_h = width * scale, height * scale
     face_px = round(0.5 * min(height, width))
-    columns: Sequence[tuple[float, Image]] = sorted(marks.items())
+    columns: Sequence[tuple[float, Rgb]] = sorted(marks.items())
     sheet = Picture.new("RGB", (len(columns) * (cell_w + _GAP_PX) + _GAP_PX,
                                 _HEAD_PX + cell_h + cell_w + 2 * _GAP_PX), _PAPER)  # fmt: skip
     pen = ImageDraw.Draw(sheet)

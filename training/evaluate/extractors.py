@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.errors import WeightsError
-from training.evaluate.fidelity import Video
 
 _SIDE_PX = 224
 _BATCH = 16
@@ -36,7 +36,7 @@ class SubjectFeatures:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(self, video_THWC: Video) -> NDArray[np.float32]:
+    def __call__(self, video_THWC: Frames) -> NDArray[np.float32]:
         """Frames uint8 [T, H, W, 3] -> float32 [T, 768]."""
         parts = []
         for start in range(0, len(video_THWC), _BATCH):
@@ -59,7 +59,7 @@ class BackgroundFeatures:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(self, video_THWC: Video) -> NDArray[np.float32]:
+    def __call__(self, video_THWC: Frames) -> NDArray[np.float32]:
         """Frames uint8 [T, H, W, 3] -> float32 [T, 512]."""
         parts = []
         for start in range(0, len(video_THWC), _BATCH):
@@ -82,7 +82,7 @@ class FilmInterpolator:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(self, before_HWC: Video, after_HWC: Video) -> Video:
+    def __call__(self, before_HWC: Rgb, after_HWC: Rgb) -> Rgb:
         """The frame between two, uint8 [H, W, 3]."""
         height, width = before_HWC.shape[:2]
         pad = (0, -width % 16, 0, -height % 16)
@@ -91,7 +91,7 @@ class FilmInterpolator:
         time = torch.full((1, 1, 1, 1), 0.5, device=self.device)
         between_1CHW = self.net(*pair, time)[..., :height, :width].float().cpu()
         pixels_1CHW = (between_1CHW * 255.0).round().clamp(0, 255).to(torch.uint8)
-        between: Video = pixels_1CHW[0].permute(1, 2, 0).numpy()
+        between: Rgb = pixels_1CHW[0].permute(1, 2, 0).numpy()
         return between
 
 
@@ -149,11 +149,11 @@ def _open(kind: Any, folder: Path, device: str, **options: Any) -> tuple[Any, to
     return net.to(place).eval().requires_grad_(False), place
 
 
-def _tensor(video_THWC: Video) -> Tensor:
+def _tensor(video_THWC: Frames) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(video_THWC)).permute(0, 3, 1, 2).float()
 
 
-def _resized(video_THWC: Video, mode: str, *, antialias: bool) -> Tensor:
+def _resized(video_THWC: Frames, mode: str, *, antialias: bool) -> Tensor:
     """The shorter side at 224 pixels, float [T, 3, h, w] in 0..255."""
     height, width = video_THWC.shape[1:3]
     scale = _SIDE_PX / min(height, width)

@@ -10,11 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, Frames, Rgb
 from flashtalk.errors import InputError
-
-Video = NDArray[np.uint8]
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 PSNR_CAP_DB = 60.0  # rounding to 8 bits alone costs this much; equal pictures have no finite PSNR
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -35,7 +32,7 @@ def _linear_light() -> NDArray[np.float32]:
 _LINEAR = _linear_light()
 
 
-def psnr_db(a_THWC: Video, b_THWC: Video, mask: Mask | None = None) -> float:
+def psnr_db(a_THWC: Frames, b_THWC: Frames, mask: BoolArray | None = None) -> float:
     """PSNR in dB over all pixels together, or over those in ``mask`` [H, W] or [T, H, W]."""
     if a_THWC.shape != b_THWC.shape:
         raise InputError("video", a_THWC.shape, f"the shape of the reference, {b_THWC.shape}")
@@ -46,7 +43,7 @@ def psnr_db(a_THWC: Video, b_THWC: Video, mask: Mask | None = None) -> float:
 
 
 def psnr_per_frame_db(
-    video_THWC: Video, reference_HWC: Image, mask_HW: Mask
+    video_THWC: Frames, reference_HWC: Rgb, mask_HW: BoolArray
 ) -> NDArray[np.float64]:
     """PSNR in dB of each frame [T] against one picture, on the pixels of ``mask_HW``."""
     pixels = max(int(mask_HW.sum()), 1)
@@ -57,7 +54,7 @@ def psnr_per_frame_db(
     return np.array([_db(error) for error in errors_T], np.float64)
 
 
-def _squared_error(a: Video | Image, b: Video | Image) -> NDArray[np.float32]:
+def _squared_error(a: Frames | Rgb, b: Frames | Rgb) -> NDArray[np.float32]:
     difference = a.astype(np.float32) - b.astype(np.float32)
     # numpy's mean over so short an axis takes four times as long.
     summed = np.einsum("...c,...c->...", difference, difference)
@@ -70,7 +67,7 @@ def _db(mean_squared_error: float) -> float:
     return float(min(PSNR_CAP_DB, 10 * np.log10(255.0**2 / mean_squared_error)))
 
 
-def sharpness(video_THWC: Video) -> NDArray[np.float64]:
+def sharpness(video_THWC: Frames) -> NDArray[np.float64]:
     """Mean absolute luma gradient of each frame [T], 0..255 per pixel; blur lowers it."""
     luma_THW = video_THWC.astype(np.float32) @ _LUMA
     dx = np.abs(np.diff(luma_THW, axis=2)).mean(axis=(1, 2))
@@ -87,7 +84,7 @@ def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def colour_error(
-    video_THWC: Video, reference_HWC: Image, mask_HW: Mask | None = None
+    video_THWC: Frames, reference_HWC: Rgb, mask_HW: BoolArray | None = None
 ) -> NDArray[np.float64]:
     """Delta-E (CIE76) [T] between the mean colours of each frame and of the reference.
 
@@ -100,7 +97,7 @@ def colour_error(
     return np.asarray(np.linalg.norm(means_TC - target_C, axis=1), np.float64)
 
 
-def frame_change(video_THWC: Video) -> NDArray[np.float64]:
+def frame_change(video_THWC: Frames) -> NDArray[np.float64]:
     """Mean absolute difference [T-1] between each frame and the next, 0..255."""
     changes = [
         float(np.abs(after.astype(np.int16) - before.astype(np.int16)).mean())

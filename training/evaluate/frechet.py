@@ -20,10 +20,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import DoubleArray
 from training.evaluate.probes import Probes
 from training.evaluate.redrawn import Redrawn
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Moments:
     """Sums that say mean and covariance; those of several clips add up."""
 
     count: int
-    sum_D: Floats
-    square_DD: Floats
+    sum_D: DoubleArray
+    square_DD: DoubleArray
 
     @classmethod
     def of(cls, numbers_TD: NDArray[np.floating]) -> "Moments":
@@ -65,12 +64,12 @@ class Moments:
         )
 
     @property
-    def mean_D(self) -> Floats:
+    def mean_D(self) -> DoubleArray:
         """Mean of all rows."""
         return self.sum_D / self.count
 
     @property
-    def covariance_DD(self) -> Floats:
+    def covariance_DD(self) -> DoubleArray:
         """Covariance of all rows, divided by their number."""
         return self.square_DD / self.count - np.outer(self.mean_D, self.mean_D)
 

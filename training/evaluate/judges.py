@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, Frames, RealArray
 from training.evaluate.digests import digest_of, digest_of_network, signature_of_files
 from training.evaluate.extractors import (
     open_background_features,
     open_interpolator,
     open_subject_features,
 )
-from training.evaluate.fidelity import Mask, Video
 from training.evaluate.probes import HEAD, Measurement, Probes
 from training.evaluate.qalign import MISSING, QAlign, open_qalign
 from training.evaluate.syncnet.judge import (
@@ -32,7 +32,6 @@ from training.evaluate.syncnet.judge import (
 )
 from training.evaluate.syncnet.mfcc import FRAME_SAMPLES
 from training.evaluate.vbench import (
-    Features,
     Interpolate,
     background_pixels,
     consistency,
@@ -58,14 +57,14 @@ class Judges:
     """
 
     sync: tuple[SyncJudge, ...] = ()
-    subject: Callable[[Video], Features] | None = None
-    background: Callable[[Video], Features] | None = None
+    subject: Callable[[Frames], RealArray] | None = None
+    background: Callable[[Frames], RealArray] | None = None
     between: Interpolate | None = None
     rater: QAlign | None = None
 
     def scores(
-        self, video_THWC: Video, pcm_N: NDArray[np.float32], measured: Measurement,
-        background_HW: Mask,
+        self, video_THWC: Frames, pcm_N: NDArray[np.float32], measured: Measurement,
+        background_HW: BoolArray,
     ) -> dict[str, float]:  # fmt: skip
         """Every score of one video; NaN where the video is too short for it.
 
@@ -96,7 +95,7 @@ class Judges:
         return found
 
     def _sync(
-        self, video_THWC: Video, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
+        self, video_THWC: Frames, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
     ) -> dict[str, float]:
         found: dict[str, float] = {}
         is_long_enough = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES) >= SHORTEST_FRAMES

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flashtalk.arrays import Rgb
 from training.evaluate.digests import digest_of
-from training.evaluate.fidelity import Image
 from training.evaluate.reading import Reading
 from training.evaluate.reading_files import pack_reading, unpack_reading
 
@@ -38,7 +38,7 @@ class Kept:
     """A reading and some frames of its video for the pictures, by frame number."""
 
     reading: Reading
-    shown: Mapping[int, Image]
+    shown: Mapping[int, Rgb]
 
 
 @dataclass(frozen=True)

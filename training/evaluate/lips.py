@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, FloatArray
 from flashtalk.errors import InputError
-
-Track = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 MAX_LAG_FRAMES = 5
 CLOSED_BELOW = 0.2  # of full opening; the probe's own error at rest is well below it
@@ -41,13 +39,13 @@ def pearson(a_N: NDArray[np.floating], b_N: NDArray[np.floating]) -> float:
     return float((a * b).sum() / scale) if scale > 1e-9 * a.size else 0.0
 
 
-def lip_corr(measured: Sequence[Track], truth: Sequence[Track]) -> float:
+def lip_corr(measured: Sequence[FloatArray], truth: Sequence[FloatArray]) -> float:
     """Pearson r of the mouth opening, frames of all videos pooled (LipCorr, 6.6)."""
     return lag_profile(measured, truth, max_lag=0)[0]
 
 
 def lag_profile(
-    measured: Sequence[Track], truth: Sequence[Track], *, max_lag: int = MAX_LAG_FRAMES
+    measured: Sequence[FloatArray], truth: Sequence[FloatArray], *, max_lag: int = MAX_LAG_FRAMES
 ) -> dict[int, float]:
     """Pooled r for each lag in frames; lag +2 means that the picture comes 2 frames late.
 
@@ -56,7 +54,9 @@ def lag_profile(
     """
     if len(measured) != len(truth):
         raise InputError("measured", len(measured), f"one track per truth ({len(truth)})")
-    pieces: dict[int, list[tuple[Track, Track]]] = {lag: [] for lag in range(-max_lag, max_lag + 1)}
+    pieces: dict[int, list[tuple[FloatArray, FloatArray]]] = {
+        lag: [] for lag in range(-max_lag, max_lag + 1)
+    }
     for measured_T, truth_T in zip(measured, truth, strict=True):
         if len(measured_T) != len(truth_T):
             raise InputError("track", len(measured_T), f"as many frames as truth ({len(truth_T)})")
@@ -68,14 +68,14 @@ def lag_profile(
     return {lag: _pooled(pairs) for lag, pairs in pieces.items()}
 
 
-def _pooled(pairs: list[tuple[Track, Track]]) -> float:
+def _pooled(pairs: list[tuple[FloatArray, FloatArray]]) -> float:
     if not pairs:
         return 0.0
     return pearson(np.concatenate([m for m, _ in pairs]), np.concatenate([t for _, t in pairs]))
 
 
 def lip_lag(
-    measured: Sequence[Track], truth: Sequence[Track], *, max_lag: int = MAX_LAG_FRAMES
+    measured: Sequence[FloatArray], truth: Sequence[FloatArray], *, max_lag: int = MAX_LAG_FRAMES
 ) -> int:
     """Lag in frames with the highest pooled r (LipLag, 6.6; must be 0 +- 1)."""
     profile = lag_profile(measured, truth, max_lag=max_lag)
@@ -83,8 +83,8 @@ def lip_lag(
 
 
 def steady_silence(
-    silent_T: Mask, *, min_frames: int = 8, lead_frames: int = 3, tail_frames: int = 2
-) -> Mask:
+    silent_T: BoolArray, *, min_frames: int = 8, lead_frames: int = 3, tail_frames: int = 2
+) -> BoolArray:
     """The frames [T] in the inside of silences of at least ``min_frames`` (8 = 0.32 s).
 
     A mouth needs time to close and opens ahead of the sound, so the first ``lead_frames`` and the
@@ -99,7 +99,10 @@ def steady_silence(
 
 
 def closure(
-    measured: Sequence[Track], silent: Sequence[Mask], *, closed_below: float = CLOSED_BELOW
+    measured: Sequence[FloatArray],
+    silent: Sequence[BoolArray],
+    *,
+    closed_below: float = CLOSED_BELOW,
 ) -> Closure:
     """Mean opening, and the fraction of closed frames, inside steady silences."""
     kept = [m[steady_silence(s)] for m, s in zip(measured, silent, strict=True)]

@@ -11,18 +11,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.errors import InputError
 from flashtalk.streaming import FPS
-
-Video = NDArray[np.uint8]
 
 _PHONEMES, _SHOWN = "0.82", "tab:red"
 
 
 def lip_overlay(
     path: Path,
-    truth_THWC: Video,
-    shown_THWC: Video,
+    truth_THWC: Frames,
+    shown_THWC: Frames,
     phonemes_T: NDArray[np.floating],
     measured_T: NDArray[np.floating],
     *,
@@ -61,7 +60,7 @@ def lip_overlay(
 
 
 def _strip(
-    axis: Axes, video_THWC: Video, picked: NDArray[np.int64], edges: NDArray[np.float64], fps: int
+    axis: Axes, video_THWC: Frames, picked: NDArray[np.int64], edges: NDArray[np.float64], fps: int
 ) -> None:
     for column, frame in enumerate(picked):
         left, right = edges[column] / fps, edges[column + 1] / fps
@@ -75,7 +74,7 @@ def _strip(
         side.set_visible(False)
 
 
-def _face(frame_HWC: Video) -> Video:
+def _face(frame_HWC: Rgb) -> Rgb:
     """The middle of the frame, where the face is: the mouth must be large enough to be read."""
     height, width = frame_HWC.shape[:2]
     side = round(0.62 * min(height, width))

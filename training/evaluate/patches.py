@@ -16,8 +16,8 @@ Legend: T frames, H W pixels, C 3 colours.
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import InputError
-from training.evaluate.fidelity import Video
 from training.evaluate.redrawn import Redrawn
 
 # The VAE's own error mostly stays below it; a spot that is this far off can be seen.
@@ -30,7 +30,7 @@ def reach_px(height_px: int) -> int:
     return max(1, round(_REACH_SHARE * height_px))
 
 
-def unexplained_levels(video_THWC: Video, drawn_THWC: Video) -> NDArray[np.float32]:
+def unexplained_levels(video_THWC: Frames, drawn_THWC: Frames) -> NDArray[np.float32]:
     """How far each pixel [T, H, W] lies outside of what the drawing explains, 0..255.
 
     Args:
@@ -69,7 +69,7 @@ def patched_percent(redrawn: Redrawn) -> NDArray[np.float64]:
     return np.asarray(100.0 * (levels_TN > VISIBLE_LEVELS).mean(axis=1), np.float64)
 
 
-def _furthest(pick: np.ufunc, frames_THWC: Video, reach: int) -> Video:
+def _furthest(pick: np.ufunc, frames_THWC: Frames, reach: int) -> Frames:
     """The largest or smallest byte of each square of ``2 reach + 1`` pixels, rows and then columns;
     beyond the edge there is nothing to pick."""
     for axis in (1, 2):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import WeightsError
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.weights import load_config
 from flashtalk.streaming import StreamSpec
-from training.evaluate.fidelity import Video
 from training.evaluate.round_trip import through_vae
 
 
@@ -23,7 +23,7 @@ class VaeOnly:
     vae: VideoVAE
     spec: StreamSpec
 
-    def through_codec(self, video_THWC: Video) -> Video:
+    def through_codec(self, video_THWC: Frames) -> Frames:
         """See ``round_trip.through_vae``."""
         return through_vae(self.vae, video_THWC, spec=self.spec)
 

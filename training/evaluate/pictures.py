@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.streaming import FPS
 
-Video = NDArray[np.uint8]
 # A whole video, or some of its frames by number.
-Frames = Video | Mapping[int, NDArray[np.uint8]]
+ShownFrames = Frames | Mapping[int, Rgb]
 
 _INK, _PAPER, _GAP_PX = (30, 30, 30), (250, 250, 250), 4
 
@@ -30,7 +30,7 @@ def sheet_frames(
 
 def contact_sheet(
     path: Path,
-    rows: Mapping[str, Frames],
+    rows: Mapping[str, ShownFrames],
     frames: Sequence[int],
     *,
     zoom: int = 1,
@@ -107,7 +107,7 @@ def drift_plot(
 
 def gif(
     path: Path,
-    video_THWC: Video,
+    video_THWC: Frames,
     *,
     fps: int = FPS,
     every: int = 2,
@@ -121,8 +121,8 @@ def gif(
     """
     frames_THWC = video_THWC[::every]
     height, width = frames_THWC.shape[1:3]
-    sample = np.concatenate(list(frames_THWC[:: max(1, len(frames_THWC) // 8)]), axis=0)
-    palette = Image.fromarray(sample).quantize(colours)
+    thinned = np.concatenate(list(frames_THWC[:: max(1, len(frames_THWC) // 8)]), axis=0)
+    palette = Image.fromarray(thinned).quantize(colours)
     pages = [
         Image.fromarray(frame)
         .resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
@@ -136,12 +136,12 @@ def gif(
     return path.stat().st_size
 
 
-def side_by_side(videos: Sequence[Video], *, gap_px: int = _GAP_PX) -> Video:
+def side_by_side(videos: Sequence[Frames], *, gap_px: int = _GAP_PX) -> Frames:
     """Videos of one size next to each other, cut to the shortest."""
     shortest = min(len(video) for video in videos)
     height = videos[0].shape[1]
     gap = np.full((shortest, height, gap_px, 3), 250, np.uint8)
-    parts: list[Video] = []
+    parts: list[Frames] = []
     for video in videos:
         parts += [gap, video[:shortest]]
     return np.concatenate(parts[1:], axis=2)

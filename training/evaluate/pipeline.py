@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.engine import Pipeline, Sampling, talk
 from flashtalk.engine.load import open_checkpoint
 from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
@@ -20,7 +21,6 @@ from flashtalk.models.checkpoint import CONFIG
 from flashtalk.models.dit.weights import load_config
 from flashtalk.streaming import StreamSpec
 from training.evaluate.digests import digest_of, digest_of_network
-from training.evaluate.fidelity import Image, Video
 from training.evaluate.round_trip import through_vae
 
 PACKET_SAMPLES = 3_200  # 200 ms: small enough that the stream's own chunking is what is judged
@@ -36,15 +36,15 @@ class TalkPerformer:
     dtype: torch.dtype
 
     def perform(
-        self, portrait_HWC: Image, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
-    ) -> Video:
+        self, portrait_HWC: Rgb, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
+    ) -> Frames:
         """One frame per 640 samples, uint8 [T, H, W, 3]."""
         chunks = self.stream(portrait_HWC, packets(pcm_N), prompt=prompt, seed=seed)
         return np.concatenate(list(chunks))
 
     def stream(
-        self, portrait_HWC: Image, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
-    ) -> Iterator[Video]:
+        self, portrait_HWC: Rgb, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
+    ) -> Iterator[Frames]:
         """Chunks [T, H, W, 3] as they are made; ``speech`` is read when it is needed."""
         chunks = talk(self.pipeline, np.ascontiguousarray(portrait_HWC), speech, prompt=prompt,
                       seed=seed, size_hw=size_of(portrait_HWC), sampling=self.sampling)  # fmt: skip
@@ -63,7 +63,7 @@ class TalkPerformer:
         return digest_of({"config": vae.config, "numbers": digest_of_network(vae),
                           "device": self.device, "dtype": self.dtype})  # fmt: skip
 
-    def through_codec(self, video_THWC: Video) -> Video:
+    def through_codec(self, video_THWC: Frames) -> Frames:
         """See ``round_trip.through_vae``."""
         vae = self.pipeline.codec.vae
         return through_vae(vae, video_THWC, spec=self.spec, device=self.device, dtype=self.dtype)
@@ -77,7 +77,7 @@ def packets(pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES) -> Iterat
         yield pcm_N[start : start + samples]
 
 
-def size_of(portrait_HWC: Image) -> tuple[int, int]:
+def size_of(portrait_HWC: Rgb) -> tuple[int, int]:
     """Height and width: the video has the size of the portrait that the data hold."""
     return portrait_HWC.shape[0], portrait_HWC.shape[1]
 

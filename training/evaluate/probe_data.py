@@ -8,17 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from flashtalk.arrays import FloatArray
 from training.data.synthtalk.identity import PERSON_COLUMNS, draw_identity
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
 from training.evaluate.canvas import CANVAS_PX
 from training.evaluate.probes import HEAD, MOUTH_OUTPUTS
-
-Array = NDArray[np.float32]
 
 # Wider than the data set moves (motion.py): a generated head may leave the true range, and a probe
 # that has seen only the true range would pull it back.
@@ -46,7 +44,7 @@ class ProbeFrames:
         return self.tracks_NK[:, [TRACK_INDEX[name] for name in names]]
 
 
-def draw_tracks(rng: np.random.Generator, count: int) -> Array:
+def draw_tracks(rng: np.random.Generator, count: int) -> FloatArray:
     """``count`` unrelated frames: every parameter uniform, every combination possible.
 
     Half of the frames stay near the rest pose, where most true frames are.  A third of the mouths

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import WeightsError
 from training.evaluate.canvas import mouth_crops, to_canvas
 from training.evaluate.digests import digest_of, digest_of_network
-from training.evaluate.fidelity import Video
 from training.evaluate.regressor import Regressor, RegressorConfig
 
 DEFAULT_PROBES = Path(__file__).parents[2] / "weights" / "probes" / "probes.safetensors"
@@ -56,7 +56,7 @@ class Probes:
     person: Regressor
 
     @torch.inference_mode()
-    def measure(self, video_THWC: Video) -> Measurement:
+    def measure(self, video_THWC: Frames) -> Measurement:
         """Read every frame on its own: no smoothing that could hide flicker."""
         parts = [self._measure_batch(to_canvas(video_THWC[start : start + _BATCH]))
                  for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip
@@ -77,7 +77,7 @@ class Probes:
         return digest_of({name: digest_of_network(net) for name, net in nets.items()})
 
     @torch.inference_mode()
-    def look(self, video_THWC: Video) -> NDArray[np.float32]:
+    def look(self, video_THWC: Frames) -> NDArray[np.float32]:
         """The identity probe's last hidden layer [T, D]: how each frame looks to it."""
         parts = [self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))
                  for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import WeightsError
 from flashtalk.streaming import FPS
-from training.evaluate.fidelity import Video
 
 AESTHETICS, QUALITY = "aesthetics", "quality"
 MISSING = "ASE and IQA are not measured: no Q-Align weights were given (--qalign)"
@@ -33,7 +33,7 @@ class QAlign:
     net: Any
     fps: int = FPS
 
-    def rate(self, video_THWC: Video) -> dict[str, float]:
+    def rate(self, video_THWC: Frames) -> dict[str, float]:
         """``ase`` and ``iqa`` of one video uint8 [T, H, W, 3]: means over its frames, 1..5."""
         pictures = [Image.fromarray(frame) for frame in video_THWC[:: self.fps]]
         return {"ase": self._mean(pictures, AESTHETICS), "iqa": self._mean(pictures, QUALITY)}

@@ -6,10 +6,10 @@ Legend: T frames, K track columns.
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import InputError
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
 from training.evaluate.clip import Clip
-from training.evaluate.fidelity import Video
 from training.evaluate.lips import pearson
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
@@ -17,7 +17,7 @@ from training.evaluate.redrawn import background_of, redraw, tracks_read
 
 
 def quick_lip_corr(
-    frames_u8_THWC: Video, tracks: NDArray[np.floating], probes: Probes | None = None
+    frames_u8_THWC: Frames, tracks: NDArray[np.floating], probes: Probes | None = None
 ) -> float:
     """Pearson r of the measured mouth opening against the truth.
 
@@ -39,7 +39,7 @@ def quick_lip_corr(
     return pearson(measured.tracks["openness"], truth_T)
 
 
-def quick_patched(frames_u8_THWC: Video, clip: Clip, measured: Measurement) -> float:
+def quick_patched(frames_u8_THWC: Frames, clip: Clip, measured: Measurement) -> float:
     """Mean percentage of the body's pixels that no drawing explains (``patches``).
 
     Args:

@@ -4,15 +4,15 @@ Legend: T frames, D identity numbers.  A video shorter or longer than its truth 
 the frames that both have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import DoubleArray, Frames
 from training.evaluate.clip import Clip
 from training.evaluate.fidelity import (
-    Video,
     colour_error,
     frame_change,
     psnr_db,
@@ -24,8 +24,6 @@ from training.evaluate.judges import Judges
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
 from training.evaluate.redrawn import EVERY_FRAMES, Redrawn, background_of, redraw, tracks_read
-
-Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ class Reading:
     openness_T: NDArray[np.float32]
     width_T: NDArray[np.float32]
     silent_T: NDArray[np.bool_]
-    change_T: Curve
-    sharpness_T: Curve
-    background_db_T: Curve
-    colour_T: Curve
-    patched_T: Curve
+    change_T: DoubleArray
+    sharpness_T: DoubleArray
+    background_db_T: DoubleArray
+    colour_T: DoubleArray
+    patched_T: DoubleArray
     looks: Looks
     whole_db: float
     mouth_db: float
@@ -59,8 +57,12 @@ class Reading:
         return len(self.openness_T)
 
 
+ReadingsByRow = Mapping[str, Sequence[Reading]]
+"""The readings of a table's rows, by the name of the row."""
+
+
 def read_video(
-    video_THWC: Video, clip: Clip, probes: Probes, *, wall_s: float = float("nan"),
+    video_THWC: Frames, clip: Clip, probes: Probes, *, wall_s: float = float("nan"),
     judges: Judges | None = None,
 ) -> Reading:  # fmt: skip
     """Measure one video of ``clip``; ``wall_s`` is how long it took to make.
@@ -94,7 +96,7 @@ def read_video(
     )
 
 
-def _patched(redrawn: Redrawn | None, frames: int) -> Curve:
+def _patched(redrawn: Redrawn | None, frames: int) -> DoubleArray:
     """The patched percentage of every frame [T]; those in between have that of the last one."""
     if redrawn is None:
         return np.full(frames, np.nan)

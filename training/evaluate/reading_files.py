@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import NamedArrays
 from training.evaluate.frechet import Looks
 from training.evaluate.probes import Measurement
 from training.evaluate.reading import Reading
-
-Arrays = dict[str, NDArray[Any]]
 
 _TRACK = "track."
 _PLAIN = "plain"
 _NESTED = ("measured", "looks", "scores")
 
 
-def pack_reading(reading: Reading) -> Arrays:
+def pack_reading(reading: Reading) -> NamedArrays:
     """Every field; ``unpack_reading`` gives an equal reading."""
-    arrays: Arrays = {f"{_TRACK}{name}": track for name, track in reading.measured.tracks.items()}
+    arrays: NamedArrays = {
+        f"{_TRACK}{name}": track for name, track in reading.measured.tracks.items()
+    }
     arrays["identity_TD"] = reading.measured.identity_TD
     arrays["look_frames_TD"] = reading.looks.frames_TD
     arrays["look_drawn_TD"] = reading.looks.drawn_TD

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, Frames
 from training.evaluate.clip import Clip
-from training.evaluate.fidelity import Mask, Video
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 
 # Four frames share a latent: the three others would say nearly the same again.
@@ -27,9 +27,9 @@ class Redrawn:
     ``body_HW`` is where the body is at any time, in the true clip or in this video.
     """
 
-    frames_THWC: Video
-    drawn_THWC: Video
-    body_HW: Mask
+    frames_THWC: Frames
+    drawn_THWC: Frames
+    body_HW: BoolArray
 
 
 def tracks_read(clip: Clip, measured: Measurement) -> NDArray[np.float32]:
@@ -40,7 +40,7 @@ def tracks_read(clip: Clip, measured: Measurement) -> NDArray[np.float32]:
     return tracks_TK
 
 
-def background_of(clip: Clip, tracks_TK: NDArray[np.float32]) -> Mask:
+def background_of(clip: Clip, tracks_TK: NDArray[np.float32]) -> BoolArray:
     """Where neither the true body nor the measured one ever is: a generated head goes elsewhere."""
     if clip.background_under is None:
         return clip.background_HW
@@ -48,7 +48,7 @@ def background_of(clip: Clip, tracks_TK: NDArray[np.float32]) -> Mask:
 
 
 def redraw(
-    video_THWC: Video, clip: Clip, tracks_TK: NDArray[np.float32], background_HW: Mask
+    video_THWC: Frames, clip: Clip, tracks_TK: NDArray[np.float32], background_HW: BoolArray
 ) -> Redrawn | None:
     """The video beside its drawing; None where the clip cannot be drawn."""
     if clip.drawn_under is None:

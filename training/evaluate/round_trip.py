@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import Frames
 from flashtalk.streaming.spec import StreamSpec
-from training.evaluate.fidelity import Video
 
 
 class Codec(Protocol):
@@ -24,12 +24,12 @@ class Codec(Protocol):
 @torch.inference_mode()
 def through_vae(
     vae: Codec,
-    video_THWC: Video,
+    video_THWC: Frames,
     *,
     spec: StreamSpec,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> Video:
+) -> Frames:
     """Encode and decode in chunks of 33 true frames, keeping the last 28 of each.
 
     The first 5 frames of a chunk are the true ones before it (the first chunk repeats frame 0), so
@@ -37,7 +37,7 @@ def through_vae(
     """
     new, motion = spec.new_frames, spec.motion_frames
     frames = len(video_THWC)
-    chunks: list[Video] = []
+    chunks: list[Frames] = []
     for start in range(0, frames, new):
         index_T = np.clip(np.arange(start - motion, start + new), 0, frames - 1)
         pixels_THWC = torch.from_numpy(video_THWC[index_T]).to(device)
@@ -46,5 +46,5 @@ def through_vae(
         kept_CTHW = decoded_BCTHW[0, :, motion:]
         pixels = ((kept_CTHW + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
         chunks.append(pixels.permute(1, 2, 3, 0).cpu().numpy())
-    joined: Video = np.concatenate(chunks)[:frames]
+    joined: Frames = np.concatenate(chunks)[:frames]
     return joined

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.streaming.spec import StreamSpec
 from training.evaluate.clip import Clip
 from training.evaluate.clip_pictures import draw_clip, draw_stream
-from training.evaluate.fidelity import Image, Video
 from training.evaluate.judges import Judges
 from training.evaluate.kept_readings import Kept, KeptReadings
-from training.evaluate.pictures import Frames, drift_plot, sheet_frames
+from training.evaluate.pictures import ShownFrames, drift_plot, sheet_frames
 from training.evaluate.probes import Probes
 from training.evaluate.reading import Reading, read_video
 from training.evaluate.report import Report, Table
@@ -44,7 +44,7 @@ class RoundTrip(Protocol):
     def spec(self) -> StreamSpec:
         """The stream contract of its weights."""
 
-    def through_codec(self, video_THWC: Video) -> Video:
+    def through_codec(self, video_THWC: Frames) -> Frames:
         """The video encoded and decoded chunk by chunk, as long as it was."""
 
 
@@ -62,8 +62,8 @@ class Performer(RoundTrip, Protocol):
     """A whole pipeline, or a stand-in for one in a test."""
 
     def perform(
-        self, portrait_HWC: Image, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
-    ) -> Video:
+        self, portrait_HWC: Rgb, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
+    ) -> Frames:
         """A video [T, H, W, 3] of the portrait speaking, one frame per 640 samples."""
 
 
@@ -178,7 +178,7 @@ def _long_rows(
 
 def _references(
     performer: RoundTrip, plan: Plan, probes: Probes, clip: Clip, frames: Sequence[int]
-) -> tuple[dict[str, Frames], dict[str, Reading]]:
+) -> tuple[dict[str, ShownFrames], dict[str, Reading]]:
     """Truth and truth through the VAE, which are the same for every student: what is shown of
     them, and their readings.  A VAE that is judged by itself is always measured anew."""
 
@@ -207,7 +207,7 @@ def _references(
 
 def _timed(
     performer: Performer, clip: Clip, pcm_N: NDArray[np.float32], seed: int
-) -> tuple[Video, float]:
+) -> tuple[Frames, float]:
     """The performed video and the seconds it took."""
     start_s = time.perf_counter()
     video_THWC = performer.perform(clip.portrait_HWC, pcm_N, prompt=clip.caption, seed=seed)

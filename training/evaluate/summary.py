@@ -19,11 +19,10 @@ from training.evaluate.fidelity import border_ratio
 from training.evaluate.frechet import picture_distance
 from training.evaluate.lips import closure, lip_corr, lip_lag
 from training.evaluate.probes import HANDS, HEAD, MOUTH
-from training.evaluate.reading import Reading
+from training.evaluate.reading import Reading, ReadingsByRow
 from training.evaluate.report import Column, Table, Target
 
 TRUTH, VAE, GENERATED, WRONG = "ground truth", "truth through VAE", "generated", "wrong audio"
-Rows = Mapping[str, Sequence[Reading]]
 
 SHORT_COLUMNS = (
     Column("lip_corr", "LipCorr"), Column("lip_lag_frames", "LipLag", 0),
@@ -51,13 +50,13 @@ LONG_COLUMNS = (
 )  # fmt: skip
 
 
-def short_table(rows: Rows, *, chunk_frames: int, fps: int) -> Table:
+def short_table(rows: ReadingsByRow, *, chunk_frames: int, fps: int) -> Table:
     """Short clips: lips, movement, fidelity, borders and speed of every row."""
     values = {name: _short_row(name, rows, chunk_frames, fps) for name in rows if rows[name]}
     return Table("Short clips", SHORT_COLUMNS, values)
 
 
-def _short_row(name: str, rows: Rows, chunk_frames: int, fps: int) -> dict[str, float]:
+def _short_row(name: str, rows: ReadingsByRow, chunk_frames: int, fps: int) -> dict[str, float]:
     readings = rows[name]
     truth = {reading.clip: reading for reading in rows[TRUTH]}
     same = [truth[reading.clip] for reading in readings]
@@ -135,7 +134,7 @@ def _over(value: float, reference: float) -> float:
     return value / reference if reference > 0 else float("nan")
 
 
-def drift_curves(rows: Rows, *, chunk_frames: int) -> dict[str, dict[str, list[float]]]:
+def drift_curves(rows: ReadingsByRow, *, chunk_frames: int) -> dict[str, dict[str, list[float]]]:
     """Measure -> row -> one value per chunk, mean over the long videos."""
     curves: dict[str, dict[str, list[float]]] = {}
     for name, readings in rows.items():
@@ -149,7 +148,7 @@ def drift_curves(rows: Rows, *, chunk_frames: int) -> dict[str, dict[str, list[f
     return curves
 
 
-def _long_values(rows: Rows, name: str) -> dict[str, list[NDArray[np.float64]]]:
+def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[NDArray[np.float64]]]:
     truth = {reading.clip: reading for reading in rows[TRUTH]}
     readings = rows[name]
     relative = [r.sharpness_T / truth[r.clip].sharpness_T.mean() for r in readings]
@@ -187,7 +186,7 @@ def stranger_distance(readings: Sequence[Reading]) -> float:
     return float(distance_NN.sum() / (count * (count - 1)))
 
 
-def long_table(rows: Rows, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
+def long_table(rows: ReadingsByRow, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
     """Long streams: where the first and last three chunks stand, and the slope between."""
     table: dict[str, dict[str, float]] = {}
     for name, readings in rows.items():

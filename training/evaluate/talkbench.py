@@ -16,7 +16,7 @@ from training.evaluate.fidelity import border_ratio
 from training.evaluate.frechet import picture_distance
 from training.evaluate.lips import lip_corr, lip_lag
 from training.evaluate.probes import HANDS, HEAD, MOUTH
-from training.evaluate.reading import Reading
+from training.evaluate.reading import Reading, ReadingsByRow
 from training.evaluate.report import Column, Table, VideoValues
 
 TITLE = "TalkBench"
@@ -49,11 +49,9 @@ WITHOUT_INTERVAL = frozenset({"sync_offset", "sync_offset_own", "lip_lag_frames"
 _BIASED = ("frechet",)
 _MEDIANS = ("sync_offset", "sync_offset_own")
 
-Rows = Mapping[str, Sequence[Reading]]
-
 
 def talkbench_table(
-    short: Rows, long: Rows, *, chunk_frames: int
+    short: ReadingsByRow, long: ReadingsByRow, *, chunk_frames: int
 ) -> tuple[Table, dict[str, VideoValues]]:
     """The table with its intervals, and every video's share in every number of it.
 

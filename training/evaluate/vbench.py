@@ -14,17 +14,15 @@ Legend: T frames, H W pixels, C colours, D feature numbers, E even frames.
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, Frames, RealArray, Rgb
 from flashtalk.errors import InputError
-from training.evaluate.fidelity import Mask, Video
 
-Features = NDArray[np.floating]
 # Two neighbouring even frames uint8 [H, W, 3] -> the frame between them.
-Interpolate = Callable[[Video, Video], Video]
+Interpolate = Callable[[Rgb, Rgb], Rgb]
 
 
-def consistency(features_TD: Features) -> float:
+def consistency(features_TD: RealArray) -> float:
     """Subject-C and BG-C: mean over the frames from the second on of the cosine to the first and
     the cosine to the frame before, each not below 0, halved.
 
@@ -40,7 +38,7 @@ def consistency(features_TD: Features) -> float:
     return float((to_first_T + to_last_T).mean() / 2)
 
 
-def temporal_flickering(video_THWC: Video) -> float:
+def temporal_flickering(video_THWC: Frames) -> float:
     """Temporal-F: (255 - mean absolute difference of neighbouring frames) / 255.
 
     VBench asks it of videos of still scenes only; of a talking person it also counts movement.
@@ -52,7 +50,7 @@ def temporal_flickering(video_THWC: Video) -> float:
     return float((255.0 - np.mean(changes)) / 255.0)
 
 
-def motion_smoothness(video_THWC: Video, interpolate: Interpolate) -> float:
+def motion_smoothness(video_THWC: Frames, interpolate: Interpolate) -> float:
     """Motion-S: (255 - mean absolute difference between the odd frames and what ``interpolate``
     puts between their even neighbours) / 255.
 
@@ -68,13 +66,13 @@ def motion_smoothness(video_THWC: Video, interpolate: Interpolate) -> float:
     return float((255.0 - np.mean(errors)) / 255.0)
 
 
-def linear(before_HWC: Video, after_HWC: Video) -> Video:
+def linear(before_HWC: Rgb, after_HWC: Rgb) -> Rgb:
     """The mean of two frames: what a video that moves evenly and slowly has between them."""
     middle_HWC = (before_HWC.astype(np.uint16) + after_HWC + 1) // 2
     return middle_HWC.astype(np.uint8)
 
 
-def background_pixels(video_THWC: Video, background_HW: Mask) -> Features:
+def background_pixels(video_THWC: Frames, background_HW: BoolArray) -> RealArray:
     """Stand-in features [T, D] of BG-C: the background's own pixels.
 
     They are measured from the mean colour of the first frame's background; without that, every

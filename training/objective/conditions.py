@@ -21,13 +21,13 @@ class Conditions:
 
     Args:
         y_BCFHW: [B, 20, F, h, w] mask and latents of the portrait.
-        clip_BMD: image tokens.
+        image_BMD: image tokens.
         text_BND: text tokens.
         speech_BTWLD: windows of speech features; zeros stand for no speech.
     """
 
     y_BCFHW: Tensor
-    clip_BMD: Tensor
+    image_BMD: Tensor
     text_BND: Tensor
     speech_BTWLD: Tensor
 
@@ -41,20 +41,24 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Told:
+class EmbeddedConditions:
     """``Conditions`` as a network reads them, for all evaluations of a chunk."""
 
     y_BCFHW: Tensor
     context: Context
     audio: Audio
 
-    def rows(self, rows: Tensor) -> Told:
+    def rows(self, rows: Tensor) -> EmbeddedConditions:
         """Of some of the samples."""
-        return Told(self.y_BCFHW[rows], self.context.rows(rows), self.audio.rows(rows))
+        return EmbeddedConditions(
+            self.y_BCFHW[rows], self.context.rows(rows), self.audio.rows(rows)
+        )
 
 
-def tell(dit: DiT, given: Conditions, *, bf16: bool = False, keys: bool = False) -> Told:
-    """What ``velocity.velocity_told`` needs of the conditions.
+def embed_conditions(
+    dit: DiT, given: Conditions, *, bf16: bool = False, keys: bool = False
+) -> EmbeddedConditions:
+    """What ``velocity.velocity_from_embedded`` needs of the conditions.
 
     Args:
         dit, given, bf16: as in ``velocity.velocity``.
@@ -63,7 +67,7 @@ def tell(dit: DiT, given: Conditions, *, bf16: bool = False, keys: bool = False)
     """
     with torch.autocast(given.y_BCFHW.device.type, torch.bfloat16, enabled=bf16):
         if keys:
-            context: Context = dit.encode_context(given.clip_BMD, given.text_BND)
-            return Told(given.y_BCFHW, context, dit.encode_audio(given.speech_BTWLD))
-        embedded = dit.embed_context(given.clip_BMD, given.text_BND)
-        return Told(given.y_BCFHW, embedded, dit.embed_audio(given.speech_BTWLD))
+            context: Context = dit.encode_context(given.image_BMD, given.text_BND)
+            return EmbeddedConditions(given.y_BCFHW, context, dit.encode_audio(given.speech_BTWLD))
+        tokens = dit.embed_context(given.image_BMD, given.text_BND)
+        return EmbeddedConditions(given.y_BCFHW, tokens, dit.embed_audio(given.speech_BTWLD))

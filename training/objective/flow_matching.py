@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Draws:
+class Corruption:
     """What a batch of B samples draws besides the data.
 
     Args:
@@ -30,13 +30,13 @@ class Draws:
     drop_audio_B: Tensor
     drop_text_B: Tensor
 
-    def rows(self, mine: slice) -> "Draws":
+    def rows(self, mine: slice) -> "Corruption":
         """Those of a part of the batch."""
-        return Draws(*(getattr(self, field.name)[mine] for field in fields(self)))
+        return Corruption(*(getattr(self, field.name)[mine] for field in fields(self)))
 
 
 @dataclass(frozen=True)
-class DrawRates:
+class CorruptionRates:
     """Probabilities of training.md 1.1 and 1.3.
 
     ``drop_audio`` and ``drop_text`` count the samples that lose only that condition,
@@ -57,7 +57,9 @@ def warp(u: Tensor, shift: float) -> Tensor:
     return shift * u / (1.0 + (shift - 1.0) * u)
 
 
-def draw(rates: DrawRates, cold_B: np.ndarray, generator: np.random.Generator) -> Draws:
+def draw_corruption(
+    rates: CorruptionRates, cold_B: np.ndarray, generator: np.random.Generator
+) -> Corruption:
     """Random choices for a batch; ``cold_B`` says which samples are in cold-start mode."""
     size = len(cold_B)
     # 1 - U[0,1) is never 0: a sample without noise has no velocity to learn.
@@ -68,7 +70,7 @@ def draw(rates: DrawRates, cold_B: np.ndarray, generator: np.random.Generator) -
     audio = chance < rates.drop_both + rates.drop_audio
     text = both | (~audio & (chance < rates.drop_both + rates.drop_audio + rates.drop_text))
     cold = torch.from_numpy(cold_B)
-    return Draws(
+    return Corruption(
         sigma_B=torch.where(shifted, warp(u, rates.shift), u),
         clean_B=torch.where(cold, 1, rates.motion_latents),
         noisy_motion_B=torch.from_numpy(generator.random(size) < rates.noisy_motion),
@@ -84,20 +86,20 @@ def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
 
 
 def noised_input(
-    z_BCFHW: Tensor, noise_BCFHW: Tensor, draws: Draws, held_BCFHW: Tensor | None = None
+    z_BCFHW: Tensor, noise_BCFHW: Tensor, corruption: Corruption, held_BCFHW: Tensor | None = None
 ) -> Tensor:
     """x_s with the motion positions overwritten by their clean latents (not in noisy mode).
 
     Args:
         z_BCFHW, noise_BCFHW: clean latents and the noise that is mixed in.
-        draws: noise levels and modes.
+        corruption: noise levels and modes.
         held_BCFHW: what is written there instead, e.g. with a jitter; only the leading positions
             count.
     """
-    sigma = draws.sigma_B.to(z_BCFHW)[:, None, None, None, None]
+    sigma = corruption.sigma_B.to(z_BCFHW)[:, None, None, None, None]
     x_BCFHW = (1.0 - sigma) * z_BCFHW + sigma * noise_BCFHW
-    keep = motion_mask(draws.clean_B, z_BCFHW.shape[2])
-    keep = keep & ~draws.noisy_motion_B[:, None, None, None, None]
+    keep = motion_mask(corruption.clean_B, z_BCFHW.shape[2])
+    keep = keep & ~corruption.noisy_motion_B[:, None, None, None, None]
     held_BCFHW = z_BCFHW if held_BCFHW is None else held_BCFHW
     return torch.where(keep.to(z_BCFHW.device), held_BCFHW, x_BCFHW)
 

@@ -14,7 +14,7 @@ from flashtalk.diffusion.guidance import three_pass, two_pass
 from flashtalk.diffusion.schedule import TRAIN_STEPS
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
-from training.objective.conditions import Conditions, Told, tell
+from training.objective.conditions import Conditions, EmbeddedConditions, embed_conditions
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,18 @@ class Guidance:
                 raise InputError(field, getattr(self, field), "0 to 20")
 
 
-def velocity_told(
-    dit: DiT, x_BCFHW: Tensor, sigma_B: Tensor, told: Told, *, bf16: bool = False
+def velocity_from_embedded(
+    dit: DiT, x_BCFHW: Tensor, sigma_B: Tensor, embedded: EmbeddedConditions, *, bf16: bool = False
 ) -> Tensor:
     """``velocity`` with conditions that were read before."""
     device = x_BCFHW.device
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         v: Tensor = dit(
-            x_BCFHW, TRAIN_STEPS * sigma_B.to(device), told.y_BCFHW, told.context, told.audio
+            x_BCFHW,
+            TRAIN_STEPS * sigma_B.to(device),
+            embedded.y_BCFHW,
+            embedded.context,
+            embedded.audio,
         )
     return v.float()
 
@@ -59,7 +63,9 @@ def velocity(
         given: the conditions.
         bf16: compute in bfloat16 with the weights as they are.
     """
-    return velocity_told(dit, x_BCFHW, sigma_B, tell(dit, given, bf16=bf16), bf16=bf16)
+    return velocity_from_embedded(
+        dit, x_BCFHW, sigma_B, embed_conditions(dit, given, bf16=bf16), bf16=bf16
+    )
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from training.data.sampler import ClipOdds
 from training.data.units import ClipPlan, StretchPlan
 from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
-from training.objective.flow_matching import DrawRates
+from training.objective.flow_matching import CorruptionRates
 from training.objective.velocity import Guidance
 from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
@@ -22,7 +22,7 @@ from training.tasks.stage1 import Stage1Recipe
 from training.tasks.stage2 import DistillRecipe
 
 _DEVICE_GB = 96.0
-_RATES = DrawRates(unshifted=0.0)
+_RATES = CorruptionRates(unshifted=0.0)
 _SMALL_BUCKETS = BucketPlan(area_px=32 * 32, always=((32, 32),), flattest=1.0)
 
 

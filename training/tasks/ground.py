@@ -39,7 +39,7 @@ from training.tasks.split_caches import build_caches
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BatchRequest:
     """Which batch: its number among all draws, its chunks, whether streams begin with it.
 
     Args:
@@ -161,10 +161,14 @@ class Ground:
         """Motion latents after a chunk."""
         return partial(self.frozen.motion_after, spec=self.spec)
 
-    def batch(self, split: Split, wanted: Wanted) -> Stage2Batch:
+    def batch(self, split: Split, request: BatchRequest) -> Stage2Batch:
         """On the device, this rank's rows."""
         drawn = self._samplers[split].draw(
-            wanted.number, wanted.chunks, wanted.rng, beginning=wanted.beginning, mine=wanted.mine
+            request.number,
+            request.chunks,
+            request.rng,
+            beginning=request.beginning,
+            mine=request.mine,
         )
         return drawn.to(self.world.device)
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.diffusion.schedule import DEFAULT_SHIFT
 from flashtalk.engine import Sampling, session_of, talk_on
 from flashtalk.engine.codec import pixels
-from flashtalk.engine.frame_transfer import Frames
 from flashtalk.models.dit.model import DiT
 from flashtalk.streaming import Pcm, StreamSpec
 from training.core.board import Board
@@ -149,7 +149,7 @@ def _row(video_THWC: Frames) -> Tensor:
 def sampled_frames(
     dit: DiT,
     frozen: FrozenModels,
-    portrait_HWC: Frames,
+    portrait_HWC: Rgb,
     pcm_S: Pcm,
     text_1ND: Tensor,
     spec: StreamSpec,

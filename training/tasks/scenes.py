@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import Frames
 from flashtalk.streaming.spec import StreamSpec
 from training.data.cache import BucketCache
 from training.data.clips import video_from_frames
-from training.data.source.video import Frames, VideoSource
+from training.data.source.video import VideoSource
 from training.data.units import Shot, held_frames
 
 

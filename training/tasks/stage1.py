@@ -40,7 +40,13 @@ from training.data.source.synthtalk import SynthTalkSource
 from training.data.source.video import KnowsMouths
 from training.models import FrozenModels, Models
 from training.objective.conditions import Conditions
-from training.objective.flow_matching import DrawRates, Draws, Errors, draw, noised_input
+from training.objective.flow_matching import (
+    Corruption,
+    CorruptionRates,
+    Errors,
+    draw_corruption,
+    noised_input,
+)
 from training.objective.motion_jitter import NO_JITTER, MotionJitter
 from training.objective.velocity import velocity
 from training.places import Places
@@ -50,7 +56,7 @@ from training.tasks.samples import SampleConfig, sample_report
 from training.tasks.split_caches import build_caches
 from training.tasks.start import start_from
 
-UNDISTURBED = DrawRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
+UNDISTURBED = CorruptionRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 TEXT_ROLE = "umt5"
 
 
@@ -92,7 +98,7 @@ class Stage1Recipe:
     fresh: FreshNetworks | None = None
     videos: VideoPlan = field(default_factory=VideoPlan)
     odds: ClipOdds = field(default_factory=ClipOdds)
-    rates: DrawRates = field(default_factory=DrawRates)
+    rates: CorruptionRates = field(default_factory=CorruptionRates)
     mouth_weight: float = 1.0
     jitter: MotionJitter = NO_JITTER
     samples: SampleConfig | None = None
@@ -192,10 +198,10 @@ class Stage1Task(OneLoss):
         """Velocity loss of one batch of one bucket, at one noise level per sample."""
         recipe, sampler = self.recipe, self.samplers["train"]
         picks = sampler.pick(context.step, context.numpy)
-        draws = draw(recipe.rates, picks.cold_B, context.numpy)
+        corruption = draw_corruption(recipe.rates, picks.cold_B, context.numpy)
         mine = self.world.rows(recipe.batch)
         batch = sampler.batch(picks.rows(mine))
-        errors = self._errors("train", batch, draws.rows(mine), context.draws, recipe.jitter)
+        errors = self._errors("train", batch, corruption.rows(mine), context.draws, recipe.jitter)
         cells = self._mouth("train", batch)
         if cells is None:
             return {"loss": errors.loss(None, self.world.mean)}
@@ -217,31 +223,31 @@ class Stage1Task(OneLoss):
         self,
         split: Split,
         batch: Stage1Batch,
-        draws: Draws,
+        corruption: Corruption,
         shared: SharedDraws,
         jitter: MotionJitter = NO_JITTER,
     ) -> Errors:
         z = batch.z_BCFHW.to(self.world.device)
         noise = shared.normal(z.shape).to(z)
-        x = noised_input(z, noise, draws, jitter.disturb(z, shared))
-        given = self._conditions(split, batch, draws)
-        v = velocity(self.dit, x, draws.sigma_B, given, bf16=self._cast)
-        return Errors(v, z, noise, draws.clean_B)
+        x = noised_input(z, noise, corruption, jitter.disturb(z, shared))
+        given = self._conditions(split, batch, corruption)
+        v = velocity(self.dit, x, corruption.sigma_B, given, bf16=self._cast)
+        return Errors(v, z, noise, corruption.clean_B)
 
-    def _conditions(self, split: Split, batch: Stage1Batch, draws: Draws) -> Conditions:
+    def _conditions(self, split: Split, batch: Stage1Batch, corruption: Corruption) -> Conditions:
         source, device = self.sources[split], self.world.device
         captions = [
             self.prompter.negative if dropped else source.facts(int(video)).caption
-            for video, dropped in zip(batch.video_B, draws.drop_text_B.tolist(), strict=True)
+            for video, dropped in zip(batch.video_B, corruption.drop_text_B.tolist(), strict=True)
         ]
         cast = self._cast and self.text is not None
         with torch.autocast(device.type, torch.bfloat16, enabled=cast):
             text_BND = self.prompter.tokens(captions)
         # The null of speech is a tensor of zero embeddings, not the embedding of silence.
-        heard = ~draws.drop_audio_B[:, None, None, None, None]
+        heard = ~corruption.drop_audio_B[:, None, None, None, None]
         return Conditions(
             reference_condition(batch.reference_BCFHW.to(device)),
-            batch.clip_BMD.to(device),
+            batch.image_BND.to(device),
             text_BND,
             torch.where(heard, batch.speech_BTWLD, 0.0).to(device),
         )
@@ -259,13 +265,15 @@ class Stage1Task(OneLoss):
         rng, mine = np.random.default_rng(11), world.rows(recipe.batch)
         for seed in range(0, recipe.eval_clips, recipe.batch):
             picks = sampler.pick(seed // recipe.batch, rng)
-            draws = draw(UNDISTURBED, picks.cold_B, rng).rows(mine)
+            corruption = draw_corruption(UNDISTURBED, picks.cold_B, rng).rows(mine)
             batch = sampler.batch(picks.rows(mine))
             speech = sampler.speech(picks.rolled().rows(mine))
             other = replace(batch, speech_BTWLD=speech)
             cells = self._mouth("val", batch)
             heard, deaf = (
-                self._errors("val", each, draws, SharedDraws.seeded(seed, world.rank, world.size))
+                self._errors(
+                    "val", each, corruption, SharedDraws.seeded(seed, world.rank, world.size)
+                )
                 for each in (batch, other)
             )
             whole.append(float(world.mean(heard.loss(None, world.mean))))

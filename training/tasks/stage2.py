@@ -15,14 +15,14 @@ from training.core.board import Board
 from training.core.config import TrainerConfig
 from training.core.draws import SharedDraws
 from training.core.sharding import ShardPlan
-from training.core.task import Group, StepContext, Update
+from training.core.task import ParameterGroup, StepContext, Update
 from training.core.world import World
 from training.data.batch import Stage2Batch
 from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.places import Places
-from training.tasks.ground import Ground, GroundConfig, Wanted
+from training.tasks.ground import BatchRequest, Ground, GroundConfig
 
 STUDENT, FAKE = "student", "fake"
 _LAG_BATCHES = 4
@@ -106,11 +106,11 @@ class DistillTask:
         """Student and fake score."""
         return {STUDENT: self.student, FAKE: self.fake}
 
-    def groups(self) -> Mapping[str, Group]:
+    def groups(self) -> Mapping[str, ParameterGroup]:
         """One optimizer each; only the student is averaged."""
         return {
-            STUDENT: Group((STUDENT,)),
-            FAKE: Group((FAKE,), lr_scale=self.recipe.fake_lr_scale, averaged=False),
+            STUDENT: ParameterGroup((STUDENT,)),
+            FAKE: ParameterGroup((FAKE,), lr_scale=self.recipe.fake_lr_scale, averaged=False),
         }
 
     def prepare(self, *, resumed: bool) -> None:
@@ -155,14 +155,14 @@ class DistillTask:
         rng = np.random.default_rng([recipe.trainer.seed, cycle, _ROLLOUT])
         drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rolled)]
         begins = rng.random(recipe.rolled) < recipe.cold_start
-        told = self.world.agree(
+        agreed = self.world.agree(
             [*(at.chunk for at in drawn), *(at.step for at in drawn), *map(int, begins)]
         )
-        chunks, steps, beginning = np.asarray(told).reshape(3, recipe.rolled)
+        chunks, steps, beginning = np.asarray(agreed).reshape(3, recipe.rolled)
         exits = [Exit(int(chunk), int(step)) for chunk, step in zip(chunks, steps, strict=True)]
         mine = self.world.rows(recipe.rolled)
-        wanted = Wanted(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
-        batch = self.ground.batch("train", wanted)
+        request = BatchRequest(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
+        batch = self.ground.batch("train", request)
         return batch, self.ground.prompts("train", batch.video_B), exits
 
     def carried(self) -> Mapping[str, Tensor]:
@@ -185,8 +185,8 @@ class DistillTask:
         beginning = int(context.numpy.random() < self.recipe.cold_start)
         chunk, step, beginning = self.world.agree((at.chunk, at.step, beginning))
         mine = self.world.rows(self.recipe.batch)
-        wanted = Wanted(number, chunk, bool(beginning), context.numpy, mine)
-        batch = self.ground.batch("train", wanted)
+        request = BatchRequest(number, chunk, bool(beginning), context.numpy, mine)
+        batch = self.ground.batch("train", request)
         return batch, self.ground.prompts("train", batch.video_B), Exit(chunk, step)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
@@ -200,8 +200,8 @@ class DistillTask:
         draws = SharedDraws.seeded(11, self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)
-            wanted = Wanted(number, at.chunk, number % 2 == 0, rng, mine)
-            batch = self.ground.batch("val", wanted)
+            request = BatchRequest(number, at.chunk, number % 2 == 0, rng, mine)
+            batch = self.ground.batch("val", request)
             prompts = self.ground.prompts("val", batch.video_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)

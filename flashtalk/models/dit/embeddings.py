@@ -107,9 +107,9 @@ class ImageEmbedding(nn.Module):
             nn.LayerNorm(config.dim, eps=PROJECTION_EPS),
         )
 
-    def forward(self, clip_BND: Tensor) -> Tensor:
+    def forward(self, image_BND: Tensor) -> Tensor:
         """[B, clip_tokens, clip_dim] to [B, clip_tokens, dim]."""
-        return self.proj(clip_BND)
+        return self.proj(image_BND)
 
 
 def time_code(t_B: Tensor, width: int) -> Tensor:

@@ -137,11 +137,11 @@ class DiT(nn.Module):
         """Dtype of the weights and of the residual stream."""
         return self.patch_embedding.weight.dtype
 
-    def embed_context(self, clip_BND: Tensor, text_BND: Tensor) -> ContextTokens:
+    def embed_context(self, image_BND: Tensor, text_BND: Tensor) -> ContextTokens:
         """Image and text tokens at the width of the transformer, the form that training uses.
 
         Args:
-            clip_BND: [B, clip_tokens, clip_dim] image tokens.
+            image_BND: [B, clip_tokens, clip_dim] image tokens.
             text_BND: [B, N <= text_len, text_dim] text tokens. They are padded with zeros to
                 ``text_len``; the padding is attended to, as published.
 
@@ -152,9 +152,9 @@ class DiT(nn.Module):
             InputError: a shape does not fit the configuration.
         """
         cfg = self.config
-        if clip_BND.ndim != 3 or clip_BND.shape[1:] != (cfg.clip_tokens, cfg.clip_dim):
+        if image_BND.ndim != 3 or image_BND.shape[1:] != (cfg.clip_tokens, cfg.clip_dim):
             limit = f"[B, {cfg.clip_tokens}, {cfg.clip_dim}]"
-            raise InputError("image tokens", tuple(clip_BND.shape), limit)
+            raise InputError("image tokens", tuple(image_BND.shape), limit)
         if (
             text_BND.ndim != 3
             or text_BND.shape[1] > cfg.text_len
@@ -164,14 +164,14 @@ class DiT(nn.Module):
             raise InputError("text tokens", tuple(text_BND.shape), limit)
         padding = (0, 0, 0, cfg.text_len - text_BND.shape[1])
         text_BND = nn.functional.pad(text_BND.to(self.dtype), padding)
-        return ContextTokens(self.text_embedding(text_BND), self.img_emb(clip_BND.to(self.dtype)))
+        return ContextTokens(self.text_embedding(text_BND), self.img_emb(image_BND.to(self.dtype)))
 
-    def encode_context(self, clip_BND: Tensor, text_BND: Tensor) -> ContextKV:
+    def encode_context(self, image_BND: Tensor, text_BND: Tensor) -> ContextKV:
         """Keys and values of portrait and prompt in every layer: once per session.
 
         Arguments and errors as in ``embed_context``.
         """
-        tokens = self.embed_context(clip_BND, text_BND)
+        tokens = self.embed_context(image_BND, text_BND)
         layers = [block.cross_attn.project(tokens) for block in self._blocks()]
         return ContextKV(
             text=tuple(layer.text for layer in layers), image=tuple(layer.image for layer in layers)

@@ -5,16 +5,12 @@ Legend: N samples.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray, RealArray
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.loudness_meter import integrated_loudness
 from flashtalk.streaming.spec import FPS, PCM_HZ
-
-Pcm: TypeAlias = npt.NDArray[np.floating]
 
 TARGET_LUFS = -23.0
 VARIANCE_EPS = 1e-7
@@ -25,7 +21,9 @@ def feature_frames(samples: int, pcm_hz: int = PCM_HZ, fps: int = FPS) -> int:
     return samples * fps // pcm_hz
 
 
-def match_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET_LUFS) -> Pcm:
+def match_loudness(
+    pcm_N: RealArray, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET_LUFS
+) -> RealArray:
     """Scales the waveform to the target loudness; unchanged if its loudness is not measurable.
 
     Args:
@@ -39,16 +37,14 @@ def match_loudness(pcm_N: Pcm, pcm_hz: int = PCM_HZ, target_lufs: float = TARGET
     return pcm_N * 10 ** ((target_lufs - loudness) / 20)
 
 
-def unit_variance(pcm_N: Pcm) -> npt.NDArray[np.float32]:
+def unit_variance(pcm_N: RealArray) -> FloatArray:
     """Normalises to zero mean and unit (population) variance; silence remains silent."""
     centred = pcm_N.astype(np.float64) - pcm_N.mean(dtype=np.float64)
-    scaled: npt.NDArray[np.float32] = (centred / np.sqrt(centred.var() + VARIANCE_EPS)).astype(
-        np.float32
-    )
+    scaled: FloatArray = (centred / np.sqrt(centred.var() + VARIANCE_EPS)).astype(np.float32)
     return scaled
 
 
-def prepare_pcm(pcm_N: Pcm, pcm_hz: int = PCM_HZ) -> npt.NDArray[np.float32]:
+def prepare_pcm(pcm_N: RealArray, pcm_hz: int = PCM_HZ) -> FloatArray:
     """Normalises to -23 LUFS, then to unit variance: the input of ``Wav2Vec2Features``.
 
     Args:

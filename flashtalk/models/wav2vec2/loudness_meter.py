@@ -13,12 +13,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import DoubleArray, RealArray
 from flashtalk.streaming.spec import PCM_HZ
-
-Samples = npt.NDArray[np.floating]
-Doubles = npt.NDArray[np.float64]
 
 _BLOCK_S = 0.4
 """A gating block: shorter audio has no measurable loudness."""
@@ -44,7 +41,7 @@ class Biquad:
         """Returns the filter with all coefficients divided by ``a0``."""
         return cls((b0 / a0, b1 / a0, b2 / a0), (a1 / a0, a2 / a0))
 
-    def answer(self, x_K: Doubles) -> Doubles:
+    def answer(self, x_K: DoubleArray) -> DoubleArray:
         """Returns the filtered signal, with the length of the input."""
         y_K = np.zeros(len(x_K) + 2)
         x_K = np.concatenate([np.zeros(2), x_K])
@@ -81,7 +78,7 @@ def high_pass(pcm_hz: int) -> Biquad:
 
 
 @functools.lru_cache(maxsize=4)
-def k_weighting(pcm_hz: int) -> Doubles:
+def k_weighting(pcm_hz: int) -> DoubleArray:
     """Returns taps [K] of both filters in series, until their response has decayed."""
     # The high-pass decays more slowly; both of its poles have this magnitude.
     pole = math.sqrt(high_pass(pcm_hz).a[1])
@@ -90,7 +87,7 @@ def k_weighting(pcm_hz: int) -> Doubles:
     return high_pass(pcm_hz).answer(high_shelf(pcm_hz).answer(impulse_K))
 
 
-def k_weighted(pcm_N: Samples, pcm_hz: int) -> Doubles:
+def k_weighted(pcm_N: RealArray, pcm_hz: int) -> DoubleArray:
     """Returns the K-weighted waveform [N].
 
     A recursion over samples is slow in Python; the same convolution needs three Fourier transforms.
@@ -107,7 +104,7 @@ def _fast_size(least: int) -> int:
     return min(powers)
 
 
-def integrated_loudness(pcm_N: Samples, pcm_hz: int = PCM_HZ) -> float:
+def integrated_loudness(pcm_N: RealArray, pcm_hz: int = PCM_HZ) -> float:
     """Returns the gated loudness in LUFS; ``-inf`` if there is nothing to measure.
 
     Args:
@@ -125,7 +122,7 @@ def integrated_loudness(pcm_N: Samples, pcm_hz: int = PCM_HZ) -> float:
     return _lufs(float(loud_J[loud_J > gate].mean()))
 
 
-def _block_powers(weighted_N: Doubles, pcm_hz: int) -> Doubles:
+def _block_powers(weighted_N: DoubleArray, pcm_hz: int) -> DoubleArray:
     """Returns the mean squares of overlapping blocks [J]."""
     step_s = _BLOCK_S / _BLOCKS_OVERLAP
     blocks = round((weighted_N.size / pcm_hz - _BLOCK_S) / step_s) + 1

@@ -9,9 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.media.image import cover, decode_image, oriented_size
 from flashtalk.v1 import media_pb2
@@ -50,9 +48,7 @@ class Creation:
     ttl_s: float
     portrait: bytes
 
-    def picture(
-        self, sizes_hw: Sequence[tuple[int, int]], limits: GatewayLimits
-    ) -> npt.NDArray[np.uint8]:
+    def picture(self, sizes_hw: Sequence[tuple[int, int]], limits: GatewayLimits) -> Rgb:
         """The portrait at the size of the video, uint8 [H, W, 3]; slow, for a thread.
 
         Args:

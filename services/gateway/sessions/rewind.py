@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from flashtalk.arrays import FloatArray
 from flashtalk.errors import InputError
 from flashtalk.streaming import Position, StreamSpec
 from flashtalk.streaming.position import tail_size
-from services.gateway.store.records import Array, ChunkRecord, SessionState
+from services.gateway.store.records import ChunkRecord, SessionState
 
 HISTORY_CHUNKS = 4
 """Chunks from which frames can be sent again, and in which a session can be cut."""
@@ -39,7 +40,7 @@ def tail_samples(spec: StreamSpec) -> int:
 
 
 def after_chunk(
-    spec: StreamSpec, state: SessionState, record: ChunkRecord, motion_z: Array
+    spec: StreamSpec, state: SessionState, record: ChunkRecord, motion_z: FloatArray
 ) -> SessionState:
     """The state once a chunk was made.
 
@@ -102,7 +103,7 @@ def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> C
 
 
 def after_cut(
-    spec: StreamSpec, state: SessionState, point: CutPoint, motion_z: Array
+    spec: StreamSpec, state: SessionState, point: CutPoint, motion_z: FloatArray
 ) -> SessionState:
     """The state that goes on from a cut.
 

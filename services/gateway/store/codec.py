@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from flashtalk.arrays import FloatArray
 from flashtalk.streaming import Position
 from flashtalk.v1 import state_pb2 as pb
 from services.gateway.store.records import (
-    Array,
     ChunkPlan,
     ChunkRecord,
     InterruptOutcome,
@@ -37,7 +37,7 @@ from services.gateway.store.session_store import StoreError
 _VERSION = 1
 _DIGEST_BYTES = 16
 
-Arrays = dict[bytes, Array]
+ArraysByDigest = dict[bytes, FloatArray]
 Values = Mapping[bytes, bytes]
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -52,7 +52,7 @@ class Form:
     """
 
     head: bytes
-    arrays: Arrays
+    arrays: ArraysByDigest
 
 
 class StateCodec:
@@ -62,7 +62,7 @@ class StateCodec:
     """
 
     def __init__(self) -> None:
-        self._digests: dict[int, tuple[weakref.ref[Array], bytes]] = {}
+        self._digests: dict[int, tuple[weakref.ref[FloatArray], bytes]] = {}
 
     def unknown_bytes(self, state: SessionState) -> int:
         """Bytes that ``encode`` has to digest; says whether that is work for a thread."""
@@ -72,7 +72,7 @@ class StateCodec:
 
     def encode(self, state: SessionState) -> Form:
         """A state without its plan."""
-        arrays: Arrays = {}
+        arrays: ArraysByDigest = {}
         message = pb.StoredState(
             version=_VERSION,
             motion=self._put(arrays, state.motion_z),
@@ -86,18 +86,18 @@ class StateCodec:
 
     def encode_plan(self, plan: ChunkPlan) -> Form:
         """A plan."""
-        arrays: Arrays = {}
+        arrays: ArraysByDigest = {}
         return Form(self._plan(arrays, plan).SerializeToString(), arrays)
 
-    def _chunk(self, arrays: Arrays, record: ChunkRecord) -> pb.StoredChunk:
+    def _chunk(self, arrays: ArraysByDigest, record: ChunkRecord) -> pb.StoredChunk:
         latents = self._put(arrays, record.latents)
         return pb.StoredChunk(plan=self._plan(arrays, record.plan), latents=latents)
 
-    def _plan(self, arrays: Arrays, plan: ChunkPlan) -> pb.StoredPlan:
+    def _plan(self, arrays: ArraysByDigest, plan: ChunkPlan) -> pb.StoredPlan:
         pcm = self._put(arrays, plan.pcm_S)
         return pb.StoredPlan(version=_VERSION, pcm=pcm, **_scalars(plan, pb.StoredPlan))
 
-    def _put(self, arrays: Arrays, array: Array) -> pb.StoredArray:
+    def _put(self, arrays: ArraysByDigest, array: FloatArray) -> pb.StoredArray:
         stored = _put(arrays, array, self._known(array))
         name = id(array)
         if name not in self._digests:
@@ -106,7 +106,7 @@ class StateCodec:
             self._digests[name] = (reference, stored.digest)
         return stored
 
-    def _known(self, array: Array) -> bytes | None:
+    def _known(self, array: FloatArray) -> bytes | None:
         found = self._digests.get(id(array))
         return found[1] if found is not None and found[0]() is array else None
 
@@ -150,7 +150,7 @@ def decode_setting(data: bytes) -> SessionSetting:
 
 def encode_asset(asset: SessionAsset) -> Form:
     """An asset."""
-    arrays: Arrays = {}
+    arrays: ArraysByDigest = {}
     message = pb.StoredAsset(
         version=_VERSION,
         digest=asset.digest,
@@ -198,7 +198,7 @@ def decode_outcome(data: bytes) -> InterruptOutcome:
     return InterruptOutcome(**_scalars(pb.StoredOutcome.FromString(data), InterruptOutcome))
 
 
-def _put(arrays: Arrays, array: Array, digest: bytes | None = None) -> pb.StoredArray:
+def _put(arrays: ArraysByDigest, array: FloatArray, digest: bytes | None = None) -> pb.StoredArray:
     if array.dtype != np.float32:
         raise TypeError(f"records hold float32, not {array.dtype}")
     flat = np.ascontiguousarray(array, "<f4")
@@ -208,7 +208,7 @@ def _put(arrays: Arrays, array: Array, digest: bytes | None = None) -> pb.Stored
     return pb.StoredArray(shape=array.shape, digest=digest)
 
 
-def _get(values: Values | None, stored: pb.StoredArray) -> Array:
+def _get(values: Values | None, stored: pb.StoredArray) -> FloatArray:
     if values is None:
         return _empty()
     data = values.get(stored.digest)
@@ -217,7 +217,7 @@ def _get(values: Values | None, stored: pb.StoredArray) -> Array:
     return np.frombuffer(data, "<f4").reshape(tuple(stored.shape))
 
 
-def _empty() -> Array:
+def _empty() -> FloatArray:
     return np.zeros(0, np.float32)
 
 

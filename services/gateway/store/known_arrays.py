@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cachetools import LRUCache
 
-from services.gateway.store.codec import Arrays
+from services.gateway.store.codec import ArraysByDigest
 
 _SESSIONS = 4_096
 
@@ -20,7 +20,7 @@ class KnownArrays:
     def __init__(self) -> None:
         self._known: LRUCache[str, frozenset[bytes]] = LRUCache(_SESSIONS)
 
-    def unsent(self, session_id: str, arrays: Arrays) -> Arrays:
+    def unsent(self, session_id: str, arrays: ArraysByDigest) -> ArraysByDigest:
         """Those that the store is not known to have."""
         known = self._known.get(session_id, frozenset())
         return {digest: array for digest, array in arrays.items() if digest not in known}

@@ -8,12 +8,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from flashtalk.arrays import FloatArray
 from flashtalk.streaming import Pcm, Position
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,9 @@ class SessionAsset:
 
     digest: str
     weights_digest: str
-    color: Array
+    color: FloatArray
     conditioning: bytes
-    portrait_z: Array
+    portrait_z: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +104,7 @@ class ChunkRecord:
     """
 
     plan: ChunkPlan
-    latents: Array
+    latents: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +126,7 @@ class SessionState:
     position: Position
     input_samples: int
     utterances: int
-    motion_z: Array
+    motion_z: FloatArray
     history: tuple[ChunkRecord, ...] = ()
     plan: ChunkPlan | None = None
 

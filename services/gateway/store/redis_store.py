@@ -274,7 +274,7 @@ class RedisStore:
         return list(await asyncio.gather(*asked))
 
     async def _write(
-        self, script: str, session_id: str, fence: int, arrays: codec.Arrays, *heads: bytes
+        self, script: str, session_id: str, fence: int, arrays: codec.ArraysByDigest, *heads: bytes
     ) -> None:
         """A write of the owner, without the arrays that are there; with all, if that was wrong."""
         keys, turn = [self._session(session_id)], next(self._turns)
@@ -350,7 +350,7 @@ def _ms(seconds: float) -> int:
     return math.ceil(seconds * 1000)
 
 
-def _arrays(wanted: codec.Arrays, sent: codec.Arrays) -> list[Any]:
+def _arrays(wanted: codec.ArraysByDigest, sent: codec.ArraysByDigest) -> list[Any]:
     contents = [item for digest, array in sent.items() for item in (digest, array.tobytes())]
     return [len(wanted), *wanted, *contents]
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import aclosing
 
+from flashtalk.arrays import FloatArray
 from flashtalk.serving.tracing import About, own_trace, trace_id
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from flashtalk.v1 import stream_pb2
@@ -18,7 +19,7 @@ from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
 from services.gateway.chunk_times import ChunkTimes
 from services.gateway.sessions.rewind import after_chunk
-from services.gateway.store.records import Array, ChunkPlan, ChunkRecord, SessionState
+from services.gateway.store.records import ChunkPlan, ChunkRecord, SessionState
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.outgoing import OutgoingFrame
 from services.gateway.stream.progress import Progress
@@ -48,7 +49,7 @@ async def make_chunk(
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
     with own_trace("chunk", {**about, "frames": plan.frames}):
-        record = await sample(stream, state, plan, times)
+        record = await make_record(stream, state, plan, times)
         keep(Progress(state, record))
         motion_z = await show(stream, record, state.epoch, times)
         state = after_chunk(
@@ -64,7 +65,7 @@ async def make_chunk(
     return Progress(state)
 
 
-async def sample(
+async def make_record(
     stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
 ) -> ChunkRecord:
     """A chunk without its frames: its plan is stored, its latents are made."""
@@ -76,7 +77,7 @@ async def sample(
 
 async def show(
     stream: OpenStream, record: ChunkRecord, epoch: int, times: ChunkTimes
-) -> Array | None:
+) -> FloatArray | None:
     """Puts the frames of a chunk that the client has not had into the outbox.
 
     Args:
@@ -98,7 +99,7 @@ async def show(
                 if index >= skip:
                     await _put(stream, plan, pcm, index, video, key_frame)
         return None
-    motion_z: Array | None = None
+    motion_z: FloatArray | None = None
     request = stream.decode_request(record, plan.frames, epoch)
     async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as parts:
         async for part in parts:
@@ -112,7 +113,7 @@ async def show(
 
 async def _latents(
     stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
-) -> Array:
+) -> FloatArray:
     window = state.position.window(stream.spec, plan.pcm_S)
     key = stream.key(plan.index, state.epoch)
     async with asyncio.TaskGroup() as group:

@@ -18,7 +18,7 @@ from services.gateway.stream.chunk_run import make_chunk, show
 from services.gateway.stream.interruption import interrupt
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import JITTER_FRAMES
-from services.gateway.stream.planner import LISTENING, Cut, Wait, next_cut
+from services.gateway.stream.planner import LISTENING, NextChunk, Wait, next_chunk
 from services.gateway.stream.progress import Progress
 
 FIRST_IDLE_AFTER_S = 0.25
@@ -127,7 +127,7 @@ class Conductor:
                 continue
             version = stream.intake.version
             wait_s = self._latest_s() - now_s()
-            cut = next_cut(
+            chunk = next_chunk(
                 stream.spec,
                 stream.setting.idle_policy,
                 stream.intake.front(stream.spec.new_samples),
@@ -136,11 +136,11 @@ class Conductor:
                 can_hold=bool(self._progress.state.history),
                 listening=stream.outbox.activity == LISTENING,
             )
-            if cut is None:
+            if chunk is None:
                 return None
-            if isinstance(cut, Cut):
-                return await self._plan(cut)
-            timeout_s = max(wait_s, 0.0) if cut is Wait.UNTIL_LATEST else None
+            if isinstance(chunk, NextChunk):
+                return await self._plan(chunk)
+            timeout_s = max(wait_s, 0.0) if chunk is Wait.UNTIL_LATEST else None
             await self._heard(version, timeout_s)
         return None
 
@@ -186,33 +186,33 @@ class Conductor:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _plan(self, cut: Cut) -> ChunkPlan:
+    async def _plan(self, chunk: NextChunk) -> ChunkPlan:
         stream, state = self._stream, self._progress.state
         clock = stream.outbox.clock
         if not clock.started:
             # So late that the next chunk need not be begun before its speech was spoken.
             lead_s = stream.lead.seconds + JITTER_FRAMES / stream.spec.fps
             clock.expect(state.position.next_frame, now_s() + lead_s)
-        pcm_S = await stream.intake.take(cut.portion, stream.spec.new_samples, cut.lead_in)
-        if cut.missing:
+        pcm_S = await stream.intake.take(chunk.portion, stream.spec.new_samples, chunk.lead_in)
+        if chunk.missing:
             metrics.UNDERRUNS.inc()
-            metrics.MISSING_SAMPLES.inc(cut.missing)
+            metrics.MISSING_SAMPLES.inc(chunk.missing)
             underrun = stream_pb2.Underrun(
-                frame_index=state.position.next_frame, missing_samples=cut.missing
+                frame_index=state.position.next_frame, missing_samples=chunk.missing
             )
             await stream.outbox.put(stream_pb2.StreamResponse(underrun=underrun))
         return ChunkPlan(
             index=state.position.chunk_index,
             epoch=state.epoch,
             first_frame=state.position.next_frame,
-            frames=cut.frames,
+            frames=chunk.frames,
             pcm_S=pcm_S,
             input_samples=stream.intake.used,
             utterances=stream.intake.utterances,
-            activity=cut.activity,
+            activity=chunk.activity,
             held_frame=state.history[-1].plan.held_frame or state.history[-1].plan.frames
-            if cut.held
+            if chunk.held
             else 0,
-            speech_begin=cut.lead_in,
-            speech_samples=cut.portion.samples,
+            speech_begin=chunk.lead_in,
+            speech_samples=chunk.portion.samples,
         )

@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray, Rgb
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
 from services.gateway.chunk_times import ChunkTimes
-from services.gateway.store.records import Array, ChunkRecord, SessionSetting
+from services.gateway.store.records import ChunkRecord, SessionSetting
 from services.gateway.workers.making import ChunkMaker
 
 
@@ -32,7 +32,7 @@ class HeldPicture:
 
     def __init__(self, setting: SessionSetting, maker: ChunkMaker, fps: int) -> None:
         self._setting, self._maker, self._fps = setting, maker, fps
-        self._kept: tuple[Array, int, bytes] | None = None
+        self._kept: tuple[FloatArray, int, bytes] | None = None
 
     async def frames(
         self, record: ChunkRecord, request: vae_pb2.DecodeRequest, times: ChunkTimes
@@ -75,6 +75,6 @@ class HeldPicture:
         return picture
 
 
-def _units(rgb_HWC: npt.NDArray[np.uint8], fps: int, frames: int) -> list[bytes]:
+def _units(rgb_HWC: Rgb, fps: int, frames: int) -> list[bytes]:
     encoder = ChunkEncoder(size_hw=(rgb_HWC.shape[0], rgb_HWC.shape[1]), fps=fps)
     return [encoder.encode(rgb_HWC) for _ in range(frames)]

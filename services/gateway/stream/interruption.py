@@ -17,7 +17,7 @@ from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
 from services.gateway.sessions.rewind import CutPoint, after_cut, find_cut, oldest_cut
 from services.gateway.store.records import InterruptOutcome, InterruptRequest, SessionState
-from services.gateway.stream.chunk_run import sample
+from services.gateway.stream.chunk_run import make_record
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.progress import Progress
 from services.gateway.stream.signals import Asked
@@ -41,7 +41,7 @@ async def interrupt(
         before, begun = progress.state, progress.state.plan
         if begun is not None and progress.current is None and played > before.position.next_frame:
             # The gateway before this one showed a part of it: it is cut, so it has to be there.
-            progress = Progress(before, await sample(stream, before, begun, ChunkTimes()))
+            progress = Progress(before, await make_record(stream, before, begun, ChunkTimes()))
         heard = _heard_samples(stream.spec, progress, played)
         await stream.intake.drop(asked.mark)
         state = await _cut(stream, progress, played)

@@ -28,7 +28,7 @@ class Wait(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Cut:
+class NextChunk:
     """The next chunk.
 
     Args:
@@ -48,7 +48,7 @@ class Cut:
     held: bool = False
 
 
-def next_cut(
+def next_chunk(
     spec: StreamSpec,
     idle_policy: int,
     portion: Portion,
@@ -57,7 +57,7 @@ def next_cut(
     latest: bool,
     can_hold: bool,
     listening: bool,
-) -> Cut | Wait | None:
+) -> NextChunk | Wait | None:
     """Decide.
 
     Args:
@@ -70,15 +70,15 @@ def next_cut(
         listening: the chunk before left the beginning of an utterance in the intake.
 
     Returns:
-        A cut, what to wait for, or None: everything has been said and the stream ends.
+        A chunk to make, what to wait for, or None: everything has been said and the stream ends.
     """
     if portion.samples == spec.new_samples:
-        return Cut(portion, spec.new_frames, SPEAKING)
+        return NextChunk(portion, spec.new_frames, SPEAKING)
     waits = idle_policy == session_pb2.IDLE_POLICY_WAIT
     if portion.ended and portion.samples:
         if waits or finished:
-            return Cut(portion, -(-portion.samples // spec.samples_per_frame), SPEAKING)
-        return Cut(portion, spec.new_frames, SPEAKING)
+            return NextChunk(portion, -(-portion.samples // spec.samples_per_frame), SPEAKING)
+        return NextChunk(portion, spec.new_frames, SPEAKING)
     if finished and not portion.samples:
         return None
     if waits:
@@ -86,10 +86,10 @@ def next_cut(
     if not latest:
         return Wait.UNTIL_LATEST
     held = can_hold and idle_policy == session_pb2.IDLE_POLICY_HOLD
-    return _late_cut(spec, portion, held=held, listening=listening)
+    return _late_chunk(spec, portion, held=held, listening=listening)
 
 
-def _late_cut(spec: StreamSpec, portion: Portion, *, held: bool, listening: bool) -> Cut:
+def _late_chunk(spec: StreamSpec, portion: Portion, *, held: bool, listening: bool) -> NextChunk:
     """What is shown where speech for a whole chunk did not come in time."""
     if portion.begins:
         # The beginning of an utterance stands at the chunk's end, where the rest of it joins on
@@ -98,11 +98,11 @@ def _late_cut(spec: StreamSpec, portion: Portion, *, held: bool, listening: bool
         if not listening:
             samples = max(0, samples - JITTER_FRAMES * spec.samples_per_frame)
         if not samples:
-            return Cut(Portion(0, False, True), spec.new_frames, LISTENING, held=held)
+            return NextChunk(Portion(0, False, True), spec.new_frames, LISTENING, held=held)
         kept = dataclasses.replace(portion, samples=samples)
-        return Cut(kept, spec.new_frames, SPEAKING, lead_in=spec.new_samples - samples)
+        return NextChunk(kept, spec.new_frames, SPEAKING, lead_in=spec.new_samples - samples)
     if portion.open:
         activity = SPEAKING if portion.samples else LISTENING
         missing = spec.new_samples - portion.samples
-        return Cut(portion, spec.new_frames, activity, missing=missing)
-    return Cut(portion, spec.new_frames, IDLE, held=held)
+        return NextChunk(portion, spec.new_frames, activity, missing=missing)
+    return NextChunk(portion, spec.new_frames, IDLE, held=held)

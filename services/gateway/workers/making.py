@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray, Rgb
 from flashtalk.pauses import Pauses
 from flashtalk.serving.errors import Reason, ServiceError, reason_of
 from flashtalk.streaming import Pcm
@@ -30,7 +30,7 @@ from flashtalk.wire import image_to_proto, tensor_from_proto
 from flashtalk.wire.splice import spliced, tensor_pieces
 from services.gateway.chunk_times import ChunkTimes
 from services.gateway.limits import GatewayLimits
-from services.gateway.store.records import Array, SessionAsset
+from services.gateway.store.records import SessionAsset
 from services.gateway.workers.pool import WorkerPool
 from services.gateway.workers.worker import Role, Worker
 
@@ -60,7 +60,7 @@ class Decoded(NamedTuple):
     """
 
     frames: Sequence[vae_pb2.DecodedFrame]
-    motion_z: Array | None = None
+    motion_z: FloatArray | None = None
 
 
 class ChunkMaker:
@@ -70,9 +70,7 @@ class ChunkMaker:
         self._pool = pool
         self._limits = limits
 
-    async def condition(
-        self, portrait_HWC: npt.NDArray[np.uint8], prompt: str, session_id: str
-    ) -> SessionAsset:
+    async def condition(self, portrait_HWC: Rgb, prompt: str, session_id: str) -> SessionAsset:
         """What a portrait and a prompt become; once per session.
 
         Args:
@@ -138,9 +136,9 @@ class ChunkMaker:
         seed: int,
         asset: SessionAsset,
         features: Tensor,
-        motion_z: Array,
+        motion_z: FloatArray,
         times: ChunkTimes,
-    ) -> Array:
+    ) -> FloatArray:
         """A chunk's latents [1, C, F, h, w]."""
         asked = dit_pb2.DenoiseRequest
         request = spliced(
@@ -171,7 +169,7 @@ class ChunkMaker:
         return _latents(response.latents, "latents")
 
     async def frames(
-        self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes, skip: int = 0
+        self, request: vae_pb2.DecodeRequest, latents: FloatArray, times: ChunkTimes, skip: int = 0
     ) -> AsyncGenerator[Decoded]:
         """A chunk as it is decoded: parts with frames, then the one with the motion latents.
 
@@ -217,8 +215,8 @@ class ChunkMaker:
             await asyncio.sleep(pauses.next_s())
 
     async def motion(
-        self, request: vae_pb2.DecodeRequest, latents: Array, times: ChunkTimes
-    ) -> Array:
+        self, request: vae_pb2.DecodeRequest, latents: FloatArray, times: ChunkTimes
+    ) -> FloatArray:
         """Only the motion latents after ``request.frames`` frames of a chunk."""
         wanted = vae_pb2.DecodeRequest()
         wanted.CopyFrom(request)
@@ -298,7 +296,7 @@ class ChunkMaker:
         return left_s
 
 
-def _latents(message: Tensor, name: str) -> Array:
+def _latents(message: Tensor, name: str) -> FloatArray:
     shape = (1, None, None, None, None)
-    array: Array = tensor_from_proto(message, field=name, shape=shape, own=False)
+    array: FloatArray = tensor_from_proto(message, field=name, shape=shape, own=False)
     return array

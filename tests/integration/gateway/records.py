@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from flashtalk.arrays import FloatArray
 from flashtalk.streaming import Position, StreamSpec
 from services.gateway.sessions.rewind import tail_samples
 from services.gateway.store.records import (
-    Array,
     ChunkPlan,
     ChunkRecord,
     SessionAsset,
@@ -23,7 +23,7 @@ from services.gateway.store.records import (
 SPEC = StreamSpec()
 
 
-def array(*shape: int, seed: int = 0) -> Array:
+def array(*shape: int, seed: int = 0) -> FloatArray:
     return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)
 
 

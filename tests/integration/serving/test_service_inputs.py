@@ -19,7 +19,6 @@ from tests.fakes.fork_server import completed
 from tests.patience import patient
 
 CASES = 300
-Draw = random.Random
 HOSTS = (
     "", ":", "http://a:1", "a", "a:0", "a:99999", "a:x", "[::1", "a b:1", ",", "\udcff:1", "[]:1",
     "dns:///", "dns:///x:y", "unix:", "a:1,,b:2", "a:1\nb:2", "x" * 300 + ":1", "::1",
@@ -54,7 +53,7 @@ def kinds(role: str) -> dict[str, tuple[str, ...]]:
     return fields | dict.fromkeys(numbers, (*NUMBERS, "70000", "-5", "1e-9"))
 
 
-def settings(draw: Draw, role: str) -> dict[str, str]:
+def settings(draw: random.Random, role: str) -> dict[str, str]:
     """One to three settings with values of their kinds, the rest as in a test."""
     values = kinds(role)
     names = draw.sample(sorted(values), draw.choice((1, 1, 1, 2, 3)))
@@ -68,7 +67,7 @@ def settings(draw: Draw, role: str) -> dict[str, str]:
 @pytest.mark.parametrize("role", ["gateway", "audio_encoder", "dit_worker", "vae_decoder"])
 def test_bad_settings_end_a_service_with_a_line(role: str, tmp_path: Path) -> None:
     prefix = f"FLASHTALK_{role.upper()}_"
-    cases = [settings(Draw(f"{role} {n} {seeds.offset()}"), role) for n in range(CASES)]
+    cases = [settings(random.Random(f"{role} {n} {seeds.offset()}"), role) for n in range(CASES)]
     given = [(role, {prefix + name: value for name, value in case.items()}) for case in cases]
     (tmp_path / "empty").mkdir()
     words = [json.dumps(given), str(tmp_path / "empty"), "settings"]

@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from flashtalk.arrays import Rgb
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
@@ -26,7 +27,6 @@ from training.data.cache import VideoPlan, build_video_caches
 from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
 from training.data.scan import scan
 from training.data.source.recorded import VideoFolder
-from training.data.source.video import Frames
 from training.data.units import ClipPlan, StretchPlan
 from training.data.videos.index import ScanConfig
 from training.data.videos.manifest import Entry, write_manifest
@@ -109,7 +109,7 @@ def _write(path: Path, codec: str, audio_codec: str, hz: int) -> None:
 def test_colours_survive(tmp_path: Path) -> None:
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (128, 128, 128)]
 
-    def picture(number: int, size_hw: tuple[int, int]) -> Frames:
+    def picture(number: int, size_hw: tuple[int, int]) -> Rgb:
         return np.full((*size_hw, 3), colours[number % 4], np.uint8)
 
     write_video(tmp_path / "v.mp4", steady(5, 6), hum(6), picture=picture)

@@ -10,7 +10,7 @@ import pytest
 
 from flashtalk.engine import Pipeline, open_checkpoint
 from flashtalk.errors import InputError
-from flashtalk.serving.lane import Wanted
+from flashtalk.serving.lane import Cancellation
 from services.dit_worker.commands import Keep, Run
 from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.stage import DenoiseStage
@@ -37,7 +37,7 @@ def test_what_does_not_fit_the_network_ends_no_rank(
         kept = stage.embed(PORTRAIT, "hello", z)
         rows = pipeline.audio.chunk_rows(pipeline.audio.features(np.ones(128_000, np.float32)))
         good = Run(kept.digest, 5, 0, rows.numpy(), z[:, :, :1])
-        before, _ = stage.run(good, Wanted())
+        before, _ = stage.run(good, Cancellation())
         image = kept.image_tokens[..., 1:] if wrong == "image tokens" else kept.image_tokens
         text = kept.text_tokens[..., 1:] if wrong == "text tokens" else kept.text_tokens
         turned_z = z[:, :, :1].swapaxes(3, 4)  # of a video that lies on its other side
@@ -45,13 +45,13 @@ def test_what_does_not_fit_the_network_ends_no_rank(
 
         def ill_fitting() -> None:
             if wrong == "conditioning latents":
-                stage.run(turned, Wanted())
+                stage.run(turned, Cancellation())
             else:
                 stage.keep(Keep("f" * 64, image, text, z))
 
         with pytest.raises(InputError, match=wrong):
             ill_fitting()
-        again, _ = stage.run(good, Wanted())
+        again, _ = stage.run(good, Cancellation())
         np.testing.assert_array_equal(again, before)
         assert thread.is_alive(), "nobody follows any more"
     finally:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashtalk.arrays import FloatArray
 from flashtalk.engine import Pipeline, open_checkpoint
 from flashtalk.errors import InputError
-from flashtalk.serving.lane import Stopped, Wanted
-from services.dit_worker.commands import Floats, Keep, Run
+from flashtalk.serving.lane import Cancellation, Stopped
+from services.dit_worker.commands import Keep, Run
 from services.dit_worker.conditionings import ConditioningMissing
 from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.stage import DenoiseStage
@@ -64,12 +65,12 @@ class Recorded(DenoiseRank):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.latents: list[Floats] = []
+        self.latents: list[FloatArray] = []
         self.stopped = 0
 
-    def run(self, command: Run, wanted: Wanted) -> tuple[Floats, float]:
+    def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         try:
-            made = super().run(command, wanted)
+            made = super().run(command, cancellation)
         except Stopped:
             self.stopped += 1
             raise
@@ -94,16 +95,16 @@ def test_followers_do_what_the_leader_does(weights: Path, pipeline: Pipeline) ->
             Run(kept.digest, 5, index, rows.numpy(), z[:, :, : 2 if index else 1])
             for index in range(3)
         ]
-        latents = [stage.run(chunk, Wanted())[0] for chunk in chunks]
+        latents = [stage.run(chunk, Cancellation())[0] for chunk in chunks]
         # Nobody wants this one: both give it up, and both go on.
-        unwanted = Wanted()
-        unwanted.give_up()
+        cancelled = Cancellation()
+        cancelled.cancel()
         with pytest.raises(Stopped):
-            stage.run(chunks[0], unwanted)
+            stage.run(chunks[0], cancelled)
         # A conditioning that is not kept is not even told to the others.
         with pytest.raises(ConditioningMissing):
-            stage.run(Run("0" * 64, 5, 0, rows.numpy(), z[:, :, :1]), Wanted())
-        latents.append(stage.run(chunks[1], Wanted())[0])
+            stage.run(Run("0" * 64, 5, 0, rows.numpy(), z[:, :, :1]), Cancellation())
+        latents.append(stage.run(chunks[1], Cancellation())[0])
     finally:
         group.send(Warm())
         group.send(Shutdown())

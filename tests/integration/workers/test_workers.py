@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from flashtalk.arrays import Frames, Rgb
 from flashtalk.diffusion.color import ReferenceColor
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import Pipeline
-from flashtalk.engine.frame_transfer import Frames
 from flashtalk.serving.errors import Reason, field_of, reason_of
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
@@ -143,7 +143,7 @@ def test_nobody_is_served_before_the_warm_up(weights: Path) -> None:
     run(scenario)
 
 
-def source(pipeline: Pipeline, portrait: Frames = PORTRAIT) -> dit_pb2.PortraitSource:
+def source(pipeline: Pipeline, portrait: Rgb = PORTRAIT) -> dit_pb2.PortraitSource:
     z = pipeline.codec.encode_reference(portrait).z_BCFHW.numpy()
     return dit_pb2.PortraitSource(
         portrait=image_to_proto(portrait), prompt="hello", reference_latents=tensor_to_proto(z)
@@ -172,7 +172,7 @@ def test_latents_have_the_bits_of_the_engine(weights: Path, pipeline: Pipeline, 
             expected = pipeline.denoiser.denoise(
                 pipeline.condition(PORTRAIT, reference, "hello"),
                 pipeline.audio.encode(sound(3)),
-                SessionState(
+                DiffusionState(
                     5, chunk, torch.from_numpy(array(request.motion_latents)), pipeline.spec
                 ),
                 pipeline.sampling,

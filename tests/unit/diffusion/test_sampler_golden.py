@@ -17,7 +17,7 @@ from flashtalk.diffusion.color import ReferenceColor, match_color
 from flashtalk.diffusion.condition import reference_clip, reference_condition
 from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.models.dit import AudioKV, DiT, DiTConfig
 from flashtalk.models.vae import VideoVAE
 from flashtalk.streaming import StreamSpec
@@ -73,7 +73,7 @@ def talk(
     y = reference_condition(vae.encode(reference_clip(portrait[:, :, 0], CHUNK_FRAMES)))
     reference = ReferenceColor.of(portrait)
     context = dit.encode_context(golden["in.clip_fea_q8"].float() / 32, golden["in.context"][None])
-    state = SessionState.start(0, vae.encode(portrait), StreamSpec())
+    state = DiffusionState.start(0, vae.encode(portrait), StreamSpec())
     made = []
     for chunk in range(chunks):
         audio = dit.encode_audio(golden[f"in.audio{chunk}_q8"].float() / 32)
@@ -103,7 +103,7 @@ def test_conditioning_matches_the_published_loop(vae: VideoVAE, golden: Golden) 
     portrait = golden["s4.cond_image"]
     z = vae.encode(reference_clip(portrait[:, :, 0], CHUNK_FRAMES))
     torch.testing.assert_close(reference_condition(z), golden["s4.y"], atol=PUBLISHED, rtol=0)
-    motion = SessionState.start(0, z, StreamSpec()).motion_z[0]
+    motion = DiffusionState.start(0, z, StreamSpec()).motion_z[0]
     torch.testing.assert_close(motion, golden["s4.init_motion_latent"], atol=PUBLISHED, rtol=0)
 
 

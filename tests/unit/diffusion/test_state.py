@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.diffusion.condition import reference_clip, reference_condition
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.errors import InputError
 from flashtalk.streaming import StreamSpec
 
@@ -20,7 +20,7 @@ def latents(frames: int) -> Tensor:
 
 def test_a_session_starts_with_the_portrait_and_goes_on_with_two_latents() -> None:
     reference = latents(9)
-    state = SessionState.start(42, reference, SPEC)
+    state = DiffusionState.start(42, reference, SPEC)
     assert (state.seed, state.chunk_index, state.shape) == (42, 0, (1, 16, 9, 8, 6))
     assert torch.equal(state.motion_z, reference[:, :, :1])
     motion = latents(2)
@@ -35,13 +35,13 @@ def test_a_session_starts_with_the_portrait_and_goes_on_with_two_latents() -> No
 @pytest.mark.parametrize("motion", [latents(1), latents(3), torch.zeros(1, 16, 2, 8, 8)])
 def test_motion_of_another_shape_is_refused(motion: Tensor) -> None:
     with pytest.raises(InputError, match="motion latents"):
-        SessionState.start(0, latents(1), SPEC).advance(motion)
+        DiffusionState.start(0, latents(1), SPEC).advance(motion)
 
 
 @pytest.mark.parametrize(("chunk", "frames"), [(0, 2), (1, 1), (-1, 2)])
 def test_impossible_states_are_refused(chunk: int, frames: int) -> None:
     with pytest.raises(InputError):
-        SessionState(0, chunk, latents(frames), SPEC)
+        DiffusionState(0, chunk, latents(frames), SPEC)
 
 
 def test_the_mask_marks_the_reference_slot_only() -> None:

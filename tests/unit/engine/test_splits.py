@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from flashtalk.arrays import Frames
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.diffusion.noise import chunk_noise
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import AudioEncoder, Pipeline, StageClock, VideoCodec
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.engine.denoiser import conditioning_digest
-from flashtalk.engine.frame_transfer import Frames, to_bytes
+from flashtalk.engine.frame_transfer import to_bytes
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2 import Wav2Vec2Features
 from flashtalk.streaming import Pcm, StreamSpec
@@ -222,11 +223,11 @@ def test_colours_survive_the_wire(pipeline: Pipeline) -> None:
 def test_a_state_of_the_wire_denoises_like_the_one_of_the_loop(pipeline: Pipeline) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "")
-    state = SessionState.start(5, reference.z_BCFHW, SPEC)
+    state = DiffusionState.start(5, reference.z_BCFHW, SPEC)
     rows = pipeline.audio.chunk_rows(pipeline.audio.features(sound(3)))
     sent = torch.from_numpy(rows.numpy().copy())
     motion = torch.from_numpy(state.motion_z.numpy().copy())
-    again = SessionState(5, 0, motion, SPEC)
+    again = DiffusionState(5, 0, motion, SPEC)
     windows = pipeline.audio.encode(sound(3))
     assert torch.equal(
         denoiser.denoise(conditioning, windows_from_rows(sent, SPEC), again, pipeline.sampling),

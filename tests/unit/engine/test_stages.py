@@ -12,14 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from flashtalk.arrays import Frames
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
-from flashtalk.diffusion.state import SessionState
+from flashtalk.diffusion.state import DiffusionState
 from flashtalk.engine import AudioEncoder, ConditionEncoders, Pipeline, Sampling
 from flashtalk.engine.device_weights import StandInTokens
 from flashtalk.engine.encoders import park
-from flashtalk.engine.frame_transfer import Frames, to_bytes
+from flashtalk.engine.frame_transfer import to_bytes
 from flashtalk.errors import InputError
 from flashtalk.models.dit.conditions import ContextKV, ContextTokens, TimeEmbedding
 from flashtalk.models.umt5.model import TextEncoder
@@ -178,7 +179,7 @@ def test_noise_levels_are_embedded_once(
 
     monkeypatch.setattr(denoiser.dit, "embed_time", counted)
     for seed in range(3):
-        state = SessionState.start(seed, reference.z_BCFHW, pipeline.spec)
+        state = DiffusionState.start(seed, reference.z_BCFHW, pipeline.spec)
         denoiser.denoise(conditioning, windows, state, sampling)
     assert asked == [pytest.approx([1000 * level for level in sigmas(3, 2.0)])]
 
@@ -188,7 +189,7 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
     denoiser = pipeline.denoiser
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "hello")
-    state = SessionState.start(5, reference.z_BCFHW, pipeline.spec)
+    state = DiffusionState.start(5, reference.z_BCFHW, pipeline.spec)
     windows = torch.randn(1, 33, 5, 1, 16)
     sampling = Sampling(steps=2, audio_guidance=scale)
     found = denoiser.denoise(conditioning, windows, state, sampling)
@@ -214,7 +215,7 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
 def test_both_samplers_run_and_differ(pipeline: Pipeline) -> None:
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "")
-    state = SessionState.start(5, reference.z_BCFHW, pipeline.spec)
+    state = DiffusionState.start(5, reference.z_BCFHW, pipeline.spec)
     windows = torch.randn(1, 33, 5, 1, 16)
     first, second = (
         pipeline.denoiser.denoise(conditioning, windows, state, Sampling(steps=2, sampler=name))
@@ -233,7 +234,7 @@ def test_tokens_say_what_keys_and_values_say(pipeline: Pipeline, scale: float) -
     )
     assert isinstance(by_kv.context, ContextKV)
     assert isinstance(by_tokens.context, ContextTokens)
-    state = SessionState.start(5, reference.z_BCFHW, pipeline.spec)
+    state = DiffusionState.start(5, reference.z_BCFHW, pipeline.spec)
     windows, sampling = torch.randn(1, 33, 5, 1, 16), Sampling(steps=2, audio_guidance=scale)
     found = denoiser.denoise(by_tokens, windows, state, sampling)
     assert_rounded(found, denoiser.denoise(by_kv, windows, state, sampling))

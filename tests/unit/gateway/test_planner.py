@@ -6,7 +6,7 @@ from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
 from services.gateway.stream.intake import Portion
 from services.gateway.stream.pace import JITTER_FRAMES
-from services.gateway.stream.planner import IDLE, LISTENING, SPEAKING, Cut, Wait, next_cut
+from services.gateway.stream.planner import IDLE, LISTENING, SPEAKING, NextChunk, Wait, next_chunk
 
 SPEC = StreamSpec()
 FULL = SPEC.new_samples
@@ -20,33 +20,33 @@ def decide(
     open_: bool = False,
     begins: bool = False,
     **how: bool,
-) -> Cut | Wait | None:
+) -> NextChunk | Wait | None:
     given = {"finished": False, "latest": False, "can_hold": True, "listening": False, **how}
-    return next_cut(SPEC, policy, Portion(samples, ended, open_, begins), **given)
+    return next_chunk(SPEC, policy, Portion(samples, ended, open_, begins), **given)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_full_chunk_is_made_at_once(policy: int, ended: bool) -> None:
-    cut = decide(policy, FULL, ended)
-    assert isinstance(cut, Cut)
-    assert (cut.frames, cut.activity, cut.missing) == (28, SPEAKING, 0)
+    chunk = decide(policy, FULL, ended)
+    assert isinstance(chunk, NextChunk)
+    assert (chunk.frames, chunk.activity, chunk.missing) == (28, SPEAKING, 0)
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(1, 1), (640, 1), (641, 2), (17_919, 28)])
 def test_a_file_ends_with_the_frame_that_shows_its_last_sample(samples: int, frames: int) -> None:
-    cut = decide(pb.IDLE_POLICY_WAIT, samples, ended=True)
-    assert isinstance(cut, Cut)
-    assert cut.frames == frames
+    chunk = decide(pb.IDLE_POLICY_WAIT, samples, ended=True)
+    assert isinstance(chunk, NextChunk)
+    assert chunk.frames == frames
 
 
 @pytest.mark.parametrize("policy", [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD])
 def test_the_end_of_an_utterance_closes_the_mouth_in_a_whole_chunk(policy: int) -> None:
-    cut = decide(policy, 641, ended=True)
-    assert isinstance(cut, Cut)
-    assert (cut.frames, cut.missing, cut.held) == (28, 0, False)
+    chunk = decide(policy, 641, ended=True)
+    assert isinstance(chunk, NextChunk)
+    assert (chunk.frames, chunk.missing, chunk.held) == (28, 0, False)
     last = decide(policy, 641, ended=True, finished=True)
-    assert isinstance(last, Cut)
+    assert isinstance(last, NextChunk)
     assert last.frames == 2
 
 
@@ -54,11 +54,11 @@ def test_an_unfinished_utterance_waits_until_the_last_moment() -> None:
     assert decide(pb.IDLE_POLICY_WAIT, 900, open_=True, latest=True) is Wait.FOR_SPEECH
     for policy in (pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD):
         assert decide(policy, 900, open_=True) is Wait.UNTIL_LATEST
-        cut = decide(policy, 900, open_=True, latest=True)
-        assert isinstance(cut, Cut)
-        assert (cut.activity, cut.missing, cut.held) == (SPEAKING, FULL - 900, False)
+        chunk = decide(policy, 900, open_=True, latest=True)
+        assert isinstance(chunk, NextChunk)
+        assert (chunk.activity, chunk.missing, chunk.held) == (SPEAKING, FULL - 900, False)
         begun = decide(policy, 0, open_=True, latest=True)
-        assert isinstance(begun, Cut)
+        assert isinstance(begun, NextChunk)
         assert (begun.activity, begun.missing) == (LISTENING, FULL)
 
 
@@ -67,18 +67,18 @@ def test_the_beginning_of_an_utterance_leaves_no_gap_before_its_rest(policy: int
     jitter = JITTER_FRAMES * SPEC.samples_per_frame
     assert decide(policy, 9_000, open_=True, begins=True) is Wait.UNTIL_LATEST
 
-    cut = decide(policy, 9_000, open_=True, begins=True, latest=True)
-    assert isinstance(cut, Cut)
-    assert (cut.portion.samples, cut.activity, cut.missing) == (9_000 - jitter, SPEAKING, 0)
-    assert cut.lead_in + cut.portion.samples == FULL
+    chunk = decide(policy, 9_000, open_=True, begins=True, latest=True)
+    assert isinstance(chunk, NextChunk)
+    assert (chunk.portion.samples, chunk.activity, chunk.missing) == (9_000 - jitter, SPEAKING, 0)
+    assert chunk.lead_in + chunk.portion.samples == FULL
 
     first = decide(policy, jitter, open_=True, begins=True, latest=True)
-    assert isinstance(first, Cut)
+    assert isinstance(first, NextChunk)
     assert (first.portion.samples, first.activity, first.missing) == (0, LISTENING, 0)
     assert first.held == (policy == pb.IDLE_POLICY_HOLD)
 
     then = decide(policy, jitter, open_=True, begins=True, latest=True, listening=True)
-    assert isinstance(then, Cut)
+    assert isinstance(then, NextChunk)
     assert (then.portion.samples, then.lead_in, then.missing) == (jitter, FULL - jitter, 0)
 
 
@@ -89,9 +89,9 @@ def test_idling_is_what_the_policy_says() -> None:
     moving = decide(pb.IDLE_POLICY_MODEL, 0, latest=True)
     still = decide(pb.IDLE_POLICY_HOLD, 0, latest=True)
     first = decide(pb.IDLE_POLICY_HOLD, 0, latest=True, can_hold=False)
-    assert isinstance(moving, Cut)
-    assert isinstance(still, Cut)
-    assert isinstance(first, Cut)
+    assert isinstance(moving, NextChunk)
+    assert isinstance(still, NextChunk)
+    assert isinstance(first, NextChunk)
     assert (moving.held, still.held, first.held) == (False, True, False)
     assert moving.activity == still.activity == IDLE
     assert moving.missing == still.missing == 0
@@ -101,4 +101,4 @@ def test_idling_is_what_the_policy_says() -> None:
 def test_the_stream_ends_when_everything_was_said(policy: int) -> None:
     assert decide(policy, 0, finished=True) is None
     assert decide(policy, 0, ended=True, finished=True) is None
-    assert isinstance(decide(policy, 5, ended=True, finished=True), Cut)
+    assert isinstance(decide(policy, 5, ended=True, finished=True), NextChunk)

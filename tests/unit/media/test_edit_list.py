@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
 from flashtalk.media import decode_stream, read_pcm
 from flashtalk.media.edit_list import late_pauses
 from tests.fakes.edit_lists import Entry, with_edits
 from tests.fakes.sound_files import encode
 from tests.fakes.stamped_files import Dripping
-from tests.fakes.wav_chunks import Pcm
 
 # Container, codec, sampling rate; exact are those whose codec puts nothing before the sound.
 KINDS = {

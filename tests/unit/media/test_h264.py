@@ -9,16 +9,14 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from flashtalk.arrays import Frames
 from flashtalk.client.video import FrameDecoder
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer
 from flashtalk.media.h264 import ChunkEncoder
 from flashtalk.v1 import media_pb2, stream_pb2
-
-Frames = npt.NDArray[np.uint8]
 
 
 def moving(count: int, size_hw: tuple[int, int] = (64, 96), start: int = 0) -> Frames:

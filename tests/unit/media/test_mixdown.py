@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Pcm
 from flashtalk.media import read_pcm
 from flashtalk.media.mixdown import Mixdown
-from tests.fakes.wav_chunks import FLOAT, Pcm, chunk, fmt, sixteen_bits, wav_file
+from tests.fakes.wav_chunks import FLOAT, chunk, fmt, sixteen_bits, wav_file
 
 PCM_HZ = 16_000
 BLOCK, RAMP = PCM_HZ // 10, PCM_HZ // 100

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
 from flashtalk.media import decode_stream, inspect_audio, read_pcm
 from tests.fakes.stamped_files import Dripping
-from tests.fakes.wav_chunks import FLOAT, Pcm, chunk, fmt, sixteen_bits, wav_file
+from tests.fakes.wav_chunks import FLOAT, chunk, fmt, sixteen_bits, wav_file
 
 CASES = Path(__file__).parents[2] / "cases"
 PLAIN = CASES / "wav-data-length-plus-16.wav"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.media import decode_image, read_image
 from flashtalk.media.png_chunks import SIGNATURE
@@ -26,7 +26,6 @@ from tests.fakes.icc_profiles import (
 )
 
 CASES = Path(__file__).parents[2] / "cases"
-Rgb = npt.NDArray[np.uint8]
 
 
 def smooth(width: int = 160, height: int = 120) -> Image.Image:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
 from flashtalk.media import decode_stream, read_pcm
 from tests.fakes.sound_files import encode
 from tests.fakes.stamped_files import Dripping, Stamp, stamped
-from tests.fakes.wav_chunks import Pcm
 
 # Container, codec, sampling rate, options of the container.
 KINDS = {

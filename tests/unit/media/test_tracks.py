@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import InputError
 from flashtalk.media import decode_stream, inspect_audio, read_pcm
 from tests.fakes.stamped_files import Dripping, spoilt, tracks
-from tests.fakes.wav_chunks import Pcm
 
 PCM_HZ = 48_000
 TIME_S = np.arange(PCM_HZ) / PCM_HZ

@@ -19,15 +19,15 @@ from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.dit.model import WholeSequence
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.parallel import Layout, Mesh, apply
-from flashtalk.parallel.mesh import Group, Traffic
+from flashtalk.parallel.mesh import RankGroup, Traffic
 
 SMALL = dataclasses.replace(DiTConfig.tiny(), dim=48, ffn_dim=64, num_heads=2, num_layers=1)
 
 
 def mesh() -> Mesh:
     """Rank 0 of two that never speak."""
-    both = Group(0, 2, None, Traffic())
-    return Mesh(Layout(2, 1), 0, both, both, Group(0, 1, None, both.traffic))
+    both = RankGroup(0, 2, None, Traffic())
+    return Mesh(Layout(2, 1), 0, both, both, RankGroup(0, 1, None, both.traffic))
 
 
 def test_a_cpu_refuses_it_and_names_the_other_backend() -> None:

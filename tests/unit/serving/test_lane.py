@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.serving.lane import ComputeLane, Last, Stopped, Wanted
+from flashtalk.serving.lane import Cancellation, ComputeLane, Last, Stopped
 from tests.fakes.virtual_time import VirtualTimeLoop, run_virtual
 from tests.patience import patient
 
@@ -60,10 +60,10 @@ class Gate:
         self.open = threading.Event()
         self.begun = threading.Event()
 
-    def __call__(self, wanted: Wanted) -> bool:
+    def __call__(self, cancellation: Cancellation) -> bool:
         self.begun.set()
         assert self.open.wait(patient(HANG_S))
-        return bool(wanted)
+        return not cancellation.cancelled
 
     async def holds(self) -> None:
         """Until the thread is here."""
@@ -163,10 +163,12 @@ def test_callers_that_go_away_take_their_work_with_them() -> None:
             await asyncio.wait({running, waiting})
             assert lane.pending == 1  # the thread is still busy with the first
             seen = list[bool]()
-            third = asyncio.create_task(lane.run(lambda wanted: seen.append(bool(wanted))))
+            third = asyncio.create_task(
+                lane.run(lambda cancellation: seen.append(cancellation.cancelled))
+            )
             gate.open.set()
             await third
-            assert (begun, seen) == ([], [True])
+            assert (begun, seen) == ([], [False])
 
     run(scenario)
 
@@ -176,12 +178,12 @@ def test_running_work_learns_that_nobody_waits() -> None:
         async with opened() as lane:
             gate, said = Gate(), list[str]()
 
-            def work(wanted: Wanted) -> None:
-                wanted.check()
+            def work(cancellation: Cancellation) -> None:
+                cancellation.check()
                 said.append("wanted")
-                gate(wanted)
+                gate(cancellation)
                 try:
-                    wanted.check()
+                    cancellation.check()
                 except Stopped:
                     said.append("stopped")
                     raise
@@ -209,8 +211,10 @@ def test_errors_of_work_reach_its_caller_and_nobody_else() -> None:
     run(scenario)
 
 
-def counting(end: int, fail_at: int | None = None) -> Callable[[Wanted], Generator[int, None, str]]:
-    def produce(_: Wanted) -> Generator[int, None, str]:
+def counting(
+    end: int, fail_at: int | None = None
+) -> Callable[[Cancellation], Generator[int, None, str]]:
+    def produce(_: Cancellation) -> Generator[int, None, str]:
         for number in range(end):
             if number == fail_at:
                 raise ValueError("broken")
@@ -225,9 +229,9 @@ def test_a_stream_gives_items_as_they_come_then_the_result() -> None:
         async with opened() as lane:
             gate = Gate()
 
-            def produce(wanted: Wanted) -> Generator[int, None, str]:
+            def produce(cancellation: Cancellation) -> Generator[int, None, str]:
                 yield 1
-                gate(wanted)
+                gate(cancellation)
                 yield 2
                 return "end"
 
@@ -264,11 +268,11 @@ def test_a_reader_that_leaves_stops_the_work() -> None:
         async with opened() as lane:
             gate, made = Gate(), list[int]()
 
-            def produce(wanted: Wanted) -> Generator[int, None, None]:
+            def produce(cancellation: Cancellation) -> Generator[int, None, None]:
                 for number in range(1_000):
                     made.append(number)
                     yield number
-                    gate(wanted)
+                    gate(cancellation)
 
             stream = lane.stream(produce)
             await anext(stream)

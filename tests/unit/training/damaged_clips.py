@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from flashtalk.arrays import Frames
 from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.regions import background_mask
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
 from training.evaluate.clip import Clip
-from training.evaluate.fidelity import Video
 from training.evaluate.probe_data import draw_tracks
 
 SIZE = (96, 96)
@@ -45,10 +45,10 @@ def clip_of(person: int, *, motion: int) -> Clip:
     )  # fmt: skip
 
 
-def spots(count: int, *, side: int = 8) -> Callable[[Video], Video]:
+def spots(count: int, *, side: int = 8) -> Callable[[Frames], Frames]:
     """That many squares of other parts of the frame, where hair, face and hands are."""
 
-    def spoil(video: Video) -> Video:
+    def spoil(video: Frames) -> Frames:
         rng = np.random.default_rng(5)
         spoilt = video.copy()
         for _ in range(count):
@@ -61,33 +61,33 @@ def spots(count: int, *, side: int = 8) -> Callable[[Video], Video]:
     return spoil
 
 
-def noisy(levels: float) -> Callable[[Video], Video]:
-    def spoil(video: Video) -> Video:
+def noisy(levels: float) -> Callable[[Frames], Frames]:
+    def spoil(video: Frames) -> Frames:
         noise = np.random.default_rng(6).normal(0, levels, video.shape)
         return (video + noise).clip(0, 255).astype(np.uint8)
 
     return spoil
 
 
-def cast(levels: float) -> Callable[[Video], Video]:
+def cast(levels: float) -> Callable[[Frames], Frames]:
     return lambda video: (video - levels * np.array([1.0, 0, 0])).clip(0, 255).astype(np.uint8)
 
 
-def ghost(share: float) -> Callable[[Video], Video]:
+def ghost(share: float) -> Callable[[Frames], Frames]:
     """The whole person once more, a fifth of the frame to the side, as a double exposure."""
 
-    def spoil(video: Video) -> Video:
+    def spoil(video: Frames) -> Frames:
         twice = (1 - share) * video + share * np.roll(video, 18, axis=2)
         return twice.astype(np.uint8)
 
     return spoil
 
 
-def blurred(sigma: float) -> Callable[[Video], Video]:
+def blurred(sigma: float) -> Callable[[Frames], Frames]:
     return lambda video: gaussian_filter(video.astype(np.float32), (0, sigma, sigma, 0)).astype(
         np.uint8
     )
 
 
-def whole(video: Video) -> Video:
+def whole(video: Frames) -> Frames:
     return video

@@ -11,20 +11,20 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from training.data.source.video import Frames, Pcm
+from flashtalk.arrays import Pcm, Rgb
 
 BITS = 10
 _CLOCK = 90_000
 
 
-def numbered(number: int, size_hw: tuple[int, int] = (48, 80)) -> Frames:
+def numbered(number: int, size_hw: tuple[int, int] = (48, 80)) -> Rgb:
     """A picture with its number in ten black or white bars, first bit on the left."""
     bars = np.arange(size_hw[1]) * BITS // size_hw[1]
     row = (((number >> bars) & 1) * 200 + 25).astype(np.uint8)
     return np.broadcast_to(row[None, :, None], (*size_hw, 3)).copy()
 
 
-def number_of(picture_HWC: Frames) -> int:
+def number_of(picture_HWC: Rgb) -> int:
     """The number in a picture."""
     width = picture_HWC.shape[1] / BITS
     middle = picture_HWC.shape[0] // 2
@@ -63,7 +63,7 @@ def write_video(
     codec: str = "libx264",
     audio_codec: str = "aac",
     turned: int = 0,
-    picture: Callable[[int, tuple[int, int]], Frames] = numbered,
+    picture: Callable[[int, tuple[int, int]], Rgb] = numbered,
 ) -> Path:
     """A video whose pictures are shown at ``times_s``; sound begins at ``sound_at_s``.
 

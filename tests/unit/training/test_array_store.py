@@ -9,18 +9,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from flashtalk.arrays import AnyArray
 from flashtalk.errors import InputError
 from training.data import array_store
-from training.data.array_store import Array, Shape, fill_store, finished, open_store
+from training.data.array_store import Shape, fill_store, finished, open_store
 
 SHAPE = Shape(("x",), groups=6, rows=2)
 
 
-def encoded(group: int) -> Mapping[str, Array]:
+def encoded(group: int) -> Mapping[str, AnyArray]:
     return {"x": np.full((2, 3), group, dtype=np.int64)}
 
 
-def expected() -> Array:
+def expected() -> AnyArray:
     return np.repeat(np.arange(6), 2)[:, None].repeat(3, axis=1)
 
 
@@ -33,7 +34,7 @@ def test_what_another_process_did_meanwhile_is_not_done_again(tmp_path: Path) ->
     folder = tmp_path / "store"
     calls: list[int] = []
 
-    def encode_while_another_does_too(group: int) -> Mapping[str, Array]:
+    def encode_while_another_does_too(group: int) -> Mapping[str, AnyArray]:
         calls.append(group)
         if len(calls) == 2:  # the first call is for the shapes
             fill_store(folder, SHAPE, encoded, "the other")
@@ -87,7 +88,7 @@ def test_a_group_that_another_process_encodes_is_waited_for(
     clock = SimpleNamespace(sleep=other_ends, monotonic=lambda: 0.0)
     monkeypatch.setattr(array_store, "time", clock)
 
-    def noted(group: int) -> Mapping[str, Array]:
+    def noted(group: int) -> Mapping[str, AnyArray]:
         calls.append(group)
         return encoded(group)
 
@@ -117,7 +118,7 @@ def begun(folder: Path) -> None:
     """A store in which nothing is done yet: its filling was killed after it was laid out."""
     sizes = iter([encoded(0)])
 
-    def killed(_: int) -> Mapping[str, Array]:
+    def killed(_: int) -> Mapping[str, AnyArray]:
         for rows in sizes:
             return rows
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import BoolArray, Frames, Pcm
 from flashtalk.errors import InputError
 from flashtalk.models.wav2vec2.loudness import prepare_pcm
 from flashtalk.streaming.spec import StreamSpec
@@ -16,14 +17,7 @@ from training.data.buckets import BucketPlan, SizeHW
 from training.data.cache import BucketCache, VideoPlan, build_video_caches
 from training.data.encode import Encoders
 from training.data.sampler import ClipOdds, Stage1Sampler, Stage2Sampler
-from training.data.source.video import (
-    Flags,
-    Frames,
-    Pcm,
-    VideoFacts,
-    check_range,
-    quiet_by_loudness,
-)
+from training.data.source.video import VideoFacts, check_range, quiet_by_loudness
 from training.data.speech import window_ending_at
 from training.data.units import ClipPlan, StretchPlan, clip_frames
 from training.data.videos.problems import BadVideoError, SkipList
@@ -74,7 +68,7 @@ class Recorded:
         levels = (np.arange(first, first + count) + 1).astype(np.float32) / np.float32(1000)
         return np.repeat(levels, 640)
 
-    def quiet(self, index: int, first: int, count: int) -> Flags:
+    def quiet(self, index: int, first: int, count: int) -> BoolArray:
         return quiet_by_loudness(self.pcm(index, first, count), SPEC)
 
     def _check(self, index: int, first: int, count: int) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flashtalk.arrays import Rgb
 from tests.unit.training.recorded_videos import clicks, hum, number_of, numbered, write_video
-from training.data.source.video import Frames
 from training.data.videos.media_file import MediaFile, shard_members
 from training.data.videos.pictures import frames_at, glance, survey
 from training.data.videos.problems import BadVideoError
@@ -18,7 +18,7 @@ FPS = 25
 RATES = {"24": 24.0, "25": 25.0, "29.97": 30000 / 1001, "30": 30.0, "50": 50.0, "60": 60.0}
 
 
-def same(picture: Frames) -> Frames:
+def same(picture: Rgb) -> Rgb:
     return picture
 
 
@@ -96,7 +96,7 @@ def test_a_click_is_heard_with_its_flash(
     times = steady(30, 4.5, zero_s)
     bright = {int(np.argmin(np.abs(np.asarray(times) - flash))) for flash in flashes}
 
-    def picture(number: int, size_hw: tuple[int, int]) -> Frames:
+    def picture(number: int, size_hw: tuple[int, int]) -> Rgb:
         return np.full((*size_hw, 3), 235 if number in bright else 16, np.uint8)
 
     pcm = clicks([flash - sound_at_s for flash in flashes], 4.5 - sound_at_s, hz)
@@ -172,7 +172,7 @@ def test_pictures_are_shown_upright(turned: int, tmp_path: Path) -> None:
     """A file that says: turn me; the top of the upright picture is bright."""
     upright_hw = (48, 80) if turned % 180 == 0 else (80, 48)
 
-    def picture(number: int, size_hw: tuple[int, int]) -> Frames:
+    def picture(number: int, size_hw: tuple[int, int]) -> Rgb:
         upright = np.full((*upright_hw, 3), 16, np.uint8)
         upright[: upright_hw[0] // 4] = 235
         # Stored turned back: FFmpeg's number is how far a player turns it counterclockwise.

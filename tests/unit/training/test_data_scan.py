@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from tests.unit.training.recorded_videos import hum, number_of, numbered, write_video
 from tests.unit.training.tiny_split import render_split
@@ -15,7 +16,7 @@ from training.data import scan as scan_module
 from training.data.scan import left_out_path, main, scan
 from training.data.source.recorded import VideoFolder
 from training.data.source.synthtalk import SynthTalkSource
-from training.data.source.video import Frames, KnowsMouths, VideoSource, quiet_by_loudness
+from training.data.source.video import KnowsMouths, VideoSource, quiet_by_loudness
 from training.data.synthtalk import mouth_box
 from training.data.units import Shot, held_frames, shots_of
 from training.data.videos.check import check_entry
@@ -208,7 +209,7 @@ def test_a_file_that_goes_bad_later_is_named(videos: Path) -> None:
 
 
 def test_damage_inside_is_found_by_decoding(videos: Path) -> None:
-    def noise(number: int, size_hw: tuple[int, int]) -> Frames:
+    def noise(number: int, size_hw: tuple[int, int]) -> Rgb:
         return np.random.default_rng(number).integers(0, 255, (*size_hw, 3), dtype=np.uint8)
 
     path = write_video(videos / "noise.mp4", steady(25, 4), hum(4), picture=noise)
@@ -304,5 +305,5 @@ def test_quiet_is_what_is_far_below_the_loud() -> None:
 
 
 def test_the_picture_of_a_test_is_what_it_says() -> None:
-    picture: Frames = numbered(42)
+    picture: Rgb = numbered(42)
     assert number_of(picture) == 42

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from flashtalk.arrays import Frames
 from tests.unit.training.damaged_clips import cast, clip_of, ghost, noisy, spots, whole
 from training.evaluate.bootstrap import debiased
 from training.evaluate.clip import Clip
-from training.evaluate.fidelity import Video
 from training.evaluate.frechet import (
     Looks,
     Moments,
@@ -32,7 +32,7 @@ def clips() -> list[Clip]:
     return [clip_of(person, motion=k) for k, person in enumerate(PEOPLE)]
 
 
-def looks(clips: list[Clip], probes: Probes, spoil: Callable[[Video], Video]) -> list[Looks]:
+def looks(clips: list[Clip], probes: Probes, spoil: Callable[[Frames], Frames]) -> list[Looks]:
     found = []
     for clip in clips:
         video = spoil(clip.frames_THWC)
@@ -96,7 +96,7 @@ def test_the_jackknife_takes_most_of_the_bias_of_few_videos() -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_more_damage_is_further_away(
-    damage: Callable[[float], Callable[[Video], Video]], strengths: tuple[float, ...],
+    damage: Callable[[float], Callable[[Frames], Frames]], strengths: tuple[float, ...],
     clips: list[Clip], probes: Probes,
 ) -> None:  # fmt: skip
     truth = looks(clips, probes, whole)

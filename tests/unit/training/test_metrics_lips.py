@@ -3,19 +3,12 @@
 import numpy as np
 import pytest
 
+from flashtalk.arrays import FloatArray
 from flashtalk.errors import InputError
-from training.evaluate.lips import (
-    Track,
-    closure,
-    lag_profile,
-    lip_corr,
-    lip_lag,
-    pearson,
-    steady_silence,
-)
+from training.evaluate.lips import closure, lag_profile, lip_corr, lip_lag, pearson, steady_silence
 
 
-def speech_tracks(seed: int, videos: int = 4, frames: int = 200) -> list[Track]:
+def speech_tracks(seed: int, videos: int = 4, frames: int = 200) -> list[FloatArray]:
     rng = np.random.default_rng(seed)
     kernel = np.array([0.25, 0.5, 0.25])
     return [

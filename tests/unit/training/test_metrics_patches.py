@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import InputError
 from tests.unit.training.damaged_clips import (
     FRAMES,
@@ -20,7 +21,6 @@ from tests.unit.training.damaged_clips import (
     whole,
 )
 from training.evaluate.clip import Clip
-from training.evaluate.fidelity import Video
 from training.evaluate.patches import patched_percent, reach_px, unexplained_levels
 from training.evaluate.probes import Probes
 from training.evaluate.quick import quick_patched
@@ -37,7 +37,7 @@ def clips() -> list[Clip]:
     return [clip_of(person, motion=k) for k, person in enumerate(PEOPLE)]
 
 
-def patched(clips: list[Clip], probes: Probes, spoil: Callable[[Video], Video]) -> float:
+def patched(clips: list[Clip], probes: Probes, spoil: Callable[[Frames], Frames]) -> float:
     found = []
     for clip in clips:
         video = spoil(clip.frames_THWC)
@@ -77,7 +77,7 @@ def test_a_small_shift_is_explained_and_a_large_one_is_not(clips: list[Clip]) ->
 
 @pytest.mark.parametrize("damage", [spots, ghost, noisy, cast], ids=lambda f: f.__name__)
 def test_more_damage_is_more_patched(
-    damage: Callable[[float], Callable[[Video], Video]], clips: list[Clip], probes: Probes
+    damage: Callable[[float], Callable[[Frames], Frames]], clips: list[Clip], probes: Probes
 ) -> None:
     strengths = {spots: (1, 3, 9), ghost: (0.15, 0.3, 0.45), noisy: (6, 12, 24),
                  cast: (12, 24, 48)}[damage]  # fmt: skip

@@ -19,7 +19,7 @@ from training.distill.own_exits import AtExit
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.objective.velocity import Guidance
-from training.tasks.ground import Wanted
+from training.tasks.ground import BatchRequest
 from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe, DistillTask
 
 BATCH = 2
@@ -31,19 +31,19 @@ class Ground:
     chunks = 3
 
     def __init__(self) -> None:
-        self.wanted: list[Wanted] = []
+        self.requests: list[BatchRequest] = []
         self.rows: list[slice] = []
 
-    def batch(self, _split: str, wanted: Wanted) -> Any:
-        self.wanted.append(wanted)
+    def batch(self, _split: str, request: BatchRequest) -> Any:
+        self.requests.append(request)
         made = [batch(beginning=False) for _ in range(4)]
-        self.rows.append(wanted.mine)
-        count = len(range(*wanted.mine.indices(8)))
+        self.rows.append(request.mine)
+        count = len(range(*request.mine.indices(8)))
         joined = {name: torch.cat([getattr(one, name) for one in made])[:count]
-                  for name in ("reference_BCFHW", "clip_BND", "speech_BKTWLD", "motion_BCMHW",
+                  for name in ("reference_BCFHW", "image_BND", "speech_BKTWLD", "motion_BCMHW",
                                "true_motion_BKCMHW", "held_B")}  # fmt: skip
         # The rows differ, as drawn samples do.
-        scale = torch.from_numpy(wanted.rng.uniform(0.5, 1.5, count)).float()
+        scale = torch.from_numpy(request.rng.uniform(0.5, 1.5, count)).float()
         joined["reference_BCFHW"] = joined["reference_BCFHW"] * scale[:, None, None, None, None]
         return replace(made[0], video_B=np.arange(count), **joined)
 
@@ -113,7 +113,7 @@ def test_one_rollout_serves_a_cycle_and_the_next_one() -> None:
             assert updates == [STUDENT, FAKE]
             # Before the student's own: what the rollout needs, all samples at its end.
             assert evaluated[-2:] == [4, 2]
-    assert [wanted.number for wanted in ground.wanted] == [0, 1, 2]
+    assert [request.number for request in ground.requests] == [0, 1, 2]
     assert len(made._pool) == 2
 
 

@@ -214,7 +214,7 @@ def test_a_batch_obeys_the_rules_of_references(cache: BucketCache) -> None:
     for number in range(100):
         batch = sampler.batch(sampler.pick(number, rng))
         assert batch.speech_BTWLD.shape == (8, 33, 5, 4, 6)
-        assert batch.clip_BMD.shape == (8, 17, 8)
+        assert batch.image_BND.shape == (8, 17, 8)
         first_B = batch.z_BCFHW[:, 0, 0, 0, 0]
         reference_B = batch.reference_BCFHW[:, 0, 0, 0, 0]
         assert (first_B == reference_B)[torch.from_numpy(batch.cold_B)].all()

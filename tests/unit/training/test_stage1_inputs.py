@@ -6,9 +6,9 @@ import torch
 
 from flashtalk.diffusion.condition import reference_clip, reference_condition
 from training.objective.flow_matching import (
-    DrawRates,
-    Draws,
-    draw,
+    Corruption,
+    CorruptionRates,
+    draw_corruption,
     motion_mask,
     noised_input,
     velocity_loss,
@@ -18,9 +18,9 @@ from training.objective.flow_matching import (
 B, C, F, HW = 4, 16, 9, 2
 
 
-def draws(sigma: float = 0.5, *, clean: int = 2, noisy: bool = False) -> Draws:
+def corruption(sigma: float = 0.5, *, clean: int = 2, noisy: bool = False) -> Corruption:
     no = torch.zeros(B, dtype=torch.bool)
-    return Draws(torch.full((B,), sigma), torch.full((B,), clean), no | noisy, no, no)
+    return Corruption(torch.full((B,), sigma), torch.full((B,), clean), no | noisy, no, no)
 
 
 def latents(seed: int) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_the_frames_after_the_reference_are_zero_after_normalisation() -> None:
 @pytest.mark.parametrize("clean", [1, 2])
 def test_motion_positions_are_clean_and_the_rest_is_the_forward_process(clean: int) -> None:
     z, noise = latents(1), latents(2)
-    x = noised_input(z, noise, draws(0.75, clean=clean))
+    x = noised_input(z, noise, corruption(0.75, clean=clean))
     assert torch.equal(x[:, :, :clean], z[:, :, :clean])
     assert torch.allclose(x[:, :, clean:], (0.25 * z + 0.75 * noise)[:, :, clean:])
 
@@ -57,17 +57,17 @@ def test_motion_positions_are_clean_and_the_rest_is_the_forward_process(clean: i
 @pytest.mark.parametrize("clean", [1, 2])
 def test_held_latents_stand_at_the_motion_positions_and_nowhere_else(clean: int) -> None:
     z, noise, held = latents(1), latents(2), latents(3)
-    x = noised_input(z, noise, draws(0.75, clean=clean), held)
+    x = noised_input(z, noise, corruption(0.75, clean=clean), held)
     assert torch.equal(x[:, :, :clean], held[:, :, :clean])
-    plain = noised_input(z, noise, draws(0.75, clean=clean))
+    plain = noised_input(z, noise, corruption(0.75, clean=clean))
     assert torch.equal(x[:, :, clean:], plain[:, :, clean:])
-    noisy = draws(0.75, clean=clean, noisy=True)
+    noisy = corruption(0.75, clean=clean, noisy=True)
     assert torch.equal(noised_input(z, noise, noisy, held), noised_input(z, noise, noisy))
 
 
 def test_noisy_motion_mode_noises_every_position() -> None:
     z, noise = latents(1), latents(2)
-    x = noised_input(z, noise, draws(0.75, noisy=True))
+    x = noised_input(z, noise, corruption(0.75, noisy=True))
     assert torch.allclose(x, 0.25 * z + 0.75 * noise)
 
 
@@ -111,7 +111,7 @@ def test_weights_count_where_they_stand_and_only_relative_to_each_other() -> Non
 def test_an_exact_velocity_leads_back_to_the_latents_at_any_sigma() -> None:
     z, noise = latents(1), latents(2)
     for sigma in (0.1, 0.625, 1.0):
-        x = noised_input(z, noise, draws(sigma, clean=1))
+        x = noised_input(z, noise, corruption(sigma, clean=1))
         restored = x - sigma * (noise - z)
         assert torch.allclose(restored[:, :, 1:], z[:, :, 1:], atol=1e-6)
 
@@ -125,7 +125,7 @@ def test_motion_mask_counts_leading_latents() -> None:
 def test_draw_rates_are_kept_and_conditions_are_dropped_exclusively() -> None:
     count = 40_000
     cold = np.arange(count) % 4 == 0
-    drawn = draw(DrawRates(), cold, np.random.default_rng(0))
+    drawn = draw_corruption(CorruptionRates(), cold, np.random.default_rng(0))
     assert (drawn.clean_B == 1).float().mean() == 0.25
     assert drawn.noisy_motion_B.float().mean() == pytest.approx(0.3, abs=0.01)
     both = drawn.drop_audio_B & drawn.drop_text_B

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from flashtalk.arrays import FloatArray
 from flashtalk.errors import InputError
 from training.data.synthtalk import (
     IDENTITY_COLUMNS,
@@ -13,7 +14,7 @@ from training.data.synthtalk import (
     mouth_box,
     render,
 )
-from training.data.synthtalk.geometry import Array, Layout
+from training.data.synthtalk.geometry import Layout
 from training.data.synthtalk.motion import motion_tracks, wander
 from training.data.synthtalk.person import Person
 from training.data.synthtalk.renderer import render_block
@@ -23,7 +24,7 @@ from training.data.synthtalk.tracks import TRACK_INDEX
 SIZES = [(64, 64), (96, 96), (48, 80), (80, 48), (96, 160)]
 
 
-def still(frames: int, **columns: float) -> Array:
+def still(frames: int, **columns: float) -> FloatArray:
     tracks = np.zeros((frames, len(TRACK_COLUMNS)), dtype=np.float32)
     tracks[:, TRACK_INDEX["width"]] = 0.5
     tracks[:, TRACK_INDEX["head_scale"]] = 1.0
@@ -32,7 +33,7 @@ def still(frames: int, **columns: float) -> Array:
     return tracks
 
 
-def moving(frames: int, seed: int = 0) -> Array:
+def moving(frames: int, seed: int = 0) -> FloatArray:
     rng = np.random.default_rng(seed)
     mouth = rng.uniform(0, 1, (frames, 5)).astype(np.float32)
     pcm = (0.2 * rng.normal(size=frames * 640)).astype(np.float32)
@@ -166,7 +167,7 @@ def test_wandering_has_the_deviation_and_the_time_constant_asked_for() -> None:
     ],
 )
 def test_bad_input_is_named(
-    identity: Array, tracks: Array, size_hw: tuple[int, int], field: str
+    identity: FloatArray, tracks: FloatArray, size_hw: tuple[int, int], field: str
 ) -> None:
     with pytest.raises(InputError) as caught:
         render(identity, tracks, size_hw)

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from flashtalk.serving.errors import Reason, ServiceError
-from flashtalk.serving.lane import ComputeLane, Wanted
+from flashtalk.serving.lane import Cancellation, ComputeLane
 from flashtalk.serving.worker import WorkerCard
 from flashtalk.v1 import dit_worker_service_pb2 as pb
 from services.dit_worker.conditionings import ConditioningMissing
@@ -20,7 +20,7 @@ from services.dit_worker.servicer import DitServicer
 def denoised(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raises what a denoising call ends with whose work fails with ``error``."""
 
-    def work(command: Any, wanted: Wanted) -> Any:
+    def work(command: Any, cancellation: Cancellation) -> Any:
         raise error
 
     async def scenario() -> None:

@@ -13,19 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from flashtalk.arrays import BoolArray, Frames, Pcm, Rgb
 from flashtalk.errors import InputError
 from flashtalk.media.image import cover
 from flashtalk.presets import PUBLISHED
 from flashtalk.streaming import preset_spec
 from training.data.buckets import SizeHW
-from training.data.source.video import (
-    Flags,
-    Frames,
-    Pcm,
-    VideoFacts,
-    check_range,
-    quiet_by_loudness,
-)
+from training.data.source.video import VideoFacts, check_range, quiet_by_loudness
 from training.data.videos.check import box_columns, box_rows
 from training.data.videos.index import LeftOut, Scanned, index_path, read_header, read_results
 from training.data.videos.manifest import Entry, manifest_digest, read_manifest
@@ -101,7 +95,7 @@ class VideoFolder:
         video = self._videos[index]
         box = video.entry.box
 
-        def fit(picture_HWC: Frames) -> Frames:
+        def fit(picture_HWC: Rgb) -> Rgb:
             top, bottom = box_rows(picture_HWC.shape[0], box)
             left, right = box_columns(picture_HWC.shape[1], box)
             return cover(picture_HWC[top:bottom, left:right], size_hw)
@@ -116,7 +110,7 @@ class VideoFolder:
         begin_s = self._begin_s(video) + first / _SPEC.fps
         return sound_between(self._media(video), begin_s, count * _SPEC.samples_per_frame).pcm_S
 
-    def quiet(self, index: int, first: int, count: int) -> Flags:
+    def quiet(self, index: int, first: int, count: int) -> BoolArray:
         """See ``VideoSource.quiet``."""
         return quiet_by_loudness(self.pcm(index, first, count), _SPEC)
 

@@ -7,17 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashtalk.arrays import BoolArray, FloatArray, Frames, IntArray, Pcm
 from flashtalk.media.image import cover
 from training.data.buckets import SizeHW
-from training.data.source.video import (
-    Boxes,
-    Flags,
-    FrameNumbers,
-    Frames,
-    Pcm,
-    VideoFacts,
-    check_range,
-)
+from training.data.source.video import VideoFacts, check_range
 from training.data.synthtalk.cache import SynthTalk
 from training.data.synthtalk.cache_files import config_digest
 from training.data.synthtalk.phonemes import SILENCE
@@ -67,13 +60,13 @@ class SynthTalkSource:
         check_range(self.facts(index), first, count)
         return self.data.clip(index, first, count).pcm_16k
 
-    def quiet(self, index: int, first: int, count: int) -> Flags:
+    def quiet(self, index: int, first: int, count: int) -> BoolArray:
         """See ``VideoSource.quiet``; from the phonemes."""
         check_range(self.facts(index), first, count)
-        quiet_T: Flags = self.data.arrays["phonemes"][index, first : first + count] == SILENCE
+        quiet_T: BoolArray = self.data.arrays["phonemes"][index, first : first + count] == SILENCE
         return quiet_T
 
-    def mouth_boxes(self, index: int, frames_T: FrameNumbers, size_hw: SizeHW) -> Boxes:
+    def mouth_boxes(self, index: int, frames_T: IntArray, size_hw: SizeHW) -> FloatArray:
         """See ``KnowsMouths``."""
         own_hw = self.data.config.size_hw
         tracks = self.data.arrays["tracks"][index][frames_T]

@@ -9,17 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import BoolArray, FloatArray, Frames, IntArray, Pcm
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.buckets import SizeHW
-
-Frames = npt.NDArray[np.uint8]
-Pcm = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
-FrameNumbers = npt.NDArray[np.int64]
-Boxes = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ class VideoSource(Protocol):
             InputError: as ``frames``.
         """
 
-    def quiet(self, index: int, first: int, count: int) -> Flags:
+    def quiet(self, index: int, first: int, count: int) -> BoolArray:
         """In which of these frames nobody speaks, bool [count].
 
         By ``quiet_by_loudness`` where nothing better is known.
@@ -88,7 +82,7 @@ class VideoSource(Protocol):
 class KnowsMouths(Protocol):
     """A source that knows where the mouth is."""
 
-    def mouth_boxes(self, index: int, frames_T: FrameNumbers, size_hw: SizeHW) -> Boxes:
+    def mouth_boxes(self, index: int, frames_T: IntArray, size_hw: SizeHW) -> FloatArray:
         """Boxes around the lips, float32 [T, 4]: top, left, bottom, right (end excluded) in pixels
         of frames of this size."""
 
@@ -100,7 +94,7 @@ def check_range(facts: VideoFacts, first: int, count: int) -> None:
         raise InputError("first, count", (first, count), limit)
 
 
-def quiet_by_loudness(pcm_S: Pcm, spec: StreamSpec, below_db: float = -35.0) -> Flags:
+def quiet_by_loudness(pcm_S: Pcm, spec: StreamSpec, below_db: float = -35.0) -> BoolArray:
     """In which frames of a sound nobody speaks, by loudness alone; bool [T].
 
     A frame counts as quiet that is ``below_db`` under the loudest twentieth of the sound.
@@ -108,5 +102,5 @@ def quiet_by_loudness(pcm_S: Pcm, spec: StreamSpec, below_db: float = -35.0) -> 
     per_frame = spec.samples_per_frame
     power_T = (pcm_S[: len(pcm_S) // per_frame * per_frame].reshape(-1, per_frame) ** 2).mean(1)
     loud = float(np.quantile(power_T, 0.95)) if len(power_T) else 0.0
-    quiet_T: Flags = power_T <= max(loud, 1e-10) * 10.0 ** (below_db / 10.0)
+    quiet_T: BoolArray = power_T <= max(loud, 1e-10) * 10.0 ** (below_db / 10.0)
     return quiet_T

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import rich.progress
 
+from flashtalk.arrays import NamedArrays
 from flashtalk.errors import InputError
 from training.data.synthtalk.cache_files import (
     PCM_SCALE,
     TEXTS_NAME,
-    Arrays,
     config_digest,
     create_files,
     open_arrays,
@@ -24,7 +24,7 @@ from training.data.synthtalk.speech import Synthesiser
 from training.data.synthtalk.utterance import Speak, SynthTalkConfig, Utterance, make_utterance
 
 
-def _store(arrays: Arrays, index: int, utterance: Utterance, config: SynthTalkConfig) -> None:
+def _store(arrays: NamedArrays, index: int, utterance: Utterance, config: SynthTalkConfig) -> None:
     arrays["pcm"][index] = np.round(np.clip(utterance.pcm_16k, -1, 1) * PCM_SCALE)
     arrays["tracks"][index] = utterance.tracks
     arrays["phonemes"][index] = utterance.phoneme_ids

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import NamedArrays
 from flashtalk.errors import InputError
 from training.data.synthtalk.identity import IDENTITY_COLUMNS
 from training.data.synthtalk.phonemes import PHONEME_CLASSES
@@ -25,8 +25,6 @@ from training.data.synthtalk.utterance import SynthTalkConfig
 FORMAT_VERSION = 1
 PCM_SCALE = 32767.0
 TEXTS_NAME = "texts.jsonl"
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def config_digest(config: SynthTalkConfig) -> str:
@@ -68,7 +66,7 @@ def create_files(config: SynthTalkConfig, folder: Path) -> None:
     partial.rename(folder / "meta.json")
 
 
-def open_arrays(folder: Path, mode: Literal["r", "r+"]) -> Arrays:
+def open_arrays(folder: Path, mode: Literal["r", "r+"]) -> NamedArrays:
     """The arrays of a folder as memory maps, by file name without ending."""
     names = ("frames", "pcm", "tracks", "phonemes", "identity", "done")
     return {name: np.lib.format.open_memmap(folder / f"{name}.npy", mode=mode) for name in names}

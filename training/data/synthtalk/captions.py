@@ -4,7 +4,7 @@ import colorsys
 
 import numpy as np
 
-from training.data.synthtalk.geometry import Array
+from flashtalk.arrays import FloatArray
 from training.data.synthtalk.identity import IDENTITY_INDEX
 
 TEMPLATES: tuple[str, ...] = (
@@ -24,7 +24,7 @@ _HUES = ((0.04, "red"), (0.11, "orange"), (0.19, "yellow"), (0.45, "green"), (0.
          (0.72, "blue"), (0.85, "purple"), (0.95, "pink"), (1.01, "red"))  # fmt: skip
 
 
-def colour_word(rgb: Array) -> str:
+def colour_word(rgb: FloatArray) -> str:
     """An everyday name of a colour ``[3]``."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(float(channel) for channel in rgb))
     if value < 0.22:
@@ -37,13 +37,13 @@ def colour_word(rgb: Array) -> str:
     return f"dark {word}" if value < 0.45 else word
 
 
-def _part(identity: Array, name: str) -> str:
+def _part(identity: FloatArray, name: str) -> str:
     first = IDENTITY_INDEX[f"{name}_red"]
     return colour_word(identity[first : first + 3])
 
 
 def caption(
-    rng: np.random.Generator, identity: Array, kind: str, language: str, rate_wpm: int
+    rng: np.random.Generator, identity: FloatArray, kind: str, language: str, rate_wpm: int
 ) -> str:
     """One sentence about an utterance; ``kind`` is ``man`` or ``woman``."""
     length = float(identity[IDENTITY_INDEX["hair_length"]])

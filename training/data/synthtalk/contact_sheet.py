@@ -8,14 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from flashtalk.arrays import Frames, Rgb
 from training.data.synthtalk.motion import SAMPLES_PER_FRAME
 from training.data.synthtalk.tracks import TRACK_INDEX
 from training.data.synthtalk.utterance import SynthTalkConfig, Utterance, make_utterance
-
-Picture = npt.NDArray[np.uint8]
 
 _COLUMNS, _LARGE_PX, _SMALL_PX, _STEP = 7, 160, 64, 3
 _STRIP_ROWS, _STRIP_COLUMNS, _PLOT_PX = 2, 14, 40
@@ -24,7 +22,7 @@ _PEOPLE = (5, 1, 31, 14, 25, 36, 6, 13, 20, 34, 24, 35, 15, 39)
 _PAPER, _SOUND, _OPENNESS = (250, 250, 248), (90, 130, 180), (225, 120, 40)
 
 
-def _grid(frames: Picture, columns: int, enlarge: int) -> Picture:
+def _grid(frames: Frames, columns: int, enlarge: int) -> Rgb:
     count, height, width, _ = frames.shape
     rows = frames.reshape(count // columns, columns, height, width, 3)
     grid = rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
@@ -32,7 +30,7 @@ def _grid(frames: Picture, columns: int, enlarge: int) -> Picture:
     return np.asarray(Image.fromarray(grid).resize(size, Image.Resampling.NEAREST))
 
 
-def _plot(utterance: Utterance, first: int, frames: int, width_px: int) -> Picture:
+def _plot(utterance: Utterance, first: int, frames: int, width_px: int) -> Rgb:
     """Waveform and openness of a stretch of an utterance."""
     plot = np.full((_PLOT_PX, width_px, 3), _PAPER, dtype=np.uint8)
     pcm = utterance.pcm_16k[first * SAMPLES_PER_FRAME : (first + frames) * SAMPLES_PER_FRAME]
@@ -49,7 +47,7 @@ def _plot(utterance: Utterance, first: int, frames: int, width_px: int) -> Pictu
     return plot
 
 
-def contact_sheet() -> Picture:
+def contact_sheet() -> Rgb:
     """The whole picture, uint8 ``[H, W, 3]``."""
     config = SynthTalkConfig("test", 64, 8.0)
     people = [make_utterance(config, index) for index in _PEOPLE]

@@ -8,14 +8,11 @@ turned, scaled and moved with the head, origin in the middle of the face.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray, RealArray
 from flashtalk.errors import InputError
 from training.data.synthtalk.identity import IDENTITY_INDEX
 from training.data.synthtalk.tracks import TRACK_INDEX
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.floating]
 
 FACE_Y = 0.45
 FACE_HALF_HEIGHT = 0.295
@@ -62,14 +59,14 @@ class Layout:
 class HeadPose:
     """Place, turn and size of the head, each float32 ``[T]``; ``turn`` moves the features."""
 
-    x: Array
-    y: Array
-    roll: Array
-    scale: Array
-    turn: Array
-    tilt: Array
+    x: FloatArray
+    y: FloatArray
+    roll: FloatArray
+    scale: FloatArray
+    turn: FloatArray
+    tilt: FloatArray
 
-    def to_frame(self, x: Floats | float, y: Floats | float) -> tuple[Floats, Floats]:
+    def to_frame(self, x: RealArray | float, y: RealArray | float) -> tuple[RealArray, RealArray]:
         """Head coordinates to frame coordinates, ``[T]`` each."""
         cos, sin = np.cos(self.roll), np.sin(self.roll)
         return (
@@ -78,7 +75,7 @@ class HeadPose:
         )
 
 
-def head_pose(tracks: Array) -> HeadPose:
+def head_pose(tracks: FloatArray) -> HeadPose:
     """The head pose of tracks ``[T, K]``."""
     x, y = tracks[:, TRACK_INDEX["head_x"]], tracks[:, TRACK_INDEX["head_y"]]
     return HeadPose(
@@ -91,7 +88,7 @@ def head_pose(tracks: Array) -> HeadPose:
     )
 
 
-def mouth_half_width(tracks: Array, identity: Array) -> Array:
+def mouth_half_width(tracks: FloatArray, identity: FloatArray) -> FloatArray:
     """Half the width of the lips in head coordinates, float32 ``[T]``."""
     size = 0.118 + 0.016 * float(identity[IDENTITY_INDEX["mouth_size"]])
     spread = 0.78 + 0.44 * tracks[:, TRACK_INDEX["width"]]

@@ -8,9 +8,8 @@ The person comes first (``PERSON_COLUMNS`` columns), then the place.
 import colorsys
 
 import numpy as np
-import numpy.typing as npt
 
-Vector = npt.NDArray[np.float32]
+from flashtalk.arrays import FloatArray
 
 SHAPE_SLOTS = 4
 
@@ -55,7 +54,7 @@ _HAIR = ((28, 24, 26), (58, 38, 28), (96, 60, 36), (140, 74, 36), (206, 162, 92)
 _EYE = ((74, 44, 24), (112, 78, 40), (70, 110, 64), (62, 112, 168), (96, 120, 132))
 
 
-def _blend(rng: np.random.Generator, palette: tuple[tuple[int, int, int], ...]) -> Vector:
+def _blend(rng: np.random.Generator, palette: tuple[tuple[int, int, int], ...]) -> FloatArray:
     """A colour near one palette entry, mixed a little with a neighbour."""
     index = int(rng.integers(len(palette)))
     other = min(index + 1, len(palette) - 1)
@@ -64,15 +63,15 @@ def _blend(rng: np.random.Generator, palette: tuple[tuple[int, int, int], ...]) 
     return np.clip(colour / 255.0 + rng.normal(0, 0.012, 3), 0.02, 0.98).astype(np.float32)
 
 
-def _hsv(hue: float, saturation: float, value: float) -> Vector:
+def _hsv(hue: float, saturation: float, value: float) -> FloatArray:
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, value), dtype=np.float32)
 
 
-def _luma(colour: Vector) -> float:
+def _luma(colour: FloatArray) -> float:
     return float(colour @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
 
 
-def _person_colours(rng: np.random.Generator) -> list[Vector]:
+def _person_colours(rng: np.random.Generator) -> list[FloatArray]:
     skin = _blend(rng, _SKIN)
     hair = _blend(rng, _HAIR)
     while abs(_luma(hair) - _luma(skin)) < 0.13:
@@ -83,7 +82,7 @@ def _person_colours(rng: np.random.Generator) -> list[Vector]:
     return [skin, hair, _blend(rng, _EYE), lip, shirt]
 
 
-def _place(rng: np.random.Generator) -> list[Vector]:
+def _place(rng: np.random.Generator) -> list[FloatArray]:
     hue, value = rng.uniform(), rng.uniform(0.5, 0.92)
     top = _hsv(hue, rng.uniform(0.08, 0.4), value)
     bottom = _hsv(hue + rng.normal(0, 0.06), rng.uniform(0.1, 0.45), value * rng.uniform(0.62, 0.9))
@@ -106,7 +105,7 @@ def _place(rng: np.random.Generator) -> list[Vector]:
     return parts
 
 
-def draw_identity(seed: int) -> Vector:
+def draw_identity(seed: int) -> FloatArray:
     """The identity of a seed, float32 ``[len(IDENTITY_COLUMNS)]``."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x1DE]))
     colours = _person_colours(rng)

@@ -9,11 +9,9 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks, lfilter
 
+from flashtalk.arrays import DoubleArray, FloatArray
 from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-
-Array = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 TAU_S = 0.8
 BLINKS_PER_S = 0.25
@@ -38,7 +36,7 @@ _WANDER: dict[str, tuple[float, float]] = {
 }
 
 
-def wander(rng: np.random.Generator, frames: int, deviation: float, limit: float) -> Float64:
+def wander(rng: np.random.Generator, frames: int, deviation: float, limit: float) -> DoubleArray:
     """An Ornstein-Uhlenbeck path ``[T]`` with time constant 0.8 s, softly limited."""
     keep = np.exp(-1.0 / (FPS * TAU_S))
     noise = rng.normal(0.0, np.sqrt(1.0 - keep**2), frames)
@@ -49,27 +47,27 @@ def wander(rng: np.random.Generator, frames: int, deviation: float, limit: float
     return np.asarray(limit * np.tanh(smooth * deviation / limit))
 
 
-def speech_energy(pcm_16k: Array, frames: int) -> Float64:
+def speech_energy(pcm_16k: FloatArray, frames: int) -> DoubleArray:
     """Loudness of each frame's 40 ms, ``[T]`` in [0, 1], smoothed over about 0.1 s."""
     blocks = pcm_16k[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME)
     rms = np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1))
     return np.clip(gaussian_filter1d(rms, 1.2, mode="nearest") / LOUD_RMS, 0.0, 1.0)
 
 
-def stresses(energy: Float64) -> npt.NDArray[np.int64]:
+def stresses(energy: DoubleArray) -> npt.NDArray[np.int64]:
     """Frames of the energetic syllables: peaks at least 0.32 s apart that stand out."""
     peaks, _ = find_peaks(energy, height=0.35, distance=int(0.32 * FPS), prominence=0.12)
     return np.asarray(peaks, dtype=np.int64)
 
 
-def _bumps(frames: int, at: npt.NDArray[np.int64], sizes: Float64, width: float) -> Float64:
+def _bumps(frames: int, at: npt.NDArray[np.int64], sizes: DoubleArray, width: float) -> DoubleArray:
     impulses = np.zeros(frames)
     np.add.at(impulses, at, sizes)
     peak = 1.0 / (width * np.sqrt(2.0 * np.pi))
     return np.asarray(gaussian_filter1d(impulses, width, mode="constant") / peak)
 
 
-def _blinks(rng: np.random.Generator, frames: int) -> Float64:
+def _blinks(rng: np.random.Generator, frames: int) -> DoubleArray:
     blink = np.zeros(frames + len(BLINK_PROFILE))
     at = rng.exponential(1.0 / BLINKS_PER_S)
     while at * FPS < frames:
@@ -79,7 +77,7 @@ def _blinks(rng: np.random.Generator, frames: int) -> Float64:
     return blink[:frames]
 
 
-def motion_tracks(rng: np.random.Generator, pcm_16k: Array, mouth: Array) -> Array:
+def motion_tracks(rng: np.random.Generator, pcm_16k: FloatArray, mouth: FloatArray) -> FloatArray:
     """All tracks of an utterance, float32 ``[T, len(TRACK_COLUMNS)]``.
 
     Args:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.synthtalk.geometry import Array, HeadPose, head_pose, mouth_half_width
+from flashtalk.arrays import FloatArray
+from training.data.synthtalk.geometry import HeadPose, head_pose, mouth_half_width
 from training.data.synthtalk.identity import IDENTITY_INDEX
 from training.data.synthtalk.shapes import Canvas, Window
 from training.data.synthtalk.tracks import TRACK_INDEX
@@ -19,7 +20,7 @@ from training.data.synthtalk.tracks import TRACK_INDEX
 class Person:
     """Constant looks of an identity."""
 
-    identity: Array
+    identity: FloatArray
     device: torch.device
 
     def colour(self, part: str) -> Tensor:
@@ -39,14 +40,14 @@ class Person:
 class Pose:
     """The moving parameters of a block of frames."""
 
-    def __init__(self, tracks: Array, identity: Array, device: torch.device) -> None:
+    def __init__(self, tracks: FloatArray, identity: FloatArray, device: torch.device) -> None:
         self.head: HeadPose = head_pose(tracks)
         self._tracks = tracks
         self._device = device
         self.mouth_half_width = self._tensor(mouth_half_width(tracks, identity))
         self.turn, self.tilt = self._tensor(self.head.turn), self._tensor(self.head.tilt)
 
-    def _tensor(self, values: Array) -> Tensor:
+    def _tensor(self, values: FloatArray) -> Tensor:
         contiguous = np.ascontiguousarray(values, dtype=np.float32)
         return torch.from_numpy(contiguous).to(self._device).view(-1, 1, 1)
 
@@ -54,7 +55,7 @@ class Pose:
         """A track column as ``[T, 1, 1]``."""
         return self._tensor(self._tracks[:, TRACK_INDEX[name]])
 
-    def values(self, name: str) -> Array:
+    def values(self, name: str) -> FloatArray:
         """A track column as an array ``[T]``."""
         return self._tracks[:, TRACK_INDEX[name]]
 

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from flashtalk.arrays import FloatArray
 from training.data.synthtalk.geometry import (
     APERTURE_DOWN,
     APERTURE_UP,
     LIP_DOWN,
     LIP_UP,
     MOUTH_Y,
-    Array,
     Layout,
     head_pose,
     mouth_half_width,
@@ -28,7 +28,7 @@ _BRIGHTER, _LEAST_CHANGE = 2.0, 2e-4
 
 
 def mouth_box(
-    tracks: Array, identity: Array, size_hw: tuple[int, int]
+    tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
 ) -> npt.NDArray[np.int64]:  # fmt: skip
     """The pixel box of the lips in each frame.
 
@@ -66,7 +66,7 @@ def mouth_box(
 
 @torch.inference_mode()
 def background_mask(
-    tracks: Array, identity: Array, size_hw: tuple[int, int]
+    tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:  # fmt: skip
     """Pixels no moving part touches in any of the frames, bool ``[H, W]``.
 

@@ -8,10 +8,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flashtalk.arrays import FloatArray
 from flashtalk.errors import InputError
 from training.data.synthtalk.body import paint_back_hair, paint_hands, paint_torso
 from training.data.synthtalk.face import paint_eyes, paint_front_hair, paint_skin
-from training.data.synthtalk.geometry import Array, Layout
+from training.data.synthtalk.geometry import Layout
 from training.data.synthtalk.identity import IDENTITY_COLUMNS
 from training.data.synthtalk.mouth import paint_mouth
 from training.data.synthtalk.person import HeadSpace, Person, Pose
@@ -24,7 +25,7 @@ RENDERER_VERSION = 1
 _BLOCK_PIXELS = 100_000
 
 
-def _check(identity: Array, tracks: Array) -> None:
+def _check(identity: FloatArray, tracks: FloatArray) -> None:
     if identity.shape != (len(IDENTITY_COLUMNS),):
         raise InputError("identity", identity.shape, f"one vector of {len(IDENTITY_COLUMNS)}")
     if tracks.ndim != 2 or tracks.shape[1] != len(TRACK_COLUMNS):
@@ -32,7 +33,7 @@ def _check(identity: Array, tracks: Array) -> None:
 
 
 def render_block(
-    person: Person, tracks: Array, scenery_3HW: Tensor, layout: Layout
+    person: Person, tracks: FloatArray, scenery_3HW: Tensor, layout: Layout
 ) -> Tensor:  # fmt: skip
     """A few frames in one go, float32 ``[T, 3, H, W]`` in [0, 1]."""
     image = scenery_3HW.expand(tracks.shape[0], -1, -1, -1).clone()
@@ -51,8 +52,8 @@ def render_block(
 
 @torch.inference_mode()
 def render(
-    identity: Array,
-    tracks: Array,
+    identity: FloatArray,
+    tracks: FloatArray,
     size_hw: tuple[int, int],
     device: torch.device | str = "cpu",
 ) -> npt.NDArray[np.uint8]:

@@ -6,12 +6,13 @@ Legend: H W pixels.
 import torch
 from torch import Tensor
 
-from training.data.synthtalk.geometry import Array, Layout
+from flashtalk.arrays import FloatArray
+from training.data.synthtalk.geometry import Layout
 from training.data.synthtalk.identity import IDENTITY_INDEX, SHAPE_SLOTS
 from training.data.synthtalk.shapes import Canvas, Window, cover, disc, paint, round_box
 
 
-def _colour(identity: Array, name: str, device: torch.device) -> Tensor:
+def _colour(identity: FloatArray, name: str, device: torch.device) -> Tensor:
     first = IDENTITY_INDEX[f"{name}_red"]
     return torch.from_numpy(identity[first : first + 3].copy()).to(device)
 
@@ -26,7 +27,7 @@ def _texture(kind: float, x: Tensor, y: Tensor, period: float) -> Tensor:
     return torch.sin(turn * x) * torch.sin(turn * y)
 
 
-def _shape(canvas: Canvas, identity: Array, slot: int) -> None:
+def _shape(canvas: Canvas, identity: FloatArray, slot: int) -> None:
     kind, x, y, size, aspect, texture = (
         float(value)
         for value in identity[IDENTITY_INDEX[f"shape{slot}_kind"] :][:6]
@@ -57,7 +58,7 @@ def _shape(canvas: Canvas, identity: Array, slot: int) -> None:
         paint(window, cover(border, canvas.px), colour * 0.8 + 0.14)
 
 
-def render_scenery(identity: Array, layout: Layout, device: torch.device) -> Tensor:
+def render_scenery(identity: FloatArray, layout: Layout, device: torch.device) -> Tensor:
     """The empty place, float32 ``[3, H, W]`` in [0, 1]."""
     image = torch.empty(1, 3, layout.height_px, layout.width_px, device=device)
     canvas = Canvas(image, layout)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray
 from flashtalk.errors import InputError
 from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.captions import caption
-from training.data.synthtalk.geometry import Array, Layout
+from training.data.synthtalk.geometry import Layout
 from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.motion import SAMPLES_PER_FRAME, motion_tracks
 from training.data.synthtalk.renderer import render
@@ -86,10 +87,10 @@ class Utterance:
         voice: the speaker.
     """
 
-    pcm_16k: Array
-    tracks: Array
+    pcm_16k: FloatArray
+    tracks: FloatArray
     phoneme_ids: npt.NDArray[np.int64]
-    identity: Array
+    identity: FloatArray
     caption: str
     text: str
     language: str
@@ -126,7 +127,7 @@ def _plan(rng: np.random.Generator, config: SynthTalkConfig) -> _Plan:
 
 def _speak(
     rng: np.random.Generator, config: SynthTalkConfig, language: str, voice: Voice, speak: Speak
-) -> tuple[Array, list[Segment], str]:
+) -> tuple[FloatArray, list[Segment], str]:
     """Sentences with pauses, cut or padded to the exact length."""
     plan = _plan(rng, config)
     pcm = np.zeros(config.samples, dtype=np.float32)

@@ -8,15 +8,12 @@ Ten visemes give the shape; each phoneme may scale how far its viseme opens. Tra
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from flashtalk.arrays import FloatArray, IntArray
 from flashtalk.streaming import FPS
 from training.data.synthtalk.phonemes import PHONEME_CLASSES, SILENCE, VOWELS, classes_of
 from training.data.synthtalk.speech import Phoneme
-
-Array = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 
 TRACK_HZ = 100
 # Half of the 40 ms: the Gaussian is 40 ms wide between its two points of one deviation. A wider one
@@ -62,7 +59,7 @@ _GLIDE: dict[str, str] = {"aɪ": "ɪ", "aʊ": "ʊ", "ɔɪ": "ɪ", "eɪ": "i", "o
 GLIDE_SHARE = 0.4
 
 
-def mouth_shape(phoneme_class: int) -> Array:
+def mouth_shape(phoneme_class: int) -> FloatArray:
     """Target (openness, width, rounding, teeth, tongue) of a class, float32 ``[5]``."""
     name = PHONEME_CLASSES[phoneme_class]
     shape = np.array(VISEMES[VISEME_OF[name]], dtype=np.float32)
@@ -98,7 +95,7 @@ def segments_of(phonemes: tuple[Phoneme, ...], end_s: float, offset_s: float) ->
     return found
 
 
-def mouth_tracks(segments: list[Segment], frames: int) -> tuple[Array, Labels]:
+def mouth_tracks(segments: list[Segment], frames: int) -> tuple[FloatArray, IntArray]:
     """Mouth tracks and labels of an utterance.
 
     Returns:

@@ -17,12 +17,12 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from flashtalk.arrays import Frames, Rgb
 from training.data.buckets import SizeHW
-from training.data.source.video import Frames
 from training.data.videos.media_file import MediaFile
 from training.data.videos.problems import BadVideoError
 
-Fit = Callable[[Frames], Frames]
+Fit = Callable[[Rgb], Rgb]
 
 # How far before the wanted time reading starts. A later try reads more: the key frame that the
 # file's table names may be shown after the wanted picture.
@@ -129,9 +129,9 @@ def frames_at(media: MediaFile, time_T: Sequence[float], fit: Fit) -> Frames:
     with media.open() as container:
         stream = _stream(container, media)
         square = _squareness(stream)
-        shown: list[Frames] = []
+        shown: list[Rgb] = []
         last: VideoFrame | None = None
-        fitted: Frames | None = None  # of ``last``: slow videos show a picture several times
+        fitted: Rgb | None = None  # of ``last``: slow videos show a picture several times
         for frame in _from(container, stream, time_T[0], None):
             while last is not None and len(shown) < len(time_T):
                 wanted_s = time_T[len(shown)]
@@ -215,9 +215,9 @@ def _upright_size(frame: VideoFrame, square: float) -> SizeHW:
     return (size[1], size[0]) if _quarter_turns(frame) % 2 else size
 
 
-def _fitted(frame: VideoFrame, square: float, fit: Fit, media: MediaFile) -> Frames:
+def _fitted(frame: VideoFrame, square: float, fit: Fit, media: MediaFile) -> Rgb:
     if frame.is_corrupt:
         raise BadVideoError("corrupt", media.key, f"a damaged picture at {_time(frame):.2f} s")
     picture = frame.to_ndarray(format="rgb24", width=round(frame.width * square))
-    upright: Frames = np.ascontiguousarray(np.rot90(picture, _quarter_turns(frame)), np.uint8)
+    upright: Rgb = np.ascontiguousarray(np.rot90(picture, _quarter_turns(frame)), np.uint8)
     return fit(upright)

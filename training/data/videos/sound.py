@@ -21,8 +21,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from scipy.signal import resample_poly
 
+from flashtalk.arrays import Pcm
 from flashtalk.streaming import PCM_HZ
-from training.data.source.video import Pcm
 from training.data.videos.media_file import MediaFile
 from training.data.videos.problems import BadVideoError
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.evaluate.fidelity import Video
+from flashtalk.arrays import Frames
 from training.evaluate.probes import Probes
 from training.evaluate.syncnet.definition import MAX_OFFSET_FRAMES, SyncScore, sync_score
 from training.evaluate.syncnet.mfcc import FRAME_SAMPLES, mfcc, windows
@@ -32,7 +32,7 @@ class SyncJudge(Protocol):
         """True for the published network alone."""
 
     def score(
-        self, video_THWC: Video, pcm_N: NDArray[np.float32],
+        self, video_THWC: Frames, pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
         """Video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame.
@@ -55,7 +55,7 @@ class SmallSyncJudge:
         return False
 
     def score(
-        self, video_THWC: Video, pcm_N: NDArray[np.float32],
+        self, video_THWC: Frames, pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
         """See ``SyncJudge``."""

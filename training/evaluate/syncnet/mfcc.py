@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
+from flashtalk.arrays import DoubleArray
 from flashtalk.errors import InputError
 from flashtalk.streaming import FPS, PCM_HZ
-
-Floats = NDArray[np.float64]
 
 FRAME_SAMPLES = PCM_HZ // FPS
 CEPSTRA = 13
@@ -62,13 +61,13 @@ def windows(cepstra_MC: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(cepstra_MC[index_TW].transpose(0, 2, 1))
 
 
-def _emphasised(pcm_N: NDArray[np.float32]) -> Floats:
+def _emphasised(pcm_N: NDArray[np.float32]) -> DoubleArray:
     # Whole numbers, as a 16-bit file would hold them: the logarithms depend on the scale.
     signal_N = np.round(pcm_N.astype(np.float64) * _FULL_SCALE)
     return np.append(signal_N[0], signal_N[1:] - _PREEMPHASIS * signal_N[:-1])
 
 
-def _frames(signal_N: Floats) -> Floats:
+def _frames(signal_N: DoubleArray) -> DoubleArray:
     """Overlapping frames [M, 400]; the last one is filled up with zeros."""
     count = 1 + max(0, -(-(len(signal_N) - _FRAME) // _STEP))
     padded = np.zeros((count - 1) * _STEP + _FRAME)
@@ -77,7 +76,7 @@ def _frames(signal_N: Floats) -> Floats:
 
 
 @cache
-def _filterbank() -> Floats:
+def _filterbank() -> DoubleArray:
     """Triangles [F, K], equally spaced in mels (2595 log10(1 + f / 700)) from 0 to 8 kHz."""
     top_mel = 2595 * np.log10(1 + PCM_HZ / 2 / 700)
     corner_hz = 700 * (10 ** (np.linspace(0, top_mel, _FILTERS + 2) / 2595) - 1)

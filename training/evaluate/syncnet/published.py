@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import WeightsError
 from training.data.synthtalk.geometry import FACE_HALF_HEIGHT, FACE_Y, Layout
 from training.evaluate.canvas import to_canvas
-from training.evaluate.fidelity import Video
 from training.evaluate.probes import HEAD, Probes
 from training.evaluate.syncnet.definition import SyncScore, sync_score
 from training.evaluate.syncnet.mfcc import FRAME_SAMPLES, mfcc, windows
@@ -34,7 +34,7 @@ _CROP_SCALE = 0.4
 _PADDING_GREY = 110.0
 _BATCH = 20
 
-FaceCropper = Callable[[Video], Video]
+FaceCropper = Callable[[Frames], Frames]
 
 
 class PublishedSyncNet(nn.Module):
@@ -106,7 +106,7 @@ class PublishedSyncJudge:
 
     @torch.inference_mode()
     def score(
-        self, video_THWC: Video, pcm_N: NDArray[np.float32],
+        self, video_THWC: Frames, pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
         """See ``SyncJudge``; memory holds the faces of ``_BATCH`` windows at a time."""
@@ -134,7 +134,7 @@ class ProbedFace:
     probes: Probes
 
     @torch.inference_mode()
-    def __call__(self, video_THWC: Video) -> Video:
+    def __call__(self, video_THWC: Frames) -> Frames:
         """Video [T, H, W, 3] -> faces uint8 [T, 224, 224, 3]."""
         pose_T4 = self.probes.pose(to_canvas(video_THWC))[:, : len(HEAD)]
         height, width = video_THWC.shape[1:3]
@@ -155,7 +155,7 @@ class ProbedFace:
         # Grey beyond the frame, as there: subtract it, since the sampler knows only zeros.
         faces_TCSS = F.grid_sample(frames_TCHW - _PADDING_GREY, grid_TSS2, align_corners=False)
         pixels_TCSS = (faces_TCSS + _PADDING_GREY).round().clamp(0, 255).to(torch.uint8)
-        faces: Video = pixels_TCSS.permute(0, 2, 3, 1).numpy()
+        faces: Frames = pixels_TCSS.permute(0, 2, 3, 1).numpy()
         return faces
 
 

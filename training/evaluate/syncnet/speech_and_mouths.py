@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from flashtalk.arrays import Frames
 from training.data.synthtalk.cache import SynthTalk
 from training.evaluate.canvas import MOUTH_CROP_PX, mouth_crops, to_canvas
-from training.evaluate.fidelity import Video
 from training.evaluate.probes import HEAD, Probes
 from training.evaluate.syncnet.mfcc import FRAMES_PER_PICTURE, WINDOW_FRAMES, mfcc
 
@@ -30,7 +30,7 @@ class Mouths:
 
 @torch.inference_mode()
 def crop_mouths(
-    video_THWC: Video, probes: Probes, head_T4: NDArray[np.float32] | None = None
+    video_THWC: Frames, probes: Probes, head_T4: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8]:
     """Upright mouth crops uint8 [T, 3, 32, 32], found by the pose probe: no truth is needed.
 
