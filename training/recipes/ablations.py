@@ -18,6 +18,9 @@ from training.recipes.registry import Recipe
 from training.recipes.tiny_distill import smoke_distill, tiny_distill
 from training.tasks.stage2 import DistillRecipe
 
+# A third of the scorers' noise levels lie below 0.5, as in Stage 1, where half are unshifted.
+_SCORE_SHIFT = 2.0
+
 Change = Callable[[DistillRecipe], DistillRecipe]
 
 
@@ -86,8 +89,13 @@ def _changed(
 ) -> Callable[[], DistillRecipe]:
     def make() -> DistillRecipe:
         recipe = base()
-        # The report has neither, and its tables ask what its own loss does.
-        matching = dataclasses.replace(recipe.matching, jitter=NO_JITTER, endpoint=EndpointConfig())
+        # The report has neither jitter nor endpoint, and its tables ask what its own loss does.
+        matching = dataclasses.replace(
+            recipe.matching,
+            jitter=NO_JITTER,
+            endpoint=EndpointConfig(),
+            score_shift=_SCORE_SHIFT,
+        )
         plain = dataclasses.replace(recipe, matching=matching)
         # Every row leaves its student in a folder of its own.
         return dataclasses.replace(change(plain), role=name)
