@@ -1,4 +1,4 @@
-"""Which speech features surround each video frame (report section 3.1)."""
+"""Selects the speech features around each video frame (report section 3.1)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flashtalk.streaming.spec import StreamSpec
 
 
 def window_indices(start: int, end: int, total: int, width: int) -> npt.NDArray[np.int64]:
-    """Rows of features around the frames ``start`` to ``end``.
+    """Returns the rows of features around the frames ``start`` to ``end``.
 
-    A window is cut off at row 0 and at ``end``, not at ``start``: while streaming, a frame sees
-    real past on its left and, at the end of the chunk, nothing that has not been said yet.
+    A window is cut off at row 0 and at ``end``, not at ``start``: while streaming, a frame has real
+    past on its left and, at the end of the chunk, no future.
 
     Args:
         start, end: the frames, counted in rows of the features; ``end`` is exclusive.
-        total: rows that there are.
+        total: number of rows.
         width: rows per window, odd; the frame's own row is in the middle.
 
     Returns:
@@ -36,6 +36,6 @@ def window_indices(start: int, end: int, total: int, width: int) -> npt.NDArray[
 
 
 def chunk_window_indices(spec: StreamSpec) -> npt.NDArray[np.int64]:
-    """Rows of a window of ``spec.window_s`` seconds that show its last chunk, [33, 5]."""
+    """Returns the rows of a window of ``spec.window_s`` seconds for its last chunk, [33, 5]."""
     rows = spec.window_s * spec.fps
     return window_indices(rows - spec.chunk_frames, rows, rows, spec.audio_window)
