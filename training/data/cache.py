@@ -1,6 +1,6 @@
-"""What frozen models say about the videos of a source, computed once: one cache per bucket.
+"""Cached outputs of frozen models for the videos of a source: one cache per bucket.
 
-A step of Stage 1 is only the transformer then. A shot whose file turns out to be bad is listed, and
+With it a step of Stage 1 computes only the transformer. A shot of an unreadable file is listed, and
 its rows are never drawn.
 
 Legend: U shots of a bucket, B batch.
@@ -49,7 +49,7 @@ RowNumbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """A finished cache: memory-mapped arrays by name; the rows of a shot lie side by side."""
+    """A finished cache: memory-mapped arrays by name; the rows of a shot are adjacent."""
 
     arrays: dict[str, Array]
     per_shot: int
@@ -58,21 +58,21 @@ class Rows:
         return len(self.arrays["start"])
 
     def starts_of(self, shot: int) -> FrameNumbers:
-        """First frames of the rows of a shot."""
+        """Returns the first frames of the rows of a shot."""
         mine = slice(shot * self.per_shot, (shot + 1) * self.per_shot)
         return self.arrays["start"][mine].astype(np.int64)
 
     @property
     def start_N(self) -> FrameNumbers:
-        """First frame of every row."""
+        """Returns the first frame of every row."""
         return self.arrays["start"].astype(np.int64)
 
     def tensor(self, name: str, rows: Sequence[int] | RowNumbers) -> Tensor:
-        """Rows of an array as float32."""
+        """Returns rows of an array as float32."""
         return torch.from_numpy(self.arrays[name][np.asarray(rows)].astype(np.float32))
 
     def chunks(self, name: str, rows: RowNumbers, count: int) -> Tensor:
-        """The first ``count`` chunks of stretches as float32."""
+        """Returns the first ``count`` chunks of stretches as float32."""
         return torch.from_numpy(self.arrays[name][rows][:, :count].astype(np.float32))
 
 
@@ -83,9 +83,9 @@ class BucketCache:
     Args:
         size_hw: of its frames.
         shots: by number.
-        good_U: int64, the shots that could be read, ascending.
-        clips: of Stage 1; with stretches their portraits alone (``encode.PORTRAIT_ARRAYS``).
-        stretches: of Stage 2, of the same shots; None where they were not asked for.
+        good_U: int64, the readable shots, ascending.
+        clips: of Stage 1; with stretches only their portraits (``encode.PORTRAIT_ARRAYS``).
+        stretches: of Stage 2, of the same shots; None without Stage 2.
     """
 
     size_hw: SizeHW
@@ -95,19 +95,19 @@ class BucketCache:
     stretches: Rows | None = None
 
     def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Which videos of the source shots belong to."""
+        """Returns the source's videos of shots."""
         return np.asarray([self.shots[int(shot)].video for shot in shot_B], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class VideoPlan:
-    """What is cached of a source.
+    """What to cache of a source.
 
     Args:
         clips: of each shot, for Stage 1; with ``stretches`` their first frames, which are the
-            portraits of Stage 2. The same plan as in Stage 1 finds them in its cache.
-        stretches: of each shot, for Stage 2; shots that are too short for one are left out then.
-        buckets: sizes of the frames; None leaves videos as they are, each size a bucket.
+            portraits of Stage 2. The same plan as in Stage 1 reuses its cache.
+        stretches: of each shot, for Stage 2; shots that are too short for one are skipped.
+        buckets: sizes of the frames; None keeps the sizes of videos, each size a bucket.
     """
 
     clips: ClipPlan = field(default_factory=ClipPlan)
@@ -115,16 +115,16 @@ class VideoPlan:
     buckets: BucketPlan | None = field(default_factory=BucketPlan)
 
     def fewest_frames(self, spec: StreamSpec) -> int:
-        """Length of the shortest shot that is used."""
+        """Returns the length of the shortest usable shot."""
         least = 2 * spec.chunk_frames
         return least if self.stretches is None else max(least, self.stretches.frames(spec))
 
     def bucket_sizes(self) -> Sequence[SizeHW]:
-        """Of all buckets that there may be; none where videos keep their sizes."""
+        """Returns the sizes of all possible buckets; none if videos keep their sizes."""
         return () if self.buckets is None else self.buckets.sizes()
 
     def sizes(self, sizes_hw: Sequence[SizeHW]) -> list[SizeHW]:
-        """The bucket of every video, by its size in pixels."""
+        """Returns the bucket of every video, by its size in pixels."""
         return list(sizes_hw) if self.buckets is None else assign_buckets(sizes_hw, self.buckets)
 
 
@@ -137,18 +137,18 @@ def build_video_caches(
     spec: StreamSpec,
     skipped: SkipList | None = None,
 ) -> list[BucketCache]:
-    """Encodes all shots of a source that are not encoded yet; a killed build goes on later.
+    """Encodes all shots of a source that are not cached; an interrupted build is resumable.
 
     Args:
         source: the videos.
         encoders: the frozen models.
-        plan: see there.
-        cache_dir: a folder for each bucket is made below it.
-        spec: the stream contract.
-        skipped: told of videos that cannot be read.
+        plan: what to cache.
+        cache_dir: parent of one folder per bucket.
+        spec: spec of the stream.
+        skipped: called with videos that cannot be read.
 
     Returns:
-        The buckets that have shots, from the tallest to the widest.
+        The buckets with shots, from the tallest to the widest.
 
     Raises:
         InputError: no shot is long enough, or none can be read.
@@ -179,7 +179,7 @@ class _Bucket:
     skipped: SkipList
 
     def build(self, cache_dir: Path) -> BucketCache | None:
-        """The caches of this bucket; None if none of its shots can be read."""
+        """Returns the caches of this bucket; None if none of its shots can be read."""
         stretches, bad_U = None, np.zeros(len(self.shots), dtype=bool)
         try:
             if self.plan.stretches is None:
@@ -205,7 +205,7 @@ class _Bucket:
         )  # fmt: skip
 
     def _portraits(self, cache_dir: Path) -> tuple[Rows, Path]:
-        """Where Stage 1 has left its clips, from there."""
+        """Returns the portraits from the clips that Stage 1 has cached."""
         plan, whole = self.plan.clips, self._folder(cache_dir, "clips", self.plan.clips)
         if finished(whole):
             return Rows(open_store(whole, PORTRAIT_ARRAYS), plan.per_shot), whole
@@ -235,7 +235,7 @@ class _Bucket:
         return Rows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 
     def _folder(self, cache_dir: Path, kind: str, plan: ClipPlan | StretchPlan) -> Path:
-        """Its name says all that decides the values."""
+        """Returns a folder whose name identifies everything that determines the values."""
         encoder, (height, width) = self.encoder, self.encoder.size_hw
         chosen = [(shot.video, shot.first, shot.frames) for shot in self.shots]
         what = [asdict(plan), asdict(encoder.spec)]

@@ -1,8 +1,8 @@
-"""Which samples of which bucket make the global batch of a step: a function of seed and step.
+"""The samples and the bucket of a step's global batch: a function of seed and step.
 
-All samples are seen once before any is seen again, within a bucket, and the buckets get steps in
-proportion to their samples. A bucket whose samples do not fill their last batch carries the rest
-over: that batch goes on with the bucket's next round. Nothing is padded or left out.
+Within a bucket, every sample comes once before any is repeated, and buckets get steps in proportion
+to their samples. If a bucket's samples do not fill their last batch, that batch continues with the
+bucket's next round. Nothing is padded or dropped.
 
 Legend: B global batch.
 """
@@ -26,7 +26,7 @@ _STEPS, _SAMPLES = 0, 1  # two streams of random numbers from one seed
 
 @dataclass(frozen=True)
 class Draw(Generic[BucketT]):
-    """One global batch: samples ``row_B``, int64, of one bucket."""
+    """One global batch: int64 samples ``row_B`` of one bucket."""
 
     bucket: BucketT
     row_B: Rows
@@ -34,7 +34,7 @@ class Draw(Generic[BucketT]):
 
 @dataclass
 class _Round:
-    """The order of one bucket's samples in one round; later rounds follow from it."""
+    """The order of one bucket's samples in one round, from which later rounds follow."""
 
     number: int
     order: Rows
@@ -44,11 +44,11 @@ class _Round:
 class BucketOrder(Generic[BucketT]):
     """Global batches by step.
 
-    Whatever is remembered between calls only saves time: the same step gives the same batch in any
-    process, after any other step.
+    The state between calls is only a cache: the same step gives the same batch in any process,
+    after any other step.
 
     Args:
-        counts: samples of each bucket; empty buckets are left out.
+        counts: samples of each bucket; empty buckets are skipped.
         batch: B; a bucket with fewer samples repeats some of them within a batch.
         seed: of all choices.
 
@@ -71,7 +71,7 @@ class BucketOrder(Generic[BucketT]):
             raise InputError("batch", self.batch, "at least 1")
 
     def at(self, step: int) -> Draw[BucketT]:
-        """The global batch of a step, from 0.
+        """Returns the global batch of a step, from 0.
 
         Raises:
             InputError: a negative step.
@@ -86,9 +86,9 @@ class BucketOrder(Generic[BucketT]):
         return Draw(self._buckets[which], self._samples(which, earlier))
 
     def _visits(self, which: int, cycle: int) -> int:
-        """Batches of a bucket in all cycles before ``cycle``; a cycle is one look at all samples.
+        """Returns a bucket's batches in all cycles before ``cycle``; a cycle covers each sample.
 
-        Rounded down: what is left over waits for the next cycle.
+        Rounded down: the remainder is part of the next cycle.
         """
         return cycle * self._counts[which] // self.batch
 
@@ -105,7 +105,7 @@ class BucketOrder(Generic[BucketT]):
         return low
 
     def _turns_of(self, cycle: int) -> Rows:
-        """The bucket of each step of a cycle, in random order."""
+        """Returns the bucket of each step of a cycle, in random order."""
         if self._turns is None or self._turns[0] != cycle:
             visits = [
                 self._visits(which, cycle + 1) - self._visits(which, cycle)
@@ -117,7 +117,7 @@ class BucketOrder(Generic[BucketT]):
         return self._turns[1]
 
     def _samples(self, which: int, visit: int) -> Rows:
-        """The batch of a bucket's visit: the next B of its rounds, laid end to end."""
+        """Returns a visit's batch: the next B samples of the bucket's concatenated rounds."""
         count = self._counts[which]
         first = visit * self.batch
         end = first + self.batch
@@ -130,7 +130,7 @@ class BucketOrder(Generic[BucketT]):
         return np.concatenate(parts)
 
     def _round(self, which: int, number: int) -> Rows:
-        """The bucket's samples in the order of one round."""
+        """Returns the bucket's samples in the order of one round."""
         known = self._rounds.get(which)
         if known is None or known.number > number:
             known = _Round(0, self._shuffled(which, 0))
@@ -140,7 +140,7 @@ class BucketOrder(Generic[BucketT]):
         return known.order
 
     def _next_round(self, which: int, known: _Round) -> _Round:
-        """The next round: what ended the last one inside a shared batch is not at once repeated."""
+        """Returns the next round; samples of the last shared batch are not repeated at once."""
         order = self._shuffled(which, known.number + 1)
         count = len(order)
         carried = ((known.number + 1) * count) % self.batch

@@ -14,14 +14,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Draws:
-    """What a batch of B samples draws besides the data.
+    """The random choices of a batch of B samples.
 
     Args:
         sigma_B: float32 noise level, one per sample, in (0, 1].
-        clean_B: int64 number of leading latents that stay clean motion latents in the loss mask
-            (1 in cold-start mode, else 2).
+        clean_B: int64 number of leading latents that are clean motion latents in the loss mask
+            (1 for cold starts, else 2).
         noisy_motion_B: bool; the motion latents are noised like the rest.
-        drop_audio_B, drop_text_B: bool; that condition is replaced by its null.
+        drop_audio_B, drop_text_B: bool; that condition is dropped.
     """
 
     sigma_B: Tensor
@@ -31,13 +31,13 @@ class Draws:
     drop_text_B: Tensor
 
     def rows(self, mine: slice) -> "Draws":
-        """Those of a part of the batch."""
+        """Returns those of a part of the batch."""
         return Draws(*(getattr(self, field.name)[mine] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class DrawRates:
-    """Probabilities of training.md 1.1 and 1.3.
+    """Probabilities of the random choices.
 
     ``drop_audio`` and ``drop_text`` count the samples that lose only that condition,
     ``drop_both`` those that lose both; the three exclude each other.
@@ -58,7 +58,7 @@ def warp(u: Tensor, shift: float) -> Tensor:
 
 
 def draw(rates: DrawRates, cold_B: np.ndarray, generator: np.random.Generator) -> Draws:
-    """Random choices for a batch; ``cold_B`` says which samples are in cold-start mode."""
+    """Draws the random choices of a batch; ``cold_B`` marks the samples with a cold start."""
     size = len(cold_B)
     # 1 - U[0,1) is never 0: a sample without noise has no velocity to learn.
     u = torch.from_numpy(1.0 - generator.random(size)).float()
@@ -78,7 +78,7 @@ def draw(rates: DrawRates, cold_B: np.ndarray, generator: np.random.Generator) -
 
 
 def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
-    """Bool [B, 1, F, 1, 1]: True at the motion positions 0 .. clean - 1 of each sample."""
+    """Returns bool [B, 1, F, 1, 1]: True at motion positions 0 .. clean - 1 of each sample."""
     positions_F = torch.arange(latent_frames, device=clean_B.device)
     return (positions_F[None] < clean_B[:, None])[:, None, :, None, None]
 
@@ -86,12 +86,12 @@ def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
 def noised_input(
     z_BCFHW: Tensor, noise_BCFHW: Tensor, draws: Draws, held_BCFHW: Tensor | None = None
 ) -> Tensor:
-    """x_s with the motion positions overwritten by their clean latents (not in noisy mode).
+    """Returns x_s with clean latents at the motion positions (except in noisy mode).
 
     Args:
         z_BCFHW, noise_BCFHW: clean latents and the noise that is mixed in.
         draws: noise levels and modes.
-        held_BCFHW: what is written there instead, e.g. with a jitter; only the leading positions
+        held_BCFHW: latents to write there instead, e.g. with a jitter; only the leading positions
             count.
     """
     sigma = draws.sigma_B.to(z_BCFHW)[:, None, None, None, None]
@@ -110,15 +110,15 @@ def velocity_loss(
     weight_B1FHW: Tensor | None = None,
     mean: Callable[[Tensor], Tensor] = lambda total: total,
 ) -> Tensor:
-    """Mean squared velocity error over the generated positions only, in float32.
+    """Returns the mean squared velocity error over the generated positions, in float32.
 
     Args:
         v_BCFHW: prediction of ``noise - z``.
         z_BCFHW, noise_BCFHW: clean latents and the noise that was mixed in.
         clean_B: leading positions of each sample that do not count.
-        weight_B1FHW: what the positions count, 1 each without it.
-        mean: over ranks, of what their positions count in all: the mean of the ranks' losses is
-            then the loss of the whole batch.
+        weight_B1FHW: weights of the positions, default 1.
+        mean: mean over ranks, applied to the sum of weights: the mean of the ranks' losses is then
+            the loss of the whole batch.
     """
     error = (v_BCFHW.float() - (noise_BCFHW.float() - z_BCFHW.float())).square()
     generated = ~motion_mask(clean_B, z_BCFHW.shape[2]).to(z_BCFHW.device)
@@ -129,7 +129,7 @@ def velocity_loss(
 
 @dataclass(frozen=True)
 class Errors:
-    """A prediction with what it should have been; the loss under any weights."""
+    """A prediction and its target; computes the loss for any weights."""
 
     v_BCFHW: Tensor
     z_BCFHW: Tensor
@@ -141,7 +141,7 @@ class Errors:
         weight_B1FHW: Tensor | None = None,
         mean: Callable[[Tensor], Tensor] = lambda total: total,
     ) -> Tensor:
-        """See ``velocity_loss``."""
+        """Returns ``velocity_loss`` with these weights."""
         return velocity_loss(
             self.v_BCFHW, self.z_BCFHW, self.noise_BCFHW, self.clean_B, weight_B1FHW, mean
         )

@@ -1,7 +1,7 @@
-"""The rows of the report's Tables 2 and 3: ``tiny_distill`` with one thing changed each.
+"""The rows of the report's Tables 2 and 3: ``tiny_distill`` with one change each.
 
 All rows make the same number of updates from the same teacher; seeds are ``trainer.seed=N``. None
-has a motion jitter, which the report does not know and which ``tiny_distill`` adds.
+has a motion jitter, which is not in the report and which ``tiny_distill`` adds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Change = Callable[[DistillRecipe], DistillRecipe]
 
 
 def chunks(count: int, *, fixed: bool) -> Change:
-    """Table 2: how many chunks are rolled out."""
+    """Table 2: the number of chunks of a rollout."""
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
         exits = ExitOdds(min(count, recipe.on.chunks), fixed, recipe.matching.exits.steps)
@@ -31,10 +31,10 @@ def chunks(count: int, *, fixed: bool) -> Change:
 
 
 def motion(policy: MotionPolicy) -> Change:
-    """Table 3: what the real score sees of the motion latents.
+    """Table 3: the real score's motion latents.
 
     Rows with true latents begin at true frames, never at the portrait, so that both kinds of motion
-    latents are of the same moment (training specification 2.4).
+    latents are of the same moment.
     """
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
@@ -66,7 +66,7 @@ _ROWS: tuple[tuple[str, str, Change], ...] = (
 
 
 def ablation_recipes() -> tuple[Recipe, ...]:
-    """One recipe per row."""
+    """Returns one recipe per row."""
     return tuple(
         Recipe(
             name,
@@ -84,10 +84,10 @@ def _changed(
 ) -> Callable[[], DistillRecipe]:
     def make() -> DistillRecipe:
         recipe = base()
-        # The report has no jitter, and its tables ask what happens without one.
+        # The report has no jitter, and its tables are about training without one.
         matching = dataclasses.replace(recipe.matching, jitter=NO_JITTER)
         plain = dataclasses.replace(recipe, matching=matching)
-        # Every row leaves its student in a folder of its own.
+        # Every row exports its student to a separate folder.
         return dataclasses.replace(change(plain), role=name)
 
     return make

@@ -1,4 +1,4 @@
-"""Stage 2 of the ``tiny`` preset (report section 4, training specification 2 and 6.5)."""
+"""Stage 2 of the ``tiny`` preset (report section 4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLLAPSE = (
 
 
 def tiny_distill() -> DistillRecipe:
-    """A four-step student of the finished Stage 1 model, which stays the teacher."""
+    """Distils the finished Stage 1 model, which stays the teacher, to a four-step student."""
     return DistillRecipe(
         trainer=TrainerConfig(
             steps=500,
@@ -62,10 +62,10 @@ def tiny_distill() -> DistillRecipe:
         matching=MatchingConfig(
             guidance=Guidance(audio=1.3, text=1.0),
             jitter=MotionJitter(cell=0.3, channel=0.1),
-            # A third of the noise levels lie below 0.5, as in Stage 1, where half are unshifted.
+            # A third of the noise levels are below 0.5, as in Stage 1 (half of them unshifted).
             score_shift=2.0,
         ),
-        # One that follows at the student's own pace leaves pictures too sharp and patchy, and
+        # A fake score with the student's learning rate leaves pictures too sharp and patchy, and
         # colours that drift (docs/distillation.md).
         fake_lr_scale=70.0,
         pool=1,

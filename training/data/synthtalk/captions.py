@@ -1,4 +1,4 @@
-"""Captions of an utterance: what is seen and heard, from eight templates."""
+"""Captions of an utterance: its picture and its speech, from eight templates."""
 
 import colorsys
 
@@ -25,7 +25,7 @@ _HUES = ((0.04, "red"), (0.11, "orange"), (0.19, "yellow"), (0.45, "green"), (0.
 
 
 def colour_word(rgb: Array) -> str:
-    """An everyday name of a colour ``[3]``."""
+    """Returns a common name of a colour ``[3]``."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(float(channel) for channel in rgb))
     if value < 0.22:
         return "black"
@@ -45,7 +45,7 @@ def _part(identity: Array, name: str) -> str:
 def caption(
     rng: np.random.Generator, identity: Array, kind: str, language: str, rate_wpm: int
 ) -> str:
-    """One sentence about an utterance; ``kind`` is ``man`` or ``woman``."""
+    """Returns one sentence about an utterance; ``kind`` is ``man`` or ``woman``."""
     length = float(identity[IDENTITY_INDEX["hair_length"]])
     style = "short" if length < 0.4 else "long" if length > 0.7 else "chin-length"
     text = TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(

@@ -1,4 +1,4 @@
-"""Where things sit in the picture: the layout of a frame size and the pose of the moving parts.
+"""Positions in the picture: the layout of a frame size and the pose of the moving parts.
 
 Legend: T frames. Frame coordinates: x to the right with 0 in the middle of the picture, y downwards
 with 0 at the layout's top; one unit = ``Layout.unit_px`` pixels. Head coordinates: the same axes
@@ -22,7 +22,7 @@ FACE_HALF_HEIGHT = 0.295
 MOUTH_Y = 0.142
 APERTURE_UP, APERTURE_DOWN = 0.034, 0.092
 LIP_UP, LIP_DOWN = 0.027, 0.034
-# Features slide over the face when the head moves sideways: a cheap impression of turning.
+# Features move over the face with sideways motion of the head: a simple impression of turning.
 TURN = 0.45
 SMALLEST_SIDE_PX = 16
 
@@ -41,12 +41,12 @@ class Layout:
 
     @property
     def unit_px(self) -> float:
-        """Pixels per unit: the height, less in a frame too narrow for the shoulders."""
+        """Returns pixels per unit: the height, less in a frame too narrow for the shoulders."""
         return min(float(self.height_px), 1.25 * self.width_px)
 
     @property
     def top_px(self) -> float:
-        """Row of y = 0; a tall frame leaves room above the hair."""
+        """Returns the row of y = 0; a tall frame has space above the hair."""
         return 0.3 * (self.height_px - self.unit_px)
 
     @property
@@ -70,7 +70,7 @@ class HeadPose:
     tilt: Array
 
     def to_frame(self, x: Floats | float, y: Floats | float) -> tuple[Floats, Floats]:
-        """Head coordinates to frame coordinates, ``[T]`` each."""
+        """Converts head coordinates to frame coordinates, ``[T]`` each."""
         cos, sin = np.cos(self.roll), np.sin(self.roll)
         return (
             self.x + self.scale * (cos * x - sin * y),
@@ -79,7 +79,7 @@ class HeadPose:
 
 
 def head_pose(tracks: Array) -> HeadPose:
-    """The head pose of tracks ``[T, K]``."""
+    """Returns the head pose of tracks ``[T, K]``."""
     x, y = tracks[:, TRACK_INDEX["head_x"]], tracks[:, TRACK_INDEX["head_y"]]
     return HeadPose(
         x=x,
@@ -92,7 +92,7 @@ def head_pose(tracks: Array) -> HeadPose:
 
 
 def mouth_half_width(tracks: Array, identity: Array) -> Array:
-    """Half the width of the lips in head coordinates, float32 ``[T]``."""
+    """Returns half the width of the lips in head coordinates, float32 ``[T]``."""
     size = 0.118 + 0.016 * float(identity[IDENTITY_INDEX["mouth_size"]])
     spread = 0.78 + 0.44 * tracks[:, TRACK_INDEX["width"]]
     pucker = 1.0 - 0.34 * tracks[:, TRACK_INDEX["rounding"]]
@@ -100,5 +100,5 @@ def mouth_half_width(tracks: Array, identity: Array) -> Array:
 
 
 def hand_rest(layout: Layout) -> tuple[float, float]:
-    """Rest place ``(|x|, y)`` of the hands: the bottom corners of the frame."""
+    """Returns the rest position ``(|x|, y)`` of the hands: the bottom corners of the frame."""
     return min(layout.half_width - 0.085, 0.46), layout.bottom - 0.1

@@ -1,7 +1,7 @@
-"""Everything that moves besides the mouth: head, eyes, brows and hands.
+"""All motion except the mouth's: head, eyes, brows and hands.
 
-Legend: T frames at 25 fps. Head and hands wander as Ornstein-Uhlenbeck processes; speech energy
-adds nods, gestures and raised brows, so that audio explains part of the motion.
+Legend: T frames at 25 fps. Head and hands follow Ornstein-Uhlenbeck processes; speech energy adds
+nods, gestures and raised brows, so that audio explains part of the motion.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ BLINK_PROFILE = (0.45, 1.0, 1.0, 0.7, 0.25)
 SAMPLES_PER_FRAME = PCM_HZ // FPS
 LOUD_RMS = 0.16
 
-# column: (standard deviation, limit) of the wandering, in the units of tracks.py
+# column: (standard deviation, limit) of the process, in the units of tracks.py
 _WANDER: dict[str, tuple[float, float]] = {
     "head_x": (0.022, 0.055),
     "head_y": (0.010, 0.025),
@@ -39,25 +39,25 @@ _WANDER: dict[str, tuple[float, float]] = {
 
 
 def wander(rng: np.random.Generator, frames: int, deviation: float, limit: float) -> Float64:
-    """An Ornstein-Uhlenbeck path ``[T]`` with time constant 0.8 s, softly limited."""
+    """Returns an Ornstein-Uhlenbeck path ``[T]`` with time constant 0.8 s, softly limited."""
     keep = np.exp(-1.0 / (FPS * TAU_S))
     noise = rng.normal(0.0, np.sqrt(1.0 - keep**2), frames)
     noise[0] = rng.normal()
     path, _ = lfilter([1.0], [1.0, -keep], noise[1:], zi=[keep * noise[0]])
-    # The raw process jitters from frame to frame; heads do not.
+    # Smoothed: the raw process jitters between frames, unlike heads.
     smooth = gaussian_filter1d(np.concatenate([noise[:1], path]), 2.0, mode="nearest")
     return np.asarray(limit * np.tanh(smooth * deviation / limit))
 
 
 def speech_energy(pcm_16k: Array, frames: int) -> Float64:
-    """Loudness of each frame's 40 ms, ``[T]`` in [0, 1], smoothed over about 0.1 s."""
+    """Returns the loudness of each 40 ms, ``[T]`` in [0, 1], smoothed over about 0.1 s."""
     blocks = pcm_16k[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME)
     rms = np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1))
     return np.clip(gaussian_filter1d(rms, 1.2, mode="nearest") / LOUD_RMS, 0.0, 1.0)
 
 
 def stresses(energy: Float64) -> npt.NDArray[np.int64]:
-    """Frames of the energetic syllables: peaks at least 0.32 s apart that stand out."""
+    """Returns frames of the energetic syllables: prominent peaks at least 0.32 s apart."""
     peaks, _ = find_peaks(energy, height=0.35, distance=int(0.32 * FPS), prominence=0.12)
     return np.asarray(peaks, dtype=np.int64)
 
@@ -80,7 +80,7 @@ def _blinks(rng: np.random.Generator, frames: int) -> Float64:
 
 
 def motion_tracks(rng: np.random.Generator, pcm_16k: Array, mouth: Array) -> Array:
-    """All tracks of an utterance, float32 ``[T, len(TRACK_COLUMNS)]``.
+    """Returns all tracks of an utterance, float32 ``[T, len(TRACK_COLUMNS)]``.
 
     Args:
         rng: source of the motion; equal states give equal motion.

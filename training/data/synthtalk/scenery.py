@@ -1,4 +1,4 @@
-"""What never moves: the wall and the shapes on it. Rendered once per utterance.
+"""The static background: the wall and the shapes on it. Rendered once per utterance.
 
 Legend: H W pixels.
 """
@@ -17,7 +17,7 @@ def _colour(identity: Array, name: str, device: torch.device) -> Tensor:
 
 
 def _texture(kind: float, x: Tensor, y: Tensor, period: float) -> Tensor:
-    """Soft stripes or checks in -1..1; the period stays far above a pixel at every size."""
+    """Returns soft stripes or checks in -1..1; the period is far above a pixel at every size."""
     turn = 2.0 * torch.pi / period
     if kind < 0.25:
         return torch.zeros_like(x + y)
@@ -58,7 +58,7 @@ def _shape(canvas: Canvas, identity: Array, slot: int) -> None:
 
 
 def render_scenery(identity: Array, layout: Layout, device: torch.device) -> Tensor:
-    """The empty place, float32 ``[3, H, W]`` in [0, 1]."""
+    """Renders the background, float32 ``[3, H, W]`` in [0, 1]."""
     image = torch.empty(1, 3, layout.height_px, layout.width_px, device=device)
     canvas = Canvas(image, layout)
     down = (canvas.y_H * layout.unit_px + layout.top_px) / layout.height_px

@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001 - the letters of the International Phonetic Alphabet are meant
-"""Phonemes to mouth shapes.
+"""Converts phonemes to mouth shapes.
 
-Ten visemes give the shape; each phoneme may scale how far its viseme opens. Tracks are built at
+Ten visemes define the shapes; each phoneme may scale the opening of its viseme. Tracks are built at
 100 Hz, smoothed by a Gaussian of 40 ms (coarticulation) and read at the centres of 25 fps frames.
 """
 
@@ -19,8 +19,8 @@ Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 TRACK_HZ = 100
-# Half of the 40 ms: the Gaussian is 40 ms wide between its two points of one deviation. A wider one
-# would never let a short p, b or m close the lips.
+# Half of the 40 ms, which is the width of the Gaussian between its two points of one deviation. A
+# wider one would never let a short p, b or m close the lips.
 SMOOTHING_S = 0.02
 TICKS_PER_FRAME = TRACK_HZ // FPS
 
@@ -63,7 +63,7 @@ GLIDE_SHARE = 0.4
 
 
 def mouth_shape(phoneme_class: int) -> Array:
-    """Target (openness, width, rounding, teeth, tongue) of a class, float32 ``[5]``."""
+    """Returns (openness, width, rounding, teeth, tongue) of a class, float32 ``[5]``."""
     name = PHONEME_CLASSES[phoneme_class]
     shape = np.array(VISEMES[VISEME_OF[name]], dtype=np.float32)
     shape[0] = _OPENNESS.get(name, shape[0])
@@ -80,7 +80,7 @@ class Segment:
 
 
 def segments_of(phonemes: tuple[Phoneme, ...], end_s: float, offset_s: float) -> list[Segment]:
-    """Phoneme events of one sentence as segments; events with several sounds share their time."""
+    """Converts phoneme events of one sentence to segments; sounds of one event share its time."""
     found: list[Segment] = []
     for event, phoneme in enumerate(phonemes):
         onset = phoneme.onset_s
@@ -99,7 +99,7 @@ def segments_of(phonemes: tuple[Phoneme, ...], end_s: float, offset_s: float) ->
 
 
 def mouth_tracks(segments: list[Segment], frames: int) -> tuple[Array, Labels]:
-    """Mouth tracks and labels of an utterance.
+    """Returns mouth tracks and labels of an utterance.
 
     Returns:
         float32 ``[frames, 5]`` (openness, width, rounding, teeth, tongue) and int64 ``[frames]``
@@ -120,7 +120,7 @@ def mouth_tracks(segments: list[Segment], frames: int) -> tuple[Array, Labels]:
         first, last = np.searchsorted(frame_centres, (segment.start_s, segment.end_s))
         labels[first:last] = segment.phoneme_class
     smooth = gaussian_filter1d(shapes, SMOOTHING_S * TRACK_HZ, axis=0, mode="nearest")
-    # A frame centre lies between two ticks: their mean.
+    # A frame centre is between two ticks: their mean.
     middle = np.arange(frames) * TICKS_PER_FRAME + TICKS_PER_FRAME // 2
     tracks = 0.5 * (smooth[middle - 1] + smooth[middle])
     return tracks.astype(np.float32), labels
