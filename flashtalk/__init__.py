@@ -1,3 +1,3 @@
-"""FlashTalk: a portrait and a stream of speech become a stream of talking-avatar video."""
+"""FlashTalk: generates talking-avatar video from a portrait and a stream of speech."""
 
 __version__ = "0.1.0"

@@ -1,17 +1,17 @@
-"""Errors that name what is wrong; every room may raise them."""
+"""Errors that name the problem; every package may raise them."""
 
 
 class FlashTalkError(Exception):
-    """Anything this project raises on purpose."""
+    """Base class of this project's errors."""
 
 
 class InputError(FlashTalkError):
-    """An input that cannot be used.
+    """An invalid input.
 
     Args:
-        field: what was given, in the caller's words (``image``, ``audio``, ``size``).
-        value: the offending value, shown as text.
-        limit: what would have been accepted, or why it was not.
+        field: name of the input, in the caller's words (``image``, ``audio``, ``size``).
+        value: the invalid value, shown as text.
+        limit: the accepted values, or the reason.
     """
 
     def __init__(self, field: str, value: object, limit: str) -> None:
@@ -22,7 +22,7 @@ class InputError(FlashTalkError):
 
 
 class ReaderGoneError(InputError):
-    """Nobody reads what is written any more: an end, and no mistake of anybody."""
+    """The reader of the output has closed it: the program ends without an error."""
 
 
 class WeightsError(FlashTalkError):

@@ -1,4 +1,4 @@
-"""Names of presets and precisions, for whoever has to check one before torch is loaded."""
+"""Names of presets and precisions, for checks without importing torch."""
 
 TINY, PUBLISHED = "tiny", "flashtalk-14b"
 PRESETS = (TINY, PUBLISHED)

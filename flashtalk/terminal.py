@@ -1,11 +1,11 @@
-"""How every program here deals with its streams, its errors and its exit code.
+"""Standard streams, errors and exit codes of every program in this project.
 
-Standard streams may be closed, full, without an alphabet or without a reader; none of that ends in
-a traceback, and none of it loses what was made.
+Standard streams may be closed, full, without an encoding or without a reader; none of that causes a
+traceback or loses results.
 
 Exit codes: 0 done, 1 an error of the program itself, 2 bad input (one line on standard error names
-field, value and limit), 130 interrupted, 141 nobody reads what was to be printed (as a program that
-SIGPIPE ends; quiet). ``FLASHTALK_DEBUG=1`` shows tracebacks.
+field, value and limit), 130 interrupted, 141 the reader of the output has closed it (as after
+SIGPIPE; quiet). ``FLASHTALK_DEBUG=1`` shows tracebacks.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ DEBUG_VARIABLE = "FLASHTALK_DEBUG"
 _LONGEST_LINE = 1_000
 _LEAST_COLUMNS, _MOST_COLUMNS = 20, 10_000
 _LOST: weakref.WeakSet[TextIO] = weakref.WeakSet()
-"""Streams whose failure was dealt with."""
+"""Streams whose failure was handled."""
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like every other bad input."""
+    """A parser whose errors are one line, like those of every other bad input."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the line and exit with 2."""
+        """Prints the line and exits with 2."""
         note(f"{self.prog}: {message} (--help explains)")
         self.exit(BAD_INPUT)
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
-    """Run a program; whatever it ends with becomes one line and an exit code.
+    """Runs a program; converts its end to one line and an exit code.
 
     Args:
-        name: of the program, in front of its errors.
-        body: gives the exit code.
+        name: of the program, as a prefix of its errors.
+        body: returns the exit code.
 
     Raises:
-        SystemExit: of the argument parser.
+        SystemExit: from the argument parser.
     """
     prepare_streams()
     try:
@@ -75,7 +75,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
             raise
         code = INTERNAL
         if isinstance(error, OSError) and error.strerror:
-            # The machine is to blame more likely than the program.
+            # The cause is more likely the machine than the program.
             place = "" if error.filename is None else f"{error.filename!s}: "
             note(f"{name}: {place}{error.strerror}")
             code = BAD_INPUT
@@ -85,30 +85,30 @@ def guarded(name: str, body: Callable[[], int]) -> int:
 
 
 def debugging() -> bool:
-    """Whether tracebacks are wanted."""
+    """Whether tracebacks are shown."""
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
 def prepare_streams() -> None:
-    """Make the standard streams safe to use.
+    """Makes the standard streams safe to use.
 
-    A closed one is opened as the null device: otherwise the next file would get its number, and
-    whatever a library prints would land in it. What an alphabet lacks is printed as an escape.
+    A closed one is opened as the null device: otherwise the next opened file would get its number
+    and the output of libraries. Characters that an encoding lacks are printed as escapes.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free, which is this one.
+            # Returns the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # gRPC, which commands import later, would write a line of its own to standard error for every
-    # TLS connection that fails, beside our one line.
+    # gRPC, which commands import later, would print a line to standard error for every TLS
+    # connection that fails, beside our one line.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     for name in ("COLUMNS", "LINES"):
-        # Libraries take what stands there for a number, and for one that makes sense.
+        # Libraries parse this variable as a number and expect a plausible one.
         text = os.environ.get(name, "80")
         if not (text.isascii() and text.isdecimal() and len(text) < 6) or not (
             _LEAST_COLUMNS <= int(text) <= _MOST_COLUMNS
@@ -117,7 +117,7 @@ def prepare_streams() -> None:
 
 
 def say(line: str) -> None:
-    """A line on standard output beside the real work, which goes on if nobody can read it."""
+    """Prints a status line on standard output; the program continues if it cannot be written."""
     try:
         _write(sys.stdout, line + "\n")
     except ReaderGoneError:
@@ -127,28 +127,28 @@ def say(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """A line on standard error; quiet where that cannot be written to."""
+    """Prints a line on standard error; ignores failures of the stream."""
     with contextlib.suppress(InputError):
         _write(sys.stderr, one_line(line) + "\n")
 
 
 def tell(line: str) -> None:
-    """A note about an input that is odd but can be used."""
+    """Prints a warning about an unusual but valid input."""
     note(f"note: {line}")
 
 
 def deliver(text: str) -> None:
-    """What a program was asked for, on standard output.
+    """Prints a result on standard output.
 
     Raises:
-        ReaderGoneError: nobody reads.
+        ReaderGoneError: the reader has closed it.
         InputError: it cannot be written.
     """
     _write(sys.stdout, text)
 
 
 def one_line(text: str) -> str:
-    """A message without line ends and control characters, and of a length that can be read."""
+    """Returns a message of limited length, without line ends and control characters."""
     words = " ".join(text.split())
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
     if len(shown) <= _LONGEST_LINE:
@@ -158,14 +158,14 @@ def one_line(text: str) -> str:
 
 
 def report_console() -> Console:
-    """A console for what a program was asked for. Printing raises as ``deliver``."""
+    """Returns a console for results. Printing raises as ``deliver``."""
     from rich.console import Console
 
     return Console(file=cast(TextIO, _Text(lambda: sys.stdout, deliver)))
 
 
 def live_console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """A console for what a person sees meanwhile; quiet where it cannot be written to."""
+    """Returns a console for progress; ignores failures of the stream."""
     from rich.console import Console
 
     def write(text: str) -> None:
@@ -179,7 +179,7 @@ def live_console(*, stderr: bool = False, quiet: bool = False) -> Console:
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
-    """Those that end a program: Ctrl-C, SIGTERM, and the end of its terminal unless ``nohup``."""
+    """Returns the terminating signals: Ctrl-C, SIGTERM, and SIGHUP unless ``nohup``."""
     found = [signal.SIGINT, signal.SIGTERM]
     hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
@@ -188,18 +188,18 @@ def stopping_signals() -> tuple[signal.Signals, ...]:
 
 
 class _Text(io.TextIOBase):
-    """A standard stream as rich takes it; its errors are those of ``write``."""
+    """A standard stream for rich; its errors are those of ``write``."""
 
     def __init__(self, stream: Callable[[], TextIO | None], write: Callable[[str], None]) -> None:
         self._stream, self._put = stream, write
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """By which rich chooses its lines and boxes."""
+        """Returns the encoding, by which rich chooses its lines and boxes."""
         return getattr(self._stream(), "encoding", None) or "ascii"
 
     def isatty(self) -> bool:
-        """Whether a person looks on."""
+        """Whether the stream is a terminal."""
         stream = self._stream()
         try:
             return stream is not None and stream.isatty()
@@ -207,24 +207,24 @@ class _Text(io.TextIOBase):
             return False
 
     def fileno(self) -> int:
-        """Of the stream, from which rich learns the size of the terminal."""
+        """Returns the stream's number, by which rich reads the size of the terminal."""
         stream = self._stream()
         if stream is None:
             raise io.UnsupportedOperation("closed")
         return stream.fileno()
 
     def write(self, text: str) -> int:
-        """Writes at once."""
+        """Writes and flushes."""
         self._put(text)
         return len(text)
 
 
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:
-        # It was closed when the program began: whoever did that does not want to read.
+        # It was closed when the program began, so its output is not wanted.
         return
     try:
-        if text:  # a device may refuse even nothing
+        if text:  # a device may reject even an empty text
             stream.write(text)
         stream.flush()
     except (OSError, ValueError) as error:
@@ -240,7 +240,7 @@ def _stream_error(error: OSError | ValueError) -> InputError:
 
 
 def _give_up(stream: TextIO | None) -> None:
-    """What is still in the stream's buffer goes nowhere, not into an error at the very end."""
+    """Discards the stream's buffer, which would cause an error at exit."""
     if stream is None:
         return
     _LOST.add(stream)
@@ -252,7 +252,7 @@ def _give_up(stream: TextIO | None) -> None:
 
 
 def _flushed(name: str, code: int) -> int:
-    """The exit code once everything is printed."""
+    """Returns the exit code after everything is printed."""
     stream = sys.stdout
     if stream is None or stream.closed or stream in _LOST:
         return code
@@ -268,7 +268,7 @@ def _flushed(name: str, code: int) -> int:
 
 
 def _internal(error: BaseException) -> str:
-    """One line about an error that nobody foresaw, and where its traceback is."""
+    """Prints one line about an unexpected error and the path of its traceback."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, MemoryError):

@@ -28,11 +28,11 @@ from flashtalk.serving.worker import WorkerCard, WorkerSettings, not_ready
 _LOG = get_logger(__name__)
 
 MEASURED_RUNS = 2
-"""Chunks of a size that are timed once it is warm. What the first one costs more (memory, kernels
-that are chosen or compiled) is over then; of two the slower counts, so that one which was lucky
-promises nothing."""
+"""Number of timed chunks per size after the warm-up, which includes one-time costs (memory, kernel
+selection, compilation). The slower of two counts, so that the number of slots does not depend on
+one fast run."""
 _SHARE_OF_REAL_TIME = 0.8
-"""How much of a worker's time sessions may use: the rest is for portraits and for bad luck."""
+"""Share of a worker's time for sessions; the rest is a reserve for portraits and delays."""
 
 _DIGESTS = "digests"
 
@@ -45,9 +45,9 @@ class Stage(Protocol):
 
 
 MeasureChunk = Callable[[], float]
-"""Computes a chunk like most of a stream's; its seconds."""
+"""Computes a typical chunk of a stream; returns its time in seconds."""
 Register = Callable[[grpc.aio.Server, ComputeLane, WorkerCard], str]
-"""Adds the servicer of a stage to a server; gives the full name of its service."""
+"""Adds the servicer of a stage to a server; returns the full name of its service."""
 
 
 StageT = TypeVar("StageT", bound=Stage)
@@ -130,7 +130,7 @@ class ComputeWorker:
         await self.lane.drain(grace_s)
 
     async def stop(self) -> None:
-        """Ends the thread."""
+        """Stops the thread."""
         self.card.ready = False
         await self.lane.stop()
 

@@ -1,9 +1,9 @@
-"""``python -m services.local``: the whole suite on this machine, until it is interrupted.
+"""``python -m services.local``: runs the whole suite on this machine until it is interrupted.
 
-Starts the three workers and a gateway as processes on loopback, waits until each says that it is
-ready, prints the gateway's address, and stops everything that it started, whatever way it ends.
-With ``--run COMMAND ...`` it runs a command against the suite and ends with it; ``{gateway}`` in
-the command becomes the gateway's HOST:PORT.
+Starts the three workers and a gateway as processes on loopback, waits until all are ready, prints
+the gateway's address, and stops all of them in every case. With ``--run COMMAND ...`` it runs a
+command against the suite and ends with it; ``{gateway}`` in the command is replaced by the
+gateway's HOST:PORT.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 
 
 class LocalError(FlashTalkError):
-    """A service of the local suite did not start, or ended by itself."""
+    """A service of the local suite did not start, or ended unexpectedly."""
 
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """What to start.
+    """Configuration of the local suite.
 
     Args:
-        environment: of the processes; settings of single services may be in it.
-        store: of the gateway (``memory://`` or a Redis).
-        port: of the gateway; 0 takes a free one.
-        gateways: how many (more than one needs a Redis).
-        ranks: by worker, of those that run on several; they are started by torchrun.
-        start_s: until everything is ready; stop_s: until everything has ended.
+        environment: of the processes; may contain settings of single services.
+        store: store URL of the gateway (``memory://`` or a Redis).
+        port: of the gateway; 0 selects a free port.
+        gateways: number of gateways (more than one needs a Redis).
+        ranks: number of ranks per worker, if several; torchrun starts them.
+        start_s: timeout of the start; stop_s: timeout of the stop.
         folder: for logs and port files.
     """
 
@@ -77,7 +77,7 @@ class Service:
         return self.process.returncode is None
 
     def tail(self) -> str:
-        """The end of its log."""
+        """Returns the end of its log."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES:])
 
@@ -87,7 +87,7 @@ class LocalSuite:
     """The running suite.
 
     Args:
-        config: what was started.
+        config: its configuration.
         services: by name: ``gateway``, ``gateway_2``, ``dit_worker`` and so on.
     """
 
@@ -97,7 +97,7 @@ class LocalSuite:
 
     @property
     def gateway(self) -> str:
-        """HOST:PORT of the first gateway."""
+        """Returns HOST:PORT of the first gateway."""
         return self.services[GATEWAY].target
 
     async def start(self, role: str, name: str, port: int, settings: Mapping[str, str]) -> Service:
@@ -105,26 +105,26 @@ class LocalSuite:
 
         Args:
             role: the package in ``services``.
-            name: what it is called here.
-            port: 0 takes a free one.
+            name: its name in the suite.
+            port: 0 selects a free port.
             settings: without the prefix ``FLASHTALK_<ROLE>_``.
 
         Raises:
-            LocalError: it ended, or was not ready in time; with the end of its log.
+            LocalError: it ended, or was not ready before the timeout; with the end of its log.
         """
         self._number += 1
         place = self.config.folder / f"{self._number}-{name}"
         port_file, log = place.with_suffix(".port"), place.with_suffix(".log")
-        port_file.unlink(missing_ok=True)  # of an earlier suite with the same folder
+        port_file.unlink(missing_ok=True)  # from an earlier suite in the same folder
         prefix = f"FLASHTALK_{role.upper()}_"
-        # Only this machine, and no page of metrics, unless the environment says so.
+        # Loopback only, and no metrics page, unless the environment sets them.
         environment = {f"{prefix}HOST": "127.0.0.1", f"{prefix}METRICS_PORT": "0"}
         environment |= self.config.environment
         given = {"PORT": str(port), "PORT_FILE": str(port_file)}
         module = ["-m", f"services.{role}"]
         if (ranks := self.config.ranks.get(role, 1)) > 1:
             module = [*_TORCHRUN, f"--nproc-per-node={ranks}", *module]
-        else:  # a rank's parent is torchrun, which ends it
+        else:  # the parent of a rank is torchrun, which stops it
             given["PARENT_PID"] = str(os.getpid())
         environment |= {prefix + key: value for key, value in {**settings, **given}.items()}
         with log.open("wb") as sink:
@@ -143,7 +143,7 @@ class LocalSuite:
         return service
 
     async def stop(self) -> None:
-        """Ends every process: asked first, gateways before workers, killed after ``stop_s``."""
+        """Stops every process: SIGTERM first, gateways before workers; kills after ``stop_s``."""
         until_s = time.monotonic() + self.config.stop_s
         gateways = [s for s in self.services.values() if s.name.startswith(GATEWAY)]
         workers = [s for s in self.services.values() if s not in gateways]
@@ -168,7 +168,7 @@ class LocalSuite:
             await asyncio.sleep(_POLL_S)
 
     async def _ready(self, service: Service) -> None:
-        # A service writes its port once it is ready, not before.
+        # A service writes its port when it is ready, not earlier.
         until_s = time.monotonic() + self.config.start_s
         while (port := read_port(service.port_file)) is None:
             if not service.alive:
@@ -183,7 +183,7 @@ class LocalSuite:
 
 @contextlib.asynccontextmanager
 async def local_suite(config: LocalConfig) -> AsyncIterator[LocalSuite]:
-    """The suite while the block runs; nothing is left of it afterwards."""
+    """Runs the suite during the block and stops all of it afterwards."""
     suite = LocalSuite(config)
     try:
         async with asyncio.TaskGroup() as group:
@@ -199,7 +199,7 @@ async def local_suite(config: LocalConfig) -> AsyncIterator[LocalSuite]:
 
 
 def gateway_settings(store: str, targets: Mapping[str, str]) -> dict[str, str]:
-    """Settings that lead a gateway to its store and its workers."""
+    """Returns the settings of a gateway for its store and workers."""
     return {
         "STORE": store,
         "AUDIO_ENCODERS": targets["audio_encoder"],
@@ -209,11 +209,11 @@ def gateway_settings(store: str, targets: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _serve(config: LocalConfig, command: Sequence[str]) -> int:
-    """Runs until a signal asks to stop (0), a service ends by itself (1), or with the command."""
+    """Runs until a signal (0), the end of a service (1), or the end of the command."""
     running = asyncio.create_task(_run(config, command))
     loop = asyncio.get_running_loop()
     for number in stopping_signals():
-        # Cancelled wherever it is, in the middle of starting too, it stops what it started.
+        # A cancellation at any point, also during the start, stops all started processes.
         loop.add_signal_handler(number, running.cancel)
     try:
         return await running
@@ -226,7 +226,7 @@ async def _run(config: LocalConfig, command: Sequence[str]) -> int:
     async with local_suite(config) as suite:
         took_s = time.monotonic() - begun_s
         if command:
-            # Standard output is the command's.
+            # Standard output belongs to the command.
             print(f"suite ready in {took_s:.1f} s at {suite.gateway}", file=sys.stderr)
             return await _command(suite, command)
         for service in suite.services.values():
@@ -238,7 +238,7 @@ async def _run(config: LocalConfig, command: Sequence[str]) -> int:
 
 
 async def _command(suite: LocalSuite, command: Sequence[str]) -> int:
-    """Runs a command against the suite; its exit code, or 1 if a service ended before it."""
+    """Runs a command against the suite; returns its exit code, or 1 if a service ended first."""
     words = [word.replace("{gateway}", suite.gateway) for word in command]
     try:
         process = await asyncio.create_subprocess_exec(*words, env=dict(suite.config.environment))
@@ -264,7 +264,7 @@ async def _command(suite: LocalSuite, command: Sequence[str]) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the command line parser."""
     parser = OneLineParser(prog="python -m services.local", description=__doc__)
     parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
     parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
@@ -282,7 +282,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 stopped as asked, 1 a service ended by itself, 2 bad input."""
+    """Returns 0 after a requested stop, 1 if a service ended, 2 for bad input."""
     options = build_parser().parse_args(arguments)
     for name, (least, most) in _RANGES.items():
         if not least <= getattr(options, name) <= most:

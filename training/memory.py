@@ -1,7 +1,7 @@
-"""``python -m training.memory``: what a training of the 14B model holds on each device.
+"""``python -m training.memory``: the memory of a training of the 14B model on each device.
 
-Needs no weights and no device: everything is counted on the architecture. The recipes print the
-same table before they allocate anything.
+Needs no weights and no device: everything is counted from the architecture. The recipes print the
+same table before they allocate memory.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def plan_of_14b(
     checkpointing: bool,
     device_gb: float,
 ) -> MemoryPlan:
-    """The plan of Stage 1 or 2.
+    """Returns the plan of Stage 1 or 2.
 
     Args:
         stage: 1 trains the transformer; 2 trains student and fake score beside the real score.
-        ranks: devices; batch: samples of each; size_hw: of the video.
-        checkpointing: blocks are computed again in the backward pass.
+        ranks: number of devices; batch: samples of each; size_hw: of the video.
+        checkpointing: blocks are recomputed in the backward pass.
         device_gb: memory of a device in 10^9 bytes.
     """
     sizes = Architecture.flashtalk_14b()
@@ -74,7 +74,7 @@ def plan_of_14b(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the plan; 0 it fits, 1 it does not, 2 bad input."""
+    """Prints the plan; returns 0 if it fits, 1 if not, 2 for bad input."""
     parser = OneLineParser(prog="python -m training.memory", description=__doc__)
     parser.add_argument("--stage", type=int, choices=(1, 2), default=2)
     parser.add_argument("--ranks", type=int, default=32)

@@ -1,4 +1,4 @@
-"""The models of a checkpoint folder as training uses them: frozen encoders, networks that learn.
+"""The models of a checkpoint folder for training: frozen encoders and trained networks.
 
 Legend: B batch, C colour or latent channels, T frames, H W pixels, F h w latent axes, M image
 tokens, D width, S samples, L layers.
@@ -54,8 +54,8 @@ _READ_BYTES = 1 << 24
 class FrozenModels:
     """VAE, speech encoder and image encoder, without gradients.
 
-    With ``bf16`` speech and video are encoded in bfloat16, 4 times as fast on a CPU that has it;
-    latents then differ by 0.5 % of their spread.
+    With ``bf16`` speech and video are encoded in bfloat16, 4 times as fast on a CPU that supports
+    it; latents then differ by 0.5 % of their spread.
     """
 
     vae: VideoVAE
@@ -74,10 +74,10 @@ class FrozenModels:
 
     @torch.no_grad()
     def motion_after(self, z_BCFHW: Tensor, spec: StreamSpec) -> Tensor:
-        """Latents of a chunk to the motion latents that the next one continues.
+        """Converts latents of a chunk to the motion latents of the next one.
 
-        All nine are decoded, the last five frames are clamped and encoded again (training
-        specification 2.7): no shortcut gives the same latents.
+        All nine are decoded, and the last five frames are clamped and encoded again: no shortcut
+        gives the same latents.
         """
         last = self.decode(z_BCFHW)[:, :, -spec.motion_frames :].clamp(-1, 1).contiguous()
         return self.video(last)
@@ -105,19 +105,19 @@ class FrozenModels:
         if self.device.type != "cpu":
             features_BTLD: Tensor = self.audio(waveforms_BS, frames)
             return features_BTLD.float()
-        # One by one: a batch of waveforms falls out of a CPU's cache (8 windows together take
-        # 2.1 s on two cores, one by one 0.3 s).
+        # One by one: a batch of waveforms exceeds a CPU's cache (8 windows together take 2.1 s on
+        # two cores, one by one 0.3 s).
         one_by_one = [self.audio(pcm_1S, frames) for pcm_1S in waveforms_BS.split(1)]
         return torch.cat(one_by_one).float()
 
     def stages(self, dit: DiT, spec: StreamSpec) -> Stages:
-        """The stages of the chunk loop, around a transformer as it is now."""
+        """Returns the stages of the chunk loop, with the current transformer."""
         audio = AudioEncoder(self.audio, spec)
         codec = VideoCodec(self.vae, spec, autocast=torch.bfloat16 if self.bf16 else None)
         return Stages(spec, audio, Denoiser(dit), codec)
 
     def encoders(self) -> Encoders:
-        """The models as the latent cache wants them."""
+        """Returns the models in the form of the latent cache."""
         name = f"{self.digest}-bf16" if self.bf16 else self.digest
         return Encoders(self.video, self.image, self.speech, name)
 
@@ -128,7 +128,7 @@ class Models:
     Args:
         checkpoint: the folder.
         world: the ranks.
-        plan: how networks are laid out, and in which type they compute.
+        plan: sharding and compute dtype of the networks.
     """
 
     def __init__(self, checkpoint: Checkpoint, world: World, plan: ShardPlan) -> None:
@@ -146,18 +146,18 @@ class Models:
         transformer: str = "",
         architecture: Architecture | None = None,
     ) -> Models:
-        """A finished checkpoint.
+        """Opens a finished checkpoint.
 
         Args:
             preset: ``flashtalk-14b`` or ``tiny``.
             folder: of the checkpoint.
-            world, plan: see the class.
-            transformer: name of a folder inside, whose transformer is taken instead.
-            architecture: of a published folder of other sizes (``engine.load``).
+            world, plan: as in the class.
+            transformer: name of a folder inside, whose transformer is used instead.
+            architecture: of a published folder with other sizes (``engine.load``).
 
         Raises:
-            InputError: a model has not been trained yet, or there is no such folder.
-            WeightsError: pieces are missing or do not fit each other.
+            InputError: a model has not been trained yet, or the folder is missing.
+            WeightsError: parts are missing or do not fit each other.
         """
         if preset == TINY:
             _check_finished(folder, FROZEN_ROLES | LEARNED_ROLES)
@@ -179,7 +179,7 @@ class Models:
     def unfinished(
         cls, folder: Path, world: World, plan: ShardPlan, dit: DiTConfig, text: TextConfig
     ) -> Models:
-        """A folder of our own whose transformer and text encoder have still to be trained.
+        """Opens a folder of ours whose transformer and text encoder are not trained yet.
 
         Raises:
             InputError: another model has not been trained yet.
@@ -204,7 +204,7 @@ class Models:
         batch: int,
         device_bytes: int,
     ) -> MemoryPlan:
-        """Prints what each device will hold, before anything is allocated.
+        """Prints the memory of each device before anything is allocated.
 
         Raises:
             InputError: it does not fit.
@@ -235,7 +235,7 @@ class Models:
         return made
 
     def frozen(self) -> FrozenModels:
-        """VAE, speech and image encoder."""
+        """Returns VAE, speech and image encoder."""
         paths, device, bf16 = self.checkpoint.layout, self.world.device, self.plan.bf16
         vae, audio = self.checkpoint.load_vae(), self.checkpoint.load_speech()
         clip = self.checkpoint.load_clip()
@@ -252,7 +252,7 @@ class Models:
         return FrozenModels(vae, audio, clip, digest.hexdigest()[:16], device, bf16)
 
     def text(self) -> TextEncoder:
-        """The text encoder, frozen."""
+        """Returns the frozen text encoder."""
         return self.checkpoint.load_text().requires_grad_(False)
 
     def network(self, *, trained: bool) -> DiT:
@@ -275,28 +275,28 @@ class Models:
         return dit.eval()
 
     def fresh(self, seed: int) -> tuple[DiT, TextEncoder]:
-        """Transformer and text encoder with random weights, not laid out yet."""
+        """Returns transformer and text encoder with random weights, not sharded yet."""
         torch.manual_seed(seed)
         dit = DiT(self.sizes.dit).to(self.world.device)
         self._fit_attention(dit)
         return dit, TextEncoder(self.sizes.text).to(self.world.device)
 
     def lay_out(self, dit: DiT, text: TextEncoder) -> None:
-        """Both over the ranks, in place."""
+        """Shards both over the ranks, in place."""
         shard(dit, self.world, dataclasses.replace(self.plan, methods=DIT_METHODS))
         shard(text, self.world, self.plan)
 
     def _fit_attention(self, dit: DiT) -> None:
-        """On a CPU attention stays float32, whose backward is 8 times as fast there.
+        """Keeps attention in float32 on a CPU, where its backward is 8 times as fast.
 
-        Sharded weights come in bfloat16 themselves: there is no autocast to leave.
+        Sharded weights are bfloat16 themselves: there is no autocast to leave.
         """
         if self.plan.bf16 and self.world.device.type == "cpu" and self.world.size == 1:
             keep_attention_float32(dit)
 
 
 def _placement(world: World, plan: ShardPlan) -> Placement:
-    """Of the frozen models: on a CPU they keep float32 weights, which autocast rounds."""
+    """Returns the dtype of the frozen models: float32 weights on a CPU, rounded by autocast."""
     half = plan.bf16 and world.device.type != "cpu"
     return Placement(world.device, torch.bfloat16 if half else torch.float32)
 
@@ -308,12 +308,12 @@ def _check_finished(folder: Path, recipe_of: dict[str, str]) -> None:
 
 
 def _files_below(path: Path) -> list[Path]:
-    """A file, or all files in a folder, in order."""
+    """Returns a file, or all files in a folder, in order."""
     return [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
 
 
 def in_float32(core: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The attention of ``core`` outside of autocast; what it is told of its tokens is passed on."""
+    """Runs the attention of ``core`` outside of autocast; passes on its information on tokens."""
 
     def attend(q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor, *tokens: TokenSlice) -> Tensor:
         with torch.autocast(q_BNHD.device.type, enabled=False):
@@ -323,7 +323,7 @@ def in_float32(core: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def keep_attention_float32(dit: DiT) -> None:
-    """Lets whatever is in an attention seam of ``dit`` compute in float32."""
+    """Makes the attention in each seam of ``dit`` compute in float32."""
     for module in dit.modules():
         if isinstance(module, (SelfAttention, ContextAttention, AudioAttention)):
             module.core = in_float32(module.core)

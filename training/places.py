@@ -1,4 +1,4 @@
-"""Where a run reads and writes; the only paths training knows."""
+"""The directories of a run; the only paths in training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ class Places:
     Args:
         run_dir: checkpoints, TensorBoard, pictures, metrics of this run.
         data_dir: rendered data; ``data_dir/train``, ``val`` and ``test`` hold the splits.
-        cache_dir: things computed from data and frozen models (latents, speech features).
+        cache_dir: results computed from data and frozen models (latents, speech features).
         weights_dir: finished models by role: ``vae``, ``wav2vec2``, ``clip``, ``umt5``, ``dit``;
-            together a folder that ``flashtalk.engine.load`` reads.
-        start_dir: finished models by role that a fresh run begins with; ``None`` is random numbers.
+            together a folder for ``flashtalk.engine.load``.
+        start_dir: finished models by role, the initial weights of a fresh run; ``None``: random.
     """
 
     run_dir: Path
@@ -24,5 +24,5 @@ class Places:
     start_dir: Path | None = None
 
     def model_dir(self, role: str) -> Path:
-        """Where the finished model of a role is read from and written to."""
+        """Returns the folder of a role's finished model."""
         return self.weights_dir / role

@@ -1,7 +1,7 @@
-"""``python -m training.ship WEIGHTS OUT``: a finished folder in half precision, to give away.
+"""``python -m training.ship WEIGHTS OUT``: copies a finished folder in half precision, for release.
 
-The teacher may come along as a folder of its own, for those who want to distil it again. Pieces are
-written over what OUT holds; files that are not weights, such as its card, stay.
+The teacher may be included as a separate folder, for further distillation. Existing parts in OUT
+are overwritten; files that are not weights, such as its card, stay.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ WEIGHTS_SUFFIX, PARTIAL_SUFFIX = ".safetensors", ".partial"
 
 
 def halve_folder(source: Path, target: Path) -> float:
-    """Copies a model's folder, its floating-point tensors as float16.
+    """Copies a model's folder, with floating-point tensors as float16.
 
     Returns:
         The largest change of a weight, as a share of the largest magnitude in its tensor.
 
     Raises:
-        InputError: ``source`` holds no weights, or a tensor has values that float16 does not.
+        InputError: ``source`` contains no weights, or a tensor exceeds the range of float16.
     """
     files = [file for file in source.iterdir() if file.is_file()] if source.is_dir() else []
     weights = [file for file in files if file.suffix == WEIGHTS_SUFFIX]
@@ -60,10 +60,10 @@ def halve_folder(source: Path, target: Path) -> float:
 
 
 def ship(weights: Path, out: Path, teacher: Path | None, console: Console) -> None:
-    """Writes ``out`` and prints what each piece weighs.
+    """Writes ``out`` and prints the size of each part.
 
     Raises:
-        InputError: as ``halve_folder``; or ``out`` is one of the folders that are read.
+        InputError: as ``halve_folder``; or ``out`` is one of the source folders.
         WeightsError: ``weights`` is not a complete folder.
     """
     find_checkpoint(weights)
@@ -83,7 +83,7 @@ def ship(weights: Path, out: Path, teacher: Path | None, console: Console) -> No
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 2 and one line on input that cannot be used."""
+    """Returns 0, or exits with code 2 and one line for bad input."""
     parser = OneLineParser(prog="python -m training.ship", description=__doc__)
     parser.add_argument("weights", type=Path, help="folder of a finished model")
     parser.add_argument("out", type=Path, help="folder to write")

@@ -1,8 +1,8 @@
-"""``python -m training.times``: how long a training of the 14B model computes, from its arithmetic.
+"""``python -m training.times``: computation time of a training of the 14B model, by arithmetic.
 
-The operations of one evaluation of the transformer are counted on the architecture, without weights
-or a device. Everything else is the schedule's arithmetic (training specification 2.6): what devices
-sustain and what the VAE takes are given. Communication and data are not in it.
+The operations of one evaluation of the transformer are counted from the architecture, without
+weights or a device. The rest follows from the schedule; the speed of the devices and the time of
+the VAE are inputs. Communication and data are not included.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BACKWARD, _BACKWARD_KEPT = 3.0, 2.0
 _STEPS, _MOST_CHUNKS, _FAKE_PER_STUDENT = 4, 5, 5
 
 
-# The counter does not know the attention that PyTorch takes on a CPU.
+# The counter does not support the attention that PyTorch uses on a CPU.
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
@@ -43,10 +43,10 @@ def _attention_flops(
 
 
 def evaluation_flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
-    """Floating-point operations of one evaluation for one sample; a multiplication and an addition
-    are two.
+    """Returns the floating-point operations of one evaluation for one sample; a multiplication and
+    an addition are two.
 
-    All layers do the same, so that one and two of them are counted.
+    All layers are equal, so that one and two of them are counted.
 
     Args:
         config: of the transformer.
@@ -57,7 +57,7 @@ def evaluation_flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
 
 
 def _flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
-    """Counted layer by layer."""
+    """Counts them layer by layer."""
     spec = preset_spec(PUBLISHED)
     frames = spec.latent_frames
     height, width = spec.latent_size(*size_hw)
@@ -81,13 +81,13 @@ def _flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """What is given.
+    """The inputs of the estimate.
 
     Args:
-        ranks: devices.
-        tflops: 10^12 operations per second that each sustains.
+        ranks: number of devices.
+        tflops: sustained 10^12 operations per second of each.
         vae_s: decoding a chunk and encoding its last frames again, seconds per sample.
-        checkpointing: blocks are computed again in the backward pass.
+        checkpointing: blocks are recomputed in the backward pass.
     """
 
     ranks: int
@@ -97,16 +97,16 @@ class Machine:
 
     @property
     def backward(self) -> float:
-        """In evaluations."""
+        """Returns the cost of a gradient in evaluations."""
         return _BACKWARD if self.checkpointing else _BACKWARD_KEPT
 
     def hours(self, flops: float, batch: int, vae: float = 0.0) -> float:
-        """Of operations and VAE passes per sample, for so many samples."""
+        """Returns the hours of operations and VAE passes per sample, for that many samples."""
         return (flops / (self.tflops * 1e12) + vae * self.vae_s) * batch / self.ranks / 3600
 
 
 def stage1_hours(flops: int, machine: Machine, *, steps: int, batch: int) -> float:
-    """One evaluation and its gradient per step."""
+    """Returns the hours of one evaluation and its gradient per step."""
     return machine.hours(steps * (1 + machine.backward) * flops, batch)
 
 
@@ -114,11 +114,11 @@ def stage2_hours(
     flops: int, machine: Machine, *, turns: int, batch: int, chunks: Sequence[int],
     previous: str = "full", guided: int = 3,
 ) -> float:  # fmt: skip
-    """Turns of Stage 2: the fake score moves in each, the student in every fifth.
+    """Returns the hours of Stage 2: turns update the fake score, every fifth the student too.
 
     Args:
         flops: of an evaluation.
-        machine: see there.
+        machine: the devices.
         turns, batch: of the schedule; samples of all devices together.
         chunks: values of k, equally likely.
         previous: chunks before the last run all steps (``full``) or stop at t' too (``same``).
@@ -135,7 +135,7 @@ def stage2_hours(
 
 
 def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> dict[str, float]:
-    """The report's two stages, the second for every row of its Table 2."""
+    """Returns the report's two stages, the second for every row of its Table 2."""
     found = {"Stage 1, 1000 steps": stage1_hours(flops, machine, steps=1000, batch=batch)}
     every = range(1, _MOST_CHUNKS + 1)
     kinds = (("K = 1", [1]), ("K = 3", [3]), ("K = 5", [5]), ("random 1..5", every))
@@ -147,7 +147,7 @@ def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> 
 
 
 def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
-    """As a table."""
+    """Formats a table."""
     title = f"hours on {machine.ranks} devices that sustain {machine.tflops:g} TFLOP/s"
     table = Table(title=title, title_justify="left")
     table.add_column("computed, not measured")
@@ -160,7 +160,7 @@ def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the hours; 0, or 2 on bad input."""
+    """Prints the hours; returns 0, or 2 for bad input."""
     parser = OneLineParser(prog="python -m training.times", description=__doc__)
     parser.add_argument("--ranks", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32, help="of all devices (%(default)s)")

@@ -1,4 +1,4 @@
-"""``python -m training.train --recipe NAME``, alone or under torchrun: train one model."""
+"""``python -m training.train --recipe NAME``, alone or under torchrun: trains one model."""
 
 import argparse
 import dataclasses
@@ -23,7 +23,7 @@ EXIT_GATE = 3
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; ``--help`` lists the recipes and their fields."""
+    """Returns the command line parser; ``--help`` lists the recipes and their fields."""
     width = max(len(recipe.name) for recipe in RECIPES)
     listing = "\n".join(f"  {recipe.name:<{width}}  {recipe.summary}" for recipe in RECIPES)
     parser = OneLineParser(
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one recipe; 0 done or stopped by a signal, 2 bad input, 3 not learning."""
+    """Runs one recipe; returns 0 if done or stopped by a signal, 2 bad input, 3 not learning."""
     options = build_parser().parse_intermixed_args(arguments)
     try:
         return _run(options)
@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
             limit = f"must be > 0, at most {_MOST_MINUTES}"
             raise InputError("--minutes", options.minutes, limit)
         overrides.append(f"trainer.minutes={options.minutes}")
-    # Minutes go first: schedule_by=time is only valid together with them.
+    # Minutes are applied first: schedule_by=time is only valid with them.
     overrides.sort(key=lambda item: "minutes=" not in item)
     config = apply_overrides(config, overrides)
     if options.list:

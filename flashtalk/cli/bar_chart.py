@@ -1,6 +1,6 @@
-"""A bar per stage, and a mark where the machine's limit is: a PNG.
+"""A bar chart of stages with the machine's limits, as a PNG.
 
-matplotlib is imported where it is used: it belongs to the command line, not to services.
+matplotlib is imported in the function: it belongs to the command line, not to services.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Bar:
     Args:
         name: of the stage.
         ms: its median.
-        p95_ms: what 95 % of its times are below.
-        limit_ms: the least time on this machine; ``None`` where no limit is known.
+        p95_ms: 95th percentile of its times.
+        limit_ms: minimum time on this machine; ``None`` if no limit is known.
     """
 
     name: str
@@ -33,22 +33,22 @@ class Bar:
 
 
 def check_chart(path: Path | None) -> None:
-    """Raises InputError where no chart can be drawn, before anything is measured."""
+    """Raises InputError if no chart can be drawn, before anything is measured."""
     if path is not None and importlib.util.find_spec("matplotlib") is None:
         limit = "needs matplotlib (pip install 'flashtalk[cli]'), or --no-chart"
         raise InputError("chart", path, limit)
 
 
 def draw_bars(bars: list[Bar], title: str, path: Path) -> None:
-    """Write the picture.
+    """Draws the chart.
 
     Args:
         bars: from top to bottom.
-        title: one line or two.
+        title: one or two lines.
         path: of the PNG.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

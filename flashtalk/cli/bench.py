@@ -1,4 +1,4 @@
-"""``flashtalk bench``: how fast is this machine, stage by stage, and does its memory hold?
+"""``flashtalk bench``: measures each stage on this machine, and memory over a long stream.
 
 Exit codes: 0 done, 1 the memory of a long stream (``--minutes``) was not flat.
 """
@@ -14,7 +14,7 @@ DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": "float8"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``bench`` to the commands."""
+    """Adds ``bench`` to the commands."""
     parser = subparsers.add_parser(
         "bench",
         help="measure each stage on this machine",
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the tables, write the JSON."""
+    """Measures, writes the JSON, prints the tables; returns the exit code."""
     from flashtalk.cli.bench_run import bench
 
     return bench(args)

@@ -1,4 +1,4 @@
-"""What a benchmark is fed with: a picture and endless sound, the same on every machine.
+"""Inputs of a benchmark: a picture and endless sound, the same on every machine.
 
 Legend: H W pixels, C channels (3), S samples.
 """
@@ -22,7 +22,7 @@ _SYLLABLE_HZ, _PITCH_HZ, _HARMONICS, _LOUDNESS = 4.0, 120.0, 12, 0.1
 
 
 def portrait(path: Path | None, size_hw: tuple[int, int] = (256, 256)) -> Rgb:
-    """A picture file, or a drawn stand-in: an oval on a gradient, uint8 [H, W, 3].
+    """Returns a picture file, or a drawn one: an oval on a gradient, uint8 [H, W, 3].
 
     Raises:
         InputError: not a picture.
@@ -40,7 +40,7 @@ def portrait(path: Path | None, size_hw: tuple[int, int] = (256, 256)) -> Rgb:
 
 
 def sound(path: Path | None, pcm_hz: int) -> Pcm:
-    """The first minute of a sound file, or a drawn stand-in: a tone in syllables, float32 [S].
+    """Returns the first minute of a sound file, or a synthetic tone in syllables, float32 [S].
 
     Raises:
         InputError: not a sound file.
@@ -58,7 +58,7 @@ def sound(path: Path | None, pcm_hz: int) -> Pcm:
 
 
 def packets(pcm_S: Pcm, samples: int, pcm_hz: int) -> Iterator[Pcm]:
-    """The sound over and over in packets of 20 ms, ``samples`` in all; constant memory."""
+    """Yields the sound repeatedly in packets of 20 ms, ``samples`` in all; constant memory."""
     step = round(PACKET_S * pcm_hz)
     for first in range(0, samples, step):
         yield pcm_S[np.arange(first, min(first + step, samples)) % len(pcm_S)]

@@ -1,4 +1,4 @@
-"""Which pipeline a table measures: a value that child processes can be given, and its models."""
+"""The pipeline that a table measures: a picklable value for child processes, and its models."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flash
 
 @dataclass(frozen=True)
 class PipelineChoice:
-    """What is loaded, and how it computes.
+    """What to load, and how to run it.
 
     Args:
         preset: a name of the engine's.
-        weights: their folder; ``None`` is the shipped one.
+        weights: their folder; ``None``: the shipped one.
         random: random weights instead, drawn on the device; random tokens stand in for the text
             and image encoders.
         device: torch's name of it, or ``auto``.
         precision: a value of ``PRECISIONS``.
-        compiled: models go through torch.compile.
-        architecture: other sizes than the preset's, for random weights.
-        sampling: instead of the weights' own.
-        emulated: FP8 also on a device that has none: the same numbers, and times that say nothing.
+        compiled: models use torch.compile.
+        architecture: sizes that replace the preset's, for random weights.
+        sampling: replaces the weights' own.
+        emulated: FP8 also on a device without it: the same numbers, but meaningless times.
     """
 
     preset: str = TINY
@@ -46,14 +46,14 @@ class PipelineChoice:
     emulated: bool = False
 
     def check(self) -> None:
-        """Raises InputError for what can be seen to be impossible before anything is built."""
+        """Raises InputError for impossible combinations, before anything is built."""
         check_preset(self.preset)
         if not self.random:
             check_weights(self.preset, self.weights)
         self.placement()
 
     def placement(self) -> Placement:
-        """Device and type of the models. Raises InputError for a device that cannot."""
+        """Returns device and dtype of the models. Raises InputError for an unsuitable device."""
         placement = Placement.choose(
             self.preset, self.device, self.precision, compiled=self.compiled
         )
@@ -64,27 +64,27 @@ class PipelineChoice:
 
     @property
     def precision_name(self) -> str:
-        """float32, bfloat16 or float8, ``auto`` resolved."""
+        """Returns float32, bfloat16 or float8, with ``auto`` resolved."""
         if self.precision == FP8:
             return FP8
         return str(self.placement().dtype).removeprefix("torch.")
 
     @property
     def weights_name(self) -> str:
-        """For reports."""
+        """Returns its description for reports."""
         if self.random:
             return "random"
         return "shipped" if self.weights is None else self.weights.name
 
     def on(self, device: str) -> PipelineChoice:
-        """The same somewhere else."""
+        """Returns the same choice on another device."""
         return replace(self, device=device)
 
     def build(self) -> Pipeline:
-        """Load or draw it.
+        """Loads or draws the pipeline.
 
         Raises:
-            InputError, WeightsError: as the engine's ``load_pipeline``.
+            InputError, WeightsError: as ``load_pipeline`` of the engine.
         """
         self.check()
         if not self.random:

@@ -1,4 +1,4 @@
-"""What `flashtalk bench` found out, as JSON and as tables."""
+"""The results of `flashtalk bench`, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _SHOWN_POINTS = 12
 
 @dataclass(frozen=True)
 class Setting:
-    """What was run.
+    """The setting of a run.
 
     Args:
         preset: its name.
         weights: ``random``, ``shipped`` or the name of the folder.
         size_hw: of the video.
         sampling: steps and guidance.
-        compiled: the transformer went through torch.compile.
-        warmup: chunks made before the counted ones.
-        load_average: programs that wanted a core when it began, the last minute's mean.
+        compiled: whether the transformer used torch.compile.
+        warmup: chunks before the measured ones.
+        load_average: mean number of runnable processes in the minute before the start.
     """
 
     preset: str
@@ -61,16 +61,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was measured.
+    """The measurements of a run.
 
     Args:
-        load_s: building the models and reading their weights.
+        load_s: time to build the models and read their weights.
         cold: the first session of the process.
-        warm_s: the chunks before the counted ones.
+        warm_s: time of the warm-up chunks.
         sessions: later sessions.
-        measured: the counted chunks.
+        measured: the measured chunks.
         peak_rss_bytes: of the whole process.
-        soak: of a long stream, if one was asked for.
+        soak: of a long stream, if requested.
     """
 
     load_s: float
@@ -83,7 +83,7 @@ class Findings:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The maker's name of the processor from the text of /proc/cpuinfo, else the platform's."""
+    """Returns the processor's model name from the text of /proc/cpuinfo, else the platform's."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
@@ -92,7 +92,7 @@ def cpu_model(cpuinfo: str) -> str:
 
 
 def dtypes(pipeline: Pipeline) -> dict[str, str]:
-    """The type that each model computes in."""
+    """Returns the compute dtype of each model."""
     models: dict[str, nn.Module] = {
         "dit": pipeline.denoiser.dit,
         "vae": pipeline.codec.vae,
@@ -107,7 +107,7 @@ def dtypes(pipeline: Pipeline) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, memory and devices."""
+    """Returns processor, memory and devices."""
     found = inspect_machine()
     cpuinfo = _CPUINFO.read_text(errors="replace") if _CPUINFO.exists() else ""
     return {
@@ -121,7 +121,7 @@ def machine() -> dict[str, Any]:
 
 
 def as_json(pipeline: Pipeline, setting: Setting, findings: Findings) -> dict[str, Any]:
-    """Everything as plain values; the unit is in every name."""
+    """Returns everything as plain values; names contain units."""
     found = inspect_machine()
     spec, measured = pipeline.spec, findings.measured
     chunk_s = Spread.of(measured.chunks_s)
@@ -185,7 +185,7 @@ def _soak_json(soak: Soak) -> dict[str, Any]:
 
 
 def show(report: dict[str, Any], console: Console) -> None:
-    """Print the tables of a report (``as_json``)."""
+    """Prints the tables of a report (``as_json``)."""
     console.print(_title(report), highlight=False, soft_wrap=True)
     console.print(_stage_table(report))
     console.print(_summary_table(report))
@@ -195,7 +195,7 @@ def show(report: dict[str, Any], console: Console) -> None:
 
 
 def load_average() -> float:
-    """Programs that want a core, the last minute's mean."""
+    """Returns the mean number of runnable processes in the last minute."""
     return os.getloadavg()[0]
 
 

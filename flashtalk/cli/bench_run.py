@@ -1,4 +1,4 @@
-"""Runs ``flashtalk bench``: everything is checked, measured, saved, and then shown."""
+"""Runs ``flashtalk bench``: checks everything, measures, saves, and then prints."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MOST_CHUNKS, _MOST_THREADS, _MOST_MINUTES = 10_000, 1_024, 1_440
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Measure, write the JSON, print the tables; gives the exit code."""
+    """Measures, writes the JSON, prints the tables; returns the exit code."""
     size_hw = _checked(args)
     face_HWC, speech_S = portrait(args.image), sound(args.audio, preset_spec(args.preset).pcm_hz)
     with Interrupts(), enough_memory(args.device):
@@ -75,7 +75,7 @@ def _bench(
         load_average=average,
     )
     report = as_json(pipeline, setting, findings)
-    # First what stays: printing fails where nobody reads.
+    # The file first: printing fails if the reader has closed the output.
     if args.out is not None:
         save_report(report, args.out)
     console = report_console()
@@ -103,7 +103,7 @@ def _measure(talk: Talk, args: argparse.Namespace, load_s: float) -> Findings:
 
 
 def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
-    """The size; everything that can be wrong is told before the models are built."""
+    """Returns the size; checks all options before the models are built."""
     check_preset(args.preset)
     if not args.random:
         check_weights(args.preset, args.weights)

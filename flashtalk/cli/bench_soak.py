@@ -1,4 +1,4 @@
-"""A long stream, to see that memory and pace hold: `flashtalk bench --minutes M`."""
+"""A long stream, to check that memory and speed stay constant: `flashtalk bench --minutes M`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flashtalk.engine import talk as run_talk
 
 MIB = 1 << 20
 POINTS = 64
-# What an allocator may keep more or less from one quarter of a stream to another. A leak of one
-# chunk's frames at 64x64 passes it within two minutes.
+# Allowed variation of an allocator's memory between quarters of a stream. A leak of one chunk's
+# frames at 64x64 exceeds it within two minutes.
 FLAT_MIB = 16
 
 
 @dataclass(frozen=True)
 class Point:
-    """The most memory that was in use up to here since the point before.
+    """The peak memory since the previous point.
 
     Args:
         video_s: length of the stream so far.
@@ -39,8 +39,8 @@ class Point:
 class MemoryLog:
     """Resident memory over a stream of any length, in at most ``capacity`` points.
 
-    When it is full, neighbours become one point (the later time, the larger memory), and from
-    then on twice as many samples go into a point: what it holds never grows, and no peak is lost.
+    When it is full, neighbours become one point (the later time, the larger memory), and each new
+    point then stands for twice as many samples: its size is bounded, and no peak is lost.
 
     Args:
         capacity: even, at least 4.
@@ -54,7 +54,7 @@ class MemoryLog:
         self._samples = 0
 
     def add(self, video_s: float, rss_bytes: int) -> None:
-        """One more sample; times do not go back."""
+        """Adds a sample; times must not decrease."""
         before = 0 if self._waiting is None else self._waiting.rss_bytes
         self._waiting = Point(video_s, max(before, rss_bytes))
         self._samples += 1
@@ -70,12 +70,12 @@ class MemoryLog:
 
     @property
     def points(self) -> list[Point]:
-        """All points so far, the unfinished one included."""
+        """Returns all points so far, including the incomplete one."""
         return [*self._points, self._waiting] if self._waiting else list(self._points)
 
     @property
     def growth_bytes(self) -> int:
-        """Median of the last quarter of points less that of the second: the first is warm-up."""
+        """Returns the median of the last quarter less that of the second: the first is warm-up."""
         memory = [point.rss_bytes for point in self.points]
         quarter = math.ceil(len(memory) / 4)
         if len(memory) < 2:
@@ -86,13 +86,13 @@ class MemoryLog:
 
 @dataclass(frozen=True)
 class Soak:
-    """How a long stream went.
+    """The result of a long stream.
 
     Args:
-        video_s: its length; ``wall_s``: what it took.
+        video_s: its length; ``wall_s``: the time it took.
         slowest_chunk_s: the longest wait for a chunk.
         memory: over the stream.
-        growth_bytes: see ``MemoryLog``.
+        growth_bytes: as in ``MemoryLog``.
     """
 
     video_s: float
@@ -103,20 +103,20 @@ class Soak:
 
     @property
     def flat(self) -> bool:
-        """Memory did not grow with the stream."""
+        """Whether memory stayed constant over the stream."""
         return self.growth_bytes <= FLAT_MIB * MIB
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of work per second of video."""
+        """Returns seconds of work per second of video."""
         return self.wall_s / self.video_s
 
 
 def soak(talk: Talk, minutes: float, tick: Callable[[float], None]) -> Soak:
-    """Stream sound through ``engine.talk`` and throw the frames away.
+    """Streams sound through ``engine.talk`` and discards the frames.
 
     Args:
-        talk: what to run.
+        talk: the talk to run.
         minutes: of sound.
         tick: called after every chunk with the seconds of video so far.
     """
@@ -140,7 +140,7 @@ def soak(talk: Talk, minutes: float, tick: Callable[[float], None]) -> Soak:
 
 
 def _timed(counts: Iterator[int]) -> Iterator[tuple[float, int]]:
-    """Each item with the seconds that it took to come."""
+    """Yields each item with the seconds until it arrived."""
     began_s = time.perf_counter()
     for count in counts:
         yield time.perf_counter() - began_s, count
@@ -148,6 +148,6 @@ def _timed(counts: Iterator[int]) -> Iterator[tuple[float, int]]:
 
 
 def peak_rss_bytes() -> int:
-    """Most resident memory that this process ever had."""
+    """Returns the peak resident memory of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

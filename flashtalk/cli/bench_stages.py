@@ -1,4 +1,4 @@
-"""Times of a chunk and its stages, taken in the chunk loop that `generate` runs.
+"""Times of a chunk and its stages, measured in the chunk loop of `generate`.
 
 Legend: B batch, S samples.
 """
@@ -22,8 +22,8 @@ from flashtalk.engine.stage_clock import StageClock
 from flashtalk.media import Mp4Writer
 from flashtalk.streaming import Pcm, chunks
 
-# In the order of a chunk. `dit_step` is one network evaluation, measured again on its own; all of
-# them, with the chunk's speech keys and values and its noise, are `denoise`.
+# In the order of a chunk. `dit_step` is one network evaluation, measured separately; `denoise` is
+# all of them, with the chunk's speech keys and values and its noise.
 STAGES = ("audio", "dit_step", "denoise", "decode", "color", "motion", "h264")
 _MID_SIGMA_T = 900.0
 _SESSION_REPEATS = 5
@@ -33,13 +33,13 @@ Tick = Callable[[], None]
 
 @dataclass(frozen=True)
 class Talk:
-    """What is measured: one session on one pipeline.
+    """The measured talk: one session on one pipeline.
 
     Args:
-        pipeline: loaded.
+        pipeline: the loaded pipeline.
         portrait_HWC: any picture.
         pcm_S: sound, repeated as often as needed.
-        size_hw: of the video; ``None`` takes the weights' own.
+        size_hw: of the video; ``None``: the weights' default.
         sampling: steps and guidance.
     """
 
@@ -50,11 +50,11 @@ class Talk:
     sampling: Sampling
 
     def start(self) -> Session:
-        """A new session: portrait and prompt encoded."""
+        """Returns a new session with encoded portrait and prompt."""
         return start(self.pipeline, self.portrait_HWC, size_hw=self.size_hw, sampling=self.sampling)
 
     def packets(self, chunk_count: int) -> Iterator[Pcm]:
-        """Sound of so many chunks."""
+        """Returns the sound of that number of chunks."""
         spec = self.pipeline.spec
         return packets(self.pcm_S, chunk_count * spec.new_samples, spec.pcm_hz)
 
@@ -65,8 +65,8 @@ class Measured:
 
     Args:
         stages_s: per name of ``STAGES``.
-        chunks_s: sound complete to frames in the file, ``dit_step`` left out.
-        chunks_cpu_s: the same, processor time of all threads.
+        chunks_s: from complete sound to frames in the file, without ``dit_step``.
+        chunks_cpu_s: the same in processor time of all threads.
     """
 
     stages_s: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
@@ -76,10 +76,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class SessionTimes:
-    """What happens once per session.
+    """The one-time costs of a session.
 
     Args:
-        condition_s: portrait and prompt encoded.
+        condition_s: encoding of portrait and prompt.
         first_frame_s: from the last packet of the first chunk's sound to its frames.
     """
 
@@ -88,7 +88,7 @@ class SessionTimes:
 
 
 def measure_session(talk: Talk) -> SessionTimes:
-    """Start a session and wait for its first frames."""
+    """Starts a session and waits for its first frames."""
     began_s = time.perf_counter()
     session = talk.start()
     condition_s = time.perf_counter() - began_s
@@ -105,21 +105,21 @@ def measure_session(talk: Talk) -> SessionTimes:
 
 
 def measure_sessions(talk: Talk) -> list[SessionTimes]:
-    """A few sessions, on a warm pipeline."""
+    """Measures a few sessions, on a warm pipeline."""
     return [measure_session(talk) for _ in range(_SESSION_REPEATS)]
 
 
 def measure_chunks(talk: Talk, warmup: int, count: int, tick: Tick) -> tuple[float, Measured]:
-    """Make ``warmup + count`` chunks of one session and write them to an MP4 that is thrown away.
+    """Makes ``warmup + count`` chunks of one session and writes them to a temporary MP4.
 
     Args:
-        talk: what to run.
-        warmup: chunks that are not counted.
-        count: chunks that are.
+        talk: the talk to run.
+        warmup: number of chunks before the measurement.
+        count: number of measured chunks.
         tick: called after every chunk.
 
     Returns:
-        Seconds of the warm-up, and the times of the others.
+        Seconds of the warm-up, and the times of the measured chunks.
     """
     session, spec = talk.start(), talk.pipeline.spec
     step = dit_step(talk.pipeline, session)
@@ -134,7 +134,7 @@ def measure_chunks(talk: Talk, warmup: int, count: int, tick: Tick) -> tuple[flo
                 warm_s, measured = time.perf_counter() - began_s, Measured()
             wall_s, cpu_s, clock = time.perf_counter(), time.process_time(), StageClock(device)
             result, session = advance(talk.pipeline, session, chunk)
-            len(dict(result.timings_s))  # a GPU has ended the chunk
+            len(dict(result.timings_s))  # waits for a GPU to end the chunk
             with clock.stage("h264"):
                 writer.write(result.frames_THWC, result.pcm_S)
             measured.chunks_s.append(time.perf_counter() - wall_s)
@@ -152,7 +152,7 @@ def _note(measured: Measured, result: ChunkResult, clock: StageClock) -> None:
 
 
 def dit_step(pipeline: Pipeline, session: Session) -> Callable[[], Tensor]:
-    """One evaluation of the network as the session makes it: a batch of two under guidance."""
+    """Measures one evaluation as in the session: a batch of two under guidance."""
     dit, conditioning = pipeline.denoiser.dit, session.conditioning
     batch = 1 if session.sampling.audio_guidance == 1 else 2
     device = conditioning.y_BCFHW.device

@@ -1,4 +1,4 @@
-"""Seconds of a call on any device; on a GPU by its own clock, without a stop between two calls."""
+"""Seconds of calls on any device; on a GPU by events, without synchronising between calls."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MOST_CALLS = 10_000
 
 @dataclass(frozen=True)
 class Repeats:
-    """How often something is called.
+    """Numbers of calls.
 
     Args:
-        warmup: calls that are not counted; what is compiled or chosen once is in them.
-        count: calls that are.
+        warmup: calls before the measurement; they include compilation and kernel selection.
+        count: measured calls.
 
     Raises:
-        InputError: none that count, or far too many.
+        InputError: no measured call, or far too many.
     """
 
     warmup: int = 2
@@ -35,20 +35,20 @@ class Repeats:
 
 @dataclass(frozen=True)
 class CallTimes:
-    """Seconds: all calls of the warm-up together, and each of the others."""
+    """Seconds: the sum of the warm-up, and each measured call."""
 
     warmup_s: float
     calls_s: tuple[float, ...]
 
 
 def time_calls(run: Callable[[], object], device: torch.device, repeats: Repeats) -> CallTimes:
-    """Call something and time it.
+    """Times a function.
 
     Args:
-        run: what is timed.
-        device: where it computes. On CUDA every call lies between two events of the stream, and
+        run: the function.
+        device: its compute device. On CUDA every call is between two events of the stream, and
             the host waits once, after the last.
-        repeats: how often.
+        repeats: numbers of calls.
     """
     began_s = time.perf_counter()
     for _ in range(repeats.warmup):

@@ -1,6 +1,6 @@
-"""``flashtalk bench capacity``: how many GPUs keep how many sessions, from one GPU's times.
+"""``flashtalk bench capacity``: the GPUs needed for a number of sessions, from one GPU's times.
 
-Nothing is measured: the times are the report's unless others are given (docs/parallelism.md).
+Nothing is measured: the default times are the report's (docs/parallelism.md).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``capacity`` to ``bench``."""
+    """Adds ``capacity`` to ``bench``."""
     parser = subparsers.add_parser(
         "capacity",
         help="plan a fleet for the 14B preset from one GPU's times",
@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print both tables, write the JSON."""
+    """Prints both tables, writes the JSON."""
     from flashtalk.cli.capacity_tables import capacity
 
     return capacity(args)

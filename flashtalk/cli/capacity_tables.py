@@ -27,7 +27,7 @@ _LONG, _SHORT = ("step_ms", "encode_ms", "decode_ms"), ("audio_ms", "other_ms")
 
 
 def capacity(args: argparse.Namespace) -> int:
-    """Write the JSON, print both tables; gives the exit code."""
+    """Writes the JSON, prints both tables; returns the exit code."""
     size_hw = parse_size_hw(args.size, spec=preset_spec(PUBLISHED))
     _check(args)
     one = _given(args)
@@ -63,7 +63,7 @@ def capacity(args: argparse.Namespace) -> int:
 
 
 def _given(args: argparse.Namespace) -> OneDevice:
-    """The report's times where no others were given."""
+    """Returns the report's times unless others are given."""
     given = {name: getattr(args, name) for name in (*_LONG, *_SHORT)}
     return dataclasses.replace(
         REPORT_COMPILED, **{name: value for name, value in given.items() if value is not None}
@@ -71,7 +71,7 @@ def _given(args: argparse.Namespace) -> OneDevice:
 
 
 def _check(args: argparse.Namespace) -> None:
-    # Not quite nothing: what is divided by it has to stay a number.
+    # Not exactly zero, since it is a divisor.
     above, at_least = f"above 0, at most {_MOST}", f"at least 0, at most {_MOST}"
     for name in (*_LONG, "link_gb_s"):
         check_between(name, getattr(args, name), _LEAST, _MOST, above)

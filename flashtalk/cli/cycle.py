@@ -1,4 +1,4 @@
-"""``flashtalk bench cycle``: the report's Figure 6 on this machine, and how a stream begins."""
+"""``flashtalk bench cycle``: the report's Figure 6 on this machine, and the start of a stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flashtalk.cli.table_options import add_pipeline_options, add_report_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``cycle`` to ``bench``."""
+    """Adds ``cycle`` to ``bench``."""
     parser = subparsers.add_parser(
         "cycle",
         help="every stage of a chunk, end to end, and the start of a stream",
@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the JSON and the chart, print the tables."""
+    """Measures, writes the JSON and the chart, prints the tables."""
     from flashtalk.cli.cycle_run import cycle
 
     return cycle(args)

@@ -30,7 +30,7 @@ TITLES = {
 def as_json(
     choice: PipelineChoice, talk: Talk, peaks: Peaks, stages: dict[str, Any], times: Measured
 ) -> dict[str, Any]:
-    """Everything as plain values; units are in the names."""
+    """Returns everything as plain values; names contain units."""
     assert talk.size_hw is not None
     spec, chunk_s = talk.pipeline.spec, Spread.of(times.chunks_s)
     steps = talk.sampling.steps
@@ -59,7 +59,7 @@ def as_json(
 
 
 def show(report: dict[str, Any], console: Console) -> None:
-    """Print the tables."""
+    """Prints the tables."""
     for line in (report["title"], report["machine_line"], peaks_line(report)):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(_stages(report))

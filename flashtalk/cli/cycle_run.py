@@ -1,4 +1,4 @@
-"""Runs ``flashtalk bench cycle``: chunks of one session, and the starts of some."""
+"""Runs ``flashtalk bench cycle``: measures chunks of one session, and starts of several."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STARTS = 5
 
 
 def cycle(args: argparse.Namespace) -> int:
-    """Measure, write, print; gives the exit code."""
+    """Measures, writes, prints; returns the exit code."""
     choice = choice_of(args)
     choice.check()
     check_between("steps", args.steps, 1, MOST_STEPS)
@@ -79,7 +79,7 @@ def measure(
     choice: PipelineChoice, size_hw: tuple[int, int] | None, step_count: int | None, warmup: int,
     count: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything as the JSON has it; ``None`` takes the weights' own size and steps."""
+    """Returns the contents of the JSON; ``None``: the weights' default size and steps."""
     device = choice.placement().device
     with steps(6) as tick:
         tick("peaks of this machine")
@@ -95,7 +95,7 @@ def measure(
         found = measured(talk, warmup, count)
         tick("starts")
         starts = [measure_start(talk) for _ in range(_STARTS)]
-        # Again: other programs may have kept it from its peak before.
+        # Repeated: other programs may have disturbed the first measurement of the peaks.
         tick("peaks of this machine")
         peaks = peaks.or_better(measure_peaks(device))
     report = report_of(choice, talk, peaks, found)
@@ -104,7 +104,7 @@ def measure(
 
 
 def talk_of(pipeline: Pipeline, size_hw: tuple[int, int] | None, step_count: int | None) -> Talk:
-    """A session of drawn sound and portrait, as the weights want it but for what is given."""
+    """Returns a session of synthetic sound and portrait, with the weights' defaults."""
     sampling = pipeline.sampling
     if step_count is not None:
         sampling = dataclasses.replace(sampling, steps=step_count)
@@ -114,7 +114,7 @@ def talk_of(pipeline: Pipeline, size_hw: tuple[int, int] | None, step_count: int
 
 @dataclasses.dataclass(frozen=True)
 class Chunks:
-    """Some chunks of one session, their warm-up, and the memory that they took."""
+    """Measures some chunks of one session, their warm-up, and their memory."""
 
     warmup_s: float
     times: Measured
@@ -122,7 +122,7 @@ class Chunks:
 
 
 def measured(talk: Talk, warmup: int, count: int) -> Chunks:
-    """So many chunks, after so many that warm up."""
+    """Makes the warm-up chunks and the measured ones."""
     device = next(talk.pipeline.denoiser.dit.parameters()).device
     reset_peak(device)
     warmup_s, times = measure_chunks(talk, warmup, count, lambda: None)
@@ -130,7 +130,7 @@ def measured(talk: Talk, warmup: int, count: int) -> Chunks:
 
 
 def report_of(choice: PipelineChoice, talk: Talk, peaks: Peaks, found: Chunks) -> dict[str, Any]:
-    """What chunks say, with the work and the limit of each stage."""
+    """Returns the times of chunks, with the work and the limit of each stage."""
     pipeline, times = talk.pipeline, found.times
     work, stages = stages_work(talk), {}
     precision_of = {
@@ -155,7 +155,7 @@ def report_of(choice: PipelineChoice, talk: Talk, peaks: Peaks, found: Chunks) -
 
 
 def startup_row(load_s: float, cold: StreamStart, warm: list[StreamStart]) -> dict[str, float]:
-    """The two numbers of a start, and what comes before it; medians."""
+    """Returns the two numbers of a start, and the time before it; medians."""
     return {
         "sound_s": statistics.median(start.sound_s for start in warm),
         "computing_s": statistics.median(start.computing_s for start in warm),
@@ -167,7 +167,7 @@ def startup_row(load_s: float, cold: StreamStart, warm: list[StreamStart]) -> di
 
 
 def stages_work(talk: Talk) -> dict[str, Work]:
-    """Of the stages whose work can be counted."""
+    """Returns the work of each stage that can be counted."""
     pipeline, size_hw = talk.pipeline, talk.size_hw
     dit, vae, spec = pipeline.denoiser.dit, pipeline.codec.vae, pipeline.spec
     assert size_hw is not None
@@ -185,7 +185,7 @@ def stages_work(talk: Talk) -> dict[str, Work]:
 
 
 def _rest_s(times: Measured) -> list[float]:
-    """What of a chunk lies between its stages."""
+    """Returns the time of a chunk outside of its stages."""
     named = [name for name in TITLES if name != REST]
     parts = zip(*(times.stages_s[name] for name in named), strict=True)
     return [max(0.0, whole - sum(each)) for whole, each in zip(times.chunks_s, parts, strict=True)]

@@ -1,4 +1,4 @@
-"""Most memory that was in use: of the process, and of its accelerator."""
+"""Peak memory of the process and its accelerator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from flashtalk.cli.bench_soak import peak_rss_bytes
 
 
 def reset_peak(device: torch.device) -> None:
-    """Forget the accelerator's peak so far; the process's cannot be forgotten."""
+    """Resets the accelerator's peak; the process's cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def device_memory(device: torch.device) -> dict[str, int | None]:
-    """``peak_rss_bytes`` of the process since its start; what tensors took at most on the
-    accelerator since ``reset_peak``, and what was reserved for them (``None`` without one)."""
+    """Returns ``peak_rss_bytes`` of the process since its start, and the peak of tensors and of
+    reserved memory on the accelerator since ``reset_peak`` (``None`` without one)."""
     on_gpu = device.type == "cuda"
     return {
         "peak_rss_bytes": peak_rss_bytes(),

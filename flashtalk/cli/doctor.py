@@ -1,4 +1,4 @@
-"""``flashtalk doctor``: is this machine ready, and for which preset?"""
+"""``flashtalk doctor``: reports whether this machine is ready, and for which preset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``doctor`` to the commands."""
+    """Adds ``doctor`` to the commands."""
     parser = subparsers.add_parser(
         "doctor",
         help="versions, devices, memory, codecs, kernels, and whether each preset fits",
@@ -19,10 +19,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report.
+    """Prints the report.
 
     Returns:
-        1 if a kernel that the engine uses is wrong here; else 0, for a small machine is no error.
+        1 if a kernel that the engine uses is wrong here; else 0: a small machine is not an error.
     """
     from flashtalk.cli.doctor_report import report
 

@@ -1,4 +1,4 @@
-"""What ``flashtalk doctor`` finds out, as JSON and as tables."""
+"""The report of ``flashtalk doctor``, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 
 def report(*, as_json: bool) -> int:
-    """Look at the machine and print what was found; gives the exit code."""
+    """Inspects the machine and prints the report; returns the exit code."""
     machine = inspect_machine()
     footprints = [footprint(preset) for preset in PRESETS]
     kernels = [found for device in machine.devices for found in check_kernels(device.name)]
@@ -34,7 +34,7 @@ def report(*, as_json: bool) -> int:
 def as_values(
     machine: Machine, footprints: Sequence[Footprint], kernels: Sequence[Checked]
 ) -> dict[str, Any]:
-    """The report as plain values; sizes are in bytes."""
+    """Returns the report as plain values; sizes are in bytes."""
     presets = {
         found.preset: {
             "parameters": found.parameters,
@@ -49,7 +49,7 @@ def as_values(
 
 
 def size_text(size_bytes: int) -> str:
-    """``1.5 GiB`` or ``12 MiB``."""
+    """Formats a size: ``1.5 GiB`` or ``12 MiB``."""
     if size_bytes >= GIB:
         return f"{size_bytes / GIB:.1f} GiB"
     return f"{size_bytes / MIB:.0f} MiB"
@@ -140,7 +140,7 @@ def show(
     kernels: Sequence[Checked],
     console: Console,
 ) -> None:
-    """Print the report as tables."""
+    """Prints the report as tables."""
     console.print(_machine_table(machine))
     console.print(_device_table(machine))
     _show_kernels(kernels, console)

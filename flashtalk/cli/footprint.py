@@ -1,4 +1,4 @@
-"""How much memory the weights of a preset take, counted without loading any."""
+"""The memory for the weights of a preset, counted without loading any."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ PRESETS: Mapping[str, Mapping[str, Builder]] = {
     },
 }
 BYTES_PER_PARAMETER: Mapping[str, int] = {"tiny": 4, "flashtalk-14b": 2}  # float32, bfloat16
-# Memory beside the weights: activations, kept keys and values, PyTorch itself. A rule of thumb,
-# not a measurement: a tenth of the weights and 1 GiB.
+# Memory besides the weights: activations, cached keys and values, PyTorch itself. An estimate, not
+# a measurement: a tenth of the weights and 1 GiB.
 _ROOM_SHARE = 0.1
 ROOM_BYTES = 1 << 30
 
@@ -51,7 +51,7 @@ class Footprint:
     Attributes:
         preset: its name.
         parameters: number of parameters of each model.
-        weight_bytes: all of them, in the dtype that the preset runs in.
+        weight_bytes: sum of all, in the dtype that the preset runs in.
     """
 
     preset: str
@@ -60,16 +60,16 @@ class Footprint:
 
     @property
     def needed_bytes(self) -> int:
-        """Weights and room to work (a rule of thumb)."""
+        """Returns the memory for weights and working memory (an estimate)."""
         return self.weight_bytes + round(self.weight_bytes * _ROOM_SHARE) + ROOM_BYTES
 
     def fits(self, free_bytes: int) -> bool:
-        """Is this much free memory enough for one device to hold every model?"""
+        """Whether this much free memory is enough for all models on one device."""
         return self.needed_bytes <= free_bytes
 
 
 def parameter_count(build: Builder) -> int:
-    """Parameters of a model, built on the meta device: 14B cost no memory and a second or two."""
+    """Counts the parameters of a model on the meta device: 14B take no memory and 1 or 2 s."""
     with torch.device("meta"):
         model = build()
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""How a command reaches a running suite; imports nothing large before it does."""
+"""Options for the connection to a running suite; imports nothing large."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_gateway_options(parser: argparse.ArgumentParser) -> None:
-    """Where it is, and what it is shown."""
+    """Adds the options of address and credentials."""
     parser.add_argument(
         "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
     )
@@ -31,7 +31,7 @@ def add_gateway_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_client(args: argparse.Namespace) -> FlashTalkClient:
-    """Of those options and ``args.patience``. Raises InputError for what cannot be used."""
+    """Returns the connection of these options and ``args.patience``. Raises InputError."""
     from flashtalk.client import FlashTalkClient, read_api_key, tls_credentials
 
     encrypted = args.tls or args.tls_ca is not None

@@ -1,4 +1,4 @@
-"""``flashtalk generate``: a portrait and a sound file become an MP4, in one process."""
+"""``flashtalk generate``: generates an MP4 from a portrait and a sound file, in one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``generate`` to the commands."""
+    """Adds ``generate`` to the commands."""
     parser = subparsers.add_parser(
         "generate",
         help="a portrait and a sound file become an MP4",
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the video."""
+    """Generates the video."""
     from flashtalk.cli.generation import generate
 
     return generate(args)

@@ -1,6 +1,6 @@
-"""Makes the video of ``flashtalk generate``.
+"""Generates the video of ``flashtalk generate``.
 
-torch takes seconds to import, so that everything that can be wrong is told before.
+torch takes seconds to import, so all inputs are checked before.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TINY_NOTE = (
 
 
 def generate(args: argparse.Namespace) -> int:
-    """Check everything that can be checked before the models are loaded, then make the video."""
+    """Checks everything possible before the models are loaded, then generates the video."""
     size_hw = _checked(args)
     portrait_HWC = read_image(args.image, tell)
     facts = inspect_audio(args.audio, note=tell)
@@ -80,7 +80,7 @@ def generate(args: argparse.Namespace) -> int:
 
 
 def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
-    """The size; what the options say by themselves."""
+    """Returns the size; checks the options by themselves."""
     size_hw = None
     if args.size is not None:
         size_hw = parse_size_hw(args.size, spec=preset_spec(args.preset))
@@ -95,13 +95,13 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
 
 @dataclass
 class Made:
-    """What was made so far, and how fast.
+    """The progress and speed of a generation.
 
     Args:
-        spec: the stream contract.
+        spec: spec of the stream.
         samples: length of the sound.
-        frames: written so far.
-        began_s: when the portrait was given to the loaded models (``time.perf_counter``).
+        frames: number of written frames.
+        began_s: when the loaded models got the portrait (``time.perf_counter``).
         first_frame_s: from then to the first frame.
     """
 
@@ -113,16 +113,16 @@ class Made:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it began."""
+        """Returns the seconds since the begin."""
         return time.perf_counter() - self.began_s
 
     @property
     def fps(self) -> float:
-        """Frames made per second."""
+        """Returns the frames per second of generation."""
         return self.frames / max(self.elapsed_s, 1e-9)
 
     def add(self, result: ChunkResult) -> None:
-        """Count a chunk that is there now."""
+        """Counts a finished chunk."""
         if not self.frames:
             self.first_frame_s = self.elapsed_s
         self.frames += len(result.frames_THWC)
@@ -132,7 +132,7 @@ class Made:
         return summary(self.frames, self.spec.fps, self.elapsed_s, self.first_frame_s)
 
     def stopped(self, out: Path) -> str:
-        """What is left after an interrupt."""
+        """Returns the line after an interrupt."""
         if not self.frames:
             return "stopped: nothing was written"
         return f"stopped: {out} holds what was made; {self.summary()}"
@@ -145,7 +145,7 @@ def write_video(
     made: Made,
     interrupts: Interrupts,
 ) -> None:
-    """Write every chunk as it comes; an interrupt comes between chunks and finishes the file."""
+    """Writes each chunk; an interrupt takes effect between chunks and finishes the file."""
     spec = made.spec
     with ExitStack() as stack:
         with interrupts.hold():

@@ -1,4 +1,4 @@
-"""Ctrl-C, or another signal to end, that comes between two steps, never inside one."""
+"""Interrupts by Ctrl-C or another signal between two steps, never inside one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flashtalk.terminal import stopping_signals
 class Interrupts:
     """Turns the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt, and ignores later ones.
 
-    Inside ``hold`` the interrupt waits until the block is done, so that a frame is never written
-    without its sound and a file is never left unfinished. Works in the main thread.
+    Inside ``hold`` the interrupt waits for the end of the block, so that a frame is never written
+    without its sound and a file is always finished. Works in the main thread.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Interrupts:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Let the block finish; an interrupt that came meanwhile is raised behind it."""
+        """Delays interrupts: one that arrives in the block is raised after it."""
         self._held += 1
         try:
             yield

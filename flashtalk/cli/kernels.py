@@ -1,8 +1,8 @@
-"""Each form of kernel that the engine uses, compared with a more exact one on this machine.
+"""Compares each kernel of the engine with a more exact one on this machine.
 
-A wrong kernel says nothing: it gives wrong pictures or wrong speech features (``ops.convolution``
-has an example). So every form runs here once in every precision that the engine may be asked for,
-on small tensors, and is compared with the next finer precision on the same rounded numbers.
+A wrong kernel is not visible: it gives wrong pictures or wrong speech features (``ops.convolution``
+has an example). So every kernel runs here once in every precision of the engine, on small tensors,
+and is compared with the next finer precision on the same rounded numbers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from flashtalk.ops.token_slice import TokenSlice
 Run = Callable[..., Tensor]
 Shapes = tuple[tuple[int, ...], ...]
 
-# Relative errors (root mean square). Right kernels are off by what rounding the result costs, 0.002
-# in bfloat16, and by 0.001 where cuDNN takes TF32 for float32; wrong ones were off by 0.2 and more.
+# Relative errors (root mean square). Correct kernels differ by the rounding of the result, 0.002 in
+# bfloat16, and by 0.001 where cuDNN uses TF32 for float32; wrong ones differed by 0.2 and more.
 LIMITS = {torch.float32: 0.005, torch.bfloat16: 0.02, torch.float16: 0.02}
 _FINER = {torch.float32: torch.float64}
 
@@ -36,12 +36,12 @@ class Form:
     """A kernel as the engine calls it.
 
     Attributes:
-        name: what it computes.
-        where: which models use it.
+        name: its computation.
+        where: the models that use it.
         shapes: of its random inputs.
-        run: takes them.
+        run: function of these inputs.
         reliable: False if the engine does not use it in half precision on a CPU.
-        trained: True for what only training uses, gradients of the first input and all weights.
+        trained: True if only training uses it; compares gradients of the first input and weights.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Form:
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of a form; plain values, ready for JSON.
+    """The result of a check; plain values, ready for JSON.
 
     Attributes:
-        device, dtype: where and in which precision.
-        error: relative, root mean square; infinite if something is not finite.
-        limit: the error of a right kernel is below it.
-        used: False where the engine takes another precision instead.
+        device, dtype: device and precision.
+        error: relative, root mean square; infinite if a value is not finite.
+        limit: upper bound of a correct kernel's error.
+        used: False if the engine uses another precision instead.
         refusal: why it did not run; empty if it did.
     """
 
@@ -75,12 +75,12 @@ class Checked:
 
     @property
     def right(self) -> bool:
-        """Whether it gave what it should."""
+        """Whether the result is correct."""
         return not self.refusal and self.error <= self.limit
 
     @property
     def harmful(self) -> bool:
-        """Wrong, and used all the same."""
+        """Whether the result is wrong and the engine uses the kernel."""
         return self.used and not self.right
 
 
@@ -117,7 +117,7 @@ _SPEECH = (AudioConfig.tiny(), AudioConfig.flashtalk_14b())
 
 
 def _waveform_forms() -> list[Form]:
-    """The first layer sees one channel; the others are of a few forms."""
+    """Returns the speech encoder's convolutions: one input channel first, then a few shapes."""
     taps, stride = _SPEECH[0].conv_kernel[0], _SPEECH[0].conv_stride[0]
     later = {pair for c in _SPEECH for pair in zip(c.conv_kernel, c.conv_stride, strict=True)}
     forms = [(1, taps, stride), *((256, *pair) for pair in sorted(later - {(taps, stride)}))]
@@ -172,7 +172,7 @@ _FORMS = (
 
 
 def attention_forms(device: str) -> tuple[Form, ...]:
-    """Attention in each kernel that this device may choose."""
+    """Returns attention in each kernel of this device."""
     q_BNHD, k_BMHD = (1, 96, 4, 128), (1, 77, 4, 128)
     return tuple(
         Form(
@@ -188,18 +188,18 @@ def attention_forms(device: str) -> tuple[Form, ...]:
 
 
 def dtypes_of(device: str) -> tuple[torch.dtype, ...]:
-    """Precisions that the engine may be asked for on a device."""
+    """Returns the precisions of the engine on a device."""
     if torch.device(device).type == "cuda":
         return (torch.float32, torch.bfloat16, torch.float16)
     return (torch.float32, torch.bfloat16)
 
 
 def check_kernels(device: str = "cpu", forms: tuple[Form, ...] | None = None) -> list[Checked]:
-    """All forms in all precisions on a device; in under two seconds on two CPU cores.
+    """Checks all forms in all precisions on a device; under two seconds on two CPU cores.
 
     Args:
         device: torch's name of it.
-        forms: others than the engine's own.
+        forms: forms instead of the engine's own.
     """
     found = forms if forms is not None else (*_FORMS, *attention_forms(device))
     kinds = dtypes_of(device)
@@ -218,19 +218,19 @@ def _checked(form: Form, device: str, kind: torch.dtype) -> Checked:
     }
     generator = torch.Generator().manual_seed(0)
     given = [torch.randn(shape, generator=generator) for shape in form.shapes]
-    # Rounded first, so that both see the same numbers.
+    # Rounded first, so that both get the same numbers.
     given = [tensor.to(kind) for tensor in given]
     try:
         actual = _results(form, [tensor.to(device) for tensor in given])
     except Exception as error:
         return Checked(error=float("inf"), refusal=type(error).__name__, **about)  # type: ignore[arg-type]
-    # On the host, which has float64.
+    # On the host, which supports float64.
     expected = _results(form, [tensor.to(_FINER.get(kind, torch.float32)) for tensor in given])
     return Checked(error=max(map(_error, actual, expected)), **about)  # type: ignore[arg-type]
 
 
 def _results(form: Form, given: list[Tensor]) -> list[Tensor]:
-    """What a form gives, or the gradients of all that it takes."""
+    """Returns the outputs of a form, or the gradients of all its inputs."""
     if not form.trained:
         with torch.no_grad():
             return [form.run(*given)]

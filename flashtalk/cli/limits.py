@@ -1,4 +1,4 @@
-"""What the options of the commands may be; checked before anything large is imported."""
+"""Limits of command options; checked before large imports."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from flashtalk.presets import PRECISIONS, PRESETS, TINY
 
 MOST_STEPS = 1_000
 MOST_GUIDANCE = 100
-# More than any text encoder here reads, and far less than a message may hold.
+# More than any text encoder here reads, and far less than the limit of a message.
 MOST_PROMPT_CHARACTERS = 10_000
 
 
 def check_steps(steps: int | None) -> None:
-    """Raises InputError for no step at all, or far too many."""
+    """Raises InputError for fewer than one step, or far too many."""
     check_between("steps", steps, 1, MOST_STEPS)
 
 
 def check_prompt(prompt: str | None) -> None:
-    """Raises InputError for bytes that are no text, or far too much of it."""
+    """Raises InputError for bytes that are not text, or a text that is far too long."""
     if prompt is None:
         return
     if len(prompt) > MOST_PROMPT_CHARACTERS:
@@ -36,19 +36,19 @@ def check_prompt(prompt: str | None) -> None:
 
 
 def check_preset(preset: str) -> None:
-    """Raises InputError for an unknown one."""
+    """Raises InputError for an unknown preset."""
     if preset not in PRESETS:
         raise InputError("preset", preset, f"one of {', '.join(PRESETS)}")
 
 
 def check_precision(dtype: str) -> None:
-    """Raises InputError for an unknown one."""
+    """Raises InputError for an unknown precision."""
     if dtype not in ("auto", *PRECISIONS):
         raise InputError("dtype", dtype, f"auto, {', '.join(PRECISIONS)}")
 
 
 def check_weights(preset: str, weights: Path | None) -> None:
-    """Raises InputError where there cannot be weights; what is in the folder is seen later."""
+    """Raises InputError for a folder that cannot contain weights; its files are checked later."""
     if weights is None:
         if preset != TINY:
             limit = f"{preset} needs the folder of its checkpoint"
@@ -69,9 +69,9 @@ def check_report(path: Path | None) -> None:
     try:
         if path.is_dir() or not path.parent.is_dir():
             raise InputError("out", path, "a file in a folder that exists")
-        place = Path(os.path.realpath(path))  # what a symbolic link leads to
+        place = Path(os.path.realpath(path))  # target of a symbolic link
         there = place.exists()
-        # Devices such as /dev/null and pipes are fine too, but may wait when they are opened.
+        # Devices such as /dev/null and pipes are accepted too, but opening them may block.
         if not there or place.is_file():
             with place.open("ab"):
                 pass
@@ -82,7 +82,7 @@ def check_report(path: Path | None) -> None:
 
 
 def make_folder(path: Path | None) -> None:
-    """Make the folder of a JSON file. Raises InputError where that is not possible."""
+    """Creates the folder of a JSON file. Raises InputError if that is impossible."""
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,10 +91,10 @@ def make_folder(path: Path | None) -> None:
 
 
 def save_report(document: dict[str, Any], path: Path) -> None:
-    """Write a JSON file. Raises InputError if the disk takes no more."""
+    """Writes a JSON file. Raises InputError if the disk is full."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
     try:
-        # A named pipe that nobody reads is an error, and nothing to wait for.
+        # A named pipe without a reader is an error, not a reason to wait.
         number = os.open(path, flags, 0o666)
         os.set_blocking(number, True)
         with open(number, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What this machine has: versions, memory, devices, codecs, the speech synthesiser."""
+"""The properties of this machine: versions, memory, devices, codecs, the speech synthesiser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flashtalk.ops.attention import available_backends
 from flashtalk.ops.widened import EMULATES_BF16
 
 PACKAGES = ("flashtalk", "torch", "transformers", "numpy", "av", "pillow", "safetensors")
-# What `generate` writes with, and the sound that people have.
+# The formats that `generate` writes, and common sound formats.
 ENCODERS = ("libx264", "aac")
 DECODERS = ("aac", "flac", "mp3", "opus", "pcm_s16le", "vorbis")
 _MEMINFO = Path("/proc/meminfo")
@@ -26,12 +26,12 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Device:
-    """A place to compute.
+    """A compute device.
 
     Attributes:
-        name: torch's name of it (``cpu``, ``cuda:0``, ``mps``).
-        model: the maker's name, or the instruction set of a CPU.
-        memory_bytes: total; ``free_bytes``: what a new process may take.
+        name: its name in torch (``cpu``, ``cuda:0``, ``mps``).
+        model: the model name, or the instruction set of a CPU.
+        memory_bytes: total; ``free_bytes``: available to a new process.
         attention: kernels for half-precision heads, fastest first.
     """
 
@@ -44,7 +44,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Machine:
-    """Everything that `doctor` reports about the computer; plain values, ready for JSON."""
+    """All properties for `doctor`; plain values, ready for JSON."""
 
     system: str
     python: str
@@ -60,7 +60,7 @@ class Machine:
 
 
 def package_version(name: str) -> str | None:
-    """Version of an installed distribution, ``None`` where it is missing."""
+    """Returns the version of an installed distribution, ``None`` if it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -68,7 +68,7 @@ def package_version(name: str) -> str | None:
 
 
 def codec_available(name: str, mode: str) -> bool:
-    """Can PyAV's FFmpeg read (``mode`` "r") or write ("w") this format?"""
+    """Whether PyAV's FFmpeg can read (``mode`` "r") or write ("w") this format."""
     try:
         av.codec.Codec(name, "w" if mode == "w" else "r")
     except av.codec.codec.UnknownCodecError:
@@ -77,11 +77,11 @@ def codec_available(name: str, mode: str) -> bool:
 
 
 def memory_bytes(meminfo: str, cgroup_limit: str) -> tuple[int, int]:
-    """Total and free memory from the text of /proc/meminfo, cut to a container's limit.
+    """Returns total and free memory from /proc/meminfo, limited by the container's limit.
 
     Args:
         meminfo: lines such as ``MemTotal: 123 kB``.
-        cgroup_limit: a number of bytes, or ``max`` or nothing for no limit.
+        cgroup_limit: a number of bytes, or ``max`` or empty for no limit.
     """
     fields = dict(line.split(":", 1) for line in meminfo.splitlines() if ":" in line)
     total = int(fields["MemTotal"].split()[0]) * 1024
@@ -116,7 +116,7 @@ def _devices() -> tuple[Device, ...]:
 
 
 def inspect_machine() -> Machine:
-    """Look at the machine; takes well under a second and changes nothing."""
+    """Inspects the machine; takes well under a second and changes nothing."""
     return Machine(
         system=platform.platform(),
         python=platform.python_version(),

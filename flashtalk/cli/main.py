@@ -1,7 +1,7 @@
 """The dispatcher: one module per command, each with ``add_parser(subparsers)`` and ``run(args)``.
 
-These modules and this one import next to nothing, so that ``--help`` is there at once; ``run``
-imports what the command needs. Exit codes: ``flashtalk.terminal``.
+These modules and this one import almost nothing, so that ``--help`` is fast; ``run`` imports what
+the command needs. Exit codes: ``flashtalk.terminal``.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ COMMANDS = (generate, talk, doctor, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Runs one command.
 
     Args:
-        argv: arguments without the program's name; ``None`` takes the process's own.
+        argv: arguments without the program's name; ``None``: the process's own.
 
     Returns:
         The exit code.
     """
     words = sys.argv[1:] if argv is None else argv
-    # OpenMP reads it when torch is first imported. Threads that spin while they wait make a run
-    # on two cores 20 times slower as soon as another program wants one of them.
+    # OpenMP reads it when torch is first imported. Threads that spin while waiting make a run on
+    # two cores 20 times slower as soon as another program needs one of them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Some microseconds of it are worth having: a chunk asks for thousands of small kernels, and to
-    # sleep between two of them took a third of its time.
+    # A few microseconds of spinning are useful: a chunk calls thousands of small kernels, and
+    # sleeping between them took a third of its time.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # torch reads it at its first allocation: large tensors come in pages of 2 MiB where the system
-    # has them. The faults for pages of 4 KiB cost several times what is written to them.
+    # torch reads it at its first allocation: large tensors use pages of 2 MiB if the system has
+    # them. Faults of 4 KiB pages cost several times as much as writing the pages.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     return guarded("flashtalk", lambda: _run(words))
 
 
 def _run(words: Sequence[str]) -> int:
-    # Never an argument: everybody on the machine can read those.
+    # Never an argument: other users of the machine can read arguments.
     known = argparse.Namespace(api_key=os.environ.get(API_KEY_VARIABLE, "").strip())
     args = build_parser().parse_args(words, known)
     with warnings.catch_warnings():
         if not debugging():
-            # What libraries tell programmers is nothing that a user could act on.
+            # Warnings of libraries are for programmers; users cannot act on them.
             warnings.simplefilter("ignore")
             if not logging.root.handlers:
                 logging.root.addHandler(logging.NullHandler())
@@ -57,7 +57,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each command's parser sets ``run``."""
+    """Returns the parser of all commands; each command's parser sets ``run``."""
     parser = OneLineParser(
         prog="flashtalk",
         description="A portrait and speech become a video in which the portrait talks.",

@@ -1,4 +1,4 @@
-"""Lack of memory, told in one line."""
+"""Out-of-memory errors in one line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flashtalk.errors import InputError
 
 @contextmanager
 def enough_memory(device: str) -> Iterator[None]:
-    """Turns a lack of memory, the accelerator's or the host's, into InputError."""
+    """Converts an out-of-memory error, of the accelerator or the host, to InputError."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # torch has a type of its own for accelerators only.
+        # torch has its own error type for accelerators only.
         if isinstance(error, RuntimeError) and not (
             isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         ):

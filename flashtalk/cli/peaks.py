@@ -1,6 +1,6 @@
-"""What this machine can do at most: matrix products, convolutions, copies; measured in seconds.
+"""The peak speeds of this machine: matrix products, convolutions, copies; measured in seconds.
 
-The fastest call counts: a peak is what is possible, not what is usual.
+The fastest call counts: a peak is the maximum speed, not the usual one.
 
 Legend: B batch, C channels, H W rows and columns.
 """
@@ -21,19 +21,19 @@ from flashtalk.ops.widened import EMULATES_BF16
 FP8 = "float8"
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _CHANNELS = 384
-"""Of the published VAE in its middle, where most of its work is."""
+"""Shape of the published VAE's middle layers, which do most of its work."""
 _FIRST_WITH_FP8 = (8, 9)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What peaks are measured with.
+    """Sizes of the measurements.
 
     Args:
         matrix: rows and columns of both factors.
         picture: frames, rows and columns of a convolution of 384 channels.
-        copied_bytes: of a copy.
-        repeats: of each.
+        copied_bytes: size of a copy.
+        repeats: number of calls of each.
     """
 
     matrix: int
@@ -43,20 +43,20 @@ class Sizes:
 
     @classmethod
     def of(cls, device: torch.device) -> Sizes:
-        """Large enough for a kind of device, and over in a few seconds."""
+        """Returns sizes that are large enough for a kind of device and take a few seconds."""
         if device.type == "cpu":
-            # Short calls and many: some of them have the cores to themselves.
+            # Many short calls: some of them run without other programs on the cores.
             return cls(1024, (4, 16, 16), 128 << 20, Repeats(2, 40))
         return cls(8192, (17, 104, 180), 1 << 30, Repeats(3, 10))
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """Of one device.
+    """The peaks of one device.
 
     Args:
-        matrix_flops_s: floating-point operations per second of a matrix product, by the name of
-            its type; ``float8`` only where the device has it.
+        matrix_flops_s: floating-point operations per second of a matrix product, by dtype name;
+            ``float8`` only if the device has it.
         convolution_flops_s: the same of a 3x3 convolution.
         copy_bytes_s: bytes read and written per second by a copy in the device's memory.
     """
@@ -66,7 +66,7 @@ class Peaks:
     copy_bytes_s: float
 
     def or_better(self, other: Peaks) -> Peaks:
-        """The higher of each, of two measurements of one device."""
+        """Returns the maximum of two measurements of one device."""
         pairs = (
             (self.matrix_flops_s, other.matrix_flops_s),
             (self.convolution_flops_s, other.convolution_flops_s),
@@ -79,14 +79,14 @@ class Peaks:
 
 
 def measure_peaks(device: torch.device, sizes: Sizes | None = None) -> Peaks:
-    """Runs each of them a few times."""
+    """Measures all peaks of a device."""
     chosen = sizes or Sizes.of(device)
     kinds = dict(TYPES)
     if device.type == "cpu" and EMULATES_BF16:
-        kinds["bfloat16"] = torch.float32  # what its products are computed in
+        kinds["bfloat16"] = torch.float32  # dtype of its products
     matrix = {name: _matrix_flops_s(device, kind, chosen) for name, kind in kinds.items()}
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FIRST_WITH_FP8:
-        # A build of torch without the kernel says so; the other peaks are worth having.
+        # A build of torch without the kernel raises; the other peaks are still useful.
         with contextlib.suppress(RuntimeError):
             matrix[FP8] = _fp8_flops_s(device, chosen)
     return Peaks(
@@ -111,7 +111,7 @@ def _matrix_flops_s(device: torch.device, kind: torch.dtype, sizes: Sizes) -> fl
     usual = _per_second(flops, lambda: torch.mm(a, b, out=out), device, sizes)
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return usual
-    # torch takes MKL for float32; on AMD's processors oneDNN is twice as fast.
+    # torch uses MKL for float32; on AMD's processors oneDNN is twice as fast.
     other = torch.ops.mkldnn._linear_pointwise
     with contextlib.suppress(RuntimeError):
         return max(
@@ -135,7 +135,7 @@ def _fp8_flops_s(device: torch.device, sizes: Sizes) -> float:
 
 
 def _convolution_flops_s(device: torch.device, kind: torch.dtype, sizes: Sizes) -> float:
-    """Of pictures, and on an accelerator of video too: the better of the two."""
+    """Measures convolutions of pictures, on an accelerator also of video: the faster counts."""
     frames, height, width = sizes.picture
     x_BCHW = torch.randn(frames, _CHANNELS, height, width, device=device, dtype=kind)
     w = torch.randn(_CHANNELS, _CHANNELS, 3, 3, device=device, dtype=kind) / _CHANNELS

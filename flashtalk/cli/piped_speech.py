@@ -1,7 +1,7 @@
-"""Speech from a pipe as it comes, without holding the event loop up.
+"""Reads speech from a pipe without blocking the event loop.
 
-A thread reads and decodes: that serves pipes, files and devices alike, and leaves the pipe as it is
-for those who share it. It is a daemon, so that a pipe that nobody writes to keeps no program from
+A thread reads and decodes: that works for pipes, files and devices, and does not change the mode of
+a shared pipe. It is a daemon thread, so that a pipe without a writer does not keep a program from
 ending.
 
 Legend: S samples.
@@ -27,11 +27,11 @@ _AHEAD = 16  # packets
 
 
 class PipedSpeech:
-    """A sound file of any kind that comes through a pipe, or samples without a header.
+    """A sound file of any format from a pipe, or samples without a header.
 
     Args:
-        name: what errors call it.
-        open_number: gives the number of an open file; may wait for a writer.
+        name: its name in errors.
+        open_number: returns the number of an open file; may wait for a writer.
     """
 
     def __init__(self, name: str, open_number: Callable[[], int]) -> None:
@@ -45,16 +45,16 @@ class PipedSpeech:
         threading.Thread(target=self._work, daemon=True, name=f"read {name}").start()
 
     async def begin(self) -> None:
-        """Returns when it has begun, or has ended without. Cancelled, it has lost nothing."""
+        """Waits for the first data or the end. A cancellation loses nothing."""
         await self._begun.wait()
         if self._failure is not None:
             raise self._failure
 
     async def packets(self, pcm_hz: int) -> AsyncIterator[Pcm]:
-        """float32 [S], never empty.
+        """Yields float32 [S], never empty.
 
         Args:
-            pcm_hz: rate to convert to; samples without a header are taken to have it.
+            pcm_hz: rate to convert to; assumed for samples without a header.
 
         Raises:
             InputError: it cannot be read or decoded.
@@ -106,7 +106,7 @@ class PipedSpeech:
         try:
             self._loop.call_soon_threadsafe(what)
         except RuntimeError:
-            # The loop is closed: nobody wants more. This thread is a daemon, and reads no further.
+            # The loop is closed: nothing more is needed. This daemon thread reads no further.
             threading.Event().wait()
 
     def _decoded(self, reader: _Reader, first_bytes: bytes) -> Iterator[Pcm]:
@@ -115,7 +115,7 @@ class PipedSpeech:
         return decode_stream(reader, self.name, self._pcm_hz, tell, first_bytes=first_bytes)
 
     def _samples(self, reader: _Reader, data: bytes) -> Iterator[Pcm]:
-        """16 bit, one channel, without a header."""
+        """Decodes 16 bit samples of one channel, without a header."""
         rest = b""
         while data:
             joined = rest + data
@@ -129,16 +129,16 @@ class PipedSpeech:
 
 
 class _Reader:
-    """Takes what is there, waits for the first byte."""
+    """Reads available bytes, waits for the first byte."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Returns at most that many bytes; none at the end."""
         while True:
             try:
                 return os.read(self._number, size)
             except BlockingIOError:
-                # Whoever shares the pipe has made it one that does not wait.
+                # Another process has set the shared pipe to non-blocking mode.
                 select.select([self._number], [], [])

@@ -1,7 +1,7 @@
-"""A video for a player at the other end of a pipe, which may be slow, pause, or go away.
+"""Writes a video to a pipe, whose reader may be slow, pause, or close it.
 
-The event loop is never held up: while the player reads nothing, signals and the connection to the
-gateway are served, and no more video is taken than it reads.
+The event loop is never blocked: while the player does not read, signals and the connection to the
+gateway are served. Backpressure: no more video is taken than the player reads.
 
 Legend: S samples.
 """
@@ -19,10 +19,10 @@ from flashtalk.streaming import Pcm
 
 
 class PipedVideo:
-    """An MPEG transport stream, whose bytes wait here until ``flush``.
+    """An MPEG transport stream that is buffered until ``flush``.
 
     Args:
-        stream: a file, pipe or device, open for writing; stays open.
+        stream: a file, pipe or device, open for writing; it is not closed.
         fps: frames per second.
         size_hw: height and width in pixels.
         pcm_hz: sampling rate of the sound.
@@ -40,15 +40,15 @@ class PipedVideo:
         self._writer.write_encoded(video, pcm_S, key_frame=key_frame)
 
     def close(self) -> None:
-        """Ends the video; its last bytes still have to be flushed."""
+        """Ends the video; its last bytes still need a flush."""
         self._writer.close()
 
     async def flush(self) -> None:
-        """Returns once everything is written.
+        """Writes all buffered bytes.
 
         Raises:
-            ReaderGoneError: nobody reads any more.
-            InputError: no more can be written.
+            ReaderGoneError: the reader has closed it.
+            InputError: writing failed.
         """
         data = self._waiting.getvalue()
         self._waiting.seek(0)
@@ -67,8 +67,8 @@ async def _write_all(number: int, data: bytes) -> None:
     def write() -> None:
         nonlocal view, failure
         try:
-            # What can be written at all takes so many bytes without waiting (POSIX). The pipe is
-            # left as it is for those who share it: a wait of theirs stays one.
+            # A ready pipe accepts this many bytes without blocking (POSIX). Its mode is not changed
+            # for other users of the pipe, which may rely on blocking.
             view = view[os.write(number, view[: select.PIPE_BUF]) :]
         except BlockingIOError:
             return
@@ -80,7 +80,7 @@ async def _write_all(number: int, data: bytes) -> None:
 
     try:
         loop.add_writer(number, write)
-    except PermissionError:  # files and some devices are always ready
+    except PermissionError:  # files and some devices are always ready for writing
         while view:
             view = view[os.write(number, view) :]
         return

@@ -1,4 +1,4 @@
-"""What a person sees while a video is made, and the line at the end."""
+"""The progress display while a video is made, and the last line."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def progress_bar(
     """Frames, speed and time left, on terminals only.
 
     Args:
-        total_frames: that are to come, if it is known.
-        stderr: where standard output may be the video's.
+        total_frames: number of expected frames, if known.
+        stderr: prints to standard error, for when standard output is the video.
     """
     console = live_console(stderr=stderr)
     with Progress(
@@ -44,7 +44,7 @@ def progress_bar(
 
 @contextmanager
 def steps(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar over steps of very different length; what is called when one begins, with its name."""
+    """A bar over steps of different length; yields a function to call with each step's name."""
     console = live_console()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),

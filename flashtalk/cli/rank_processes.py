@@ -1,7 +1,7 @@
-"""A function on several ranks of this machine, each a process of its own; none outlives the call.
+"""Runs a function on several ranks of this machine, one process each; none outlives the call.
 
-The ranks meet through a file, speak gloo on a CPU and NCCL on GPUs, and have to be done in time:
-a rank that dies or hangs ends all of them.
+The ranks meet through a file, use gloo on a CPU and NCCL on GPUs, and have a timeout: a rank that
+dies or hangs ends all of them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _FAREWELL_S = 10.0
 
 
 class RankFailed(FlashTalkError):
-    """A rank raised, died or took too long; the text says which and why."""
+    """A rank raised, died or exceeded the timeout; the text names the rank and the reason."""
 
 
 def check_ranks(ranks: int, device: torch.device) -> None:
-    """Raises InputError where this machine cannot have so many: a GPU each, or a core each."""
+    """Raises InputError if this machine has too few devices: one GPU or one core per rank."""
     if ranks < 1:
         raise InputError("ranks", ranks, "at least 1")
     if device.type == "cuda":
@@ -50,19 +50,19 @@ def on_ranks(
     function: Callable[..., Any], arguments: tuple[Any, ...], ranks: int, device_type: str,
     limit_s: float,
 ) -> list[Any]:  # fmt: skip
-    """``function(rank, ranks, *arguments)`` in every process, ``torch.distributed`` set up.
+    """Runs ``function(rank, ranks, *arguments)`` in every process with ``torch.distributed``.
 
     Args:
         function: of a module; its arguments and its result are pickled.
-        ranks: how many.
-        device_type: ``cpu`` or ``cuda``; on the latter rank n has device n as its own.
-        limit_s: for everything, starts included.
+        ranks: number of ranks.
+        device_type: ``cpu`` or ``cuda``; with ``cuda`` rank n uses device n.
+        limit_s: timeout of everything, including the starts.
 
     Returns:
         The results by rank.
 
     Raises:
-        RankFailed: see there.
+        RankFailed: a rank failed.
     """
     processes: list[BaseProcess] = []
     ends: list[Connection] = []
@@ -111,7 +111,7 @@ def _answer(rank: int, process: BaseProcess, end: Connection) -> Any:
 
 
 def _end(processes: list[BaseProcess], ends: list[Connection], patience_s: float) -> None:
-    """Those that have answered end by themselves; the others have nobody to answer any more."""
+    """Waits for ranks that have answered and stops the others."""
     until_s = time.monotonic() + patience_s
     for process, end in zip(processes, ends, strict=True):
         end.close()
@@ -127,7 +127,7 @@ def _rank(
 ) -> None:  # fmt: skip
     import torch.distributed as dist
 
-    # Ctrl-C reaches every process of a terminal; the one that was started ends the others.
+    # Ctrl-C reaches every process of a terminal; the starting process ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if device_type == "cuda":

@@ -18,6 +18,6 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value, linear between neighbours."""
+        """Returns the percentiles of at least one value, linear between neighbours."""
         p50, p95 = np.percentile(np.asarray(values, np.float64), (50, 95))
         return cls(float(p50), float(p95), len(values))

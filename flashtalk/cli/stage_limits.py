@@ -1,4 +1,4 @@
-"""How fast a stage could be on this machine: its work over the machine's measured peaks."""
+"""The minimum time of a stage on this machine: its work over the machine's measured peaks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HALF = "bfloat16"
 
 @dataclass(frozen=True)
 class Limit:
-    """The least time of a stage.
+    """The minimum time of a stage.
 
     Args:
         compute_ms: all operations, each kind at its peak.
@@ -27,14 +27,14 @@ class Limit:
 
     @classmethod
     def of(cls, work: Work, peaks: Peaks, precision: str, devices: int = 1) -> Limit:
-        """Of some work.
+        """Returns the limit of some work.
 
         Args:
-            work: counted in the type that its activations have.
+            work: counted in the dtype of its activations.
             peaks: of one device.
             precision: float32, bfloat16, or float8: matrix products and the bytes of their weights
                 in FP8, everything else in bfloat16. A device without FP8 is taken at bfloat16.
-            devices: that share the work evenly; what they send is not counted.
+            devices: number that share the work equally; communication is not counted.
         """
         other = _HALF if precision == FP8 else precision
         matrix = peaks.matrix_flops_s.get(precision, peaks.matrix_flops_s[other])
@@ -48,17 +48,17 @@ class Limit:
 
     @property
     def ms(self) -> float:
-        """The longer of the two: one can hide the other, at best."""
+        """Returns the longer of the two: at best, they overlap completely."""
         return max(self.compute_ms, self.memory_ms)
 
     @property
     def bound_by(self) -> str:
-        """Which of the two that is."""
+        """Returns which of the two it is."""
         return "compute" if self.compute_ms >= self.memory_ms else "memory"
 
 
 def stage_row(times: CallTimes, work: Work, limit: Limit) -> dict[str, Any]:
-    """A stage as plain values: its times, its work and how near it is to what is possible."""
+    """Returns a stage as plain values: its times, its work and its share of the limit."""
     spread = Spread.of(times.calls_s)
     return {
         "p50_ms": 1e3 * spread.p50,
@@ -70,7 +70,7 @@ def stage_row(times: CallTimes, work: Work, limit: Limit) -> dict[str, Any]:
 
 
 def work_row(p50_ms: float, work: Work, limit: Limit) -> dict[str, Any]:
-    """The part of ``stage_row`` that does not depend on how the time was taken."""
+    """Returns the part of ``stage_row`` that does not depend on the measured time."""
     return {
         "flops": work.flops,
         "moved_bytes": work.moved_bytes,

@@ -1,4 +1,4 @@
-"""Encode, decode and one DiT step of a pipeline on their own: the stages of the report's Table 4.
+"""Separate times of encode, decode and one DiT step: the stages of the report's Table 4.
 
 Legend: B batch, C channels, F latent frames, T video frames, H W rows and columns.
 """
@@ -21,10 +21,10 @@ _RGB = 3
 
 
 def stage_calls(pipeline: Pipeline, size_hw: tuple[int, int]) -> dict[str, Callable[[], object]]:
-    """The stages as the chunk loop calls them, on random numbers; on ranks all call them together.
+    """The stages as in the chunk loop, on random numbers; on ranks all call them together.
 
     Args:
-        pipeline: loaded.
+        pipeline: the loaded pipeline.
         size_hw: of the video.
     """
     sampling = dataclasses.replace(pipeline.sampling, audio_guidance=1.0)
@@ -47,7 +47,7 @@ def measure_stages(
     repeats: Repeats,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, CallTimes]:
-    """Times of each stage; ``tick`` is called after each."""
+    """Measures each stage; ``tick`` is called after each."""
     device = next(pipeline.denoiser.dit.parameters()).device
     times: dict[str, CallTimes] = {}
     for name, call in stage_calls(pipeline, size_hw).items():
@@ -57,7 +57,7 @@ def measure_stages(
 
 
 def stages_work(pipeline: Pipeline, size_hw: tuple[int, int]) -> dict[str, Work]:
-    """Their work, in the types that they compute in."""
+    """Returns their work, in their compute dtypes."""
     dit, vae, spec = pipeline.denoiser.dit, pipeline.codec.vae, pipeline.spec
     of_vae = next(vae.parameters()).dtype
     return {
@@ -68,7 +68,7 @@ def stages_work(pipeline: Pipeline, size_hw: tuple[int, int]) -> dict[str, Work]
 
 
 def slowest(ranks: list[dict[str, CallTimes]]) -> dict[str, CallTimes]:
-    """Of ranks that called everything together: each call took as long as its slowest rank."""
+    """Merges the times of ranks that called everything together: the slowest rank counts."""
     return {
         name: CallTimes(
             max(times[name].warmup_s for times in ranks),

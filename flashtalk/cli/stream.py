@@ -1,4 +1,4 @@
-"""``flashtalk bench stream``: does a running suite keep up with speech?"""
+"""``flashtalk bench stream``: measures whether a running suite keeps up with speech."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flashtalk.cli.gateway_options import add_gateway_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``stream`` to ``bench``."""
+    """Adds ``stream`` to ``bench``."""
     parser = subparsers.add_parser(
         "stream",
         help="p95 of chunk period over media time, against a running suite",
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the JSON, print the table."""
+    """Measures, writes the JSON, prints the table."""
     from flashtalk.cli.stream_run import stream
 
     return stream(args)

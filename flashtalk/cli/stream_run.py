@@ -1,6 +1,6 @@
-"""Runs ``flashtalk bench stream``: sessions of a running suite, and when their chunks came.
+"""Runs ``flashtalk bench stream``: sessions of a running suite, and arrival times of their chunks.
 
-Imports no torch: what computes is elsewhere.
+Imports no torch: the suite computes.
 
 Legend: S samples.
 """
@@ -42,13 +42,13 @@ _PACKAGES = ("flashtalk", "grpcio", "protobuf")
 
 @dataclass(frozen=True)
 class Arrival:
-    """A chunk that came.
+    """A received chunk.
 
     Args:
-        at_s: when its report did, on this machine's clock.
-        media_s: what its frames play.
-        retries: attempts at it that failed.
-        stages_s: where the gateway says its time went.
+        at_s: arrival of its report, on this machine's clock.
+        media_s: duration of its frames.
+        retries: number of its failed attempts.
+        stages_s: time per stage, reported by the gateway.
     """
 
     at_s: float
@@ -59,11 +59,11 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Paces:
-    """Chunks that count, of any number of sessions.
+    """Measured chunks of all sessions.
 
     Args:
-        periods_s: from the report of the chunk before to theirs.
-        ratios: the same in parts of what each plays.
+        periods_s: time between the reports of the previous chunk and this one.
+        ratios: the same as a fraction of each duration.
     """
 
     periods_s: tuple[float, ...]
@@ -71,7 +71,7 @@ class Paces:
 
     @classmethod
     def of(cls, sessions: Sequence[Sequence[Arrival]], warmup: int) -> Paces:
-        """Of the arrivals of each session, without its first ``warmup`` (at least 1) chunks."""
+        """Computes it from the arrivals of each session, after ``warmup`` (at least 1) chunks."""
         pairs = [
             (after.at_s - before.at_s, after.media_s)
             for arrivals in sessions
@@ -91,7 +91,7 @@ class _Plan:
 
 
 def stream(args: argparse.Namespace) -> int:
-    """Measure, write, print; gives the exit code."""
+    """Measures, writes, prints; returns the exit code."""
     plan = _checked(args)
     sessions = asyncio.run(_measure(args, plan))
     report = as_json(args.gateway, plan.warmup, sessions)
@@ -128,7 +128,7 @@ async def _measure(args: argparse.Namespace, plan: _Plan) -> list[list[Arrival]]
                     group.create_task(_session(client, plan, seed)) for seed in range(plan.sessions)
                 ]
         except* FlashTalkError as errors:
-            # The others were cancelled: the first is the cause.
+            # The other tasks were cancelled: the first error is the cause.
             raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
@@ -159,7 +159,7 @@ async def _session(client: FlashTalkClient, plan: _Plan, seed: int) -> list[Arri
 
 
 async def _speak(opened: SessionStream, plan: _Plan) -> None:
-    """Whole chunks, so that the last one plays as long as the others."""
+    """Returns whole chunks, so that the last one has the same duration."""
     spec = opened.session.spec
     samples = (plan.warmup + plan.chunks) * spec.chunk_frames * spec.samples_per_frame
     for packet_S in packets(plan.pcm_S, samples, spec.sample_rate_hz):
@@ -174,7 +174,7 @@ def _arrival(report: stream_pb2.ChunkReport, session: pb.Session) -> Arrival:
 
 
 def as_json(gateway: str, warmup: int, sessions: Sequence[Sequence[Arrival]]) -> dict[str, Any]:
-    """Everything as plain values; units are in the names."""
+    """Returns everything as plain values; names contain units."""
     paces = Paces.of(sessions, warmup)
     period, ratio = Spread.of(paces.periods_s), Spread.of(paces.ratios)
     counted = [arrival for arrivals in sessions for arrival in arrivals[warmup:]]
@@ -207,7 +207,7 @@ def as_json(gateway: str, warmup: int, sessions: Sequence[Sequence[Arrival]]) ->
 
 
 def show(report: dict[str, Any], console: Console) -> None:
-    """Print the table."""
+    """Prints the table."""
     setting, ratio = report["setting"], report["period_over_media"]
     several = "sessions" if setting["sessions"] > 1 else "session"
     title = f"{setting['sessions']} {several} at {setting['gateway']}, {setting['chunks']} chunks"

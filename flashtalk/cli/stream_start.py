@@ -1,4 +1,4 @@
-"""How a stream begins: the sound that its first frame needs, and the computing after that."""
+"""The start of a stream: the sound that its first frame needs, and the computation after it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from flashtalk.streaming import Pcm
 
 @dataclass(frozen=True)
 class StreamStart:
-    """Of one session.
+    """The start of one session.
 
     Args:
-        condition_s: portrait and prompt encoded.
-        sound_s: of speech that had come when the first frame was there.
+        condition_s: encoding of portrait and prompt.
+        sound_s: received speech at the first frame.
         computing_s: from the packet that completed it to the frame.
     """
 
@@ -27,7 +27,7 @@ class StreamStart:
 
 
 def measure_start(talk: Talk) -> StreamStart:
-    """Start a session, feed it 20 ms at a time, wait for its first frames."""
+    """Starts a session, sends 20 ms at a time, waits for its first frames."""
     spec = talk.pipeline.spec
     began_s = time.perf_counter()
     session = talk.start()
@@ -36,7 +36,7 @@ def measure_start(talk: Talk) -> StreamStart:
 
     def arriving() -> Iterator[Pcm]:
         nonlocal samples, last_s
-        # More than enough: where it stops is what is measured.
+        # More than enough; the measurement is where it stops.
         for packet in talk.packets(3):
             samples += len(packet)
             last_s = time.perf_counter()

@@ -1,4 +1,4 @@
-"""``flashtalk bench table4``: the report's Table 4 on this machine, beside its limits."""
+"""``flashtalk bench table4``: the report's Table 4 on this machine, with the machine's limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flashtalk.cli.table_options import add_pipeline_options, add_report_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``table4`` to ``bench``."""
+    """Adds ``table4`` to ``bench``."""
     parser = subparsers.add_parser(
         "table4",
         help="encode, decode and DiT step on some ranks, beside the machine's limits",
@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the JSON and the chart, print the tables."""
+    """Measures, writes the JSON and the chart, prints the tables."""
     from flashtalk.cli.table4_run import table4
 
     return table4(args)

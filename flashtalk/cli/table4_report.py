@@ -15,7 +15,7 @@ TITLES = {"encode": "VAE encode", "decode": "VAE decode", "dit_step": "DiT step"
 
 
 def as_json(choice: PipelineChoice, rows: list[dict[str, Any]], peaks: Peaks) -> dict[str, Any]:
-    """Everything as plain values; units are in the names."""
+    """Returns everything as plain values; names contain units."""
     report = {"table": "table4", **surroundings(choice, peaks), "rows": rows}
     first = rows[0]
     size = f"{first['width_px']}x{first['height_px']}"
@@ -23,7 +23,7 @@ def as_json(choice: PipelineChoice, rows: list[dict[str, Any]], peaks: Peaks) ->
 
 
 def show(report: dict[str, Any], console: Console) -> None:
-    """Print the tables."""
+    """Prints the tables."""
     for line in (report["title"], report["machine_line"], peaks_line(report)):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(_times(report))
@@ -37,7 +37,7 @@ def show(report: dict[str, Any], console: Console) -> None:
 
 
 def ranks(count: int) -> str:
-    """With its unit."""
+    """Formats a value with its unit."""
     return f"{count} rank{'s' * (count > 1)}"
 
 

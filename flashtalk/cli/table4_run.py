@@ -1,4 +1,4 @@
-"""Runs ``flashtalk bench table4``: every number of ranks in turn, then the report."""
+"""Runs ``flashtalk bench table4``: measures each number of ranks, then prints the report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Times = dict[str, CallTimes]
 
 
 def table4(args: argparse.Namespace) -> int:
-    """Measure, write, print; gives the exit code."""
+    """Measures, writes, prints; returns the exit code."""
     choice, ranks, repeats = _checked(args)
     with Interrupts(), enough_memory(args.device):
         if args.threads is not None:
@@ -60,13 +60,13 @@ def table4(args: argparse.Namespace) -> int:
 def measure(
     choice: PipelineChoice, size_hw: tuple[int, int] | None, ranks: list[int], repeats: Repeats
 ) -> dict[str, Any]:
-    """All rows as the JSON has them.
+    """Returns all rows of the JSON.
 
     Args:
-        choice: what is measured.
-        size_hw: of the video; ``None`` is the weights' own.
+        choice: the measured pipeline.
+        size_hw: of the video; ``None``: the weights' default.
         ranks: numbers of devices.
-        repeats: of each stage.
+        repeats: numbers of calls of each stage.
     """
     device = choice.placement().device
     found: dict[int, dict[str, Any]] = {}
@@ -76,7 +76,7 @@ def measure(
         for count in ranks:
             tick(as_words(count))
             found[count] = _measured_on(choice, size_hw, count, repeats)
-        # Again: other programs may have kept it from its peak before.
+        # Repeated: other programs may have disturbed the first measurement of the peaks.
         tick("peaks of this machine")
         peaks = peaks.or_better(measure_peaks(device))
     return as_json(choice, [row_of(found[n], choice, n, peaks) for n in ranks], peaks)
@@ -95,12 +95,12 @@ def _measured_on(
 def row_of(
     found: dict[str, Any], choice: PipelineChoice, ranks: int, peaks: Peaks
 ) -> dict[str, Any]:
-    """Times and work of one number of ranks, with the limits of this machine."""
-    # Ranks on a CPU share the one whose peaks were measured.
+    """Returns times and work of one number of ranks, with the limits of this machine."""
+    # Ranks on a CPU share the CPU whose peaks were measured.
     devices = 1 if choice.placement().device.type == "cpu" else ranks
     stages = {}
     for name in STAGES:
-        # Only the transformer's layers are in FP8; the VAE computes in bfloat16 then.
+        # Only the transformer's layers are in FP8; the VAE computes in bfloat16.
         precision = choice.precision_name if name == "dit_step" else found["vae_type"]
         limit = Limit.of(found["work"][name], peaks, precision, devices)
         stages[name] = stage_row(found["times"][name], found["work"][name], limit)
@@ -112,7 +112,7 @@ def measured(
     pipeline: Pipeline, size_hw: tuple[int, int], repeats: Repeats, layout: str = "1",
     grid: str = "1",
 ) -> dict[str, Any]:  # fmt: skip
-    """Times of a pipeline that is there; with its work (``stages_work``) it makes a ``row_of``."""
+    """Measures a loaded pipeline; with its work (``stages_work``) it gives a ``row_of``."""
     device = next(pipeline.denoiser.dit.parameters()).device
     reset_peak(device)
     of_vae = str(next(pipeline.codec.vae.parameters()).dtype).removeprefix("torch.")
@@ -135,7 +135,7 @@ def _alone(
     size = size_hw or pipeline.sampling.size_hw
     found = measured(pipeline, size, repeats) | {"work": stages_work(pipeline, size)}
     del pipeline
-    # The next row's processes want the device's memory.
+    # The next row's processes need the device's memory.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -158,7 +158,7 @@ def _on_rank(
 
 
 def _checked(args: argparse.Namespace) -> tuple[PipelineChoice, list[int], Repeats]:
-    """Everything that can be wrong is told before anything is measured."""
+    """Checks all inputs before anything is measured."""
     choice = choice_of(args)
     choice.check()
     repeats = Repeats(args.warmup, args.repeats)
@@ -172,7 +172,7 @@ def _checked(args: argparse.Namespace) -> tuple[PipelineChoice, list[int], Repea
 
 
 def choice_of(args: argparse.Namespace) -> PipelineChoice:
-    """Of the options of ``add_pipeline_options``."""
+    """Returns the choice from the options of ``add_pipeline_options``."""
     return PipelineChoice(
         preset=args.preset,
         weights=args.weights,
@@ -184,14 +184,14 @@ def choice_of(args: argparse.Namespace) -> PipelineChoice:
 
 
 def parse_size(args: argparse.Namespace) -> tuple[int, int] | None:
-    """Height and width. Raises InputError for what a picture cannot have."""
+    """Returns height and width. Raises InputError for an impossible size."""
     if args.size is None:
         return None
     return parse_size_hw(args.size, spec=preset_spec(args.preset))
 
 
 def check_places(args: argparse.Namespace) -> None:
-    """Raises InputError for files that cannot be written, and for threads out of bounds."""
+    """Raises InputError for files that cannot be written, and for threads out of range."""
     check_between("threads", args.threads, 1, _MOST_THREADS)
     make_folder(args.out)
     check_report(args.out)
@@ -199,13 +199,13 @@ def check_places(args: argparse.Namespace) -> None:
 
 
 def chart_path(args: argparse.Namespace) -> Path | None:
-    """Beside the JSON, if it is wanted."""
+    """Returns the chart's path beside the JSON, if it is requested."""
     path: Path = args.out.with_suffix(".png")
     return path if args.chart else None
 
 
 def read_ranks(text: str) -> list[int]:
-    """``1,2,4`` as numbers, each once. Raises InputError for anything else."""
+    """Parses ``1,2,4`` as numbers without repetition. Raises InputError for anything else."""
     words = text.split(",")
     if not all(word.strip().isascii() and word.strip().isdecimal() for word in words):
         raise InputError("ranks", text, "whole numbers with commas, such as 1,2,4")

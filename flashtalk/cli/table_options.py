@@ -1,4 +1,4 @@
-"""Options that the tables of ``flashtalk bench`` share; imports nothing large."""
+"""Shared options of the tables of ``flashtalk bench``; imports nothing large."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PRECISIONS = ("auto", "bf16", "fp8", "fp32")
 
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
-    """What is measured."""
+    """Adds the options of the measured pipeline."""
     parser.add_argument("--preset", default="tiny", help="tiny (default) or flashtalk-14b")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
@@ -25,7 +25,7 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_report_options(parser: argparse.ArgumentParser, name: str) -> None:
-    """Where it goes."""
+    """Adds the options of the output files."""
     parser.add_argument("--out", type=Path, default=Path(f"out/{name}.json"),
                         help="JSON file to write (default %(default)s)")  # fmt: skip
     parser.add_argument("--chart", action=argparse.BooleanOptionalAction, default=True,

@@ -1,4 +1,4 @@
-"""What the tables of ``flashtalk bench`` have in common: the machine, the setting, the limits."""
+"""Shared parts of the tables of ``flashtalk bench``: machine, setting, limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNTED = (
 
 
 def surroundings(choice: PipelineChoice, peaks: Peaks) -> dict[str, Any]:
-    """Machine, versions, setting and peaks as plain values."""
+    """Returns machine, versions, setting and peaks as plain values."""
     found, device = inspect_machine(), choice.placement().device
     return {
         "format": JSON_FORMAT,
@@ -57,7 +57,7 @@ def surroundings(choice: PipelineChoice, peaks: Peaks) -> dict[str, Any]:
 
 
 def machine_line(choice: PipelineChoice) -> str:
-    """Where it ran, in a line."""
+    """Describes the machine in a line."""
     device, there = choice.placement().device, machine()
     if device.type == "cuda":
         where = f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
@@ -67,7 +67,7 @@ def machine_line(choice: PipelineChoice) -> str:
 
 
 def setting_line(report: dict[str, Any]) -> str:
-    """What ran, in a line."""
+    """Describes the pipeline in a line."""
     setting = report["setting"]
     line = (
         f"{setting['preset']} ({setting['weights']} weights), {setting['precision']}, "
@@ -79,7 +79,7 @@ def setting_line(report: dict[str, Any]) -> str:
 
 
 def peaks_line(report: dict[str, Any]) -> str:
-    """The measured peaks, in a line."""
+    """Describes the measured peaks in a line."""
     peaks = report["peaks"]
     matrix = ", ".join(f"{kind} {_tera(flops)}" for kind, flops in peaks["matrix_flops_s"].items())
     convolution = ", ".join(
@@ -92,12 +92,12 @@ def peaks_line(report: dict[str, Any]) -> str:
 
 
 def limits_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Work, limit and share of the peak of stages; at most 80 columns.
+    """Returns a table of work, limit and share of the peak of stages; at most 80 columns.
 
     Args:
-        rows: names, and what ``work_row`` made.
+        rows: names, and results of ``work_row``.
     """
-    # One unit for all: the large preset's are thousands of the tiny one's.
+    # One unit for all: values of the large preset are thousands of times those of the tiny one.
     large = max(row["flops"] for _, row in rows) >= _LARGE_FLOPS
     unit, name_of_unit = (1e12, "TFLOP") if large else (1e9, "GFLOP")
     table = Table(title=title, title_justify="left")
@@ -114,7 +114,7 @@ def limits_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Tabl
 
 
 def number(value: float) -> str:
-    """Three digits that say something."""
+    """Formats three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

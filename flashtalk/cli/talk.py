@@ -1,4 +1,4 @@
-"""``flashtalk talk``: the client of a running suite; a portrait and a sound file become an MP4."""
+"""``flashtalk talk``: a client of a running suite; portrait and sound file to an MP4."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flashtalk.cli.gateway_options import add_gateway_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``talk`` to the commands."""
+    """Adds ``talk`` to the commands."""
     parser = subparsers.add_parser(
         "talk",
         help="the same through a running suite",
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Talk."""
+    """Talks to the suite."""
     from flashtalk.cli.talking import talk
 
     return talk(args)

@@ -1,4 +1,4 @@
-"""Where ``flashtalk talk`` takes its speech from, and where its video goes.
+"""The speech input and the video output of ``flashtalk talk``.
 
 Legend: S samples.
 """
@@ -23,31 +23,31 @@ from flashtalk.terminal import tell
 PIPE = "-"
 _STDIN = 0
 _PATIENCE_S = 2.0
-"""So long nobody is told that something is waited for."""
+"""Delay before a waiting message is printed."""
 
 
 class Writer(Protocol):
-    """Takes pictures with their sound."""
+    """Writes pictures with their sound."""
 
     def write_encoded(self, video: bytes, pcm_S: Pcm, *, key_frame: bool) -> None:
-        """Appends one."""
+        """Appends one picture."""
 
     def close(self) -> None:
         """Ends the video."""
 
     async def flush(self) -> None:
-        """Returns once what was appended has gone where it belongs."""
+        """Waits until all appended pictures are written."""
 
 
 class _File(Mp4Writer):
-    """A file takes everything at once."""
+    """Writes to a file, which accepts everything at once."""
 
     async def flush(self) -> None:
-        """Nothing waits."""
+        """Returns at once: nothing is pending."""
 
 
 def check_ends(image: Path, audio: str, out: str) -> int | None:
-    """Can both be used? Gives the number of samples to come, if it is known.
+    """Checks both; returns the number of samples to come, if known.
 
     Raises:
         InputError: a file that cannot be read or written.
@@ -68,22 +68,22 @@ def check_ends(image: Path, audio: str, out: str) -> int | None:
 
 
 def sendable(image: Path) -> bytes:
-    """The portrait as a gateway takes it. Raises InputError for what is none."""
+    """Returns the portrait in a gateway's format. Raises InputError if it is no picture."""
     return portrait_bytes(image, tell)
 
 
 def open_writer(out: str, *, fps: int, size_hw: tuple[int, int], pcm_hz: int) -> Writer:
-    """A file, or standard output as an MPEG transport stream."""
+    """Opens a file, or standard output as an MPEG transport stream."""
     if out == PIPE:
         return PipedVideo(sys.stdout.buffer, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz)
     return _File(out, fps=fps, size_hw=size_hw, pcm_hz=pcm_hz, encoded=True)
 
 
 async def open_speech(audio: str) -> PipedSpeech | None:
-    """A pipe that has begun to speak; ``None`` for a file.
+    """Returns a pipe after its first data; ``None`` for a file.
 
     Raises:
-        InputError: it cannot be read, or ends before it has begun.
+        InputError: it cannot be read, or ends without data.
     """
     if audio != PIPE and not _is_pipe(audio):
         return None
@@ -99,7 +99,7 @@ async def open_speech(audio: str) -> PipedSpeech | None:
 
 
 async def read_speech(audio: str, piped: PipedSpeech | None, pcm_hz: int) -> AsyncIterator[Pcm]:
-    """Packets of float32 [S]: of a file, or of a pipe that ``open_speech`` gave."""
+    """Yields packets of float32 [S] of a file, or of a pipe from ``open_speech``."""
     if piped is None:
         for packet_S in stream_pcm(audio, pcm_hz):
             yield packet_S
@@ -109,7 +109,7 @@ async def read_speech(audio: str, piped: PipedSpeech | None, pcm_hz: int) -> Asy
 
 
 def _is_pipe(path: str) -> bool:
-    """A named pipe, or one of the shell's ``<(command)``."""
+    """Whether it is a named pipe, such as the shell's ``<(command)``."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except (OSError, ValueError):

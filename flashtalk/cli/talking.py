@@ -1,6 +1,6 @@
-"""Does what ``flashtalk talk`` says: speech to a running suite, its video to a file or a pipe.
+"""Runs ``flashtalk talk``: speech to a running suite, its video to a file or a pipe.
 
-Imports no torch: what it needs is the client, a picture and a sound file.
+Imports no torch: it needs only the client, a picture and a sound file.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _F32 = media_pb2.AUDIO_ENCODING_PCM_F32LE
 
 @dataclass
 class Received:
-    """What came so far.
+    """The progress of a talk.
 
     Args:
-        samples: to be sent, if that is known.
+        samples: number to send, if known.
     """
 
     samples: int | None
@@ -55,7 +55,7 @@ class Received:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the session was asked for."""
+        """Returns the seconds since the session was requested."""
         return time.perf_counter() - self.began_s
 
     def summary(self, session: pb.Session, reconnects: int) -> str:
@@ -65,7 +65,7 @@ class Received:
 
 
 def talk(args: argparse.Namespace) -> int:
-    """Check what can be checked here, then talk; gives the exit code."""
+    """Checks the inputs, then talks; returns the exit code."""
     check_seed(args.seed)
     check_prompt(args.prompt)
     check_above("patience", args.patience, _LONGEST_PATIENCE_S, "seconds")
@@ -113,18 +113,18 @@ async def _talk(
                         group.create_task(_speak(args, piped, stream))
                         group.create_task(_write(args.out, session, stream, received))
                 except* FlashTalkError as errors:
-                    # Where one of the two fails the other is cancelled: the first is the cause.
+                    # If one of the two fails the other is cancelled: the first error is the cause.
                     raise errors.exceptions[0] from None
                 _say(args, f"{args.out}: {received.summary(session, stream.reconnects)}")
         finally:
-            # Finished sessions are gone already; one that was given up frees its place now.
+            # Finished sessions are gone already; an abandoned one frees its slot now.
             with contextlib.suppress(ClientError, TimeoutError):
                 async with asyncio.timeout(_FAREWELL_S):
                     await client.delete_session(session.session_id)
 
 
 def _say(args: argparse.Namespace, line: str) -> None:
-    """To people; standard output may be the video's."""
+    """Prints to standard error if standard output is the video."""
     if args.out == PIPE:
         note(line)
     else:
@@ -134,7 +134,7 @@ def _say(args: argparse.Namespace, line: str) -> None:
 async def _speak(
     args: argparse.Namespace, piped: PipedSpeech | None, stream: SessionStream
 ) -> None:
-    """Sends the file; as it would be spoken, if that is wanted."""
+    """Sends the file; in real time, if requested."""
     hz = stream.session.spec.sample_rate_hz
     begun_s, sent = time.monotonic(), 0
     async for packet_S in read_speech(args.audio, piped, hz):
@@ -153,7 +153,7 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
     size_hw = (spec.size.height_px, spec.size.width_px)
     with ExitStack() as stack:
         writer = open_writer(out, fps=spec.fps, size_hw=size_hw, pcm_hz=spec.sample_rate_hz)
-        # What came so far is a playable file, whatever ends it; without a frame there is none.
+        # The file is playable in every case; without a frame there is none.
         stack.callback(writer.close)
         total = received.samples and -(-received.samples // spec.samples_per_frame)
         progress, task = stack.enter_context(progress_bar(total, stderr=True))

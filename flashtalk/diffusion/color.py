@@ -1,6 +1,6 @@
-"""Colour correction: every frame takes the portrait's Lab mean and deviation (published sampler).
+"""Colour correction: every frame gets the portrait's Lab mean and deviation (published sampler).
 
-It keeps long streams from drifting in colour, and comes before the motion frames are cut out and
+It prevents colour drift in long streams, and is applied before the motion frames are selected and
 re-encoded.
 
 Legend: B batch, C the three channels (R G B, X Y Z or L a b), T frames, H W pixels, N = H * W.
@@ -37,8 +37,8 @@ _XYZ = np.array(
 _XYZ_FROM_RGB, _RGB_FROM_XYZ = _rows(_XYZ), _rows(np.linalg.inv(_XYZ))
 _LAB_KNEE = 6 / 29
 _XYZ_FLOOR = 1e-8
-# Lab deviation below which a frame counts as one flat colour: it has no contrast to stretch, only
-# the rounding noise of its mean.
+# Lab deviation below which a frame counts as one flat colour: it has no contrast to scale, only
+# the rounding error of its mean.
 _FLAT = 1e-3
 
 
@@ -56,7 +56,7 @@ class ReferenceColor:
 
     @classmethod
     def of(cls, portrait_BCTHW: Tensor) -> ReferenceColor:
-        """Statistics of a portrait.
+        """Computes the statistics of a portrait.
 
         Args:
             portrait_BCTHW: [B, 3, 1, H, W] (or [B, 3, H, W]) in [-1, 1].
@@ -90,12 +90,12 @@ class ReferenceColor:
         return np.ascontiguousarray(both.reshape(2, 3))
 
     def to(self, device: torch.device | str) -> ReferenceColor:
-        """The same statistics elsewhere."""
+        """Copies the statistics to another device."""
         return ReferenceColor(self.mean_BC1.to(device), self.std_BC1.to(device))
 
 
 def match_color(video_BCTHW: Tensor, reference: ReferenceColor, strength: float = 1.0) -> Tensor:
-    """Give every frame the reference's Lab mean and standard deviation.
+    """Gives every frame the reference's Lab mean and standard deviation.
 
     Args:
         video_BCTHW: [B, 3, T, H, W] in [-1, 1].
@@ -124,26 +124,26 @@ def match_color(video_BCTHW: Tensor, reference: ReferenceColor, strength: float 
 
 
 class MatchColor(Protocol):
-    """``match_color`` in any form."""
+    """``match_color``, eager or compiled."""
 
     def __call__(
         self, video_BCTHW: Tensor, reference: ReferenceColor, strength: float = 1.0
     ) -> Tensor:
-        """Returns [B, C, T, H, W]; arguments as of ``match_color``."""
+        """Returns [B, C, T, H, W]; arguments as in ``match_color``."""
 
 
 def lab_from_rgb(video_BCTHW: Tensor) -> Tensor:
-    """CIE Lab (L in 0 .. 100) of sRGB pixels in [-1, 1]: [B, 3, T, H, W] float32."""
+    """Converts sRGB pixels in [-1, 1] to CIE Lab (L in 0 .. 100): [B, 3, T, H, W] float32."""
     return torch.unflatten(_lab(video_BCTHW), -1, video_BCTHW.shape[3:])
 
 
 def rgb_from_lab(lab_BCTHW: Tensor) -> Tensor:
-    """sRGB pixels in [-1, 1] of CIE Lab, out-of-gamut colours clipped: [B, 3, T, H, W]."""
+    """Converts CIE Lab to sRGB pixels in [-1, 1], out-of-gamut colours clipped: [B, 3, T, H, W]."""
     return torch.unflatten(_rgb(lab_BCTHW.flatten(3)), -1, lab_BCTHW.shape[3:])
 
 
 def _statistics(lab_BCTN: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population deviation of every frame, each [B, 3, T, 1]."""
+    """Returns mean and population deviation of every frame, each [B, 3, T, 1]."""
     variance, mean = torch.var_mean(lab_BCTN, dim=-1, correction=0, keepdim=True)
     return mean, variance.sqrt()
 
@@ -172,9 +172,9 @@ def _rgb(lab_BCTN: Tensor) -> Tensor:
 
 
 def _mix(matrix_DC: Matrix, x_BCTN: Tensor) -> Tensor:
-    """The 3x3 ``matrix_DC`` applied to the channels of [B, 3, T, N]."""
+    """Applies the 3x3 ``matrix_DC`` to the channels of [B, 3, T, N]."""
     if torch.compiler.is_compiling():
-        # Numbers of the program: one fused pass, and nothing to bring to the device.
+        # Python numbers: one fused kernel, and no transfer to the device.
         channels = x_BCTN.unbind(1)
         rows = [
             sum(weight * channel for weight, channel in zip(row, channels, strict=True))

@@ -1,4 +1,4 @@
-"""The conditioning input: the portrait as a masked video (training specification 1.2).
+"""The conditioning input: the portrait as a masked video.
 
 Legend: B batch, C channels, T video frames, F latent frames, H W size in pixels or latents.
 """
@@ -13,9 +13,9 @@ from flashtalk.models.dit.config import MASK_CHANNELS
 
 
 def reference_clip(portrait_BCHW: Tensor, frames: int) -> Tensor:
-    """The video whose latents condition the network: the portrait, then mid-grey.
+    """Returns the conditioning video: the portrait, followed by mid-grey frames.
 
-    The grey is zero AFTER normalisation to [-1, 1], not black.
+    The grey is 0 after normalisation to [-1, 1], not black.
 
     Args:
         portrait_BCHW: [B, 3, H, W] in [-1, 1].
@@ -32,11 +32,11 @@ def reference_clip(portrait_BCHW: Tensor, frames: int) -> Tensor:
 
 
 def reference_condition(z_BCFHW: Tensor) -> Tensor:
-    """Mask and conditioning latents on channels, the second input of the network.
+    """Concatenates mask and conditioning latents on channels, the second input of the network.
 
     The mask's four channels are the four video frames of a latent frame (the single first frame
-    counted four times): 1 where the reference stands, latent frame 0, else 0. It does not mark
-    the motion latents.
+    counts four times): 1 for the reference, which is latent frame 0, else 0. It does not mark the
+    motion latents.
 
     Args:
         z_BCFHW: [B, 16, F, H, W] normalised latents of ``reference_clip``.

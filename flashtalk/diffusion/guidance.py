@@ -1,7 +1,7 @@
-"""Guided velocities (training specification 2.3). The distilled student needs none.
+"""Guided velocities. The distilled student needs no guidance.
 
-Scale 1 is the conditional prediction, above 1 moves away from the dropped one. Dropped speech is
-a zero tensor of window embeddings, not silence.
+Scale 1 is the conditional prediction; larger scales move away from the dropped one. Dropped speech
+is a zero tensor of window embeddings, not silence.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def two_pass(v_cond: Tensor, v_drop: Tensor, scale: float) -> Tensor:
-    """``v_drop + scale * (v_cond - v_drop)``: one condition, speech or text, is guided.
+    """``v_drop + scale * (v_cond - v_drop)``: guides one condition, speech or text.
 
     Args:
-        v_cond: velocity with everything given.
+        v_cond: velocity with all conditions.
         v_drop: velocity without the guided condition, same shape.
         scale: guidance weight; 1 returns ``v_cond``.
     """
@@ -23,7 +23,7 @@ def two_pass(v_cond: Tensor, v_drop: Tensor, scale: float) -> Tensor:
 def three_pass(
     v_cond: Tensor, v_drop_text: Tensor, v_uncond: Tensor, *, text_scale: float, audio_scale: float
 ) -> Tensor:
-    """Text and speech guided apart, as in the base model.
+    """Guides text and speech separately, as in the base model.
 
     ``v_uncond + text_scale * (v_cond - v_drop_text) + audio_scale * (v_drop_text - v_uncond)``.
 

@@ -1,7 +1,6 @@
-"""Gaussian noise named by (seed, chunk, step): any worker draws the same numbers again.
+"""Gaussian noise as a function of (seed, chunk, step): every worker draws the same numbers.
 
-A worker that takes over a session in the middle needs no generator state, only these three
-numbers (architecture: "a worker may die at any moment").
+A worker that takes over a session needs no generator state, only these three numbers.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ def chunk_noise(
     shape: tuple[int, ...],
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Standard normal noise of one draw.
+    """Returns the standard normal noise of one draw.
 
     The counter-based Philox generator takes the three numbers as its 128-bit key, so different
-    numbers never share a stream. Drawn on the CPU: no kernel of a GPU model changes a session.
+    numbers never share a stream. Drawn on the CPU, so that it does not depend on the GPU model.
 
     Args:
         seed: of the session, 0 .. 2^64 - 1.
@@ -33,13 +32,13 @@ def chunk_noise(
         step: 0 is the chunk's initial noise, n the re-noising after the n-th evaluation;
             0 .. 2^32 - 1.
         shape: of the result.
-        device: where the result is wanted.
+        device: device of the result.
 
     Returns:
         float32 tensor of ``shape`` on ``device``, bit-identical for equal arguments.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of range.
     """
     check_seed(seed)
     check_between("chunk", chunk, 0, _COUNT_LIMIT - 1)
@@ -49,5 +48,5 @@ def chunk_noise(
     noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
     if torch.device(device).type != "cuda":
         return noise.to(device)
-    # From pinned memory the copy does not stop the host.
+    # A copy from pinned memory does not block the host.
     return noise.pin_memory().to(device, non_blocking=True)

@@ -2,8 +2,8 @@
 
 Legend: B batch, C latent channels, F latent frames, M motion latents, H W latent size.
 
-The network predicts ``v = eps - x0``, so ``x0 = x - sigma * v``. Pure functions: noise comes from
-the caller, nothing is kept.
+The network predicts ``v = eps - x0``, so ``x0 = x - sigma * v``. Pure functions without state; the
+caller supplies the noise.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from flashtalk.diffusion.schedule import TRAIN_STEPS
 from flashtalk.errors import InputError
 
 VelocityFn = Callable[[Tensor, float], Tensor]
-"""``(x [B, C, F, H, W], noise level sigma) -> v [B, C, F, H, W]``; a plain number, so that what
-depends on the noise level alone can be looked up (``timestep`` makes the network's input of it)."""
+"""``(x [B, C, F, H, W], noise level sigma) -> v [B, C, F, H, W]``; sigma is a Python float, so that
+values that depend only on it can be cached (``timestep`` converts it to the network's input)."""
 
 NoiseFn = Callable[[int], Tensor]
-"""``step -> standard normal [B, C, F, H, W]``; a list's ``__getitem__`` will do."""
+"""``step -> standard normal [B, C, F, H, W]``, for example a list's ``__getitem__``."""
 
 
 def sample(
@@ -35,15 +35,15 @@ def sample(
     """Few-step sampling of the distilled student: predict x0, re-noise, re-impose the motion.
 
     Consistency style, not an Euler step (report section 3.3; published sampler). The motion
-    latents stand clean at the first positions before every evaluation and in the result.
+    latents are clean at the first positions before every evaluation and in the result.
 
     Args:
         velocity_fn: the network with its conditions.
         motion_z: [B, C, M, H, W] clean latents of the motion frames.
         shape: (B, C, F, H, W) of the chunk.
         sigmas: descending noise levels that end in 0 (``schedule.sigmas``).
-        noise_fn: draw 0 starts the chunk, draw n follows the n-th evaluation. The last draw would
-            be multiplied by zero and is not asked for.
+        noise_fn: draw 0 starts the chunk, draw n follows the n-th evaluation. The last draw is not
+            requested, since its factor is zero.
 
     Returns:
         [B, C, F, H, W] float32 latents.
@@ -79,7 +79,7 @@ def sample_euler(
 
 
 def predict_x0(x_BCFHW: Tensor, v_BCFHW: Tensor, sigma: float) -> Tensor:
-    """Clean latents that the velocity points to, in float32."""
+    """Returns the clean latents that the velocity points to, in float32."""
     return x_BCFHW.float() - sigma * v_BCFHW.float()
 
 
@@ -89,12 +89,12 @@ def renoise(x0_BCFHW: Tensor, noise_BCFHW: Tensor, sigma: float) -> Tensor:
 
 
 def impose_motion(x_BCFHW: Tensor, motion_BCMHW: Tensor) -> Tensor:
-    """``x`` with its first M latent frames replaced by the motion latents."""
+    """Returns ``x`` with its first M latent frames replaced by the motion latents."""
     return torch.cat((motion_BCMHW.to(x_BCFHW), x_BCFHW[:, :, motion_BCMHW.shape[2] :]), dim=2)
 
 
 def timestep(x_BCFHW: Tensor, sigma: float) -> Tensor:
-    """What the network is told: [B] float32 ``1000 * sigma`` on the device of ``x``."""
+    """Returns the network's timestep: [B] float32 ``1000 * sigma`` on the device of ``x``."""
     return torch.full(
         (x_BCFHW.shape[0],), TRAIN_STEPS * sigma, dtype=torch.float32, device=x_BCFHW.device
     )
@@ -103,7 +103,7 @@ def timestep(x_BCFHW: Tensor, sigma: float) -> Tensor:
 def _start(
     motion_z: Tensor, shape: Sequence[int], sigmas: Sequence[float], noise_fn: NoiseFn
 ) -> Tensor:
-    """Check the arguments; the chunk's first noise with its motion latents."""
+    """Checks the arguments; returns the chunk's first noise with its motion latents."""
     if (
         len(sigmas) < 2
         or sigmas[0] > 1

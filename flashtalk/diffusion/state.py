@@ -1,4 +1,4 @@
-"""What a session carries from chunk to chunk, as a value.
+"""The state of a session between chunks, as a value.
 
 Legend: B batch, C latent channels, M motion latents, H W latent size.
 """
@@ -20,10 +20,10 @@ class DiffusionState:
 
     Args:
         seed: of the session's noise.
-        chunk_index: the next chunk to make.
-        motion_z: [B, 16, M, H, W] clean latents that the next chunk continues: the portrait's one
-            before chunk 0, afterwards those of the last frames shown.
-        spec: the stream contract.
+        chunk_index: number of the next chunk.
+        motion_z: [B, 16, M, H, W] clean latents that the next chunk continues: the portrait's
+            before chunk 0, then those of the last frames shown.
+        spec: spec of the stream.
     """
 
     seed: int
@@ -46,15 +46,15 @@ class DiffusionState:
 
         Args:
             seed: of the session's noise.
-            portrait_z: [B, 16, F >= 1, H, W] latents whose first frame is the portrait; the
-                latents of ``reference_clip`` will do, because the VAE is causal.
-            spec: the stream contract.
+            portrait_z: [B, 16, F >= 1, H, W] latents whose first frame is the portrait, for example
+                those of ``reference_clip``, because the VAE is causal.
+            spec: spec of the stream.
         """
         return cls(seed, 0, portrait_z[:, :, :1], spec)
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """(B, C, F, H, W) of the next chunk's latents."""
+        """Returns the shape (B, C, F, H, W) of the next chunk's latents."""
         batch, channels, _, height, width = self.motion_z.shape
         return batch, channels, self.spec.latent_frames, height, width
 

@@ -1,4 +1,4 @@
-"""The chunk loop and its three stages, without any network or process (torch)."""
+"""The chunk loop and its three stages, without network or processes (torch)."""
 
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec

@@ -1,7 +1,7 @@
-"""Speech to what the network hears: features of the newest 8 s, windows of the chunk's frames.
+"""Speech conditioning: features of the newest 8 s, and windows of them for the chunk's frames.
 
-A chunk needs 35 of the 200 rows of features: its 33 frames and the two before them. Those rows are
-what leaves the encoder's process; windows are made of them where they are used.
+A chunk needs 35 of the 200 rows of features: its 33 frames and the two before them. Only these rows
+leave the encoder's process; the windows are built in the process that uses them.
 
 Legend: B batch (1), N windows of sound, S samples, T video frames, R rows (35), W window,
 L encoder layers, D width.
@@ -22,17 +22,17 @@ from flashtalk.streaming import Pcm, StreamSpec, chunk_window_indices
 
 
 def windows_from_rows(rows_RLD: Tensor, spec: StreamSpec) -> Tensor:
-    """The newest rows of features, each frame with its neighbours.
+    """Returns a window of the newest feature rows around each frame.
 
     Args:
-        rows_RLD: [35, L, D], or more rows of which the last ones are the chunk's.
-        spec: the stream contract.
+        rows_RLD: [35, L, D]; of more rows, the last ones are the chunk's.
+        spec: spec of the stream.
 
     Returns:
         [1, 33, W, L, D].
 
     Raises:
-        InputError: fewer rows.
+        InputError: too few rows.
     """
     needed = spec.feature_rows
     if rows_RLD.ndim != 3 or rows_RLD.shape[0] < needed:
@@ -44,11 +44,11 @@ def windows_from_rows(rows_RLD: Tensor, spec: StreamSpec) -> Tensor:
 
 
 class AudioEncoder:
-    """Speech features of a chunk (report section 3.1). Keeps nothing between two calls.
+    """Computes the speech features of a chunk (report section 3.1). Stateless.
 
     Args:
         model: the speech encoder, in evaluation mode on its device.
-        spec: the stream contract.
+        spec: spec of the stream.
     """
 
     def __init__(self, model: Wav2Vec2Features, spec: StreamSpec) -> None:
@@ -57,7 +57,7 @@ class AudioEncoder:
 
     @torch.inference_mode()
     def features(self, pcm_S: Pcm) -> Tensor:
-        """Features of the whole window.
+        """Returns the features of the whole window.
 
         Args:
             pcm_S: float32 [128000] ending at the chunk's end (``Position.window``).
@@ -66,22 +66,22 @@ class AudioEncoder:
             [200, L, D] float32, one row per video frame.
 
         Raises:
-            InputError: another length, or samples that are not finite.
+            InputError: a wrong length, or samples that are not finite.
         """
         features_TLD: Tensor = self._encode(self._prepared(pcm_S)[None])[0]
         return features_TLD
 
     def chunk_rows(self, features_TLD: Tensor) -> Tensor:
-        """The rows that a chunk needs: [200, L, D] to [35, L, D]."""
+        """Selects the rows of a chunk: [200, L, D] to [35, L, D]."""
         return features_TLD[-self.spec.feature_rows :]
 
     @torch.inference_mode()
     def batch_rows(self, windows: Sequence[Pcm], batch_size: int) -> list[Tensor]:
-        """Rows of several chunks, each of them the same as if it were alone.
+        """Returns the rows of several chunks; each is independent of the others.
 
-        On a GPU the windows run in batches of exactly ``batch_size``, filled up with silence: the
-        same kernels whatever the company, so no row depends on it. On a CPU a batch gains nothing
-        and would change the bits; there each window runs by itself.
+        On a GPU the windows run in batches of exactly ``batch_size``, padded with silence: the
+        kernels are always the same, so no row depends on the other windows. On a CPU a batch is no
+        faster and would change the bits; there each window runs separately.
 
         Args:
             windows: float32 [128000] each, as ``features`` takes them.
@@ -91,7 +91,7 @@ class AudioEncoder:
             [35, L, D] float32 per window.
 
         Raises:
-            InputError: as ``features``, for the first window that is wrong.
+            InputError: as ``features``, for the first invalid window.
         """
         if self._device.type == "cpu":
             return [self.chunk_rows(self.features(pcm_S)) for pcm_S in windows]
@@ -106,12 +106,12 @@ class AudioEncoder:
 
     @torch.inference_mode()
     def windows(self, features_TLD: Tensor) -> Tensor:
-        """The last 33 frames, each with its neighbours: [200, L, D] to [1, 33, W, L, D]."""
+        """Windows of the last 33 frames: [200, L, D] to [1, 33, W, L, D]."""
         return self.windows_from_rows(self.chunk_rows(features_TLD))
 
     @torch.inference_mode()
     def windows_from_rows(self, rows_RLD: Tensor) -> Tensor:
-        """The same of the chunk's rows alone: [35, L, D] to [1, 33, W, L, D]."""
+        """Windows of a chunk's rows: [35, L, D] to [1, 33, W, L, D]."""
         return windows_from_rows(rows_RLD, self.spec)
 
     def encode(self, pcm_S: Pcm) -> Tensor:

@@ -1,7 +1,7 @@
-"""Pixels to latents and back, as the chunk loop needs it (published chunk loop; report 3.3).
+"""Pixels to latents and back for the chunk loop (published chunk loop; report 3.3).
 
-Decoded frames take the portrait's colours before anything else is done with them: what is shown
-and what the next chunk continues are the same pixels.
+Decoded frames are colour-corrected first, so the frames that are shown and the frames that the next
+chunk continues are the same pixels.
 
 Legend: B batch (1), C channels, F latent frames, T video frames, H W pixels or latent size.
 """
@@ -32,10 +32,10 @@ from flashtalk.streaming import StreamSpec
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A portrait as the codec knows it; computed once per session.
+    """An encoded portrait; computed once per session.
 
     Args:
-        digest: hex name of its pixels.
+        digest: hex digest of its pixels.
         size_hw: height and width in pixels.
         z_BCFHW: [1, 16, 9, h, w] float32 latents of the portrait followed by mid-grey frames; the
             first is the portrait alone, because the VAE is causal.
@@ -65,15 +65,15 @@ def _has_frames(z_BCFHW: Tensor) -> bool:
 
 
 class VideoCodec:
-    """The VAE with the chunk's bookkeeping around it. Keeps nothing between two calls.
+    """The VAE and the bookkeeping of chunks. Stateless.
 
     Args:
         vae: in evaluation mode on its device.
-        spec: the stream contract.
-        compiled_colors: a compiled form of ``match_color`` to go with a VAE that is compiled. Then
-            a chunk that is cut short is computed whole: every other length would be compiled anew,
-            in the middle of a stream.
-        autocast: what the VAE computes in where its weights have another type; ``None`` is theirs.
+        spec: spec of the stream.
+        compiled_colors: a compiled ``match_color``, used with a compiled VAE. Then a shortened
+            chunk is computed in full: every other length would be compiled in the middle of a
+            stream.
+        autocast: compute dtype of the VAE if its weights have another; ``None``: the weights'.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class VideoCodec:
             portrait_HWC: uint8 [H, W, 3] at the size of the video.
 
         Raises:
-            InputError: not such a picture, or a side that the network cannot divide.
+            InputError: not such a picture, or a side that is not divisible by the network's stride.
         """
         if portrait_HWC.ndim != 3 or portrait_HWC.shape[2] != 3 or portrait_HWC.dtype != np.uint8:
             raise InputError("portrait", list(portrait_HWC.shape), "uint8 [height, width, 3]")
@@ -115,9 +115,9 @@ class VideoCodec:
 
     @torch.inference_mode()
     def decode(self, z_BCFHW: Tensor) -> Tensor:
-        """Latents of a chunk to its new frames: [1, 16, 9, h, w] to [1, 3, 28, H, W] float32.
+        """Decodes a chunk to its new frames: [1, 16, 9, h, w] to [1, 3, 28, H, W] float32.
 
-        The first 5 decoded frames repeat what was shown before, and are dropped in every chunk.
+        The first 5 decoded frames repeat the previous chunk's last frames and are always dropped.
         """
         with self._computing():
             video_BCTHW = self.vae.decode(z_BCFHW.to(self._weight))
@@ -125,12 +125,12 @@ class VideoCodec:
 
     @torch.inference_mode()
     def correct(self, video_BCTHW: Tensor, reference: Reference, strength: float) -> Tensor:
-        """The same frames in the portrait's colours; ``strength`` from 0 (off) to 1."""
+        """Returns frames in the portrait's colours; ``strength`` from 0 (off) to 1."""
         return self._match(video_BCTHW, reference.color, strength)
 
     @torch.inference_mode()
     def encode_motion(self, video_BCTHW: Tensor) -> Tensor:
-        """Latents of the last 5 frames [1, 16, 2, h, w] float32, which the next chunk continues."""
+        """Encodes the last 5 frames, which the next chunk continues: [1, 16, 2, h, w] float32."""
         return self._encode(video_BCTHW[:, :, -self.spec.motion_frames :])
 
     def stream(
@@ -142,34 +142,34 @@ class VideoCodec:
         frames: int | None = None,
         clock: StageClock | None = None,
     ) -> Generator[Frames, None, Tensor]:
-        """Decode in two parts, so that the first frames leave before the others are decoded.
+        """Decodes in two parts, so that the first frames are sent before the others are decoded.
 
-        A little slower in all than ``decode``, much sooner at the first frame: four frames of
-        video are longer than the rest takes. Frames and motion latents are those of ``decode``
-        to rounding: parts of another length may be summed in another order.
+        In total a little slower than ``decode``, but the first frame is much earlier, and four
+        frames of video are longer than the decoding of the rest. Frames and motion latents equal
+        those of ``decode`` up to rounding: the order of sums can depend on the length.
 
         Args:
             z_BCFHW: [1, 16, 9, h, w], one chunk.
             color: statistics of the portrait (``Reference.color``).
             strength: of the colour correction, 0 to 1.
-            frames: how many of the chunk's frames are shown, 1 to 28; ``None`` is all.
-            clock: where the times of ``decode``, ``color`` and ``motion`` are counted.
+            frames: number of the chunk's frames to show, 1 to 28; ``None``: all.
+            clock: collects the times of ``decode``, ``color`` and ``motion``.
 
         Yields:
             uint8 [T, H, W, 3], colours corrected: up to 4 frames, then the others.
 
         Returns:
-            Motion latents [1, 16, 2, h, w] of the 5 frames that end with the last one shown:
-            of the 33 decoded ones those from ``frames`` to ``frames + 4``. For 28 they are those
+            Motion latents [1, 16, 2, h, w] of the 5 frames that end with the last one shown: of
+            the 33 decoded frames those from ``frames`` to ``frames + 4``. For 28 they are those
             of ``encode_motion``.
 
         Raises:
-            InputError: latents of another shape, or another number of frames.
+            InputError: latents of another shape, or an invalid number of frames.
         """
         device = self._weight.device
         shown, times = self._shown(z_BCFHW, frames), clock or StageClock(device)
-        # A GPU is asked for the next part before the host waits for the frames of this one. On a
-        # CPU asking is computing.
+        # A GPU gets the work of the next part before the host waits for the frames of this one.
+        # On a CPU the call itself computes.
         ahead = 1 if device.type == "cuda" else 0
         leaving: deque[LeavingFrames] = deque()
         newest: list[Tensor] = []
@@ -177,7 +177,7 @@ class VideoCodec:
         begin = min(shown, self.spec.motion_frames)
         for first, corrected in self._decoded(z_BCFHW, begin, shown, colors, times):
             with times.stage("color"):
-                # Before index 5 are frames that were shown with the chunk before.
+                # Frames before index 5 were shown with the previous chunk.
                 new = send_frames(corrected[:, :, max(0, self.spec.motion_frames - first) :])
             newest = [*newest, corrected[:, :, -self.spec.motion_frames :]][-2:]
             if len(new):
@@ -199,7 +199,7 @@ class VideoCodec:
         frames: int | None = None,
         clock: StageClock | None = None,
     ) -> Tensor:
-        """What ``stream`` returns, to rounding, but no frames; arguments and errors as there."""
+        """Returns the result of ``stream``, up to rounding, without frames; same arguments."""
         shown, times = self._shown(z_BCFHW, frames), clock or StageClock(self._weight.device)
         colors = partial(self._match, reference=color, strength=strength)
         parts = self._decoded(z_BCFHW, shown, shown, colors, times)
@@ -208,7 +208,7 @@ class VideoCodec:
             return self.encode_motion(torch.cat(newest, dim=2))
 
     def _shown(self, z_BCFHW: Tensor, frames: int | None) -> int:
-        """Both arguments checked; the number of frames that are shown."""
+        """Checks both arguments; returns the number of frames to show."""
         spec, shape = self.spec, tuple(z_BCFHW.shape)
         if len(shape) != 5 or shape[:3] != (1, spec.latent_channels, spec.latent_frames):
             limit = f"[1, {spec.latent_channels}, {spec.latent_frames}, h, w]"
@@ -226,13 +226,13 @@ class VideoCodec:
         colors: Callable[[Tensor], Tensor],
         clock: StageClock,
     ) -> Iterator[tuple[int, Tensor]]:
-        """Of the 33 frames those from ``begin`` to the end of the motion after ``shown`` new ones,
-        their colours corrected, in two parts: the number of the first one, and [1, 3, T, H, W]."""
+        """Decodes the 33 frames from ``begin`` to the end of the motion after ``shown`` new ones,
+        in two colour-corrected parts: yields the number of the first frame, and [1, 3, T, H, W]."""
         spec = self.spec
         end = spec.motion_frames + shown
         if not self._fixed_shapes:
             z_BCFHW = z_BCFHW[:, :, : 1 - (1 - end) // spec.vae_stride_t]
-        # The motion latents and one more: the fewest that give new frames.
+        # The motion latents and one more: the minimum that gives new frames.
         least = spec.motion_latents + 1
         state, first = VAEState(), 0
         for part_BCFHW in filter(_has_frames, z_BCFHW.tensor_split([least], dim=2)):
@@ -248,14 +248,14 @@ class VideoCodec:
     def _corrected(
         self, video_BCTHW: Tensor, wanted: slice, colors: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Frames are corrected one by one, before or after the others are left out."""
+        """Corrects frames separately, before or after the others are dropped."""
         if self._fixed_shapes:
             return colors(video_BCTHW)[:, :, wanted]
         return colors(video_BCTHW[:, :, wanted])
 
     @property
     def _weight(self) -> Tensor:
-        """Any weight: says on which device and in which type the VAE computes."""
+        """Returns any weight: its device and dtype are the VAE's."""
         return next(self.vae.parameters())
 
     def _computing(self) -> AbstractContextManager[object]:

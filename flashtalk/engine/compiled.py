@@ -1,7 +1,7 @@
-"""Models through torch.compile: regions that repeat share one graph per shape (report section 2.3).
+"""Models with torch.compile: repeated regions share one graph per shape (report section 2.3).
 
-A block of the transformer is compiled once, whatever their number; the VAE as its encoder and its
-decoder. Graphs depend on shapes, and a worker warms up all of them: a session compiles nothing.
+A block of the transformer is compiled once for all blocks; the VAE as its encoder and its decoder.
+Graphs depend on shapes, and a worker warms up all of them: a session compiles nothing.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 COMPILERS = ("c++", "g++", "clang++")
 BACKEND = "inductor"
 _GRAPHS_PER_REGION = 64
-"""Sizes, first and later chunks, batches of one and of two."""
+"""Limit of graphs: sizes, first and later chunks, batches of one and of two."""
 
 
 def check_compiler() -> None:
-    """Raises InputError where nothing can build what torch.compile writes."""
+    """Raises InputError without a compiler for the output of torch.compile."""
     if not any(map(shutil.which, COMPILERS)):
         raise InputError("compile", "on", "needs a C++ compiler, such as g++")
 
 
 def compile_transformer(dit: DiT, backend: str | None = None) -> None:
-    """Its blocks, in place; the first call of each shape compiles (``backend``: of torch)."""
+    """Compiles its blocks in place, each shape at its first call (``backend``: of torch)."""
     _compile_each(list(dit.blocks), backend)
 
 
 def compile_speech(model: Wav2Vec2Features, backend: str | None = None) -> None:
-    """All of it, in place; the first call of each shape compiles."""
+    """Compiles all of it in place, each shape at its first call."""
     _compile_each([model], backend)
 
 
 def compile_vae(vae: VideoVAE, backend: str | None = None) -> None:
-    """Its encoder and decoder, in place; the first call of each shape compiles."""
+    """Compiles its encoder and decoder in place, each shape at its first call."""
     _compile_each([vae.encoder, vae.decoder], backend)
 
 
 def compiled_colors() -> MatchColor:
-    """``match_color``, compiled at the first call of each shape."""
+    """Returns ``match_color``, compiled at the first call of each shape."""
     matched: MatchColor = torch.compile(match_color, dynamic=False, backend=BACKEND)
     return matched
 
@@ -57,7 +57,7 @@ def _compile_each(regions: list[nn.Module], backend: str | None) -> None:
 
 
 def graph_count() -> int:
-    """Graphs that this process has compiled."""
+    """Returns the number of graphs that this process has compiled."""
     from torch._dynamo.utils import counters
 
     return int(counters["stats"]["unique_graphs"])

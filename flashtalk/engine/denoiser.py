@@ -1,4 +1,4 @@
-"""Speech, portrait and motion to the latents of a chunk (report sections 3.1 and 3.3).
+"""Computes a chunk's latents from speech, portrait and motion (report sections 3.1 and 3.3).
 
 Legend: B batch (1), C channels, F latent frames, H W latent size, T video frames, W window,
 L layers of the speech encoder, D width, N tokens.
@@ -32,12 +32,12 @@ _SAMPLERS = {"renoise": sample, "euler": sample_euler}
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """What the network is told in every chunk of a session; computed once.
+    """The network's inputs that are constant in a session; computed once.
 
     Args:
-        digest: hex name of portrait and prompt (and weights): equal inputs, equal name.
-        context: of the portrait and the prompt: keys and values for every layer, or the tokens that
-            they are made of.
+        digest: hex digest of portrait and prompt (and weights): equal inputs, equal digest.
+        context: of the portrait and the prompt: keys and values for every layer, or the tokens
+            before projection.
         y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait, in the network's dtype.
     """
 
@@ -49,29 +49,29 @@ class Conditioning:
 def conditioning_digest(
     portrait_digest: str, reference_z: Tensor, prompt: str, weights_digest: str = ""
 ) -> str:
-    """Hex name of a conditioning: equal inputs, equal name.
+    """Returns the hex digest of a conditioning: equal inputs, equal digest.
 
     Args:
         portrait_digest: of the portrait (``codec.portrait_digest``).
-        reference_z: [1, 16, 9, h, w] float32 latents of the portrait: two kinds of machines agree
-            on them only nearly.
+        reference_z: [1, 16, 9, h, w] float32 latents of the portrait; different kinds of machines
+            compute slightly different values.
         prompt: the text.
-        weights_digest: name of the weights.
+        weights_digest: digest of the weights.
     """
     latents = np.ascontiguousarray(reference_z.detach().float().cpu().numpy())
-    # Everything before the prompt is a name or a digest of fixed length, so that no two inputs
-    # are the same row of bytes.
+    # Everything before the prompt has a fixed length, so that different inputs never give the same
+    # bytes.
     parts = (weights_digest, portrait_digest, hashlib.sha256(latents.tobytes()).hexdigest())
     return hashlib.sha256("/".join((*parts, prompt)).encode()).hexdigest()
 
 
 class Denoiser:
-    """The network and its samplers. Keeps nothing of a session; what the network reads of the noise
-    levels is kept for the last few settings.
+    """The network and its samplers. Stateless, except for the cached embeddings of the noise levels
+    of the last few settings.
 
     Args:
-        dit: the transformer, in evaluation mode on its device; its weights stay as they are for as
-            long as this denoiser is used.
+        dit: the transformer, in evaluation mode on its device; its weights must not change while
+            this denoiser is used.
     """
 
     def __init__(self, dit: DiT) -> None:
@@ -87,15 +87,15 @@ class Denoiser:
         *,
         projected: bool = True,
     ) -> Conditioning:
-        """A conditioning of what was encoded before, here or elsewhere.
+        """Creates a conditioning from encoded inputs.
 
         Args:
-            tokens_BND, text_BND: of ``ConditionEncoders.embed``; they may have been float32 in
-                between.
+            tokens_BND, text_BND: results of ``ConditionEncoders.embed``; they may have been
+                converted to float32.
             reference_z: [1, 16, 9, h, w] latents of the portrait (``Reference.z_BCFHW``).
-            digest: its name (``conditioning_digest``).
-            projected: keys and values once for the session. A network whose blocks are sharded
-                keeps its projections to itself: then tokens go into every evaluation.
+            digest: its digest (``conditioning_digest``).
+            projected: projects to keys and values once per session. False for a network with
+                sharded blocks, which projects tokens in every evaluation.
 
         Raises:
             InputError: tokens that do not fit the transformer, or latents without five axes.
@@ -117,19 +117,18 @@ class Denoiser:
         *,
         before_step: Callable[[], None] | None = None,
     ) -> Tensor:
-        """Sample one chunk.
+        """Samples one chunk.
 
         Args:
-            conditioning: of the session. Whether it holds keys and values or tokens decides which
-                of the two speech becomes.
+            conditioning: of the session. Speech gets the same form, keys and values or tokens.
             windows_BTWLD: [1, 33, W, L, D] speech of the chunk (``AudioEncoder``).
-            state: names the chunk and its noise, and holds the motion latents that it continues.
+            state: chunk index and seed of the noise, and the motion latents that it continues.
             sampling: steps and guidance.
-            before_step: called before each evaluation of the network; what it raises ends the
-                chunk, which nobody wants any more.
+            before_step: called before each evaluation of the network; an exception from it cancels
+                the chunk.
 
         Returns:
-            [1, 16, 9, h, w] float32 latents, the motion latents at their head. Equal arguments
+            [1, 16, 9, h, w] float32 latents that begin with the motion latents. Equal arguments
             give equal bits on the same kind of machine.
         """
         device = self._device
@@ -155,7 +154,7 @@ class Denoiser:
             )
 
     def _embed_levels(self, levels: Sequence[float]) -> TimeEmbedding:
-        """Of all noise levels of a setting in one batch."""
+        """Embeds all noise levels of a setting in one batch."""
         t_B = torch.tensor([TRAIN_STEPS * level for level in levels], device=self._device)
         return self.dit.embed_time(t_B)
 
@@ -170,10 +169,10 @@ class Denoiser:
         levels: Sequence[float],
         sampling: Sampling,
     ) -> VelocityFn:
-        """The network as a function of noisy latents and noise level, everything else given.
+        """Returns the network as a function of noisy latents and noise level.
 
-        Guided, every evaluation is a batch of two: with the speech, and with the zero tensor that
-        stands for no speech (training specification 1.3).
+        With guidance, every evaluation is a batch of two: with the speech, and with a zero tensor
+        as the dropped speech.
         """
         y, context, guidance = conditioning.y_BCFHW, conditioning.context, sampling.audio_guidance
         times = self._times(levels)
@@ -195,13 +194,13 @@ class Denoiser:
         return guided
 
     def _audio(self, windows_BTWLD: Tensor, context: Context) -> Audio:
-        """Speech in the form that portrait and prompt have."""
+        """Returns speech in the form of portrait and prompt."""
         if isinstance(context, ContextKV):
             return self.dit.encode_audio(windows_BTWLD)
         return self.dit.embed_audio(windows_BTWLD)
 
 
 def _without_gradients(projected: bool) -> AbstractContextManager[None]:
-    """Inference mode, but not for a network that goes on being trained: weights that are gathered
-    from their shards in it could not be used for a gradient afterwards."""
+    """Inference mode, or no_grad for a network that will be trained: weights gathered from shards
+    in inference mode could not be used for gradients later."""
     return torch.inference_mode() if projected else torch.no_grad()

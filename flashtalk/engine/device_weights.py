@@ -1,8 +1,8 @@
-"""Random weights that are made where they are used: no copy on the host, no other type between.
+"""Random weights drawn on their device: no copy on the host, and no other dtype in between.
 
 The large preset is 38 GB in bfloat16 and twice that in float32 on the host. Here a model is built
-without values, and each tensor is drawn on its device in its own type, so that memory never holds
-more than the model.
+without values, and each tensor is drawn on its device in its own dtype, so that memory never
+contains more than the model.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _OTHER_STD = 0.02
 def drawn(
     factory: Callable[[], ModelT], device: torch.device, dtype: torch.dtype, seed: int
 ) -> ModelT:
-    """A model whose activations stay near 1: weights by their fan-in, gains 1, biases 0.
+    """Returns a model with activations near 1: weights scaled by fan-in, gains 1, biases 0.
 
     Args:
-        factory: makes the model, e.g. ``lambda: DiT(config)``.
-        device: where it shall live.
+        factory: creates the model, e.g. ``lambda: DiT(config)``.
+        device: of the model.
         dtype: of its weights.
-        seed: the same one gives the same bits on the same kind of device; a tensor depends on
-            it and on its own name alone.
+        seed: equal seeds give equal bits on the same kind of device; a tensor depends only on the
+            seed and its own name.
 
     Returns:
         The model, in evaluation mode, without gradients.
@@ -74,11 +74,11 @@ def _drawn(
 
 
 class StandInTokens(nn.Module):
-    """Random tokens in the place of an encoder that is not needed: what a speed does not depend on.
+    """Random tokens in place of an encoder, for speed measurements that do not depend on it.
 
     Args:
         count, width: of the tokens.
-        device, dtype, seed: as ``drawn``.
+        device, dtype, seed: as in ``drawn``.
     """
 
     def __init__(
@@ -90,5 +90,5 @@ class StandInTokens(nn.Module):
         self.tokens_1ND = nn.Parameter(tokens, requires_grad=False)
 
     def forward(self, *_: Tensor) -> Tensor:
-        """[1, count, width], whatever is asked."""
+        """Returns [1, count, width] for any input."""
         return self.tokens_1ND

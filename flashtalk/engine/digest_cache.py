@@ -1,8 +1,8 @@
-"""Digests of files that have been read once, so that the next start need not read them again.
+"""Cache of file digests, so that unchanged files are not read again at the next start.
 
-One small file per digest, named by what the file system says of the files: their places, sizes,
-times and inodes. So a file that changes in any way is another entry, processes that write the same
-entry write the same bytes, and what cannot be read or written is as if it were not there.
+One small file per digest, named by the file system's metadata of the files: paths, sizes, times and
+inodes. So a changed file is another entry, processes that write the same entry write the same
+bytes, and an entry that cannot be read or written is a miss.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pathlib import Path
 
 _ENTRIES = 64
 _SETTLED_S = 60.0
-"""Files are trusted by their times only when nothing has touched them for so long: a change in the
-very tick of the clock in which they were read would not show. A minute is more than any clock's
-tick and than what clocks of two machines should differ by."""
+"""Files are cached only if they were not modified for this time: a change within the clock tick in
+which they were read would not be visible. A minute is longer than the tick of any clock and the
+expected difference of two machines' clocks."""
 _DIGEST = re.compile(r"[0-9a-f]{64}\n")
 
 
 @dataclass(frozen=True)
 class FileStamp:
-    """What the file system says of a file.
+    """The file system's metadata of a file.
 
     Args:
-        name: in the digest.
+        name: its name in the digest.
         path: with all links resolved.
         size_bytes: its length.
-        modified_ns: of its content; a copy may have that of its original.
-        changed_ns: of anything about it, which no program can set.
-        device, inode: which file it is.
+        modified_ns: modification time of its content; a copy may have that of its original.
+        changed_ns: time of any change of it, which programs cannot set.
+        device, inode: identity of the file.
     """
 
     name: str
@@ -49,7 +49,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, name: str, path: Path) -> FileStamp:
-        """Raises OSError for a file that is not there."""
+        """Reads the metadata. Raises OSError for a missing file."""
         found, place = path.stat(), str(path.resolve())
         return cls(
             name, place, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev,
@@ -59,16 +59,16 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class DigestCache:
-    """Digests that processes of a user share.
+    """Digests shared by a user's processes.
 
     Args:
-        folder: of the entries; made when the first one is written.
+        folder: of the entries; created by the first write.
     """
 
     folder: Path
 
     def find(self, stamps: Iterable[FileStamp]) -> str | None:
-        """The digest that was kept for exactly these files."""
+        """Returns the cached digest of exactly these files, or None."""
         try:
             text = (self.folder / _entry(stamps)).read_text(encoding="ascii")
         except (OSError, ValueError):
@@ -76,10 +76,10 @@ class DigestCache:
         return text.strip() if _DIGEST.fullmatch(text) else None
 
     def keep(self, stamps: Iterable[FileStamp], digest: str) -> None:
-        """Keeps a digest if these files have long been as they are; the oldest entries go.
+        """Caches a digest if the files were not changed recently; removes the oldest entries.
 
         Args:
-            stamps: of the files as they were before they were read and still are.
+            stamps: of the files before they were read, and still valid.
             digest: 64 hexadecimal digits.
         """
         stamps = list(stamps)
@@ -93,7 +93,7 @@ class DigestCache:
             draft.write_text(f"{digest}\n", encoding="ascii")
             draft.replace(entry)
             self._prune()
-        except OSError:  # a home that is read-only or full: then it is read again next time
+        except OSError:  # a read-only or full disk: the files are read again next time
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
 
@@ -104,6 +104,6 @@ class DigestCache:
 
 
 def _entry(stamps: Iterable[FileStamp]) -> str:
-    """The name of an entry."""
+    """Returns the name of an entry."""
     listed = sorted((vars(stamp) for stamp in stamps), key=lambda stamp: str(stamp["name"]))
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()

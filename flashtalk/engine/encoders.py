@@ -18,14 +18,14 @@ from flashtalk.models.umt5.text import Tokenizer
 
 
 class ConditionEncoders:
-    """The image and the text encoder. Keeps nothing between two calls.
+    """The image and the text encoder. Stateless.
 
     Args:
         clip: the image encoder, in evaluation mode.
         text: the text encoder, in evaluation mode.
-        tokenizer: its vocabulary.
-        device: where they compute.
-        parked: their weights lie in the host's memory and are on the device only while they are
+        tokenizer: tokenizer of the text encoder.
+        device: their compute device.
+        parked: their weights are in host memory and are copied to the device only while they are
             used. The published ones are 12 GB in bfloat16, for a fraction of a second per session.
     """
 
@@ -47,7 +47,7 @@ class ConditionEncoders:
 
         Args:
             portrait_HWC: uint8 [H, W, 3].
-            prompt: any text, the empty one included.
+            prompt: any text, may be empty.
 
         Returns:
             Image tokens [1, N, D] and text tokens [1, N, D], in the encoders' types.
@@ -58,19 +58,19 @@ class ConditionEncoders:
         return tokens_BND, text_BND
 
     def _run(self, model: nn.Module, *inputs: Tensor) -> Tensor:
-        """A model's output, by weights that were brought to the device for it."""
+        """Returns a model's output, with weights that are copied to the device for the call."""
         if not self._parked:
             result: Tensor = model(*inputs)
             return result
         tensors = chain(model.named_parameters(), model.named_buffers())
         here = {name: tensor.to(self._device, non_blocking=True) for name, tensor in tensors}
-        # The model's own tensors stay where they are: a call that fails leaves nothing behind.
+        # The model's own tensors are not moved: a failed call leaves no copies behind.
         visiting: Tensor = torch.func.functional_call(model, here, inputs)
         return visiting
 
 
 def park(model: nn.Module, device: torch.device) -> None:
-    """Weights in the host's memory, from where ``device`` can fetch them quickly; in place."""
+    """Moves weights to host memory, page-locked for fast copies to ``device``; in place."""
     for tensor in chain(model.parameters(), model.buffers()):
         host = tensor.data.cpu()
         tensor.data = host.pin_memory() if device.type == "cuda" else host

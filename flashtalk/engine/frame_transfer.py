@@ -1,4 +1,4 @@
-"""Frames leave the device as bytes, without the host waiting while they do.
+"""Asynchronous copies of frames from the device to the host, as bytes.
 
 Legend: B batch (1), C channels (3), T frames, H W pixels.
 """
@@ -15,12 +15,12 @@ from flashtalk.arrays import Frames
 
 @dataclass(frozen=True, eq=False)
 class LeavingFrames:
-    """Frames of which the copy to the host has been asked for.
+    """Frames that are being copied to the host.
 
     Args:
-        bytes_THWC: uint8 [T, H, W, 3] on the host; page-locked and perhaps not yet filled if they
-            come from a GPU.
-        copied: passed when they are there; ``None`` if they were there at once.
+        bytes_THWC: uint8 [T, H, W, 3] on the host; from a GPU page-locked and perhaps not filled
+            yet.
+        copied: event after the copy; ``None`` if there is nothing to wait for.
     """
 
     bytes_THWC: Tensor
@@ -30,7 +30,7 @@ class LeavingFrames:
         return len(self.bytes_THWC)
 
     def wait(self) -> Frames:
-        """The frames, uint8 [T, H, W, 3]; waits for the copy and for nothing after it."""
+        """Returns the frames, uint8 [T, H, W, 3]; waits for the copy and for nothing after it."""
         if self.copied is not None:
             self.copied.synchronize()
         frames: Frames = self.bytes_THWC.numpy()
@@ -38,16 +38,16 @@ class LeavingFrames:
 
 
 def send_frames(video_BCTHW: Tensor) -> LeavingFrames:
-    """[1, 3, T, H, W] in [-1, 1] on their way to uint8: truncated, not rounded, as published.
+    """Starts the conversion of [1, 3, T, H, W] in [-1, 1] to uint8: truncated, as published.
 
-    A GPU copies a quarter of the float32 video's bytes, into memory that it reaches by itself;
-    what is asked of it next it begins while the host still waits for the frames.
+    A GPU copies a quarter of the float32 video's bytes to page-locked memory, and begins its next
+    work while the host waits for the frames.
     """
     scaled = ((video_BCTHW[0] + 1) / 2).clamp(0, 1) * 255
     bytes_THWC = scaled.to(torch.uint8).permute(1, 2, 3, 0).contiguous()
     if video_BCTHW.device.type != "cuda":
         return LeavingFrames(bytes_THWC.cpu(), None)
-    # torch keeps page-locked memory for the next chunk once nobody holds these frames any more.
+    # torch reuses page-locked memory for the next chunk when these frames are released.
     host = torch.empty(bytes_THWC.shape, dtype=torch.uint8, pin_memory=True)
     host.copy_(bytes_THWC, non_blocking=True)
     copied = torch.cuda.Event()
@@ -56,5 +56,5 @@ def send_frames(video_BCTHW: Tensor) -> LeavingFrames:
 
 
 def to_bytes(video_BCTHW: Tensor) -> Frames:
-    """``send_frames``, and wait for them."""
+    """``send_frames``, then waits for them."""
     return send_frames(video_BCTHW).wait()

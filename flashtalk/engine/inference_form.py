@@ -1,5 +1,5 @@
-"""Models as inference wants them: projections joined, linear layers perhaps in float8, weights in
-the order of the kernels."""
+"""Prepares models for inference: joins projections, converts linear layers to float8, and stores
+weights in the memory order of the kernels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from flashtalk.ops.linear import Linear
 
 
 def fix_attention(dit: DiT, backend: Backend) -> None:
-    """Every attention of the blocks by one kernel, in place. What fills the seams for several ranks
-    is told the kernel again (``parallel.apply``)."""
+    """Sets the attention kernel of all blocks, in place. The parallel implementations in the seams
+    get the kernel separately (``parallel.apply``)."""
     for block in _blocks(dit):
         block.self_attn.core = partial(whole_attention, backend=backend)
         block.cross_attn.core = partial(attention, backend=backend)
@@ -27,16 +27,16 @@ def fix_attention(dit: DiT, backend: Backend) -> None:
 
 
 def join_projections(dit: DiT) -> None:
-    """Queries, keys and values of every self-attention by one product, in place."""
+    """Joins the query, key and value projections of every self-attention, in place."""
     for block in _blocks(dit):
         block.self_attn.join_projections()
 
 
 def to_float8(dit: DiT) -> int:
-    """Linear layers of the blocks in float8, in place; gives how many.
+    """Converts linear layers of the blocks to float8, in place; returns their number.
 
-    Those that run once per session or chunk (keys and values of text, portrait and speech) stay as
-    they are: they cost nothing, and everything hears them.
+    Layers that run once per session or chunk (keys and values of text, portrait and speech) are
+    not converted: they cost little, and everything depends on them.
     """
     count = 0
     for block in _blocks(dit):
@@ -48,7 +48,7 @@ def to_float8(dit: DiT) -> int:
 
 
 def lay_out_weights(vae: VideoVAE) -> None:
-    """Weights of 3D convolutions in the order in which kernels read them, in place."""
+    """Stores weights of 3D convolutions in the memory order of the kernels, in place."""
     for module in vae.modules():
         if isinstance(module, nn.Conv3d):
             weight = module.weight.detach().contiguous(memory_format=torch.channels_last_3d)

@@ -1,4 +1,4 @@
-"""From a folder of weights to a pipeline."""
+"""Loads a pipeline from a folder of weights."""
 
 from __future__ import annotations
 
@@ -62,15 +62,14 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a pipeline computes and in which type.
+    """Device, dtype and kernels of a pipeline.
 
     Args:
         device: of all models.
         dtype: of their weights.
         float8: linear layers of the transformer's blocks are float8 (``ops.float8``).
-        compiled: speech encoder, transformer and VAE go through torch.compile
-            (``engine.compiled``).
-        attention: kernel of the transformer's attention; ``None`` is the fastest for each.
+        compiled: speech encoder, transformer and VAE use torch.compile (``engine.compiled``).
+        attention: kernel of the transformer's attention; ``None``: the fastest for each.
     """
 
     device: torch.device
@@ -89,19 +88,19 @@ class Placement:
         compiled: bool = False,
         attention: str = "auto",
     ) -> Placement:
-        """Read the names of a device and of a type.
+        """Parses the names of a device and a dtype.
 
         Args:
-            preset: the large one is not held in float32 unless that is asked for.
-            device: ``auto`` (a GPU if there is one), or torch's name of a device.
+            preset: the large one is float32 only on explicit request.
+            device: ``auto`` (a GPU if available), or a device name of torch.
             dtype: ``auto`` (bfloat16 on a GPU and for the large preset), float32, bfloat16 or
                 float8: bfloat16 with a transformer in float8.
-            compiled: whether models go through torch.compile.
-            attention: ``auto``, or a kernel that the device has (``ops.attention``).
+            compiled: whether models use torch.compile.
+            attention: ``auto``, or an available kernel (``ops.attention``).
 
         Raises:
-            InputError: an unknown name, a device that is not there, no compiler, or a GPU without
-                float8 or that kernel.
+            InputError: an unknown name, a missing device, no compiler, or a GPU that does not
+                support float8 or the kernel.
         """
         if compiled:
             check_compiler()
@@ -129,7 +128,7 @@ class Placement:
 
 
 def to_inference_form(dit: DiT, placement: Placement) -> None:
-    """Joined, rounded and compiled as its placement wants it, in place."""
+    """Joins, quantizes and compiles as its placement requires, in place."""
     if placement.attention is not None:
         fix_attention(dit, placement.attention)
     if placement.device.type != "cpu" or placement.float8:
@@ -141,7 +140,7 @@ def to_inference_form(dit: DiT, placement: Placement) -> None:
 
 
 def made_codec(vae: VideoVAE, spec: StreamSpec, placement: Placement) -> VideoCodec:
-    """A codec whose VAE is compiled if its placement wants it."""
+    """Returns a codec with a compiled VAE if its placement requires one."""
     lay_out_weights(vae)
     if not placement.compiled:
         return VideoCodec(vae, spec)
@@ -150,7 +149,7 @@ def made_codec(vae: VideoVAE, spec: StreamSpec, placement: Placement) -> VideoCo
 
 
 def shipped_weights() -> Path:
-    """Folder of the weights that come with the project: beside the package, or where one stands.
+    """Returns the folder of the shipped weights: beside the package or in the working directory.
 
     Raises:
         InputError: there is none, as in a wheel without its checkout.
@@ -164,15 +163,15 @@ def shipped_weights() -> Path:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of weights that was found, and whose sizes fit each other; loads its stages.
+    """A folder of weights whose sizes fit each other; loads its stages.
 
     Args:
         preset: ``tiny`` or ``flashtalk-14b``.
-        layout: where its pieces are.
+        layout: paths of its parts.
         sizes: of its models.
-        sampling: how these weights want to be run.
-        placement: device and type of its models; speech features are float32 in any case.
-        spec: the stream contract of these weights.
+        sampling: sampling settings of these weights.
+        placement: device and dtype of its models; speech features are always float32.
+        spec: stream spec of these weights.
     """
 
     preset: str
@@ -183,21 +182,21 @@ class Checkpoint:
     spec: StreamSpec
 
     def load_audio(self) -> AudioEncoder:
-        """The speech encoder. Raises WeightsError, as the other stages, for tensors that do not
-        fit."""
+        """Loads the speech encoder. Raises WeightsError, as the other stages, for tensors that do
+        not fit."""
         model = self.load_speech()
         if self.placement.compiled:
             compile_speech(model)
         return AudioEncoder(model, self.spec)
 
     def load_denoiser(self) -> Denoiser:
-        """The transformer."""
+        """Loads the transformer."""
         dit = self._model(lambda: DiT(self.sizes.dit), self.layout.dit, dit_weights.convert)
         to_inference_form(dit, self.placement)
         return Denoiser(dit)
 
     def load_encoders(self, *, parked: bool = False) -> ConditionEncoders:
-        """The encoders of portrait and prompt; ``parked``: see there."""
+        """Loads the encoders of portrait and prompt; ``parked`` as in ``ConditionEncoders``."""
         clip, text, device = self.load_clip(), self.load_text(), self.placement.device
         if parked:
             park(clip, device)
@@ -205,43 +204,43 @@ class Checkpoint:
         return ConditionEncoders(clip, text, self.load_tokenizer(), device, parked=parked)
 
     def load_codec(self) -> VideoCodec:
-        """The video VAE."""
+        """Loads the video VAE."""
         return made_codec(self.load_vae(), self.spec, self.placement)
 
     def load_speech(self) -> Wav2Vec2Features:
-        """The network of the speech encoder, float32."""
+        """Loads the network of the speech encoder, float32."""
         return self._model(
             lambda: Wav2Vec2Features(self.sizes.audio), self.layout.wav2vec2,
             audio_weights.convert_published, dtype=torch.float32,
         )  # fmt: skip
 
     def load_clip(self) -> ClipVision:
-        """The image encoder."""
+        """Loads the image encoder."""
         return self._model(
             lambda: ClipVision(self.sizes.clip), self.layout.clip, clip_weights.convert_published
         )
 
     def load_text(self) -> TextEncoder:
-        """The text encoder."""
+        """Loads the text encoder."""
         return self._model(
             lambda: TextEncoder(self.sizes.text), self.layout.umt5, text_weights.convert_published
         )
 
     def load_tokenizer(self) -> Tokenizer:
-        """The vocabulary of the text encoder."""
+        """Loads the tokenizer of the text encoder."""
         return load_tokenizer(self.layout.tokenizer, self.sizes.text.text_len)
 
     def load_vae(self) -> VideoVAE:
-        """The network of the video codec."""
+        """Loads the network of the video codec."""
         return self._model(lambda: VideoVAE(self.sizes.vae), self.layout.vae, vae_weights.convert)
 
     def transformer_state(self) -> Mapping[str, Tensor]:
-        """Weights of the transformer as they lie in their files, mapped into memory."""
+        """Returns the weights of the transformer, memory-mapped, as in their files."""
         tensors = load_state(self.layout.dit)
         return dit_weights.convert(tensors) if self.layout.kind == "published" else tensors
 
     def load(self, *, offload_encoders: bool = False) -> Pipeline:
-        """All stages; see ``load_pipeline``."""
+        """Loads all stages, as ``load_pipeline``."""
         return Pipeline(
             name=self.preset,
             spec=self.spec,
@@ -280,9 +279,9 @@ def open_checkpoint(
     compiled: bool = False,
     attention: str = "auto",
 ) -> Checkpoint:
-    """Find a folder of weights and read everything of it but the weights.
+    """Finds a folder of weights and reads all of it except the weights.
 
-    Arguments and errors as ``load_pipeline``.
+    Arguments and errors as in ``load_pipeline``.
     """
     if preset not in PRESETS:
         raise InputError("preset", preset, f"one of {', '.join(PRESETS)}")
@@ -315,23 +314,23 @@ def load_pipeline(
     attention: str = "auto",
     offload_encoders: bool = False,
 ) -> Pipeline:
-    """Load a folder of weights, in the published layout or in this project's own.
+    """Loads a folder of weights, in the published layout or in this project's own.
 
     Args:
         preset: ``tiny`` or ``flashtalk-14b``.
-        weights_dir: the folder; ``None`` finds the shipped ones of ``tiny``.
-        device, dtype: see ``Placement.choose``. Speech features are float32 in any case.
-        sampling: instead of the folder's ``pipeline.json``, or of the published settings.
-        architecture: sizes of a published folder that holds a model of other sizes. Transformer
-            and speech encoder say theirs in their own ``config.json``.
-        compiled: transformer and VAE go through torch.compile at the first call of each size.
+        weights_dir: the folder; ``None``: the shipped weights of ``tiny``.
+        device, dtype: as in ``Placement.choose``. Speech features are always float32.
+        sampling: replaces the folder's ``pipeline.json`` or the published settings.
+        architecture: sizes of a published folder with models of other sizes. Transformer and
+            speech encoder have theirs in their own ``config.json``.
+        compiled: transformer and VAE use torch.compile, at the first call of each size.
         attention: ``auto``, or a kernel for the transformer (``ops.attention``).
         offload_encoders: the encoders of portrait and prompt are on the device only while they
             are used (``engine.encoders``).
 
     Raises:
-        InputError: an unknown preset or device, no folder.
-        WeightsError: pieces missing, or tensors that do not fit; one message names them all.
+        InputError: an unknown preset or device, or a missing folder.
+        WeightsError: parts are missing, or tensors do not fit; one message names them all.
     """
     return open_checkpoint(
         preset,

@@ -1,4 +1,4 @@
-"""Everything that makes video, as one value; it knows no session."""
+"""All models as one value, without session state."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from flashtalk.streaming import StreamSpec
 
 @dataclass(frozen=True)
 class Stages:
-    """What makes a chunk of a session that was started.
+    """The three stages of a chunk.
 
     Args:
-        spec: the stream contract.
+        spec: spec of the stream.
         audio, denoiser, codec: the three stages.
     """
 
@@ -37,7 +37,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Pipeline(Stages):
-    """Loaded models and how they want to be run. Any number of sessions may share one.
+    """Loaded models and their settings. Sessions can share one.
 
     Args:
         name: the preset, for messages.
@@ -52,13 +52,13 @@ class Pipeline(Stages):
     def condition(
         self, portrait_HWC: Rgb, reference: Reference, prompt: str, weights_digest: str = ""
     ) -> Conditioning:
-        """What the network is told in every chunk of a session.
+        """Computes the network's inputs that are constant in a session.
 
         Args:
-            portrait_HWC: uint8 [H, W, 3], the picture that ``reference`` was made of.
+            portrait_HWC: uint8 [H, W, 3], the picture of ``reference``.
             reference: the portrait's latents (``VideoCodec.encode_reference``).
-            prompt: any text, the empty one included.
-            weights_digest: name of the weights, where conditionings of several meet.
+            prompt: any text, may be empty.
+            weights_digest: digest of the weights, to distinguish conditionings of several.
         """
         tokens_BND, text_BND = self.encoders.embed(portrait_HWC, prompt)
         digest = conditioning_digest(reference.digest, reference.z_BCFHW, prompt, weights_digest)
@@ -96,14 +96,14 @@ class Architecture:
             raise WeightsError(f"transformer and encoders do not fit: {', '.join(wrong)}")
 
     def spec(self, numbers: StreamSpec) -> StreamSpec:
-        """The stream contract of these models.
+        """Returns the stream spec of these models.
 
         Args:
-            numbers: whose frames and samples it has; what latents and windows of speech look like
-                the models know themselves.
+            numbers: source of the frame and sample counts; the sizes of latents and speech
+                windows come from the models.
 
         Raises:
-            InputError: numbers of frames that such latents cannot have.
+            InputError: a number of frames that such latents cannot have.
         """
         return dataclasses.replace(
             numbers,
@@ -116,7 +116,7 @@ class Architecture:
 
     @classmethod
     def flashtalk_14b(cls) -> Architecture:
-        """The published sizes."""
+        """Returns the published sizes."""
         return cls(
             DiTConfig.flashtalk_14b(),
             VAEConfig.flashtalk_14b(),
@@ -127,7 +127,7 @@ class Architecture:
 
     @classmethod
     def tiny(cls) -> Architecture:
-        """Sizes that two CPU cores run."""
+        """Returns sizes for two CPU cores."""
         return cls(
             DiTConfig.tiny(),
             VAEConfig.tiny(),

@@ -1,4 +1,4 @@
-"""A pipeline with random weights: what tests and speed measurements run on."""
+"""A pipeline with random weights, for tests and speed measurements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 def byte_ids(text: str) -> list[int]:
-    """A vocabulary that needs no file: one token per byte, then the end token."""
+    """A tokenizer without a file: one token per byte, then the end token."""
     return [*(_FIRST_BYTE_ID + byte for byte in text.encode()), EOS_ID]
 
 
@@ -50,23 +50,23 @@ def random_pipeline(
     compiled: bool = False,
     attention: str = "auto",
 ) -> Pipeline:
-    """All models at their initial weights, the transformer's head not zero but small.
+    """Returns all models with initial weights; the transformer's head is small instead of zero.
 
     Args:
-        architecture: sizes; ``None`` is ``tiny``.
+        architecture: sizes; ``None``: ``tiny``.
         numbers: frames and samples of a chunk (``Architecture.spec``); ``None``: those of ``tiny``.
-        sampling: ``None`` is 64x64 without guidance.
-        seed: of the weights; the caller's random state is left alone.
-        device, dtype: see ``Placement.choose``.
-        encoders: False leaves the text and image encoders out; random tokens stand in for what
-            they make of every portrait and prompt (``device_weights.StandInTokens``).
-        on_device: draw the weights where they are used (``device_weights.drawn``), without a copy
-            on the host; ``None`` does so everywhere but on a CPU.
-        compiled: transformer and VAE go through torch.compile.
-        attention: see ``Placement.choose``.
+        sampling: ``None``: 64x64 without guidance.
+        seed: of the weights; the caller's random state is not changed.
+        device, dtype: as in ``Placement.choose``.
+        encoders: False omits the text and image encoders; random tokens replace their results for
+            every portrait and prompt (``device_weights.StandInTokens``).
+        on_device: draws the weights on their device (``device_weights.drawn``), without a copy on
+            the host; ``None``: True except on a CPU.
+        compiled: transformer and VAE use torch.compile.
+        attention: as in ``Placement.choose``.
 
     Raises:
-        InputError: a text vocabulary too small for bytes, or an unknown device or type.
+        InputError: a text vocabulary too small for bytes, or an unknown device or dtype.
     """
     sizes = architecture or Architecture.tiny()
     if sizes.text.vocab < _FIRST_BYTE_ID + _BYTES:
@@ -112,7 +112,7 @@ def random_pipeline(
 def _stand_ins(
     sizes: Architecture, placement: Placement, seed: int
 ) -> tuple[ClipVision, TextEncoder]:
-    """Modules that are called as the encoders are."""
+    """Modules with the encoders' call signature."""
     place = placement.device, placement.dtype, seed
     clip = StandInTokens(sizes.dit.clip_tokens, sizes.dit.clip_dim, *place)
     text = StandInTokens(sizes.dit.text_len, sizes.dit.text_dim, *place)

@@ -1,7 +1,6 @@
-"""How a set of weights wants to be run: steps, guidance, size; a value, kept beside the weights.
+"""Sampling settings of a set of weights: steps, guidance, size; a value, stored with the weights.
 
-The same file may say under ``stream`` how the weights cut time into chunks; otherwise they do so as
-their preset does.
+The same file may define the chunk geometry under ``stream``; the default is that of the preset.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ class Sampling:
     Args:
         steps: network evaluations per chunk.
         shift: of the noise levels (``diffusion.schedule``).
-        sampler: ``renoise`` (report section 3.3, what distillation is made for) or ``euler``.
+        sampler: ``renoise`` (report section 3.3, for distilled weights) or ``euler``.
         audio_guidance: weight of the speech, 1 for none; any other value costs a second network
             evaluation per step, in the same batch.
         color_strength: share of the colour correction, 0 to 1.
-        height_px, width_px: size of the video where the caller names none.
-        prompt: what the text encoder reads where the caller says nothing.
+        height_px, width_px: default size of the video.
+        prompt: default prompt.
     """
 
     steps: int = 4
@@ -66,16 +65,16 @@ class Sampling:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Returns height and width in pixels."""
         return self.height_px, self.width_px
 
     def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary; ``from_dict`` reads it back."""
+        """Returns a JSON-ready dictionary for ``from_dict``."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Sampling:
-        """Read a dictionary that ``to_dict`` wrote. Raises InputError on anything else."""
+        """Reads a dictionary of ``to_dict``. Raises InputError for anything else."""
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise InputError("sampling", ", ".join(unknown), f"one of {', '.join(known)}")
@@ -83,13 +82,13 @@ class Sampling:
 
 
 def save_sampling(sampling: Sampling, folder: Path) -> None:
-    """Write ``pipeline.json`` into an existing folder of weights."""
+    """Writes ``pipeline.json`` into an existing folder of weights."""
     text = json.dumps(sampling.to_dict(), indent=2, ensure_ascii=False)
     (folder / SAMPLING_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def load_sampling(folder: Path) -> Sampling:
-    """Read ``pipeline.json``. Raises WeightsError if it is missing or holds anything unknown."""
+    """Reads ``pipeline.json``. Raises WeightsError if it is missing or has unknown fields."""
     values = _read(folder)
     if values is None:
         raise WeightsError(f"{folder}: missing {SAMPLING_FILE}")
@@ -100,10 +99,10 @@ def load_sampling(folder: Path) -> Sampling:
 
 
 def load_stream_numbers(folder: Path, preset: StreamSpec) -> StreamSpec:
-    """Frames and samples of a chunk as ``pipeline.json`` has them, in the place of the preset's.
+    """Returns the preset's frames and samples of a chunk, updated by ``pipeline.json``.
 
     Raises:
-        WeightsError: anything but whole numbers above 0 under the names that it may say.
+        WeightsError: a value that is not a whole number above 0, or an unknown name.
     """
     said = (_read(folder) or {}).get(_STREAM, {})
     try:
@@ -118,7 +117,7 @@ def load_stream_numbers(folder: Path, preset: StreamSpec) -> StreamSpec:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """What ``pipeline.json`` holds, if it is there."""
+    """Returns the contents of ``pipeline.json``, if it exists."""
     path = folder / SAMPLING_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

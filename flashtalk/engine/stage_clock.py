@@ -1,7 +1,7 @@
-"""Seconds per stage of a chunk, without waiting for any of them.
+"""Seconds per stage of a chunk, measured without waiting for the stages.
 
-A GPU works behind the host: it is asked afterwards, by events that it has passed, when each stage
-began and ended. Only who reads the times waits for the last of them.
+A GPU runs asynchronously to the host, so begin and end of each stage are recorded as events. Only
+reading the times waits for the last event.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ class Moment(Protocol):
     """A point in the work of a device."""
 
     def synchronize(self) -> None:
-        """Waits until the device has come there."""
+        """Waits until the device has reached it."""
 
     def elapsed_time(self, end: Moment, /) -> float:
-        """Milliseconds from here to ``end``; both must be past."""
+        """Returns the milliseconds from here to ``end``; both must be reached."""
 
 
 @dataclass(frozen=True)
 class HostMoment:
-    """A point in the work of a processor, which is past once it is made."""
+    """A point in the work of a CPU, reached when it is created."""
 
     at_s: float = field(default_factory=lambda: time.perf_counter())
 
     def synchronize(self) -> None:
-        """Nothing to wait for."""
+        """Returns at once."""
 
     def elapsed_time(self, end: Moment, /) -> float:
-        """Milliseconds from here to ``end``, which is of the same kind."""
+        """Returns the milliseconds from here to ``end``, of the same type."""
         assert isinstance(end, HostMoment)
         return 1000 * (end.at_s - self.at_s)
 
@@ -53,21 +53,21 @@ class GpuMoment:
         self._event.record(torch.cuda.current_stream(device))
 
     def synchronize(self) -> None:
-        """Waits until the GPU has come here."""
+        """Waits until the GPU has reached it."""
         self._event.synchronize()
 
     def elapsed_time(self, end: Moment, /) -> float:
-        """Milliseconds from here to ``end``, which is of the same kind."""
+        """Returns the milliseconds from here to ``end``, of the same type."""
         assert isinstance(end, GpuMoment)
         return float(self._event.elapsed_time(end._event))
 
 
 class StageTimes(Mapping[str, float]):
-    """Seconds per named stage; the first look waits until all of them have ended.
+    """Seconds per named stage; the first access waits until all of them have ended.
 
     Args:
-        spans: name, begin and end of every stage, in the order of the work; stages of one name
-            are added up.
+        spans: name, begin and end of every stage, in execution order; stages of the same name
+            are summed.
     """
 
     def __init__(self, spans: tuple[tuple[str, Moment, Moment], ...]) -> None:
@@ -96,8 +96,8 @@ class StageClock:
     """Measures named stages of one chunk.
 
     Args:
-        device: whose work is measured.
-        now: where the device is; by default its own events on a GPU, else the host's clock.
+        device: the measured device.
+        now: creates the current point; default: events on a GPU, else the host's clock.
     """
 
     def __init__(self, device: torch.device, now: Callable[[], Moment] | None = None) -> None:
@@ -107,12 +107,12 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure the block under this name; a block that raises is not counted."""
+        """Measures the block under this name, unless it raises."""
         begin = self._now()
         yield
         self._spans.append((name, begin, self._now()))
 
     @property
     def timings_s(self) -> StageTimes:
-        """Of the stages so far."""
+        """Returns the times of the stages so far."""
         return StageTimes(tuple(self._spans))

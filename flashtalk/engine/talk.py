@@ -1,13 +1,13 @@
-"""The chunk loop: a portrait and a stream of speech become a stream of frames (report section 3).
+"""The chunk loop: generates frames from a portrait and a stream of speech (report section 3).
 
-A session is a value. ``advance`` takes one and gives the next, so sessions on one pipeline cannot
-influence each other, any of them can be put aside and taken up again, and memory does not grow
-with the length of the stream.
+A session is a value. ``advance`` takes one and returns the next, so sessions on one pipeline are
+independent, each can be suspended and resumed, and memory does not grow with the length of the
+stream.
 
-The published whole-file mode leads the sound by 5 frames and loses its tail. Here frame n shows
-the samples [640 n, 640 n + 640) exactly, and the last frame is the one that shows the last sample:
+In the published whole-file mode the video leads the sound by 5 frames and the tail is lost. Here
+frame n shows exactly the samples [640 n, 640 n + 640), and the last frame shows the last sample:
 the motion frames before chunk 0 stand for silence before time 0, every chunk's audio window ends
-where the chunk ends, and the last chunk is filled with silence and cut to its real frames.
+with the chunk, and the last chunk is padded with silence and cut to its real frames.
 
 Legend: H W pixels, C channels (3), T frames, S samples.
 """
@@ -35,13 +35,13 @@ from flashtalk.streaming import AudioChunk, Pcm, Position, StreamSpec, chunks
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """One talk between two chunks.
+    """A talk between two chunks.
 
     Args:
-        conditioning, reference: what the portrait and the prompt became.
-        sampling: how chunks are made.
+        conditioning, reference: the encoded portrait and prompt.
+        sampling: sampling settings of its chunks.
         state: seed, number of the next chunk, motion latents.
-        position: how far the talk has come, and its newest 8 s of sound.
+        position: its position in the stream, with its newest 8 s of sound.
     """
 
     conditioning: Conditioning
@@ -53,16 +53,16 @@ class Session:
 
 @dataclass(frozen=True, eq=False)
 class ChunkResult:
-    """The frames of one chunk and the sound that they show.
+    """The frames of one chunk and their sound.
 
     Args:
         index: number of the chunk, from 0.
         frames_THWC: uint8 [T, H, W, 3], T = 28 or fewer in the last chunk.
         pcm_S: float32 [640 T], frame n showing samples [640 n, 640 n + 640); the end of the last
-            frame of a stream may be silence that was added.
-        first_frame, first_sample: place of the first one in the stream.
+            frame of a stream may be padded with silence.
+        first_frame, first_sample: position of the first one in the stream.
         timings_s: seconds per stage: ``audio``, ``denoise``, ``decode``, ``color``, ``motion``;
-            the first look at them waits for a GPU to end the last one.
+            the first access waits for a GPU to end the last one.
     """
 
     index: int
@@ -74,7 +74,7 @@ class ChunkResult:
 
     @property
     def compute_s(self) -> float:
-        """Seconds that all stages took together."""
+        """Returns the sum of the seconds of all stages."""
         return sum(self.timings_s.values())
 
 
@@ -87,19 +87,19 @@ def start(
     size_hw: tuple[int, int] | None = None,
     sampling: Sampling | None = None,
 ) -> Session:
-    """A session before its first chunk.
+    """Returns a session before its first chunk.
 
     Args:
         pipeline: the loaded models.
-        portrait_HWC: uint8 [H, W, 3] of any size; scaled and cut to the video's.
-        prompt: what the scene is; ``None`` takes the weights' own.
-        seed: 0 .. 2^64 - 1; the same seed gives the same bits.
-        size_hw: of the video, multiples of 16; ``None`` takes the weights' own, turned on its
-            side if the portrait is the other way round.
-        sampling: steps and guidance; ``None`` takes the weights' own.
+        portrait_HWC: uint8 [H, W, 3] of any size; scaled and cropped to the video's.
+        prompt: describes the scene; ``None``: the weights' default.
+        seed: 0 .. 2^64 - 1; equal seeds give equal bits.
+        size_hw: of the video, multiples of 16; ``None``: the weights' default, transposed if the
+            portrait has the other orientation.
+        sampling: steps and guidance; ``None``: the weights' default.
 
     Raises:
-        InputError: a portrait, size or seed that cannot be used.
+        InputError: an invalid portrait, size or seed.
     """
     check_seed(seed)
     chosen = sampling or pipeline.sampling
@@ -122,7 +122,7 @@ def session_of(
     seed: int,
     sampling: Sampling,
 ) -> Session:
-    """A session of what portrait and prompt became, before its first chunk."""
+    """Returns a session of an encoded portrait and prompt, before its first chunk."""
     return Session(
         conditioning=conditioning,
         reference=reference,
@@ -133,12 +133,12 @@ def session_of(
 
 
 def advance(stages: Stages, session: Session, chunk: AudioChunk) -> tuple[ChunkResult, Session]:
-    """Make one chunk.
+    """Makes one chunk.
 
     Args:
         stages: the loaded models.
-        session: unchanged; it may be used again.
-        chunk: the sound that follows what the session has heard.
+        session: not changed; it can be used again.
+        chunk: the sound after that of the session.
 
     Returns:
         The chunk's real frames, and the session after it.
@@ -168,8 +168,8 @@ def advance(stages: Stages, session: Session, chunk: AudioChunk) -> tuple[ChunkR
         timings_s=clock.timings_s,
     )
     state = session.state.advance(motion_z)
-    # The motion latents go on from the whole chunk, silence at its end included: so does the sound.
-    # A copy: whoever gets the result may change its sound.
+    # The motion latents continue the whole chunk, including silence at its end; so does the sound.
+    # A copy: the caller may change the result's sound.
     position = session.position.advance(spec, chunk.pcm_S.copy(), spec.new_frames)
     return result, dataclasses.replace(session, state=state, position=position)
 
@@ -184,13 +184,13 @@ def talk(
     size_hw: tuple[int, int] | None = None,
     sampling: Sampling | None = None,
 ) -> Iterator[ChunkResult]:
-    """The whole loop: packets in, chunks out, each as soon as its last sample is there.
+    """The whole loop: takes packets and yields each chunk when its last sample has arrived.
 
     Args:
         packets: float32 [S] mono samples at 16 kHz in packets of any size; their end is the end
             of the talk.
 
-    The other arguments and errors are those of ``start``, which is done before this returns.
+    The other arguments and errors are those of ``start``, which is called before this returns.
 
     Returns:
         Iterator of chunks: ceil(samples / 640) frames in all.
@@ -202,7 +202,7 @@ def talk(
 
 
 def talk_on(stages: Stages, session: Session, packets: Iterable[Pcm]) -> Iterator[ChunkResult]:
-    """``talk`` with a session that was started before; it stays as it is."""
+    """``talk`` with a started session, which is not changed."""
     for chunk in chunks(packets, stages.spec):
         result, session = advance(stages, session, chunk)
         yield result

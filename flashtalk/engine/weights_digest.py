@@ -1,4 +1,4 @@
-"""One name for all weights of a checkpoint: workers with equal names make equal chunks."""
+"""One digest of all weights of a checkpoint: workers with equal digests make equal chunks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _BLOCK_BYTES = 1 << 20
 
 
 def weights_digest(layout: CheckpointLayout, cache: DigestCache | None = None) -> str:
-    """SHA-256 in hex over every file that a checkpoint's models are made of.
+    """Returns SHA-256 in hex over all files of a checkpoint's models.
 
-    The weights of all stages, their configurations and the settings beside them are in it, whoever
-    asks: so a gateway can compare workers of different roles. Where the folder lies and what else
-    is in it (cards, pictures) does not matter. Reads everything once; the interpreter stays free
-    meanwhile.
+    It includes the weights of all stages, their configurations and their settings, independent of
+    the caller's role, so that a gateway can compare workers of different roles. The folder's path
+    and other files in it (cards, pictures) do not matter. Reads everything once, without holding
+    the interpreter lock.
 
     Args:
         layout: of the checkpoint.
-        cache: of digests; files that are in it as they are now are not read again.
+        cache: of digests; unchanged files that are in it are not read again.
 
     Raises:
         OSError: a file that cannot be read.
@@ -40,7 +40,7 @@ def weights_digest(layout: CheckpointLayout, cache: DigestCache | None = None) -
             while block := file.read(_BLOCK_BYTES):
                 named.update(block)
     digest = named.hexdigest()
-    # What changed while it was read has a digest of nothing that ever was.
+    # The digest of files that changed while they were read is not cached.
     if cache is not None and _stamps(files) == stamps:
         cache.keep(stamps, digest)
     return digest
@@ -51,7 +51,7 @@ def _stamps(files: Sequence[tuple[str, Path]]) -> list[FileStamp]:
 
 
 def _files(layout: CheckpointLayout) -> Iterator[tuple[str, Path]]:
-    """Each file under a name that is the same wherever the folder lies."""
+    """Yields each file with a name that is independent of the folder's path."""
     pieces = {
         "dit": layout.dit,
         "vae": layout.vae,
@@ -68,6 +68,6 @@ def _files(layout: CheckpointLayout) -> Iterator[tuple[str, Path]]:
         for file in path.iterdir():
             if file.is_file() and file.suffix in _SUFFIXES:
                 yield f"{piece}/{file.name}", file
-    # Steps and guidance decide over the frames as much as the weights do.
+    # Steps and guidance determine the frames as much as the weights do.
     if layout.kind == "own" and (settings := layout.dit.parent / SAMPLING_FILE).is_file():
         yield SAMPLING_FILE, settings

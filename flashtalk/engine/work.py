@@ -1,13 +1,13 @@
-"""How much each stage of a chunk has to compute and to move, counted by running it without numbers.
+"""Counts the computation and memory traffic of each stage of a chunk, on meta tensors.
 
 A model is built of tensors that have a shape and no values, and called; every matrix product,
-convolution and attention that it asks for is counted. A multiplication and an addition are two
+convolution and attention in the call is counted. A multiplication and an addition are two
 floating-point operations. Norms, activations and rotations are not counted: they are a few
-operations per value, and their limit is memory.
+operations per value and limited by memory.
 
-Bytes are those that a perfectly fused program could not avoid: every weight is read once, what goes
-into a product, a convolution or an attention is read once, what comes out is written once. What
-lies between two of them is free, and so are the scores of an attention.
+Bytes are those of a perfectly fused program: every weight is read once, and every input and output
+of a product, a convolution or an attention is read or written once. Values between two of them and
+the scores of an attention are free.
 
 Legend: B batch, T video frames, N samples.
 """
@@ -38,19 +38,18 @@ from flashtalk.streaming import StreamSpec
 ModelT = TypeVar("ModelT", bound=nn.Module)
 _CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten._convolution})
 _PRODUCTS = frozenset({torch.ops.aten.mm, torch.ops.aten.addmm})
-"""Of tokens and a weight; other matrix products are of two activations."""
+"""Products of tokens and a weight; other matrix products are of two activations."""
 _RGB = 3
 
 
 @dataclass(frozen=True)
 class Work:
-    """Of one call.
+    """The work of one call.
 
     Args:
-        matrix_flops, attention_flops, convolution_flops: floating-point operations by what they
-            are part of.
+        matrix_flops, attention_flops, convolution_flops: floating-point operations by kind.
         matrix_weight_bytes, convolution_weight_bytes: weights that are read.
-        activation_bytes: everything else that is read or written.
+        activation_bytes: all other bytes that are read or written.
     """
 
     matrix_flops: int = 0
@@ -62,27 +61,27 @@ class Work:
 
     @property
     def flops(self) -> int:
-        """All of them."""
+        """Returns the total."""
         return self.matrix_flops + self.attention_flops + self.convolution_flops
 
     @property
     def moved_bytes(self) -> int:
-        """All of them."""
+        """Returns the total."""
         return self.matrix_weight_bytes + self.convolution_weight_bytes + self.activation_bytes
 
     def __add__(self, other: Work) -> Work:
-        """One after the other."""
+        """Returns the sum of two calls."""
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
         return Work(*(mine + theirs for mine, theirs in pairs))
 
     def times(self, count: int) -> Work:
-        """So many such calls."""
+        """Returns the work of that number of calls."""
         return Work(*(count * value for value in dataclasses.astuple(self)))
 
 
 def count_work(call: Callable[[], object]) -> Work:
-    """What a call asks of the device. It must be of tensors of the meta device: elsewhere kernels
-    may be taken to pieces, and tables kept that are then of no use."""
+    """Counts the work of a call. Its tensors must be on the meta device: elsewhere kernels may be
+    decomposed, and tables may be cached that are useless afterwards."""
     counter = _Counter()
     with torch.no_grad(), counter, _Attention(counter):
         call()
@@ -96,7 +95,7 @@ def dit_step_work(
     dtype: torch.dtype,
     batch: int = 1,
 ) -> Work:
-    """One evaluation of the transformer; keys and values of text, portrait and speech are there."""
+    """One evaluation of the transformer; keys and values of text, portrait and speech are given."""
     dit = _shapes_of(lambda: DiT(config), dtype)
     shape = (batch, config.out_dim, spec.latent_frames, *spec.latent_size(*size_hw))
     with torch.no_grad():
@@ -121,7 +120,7 @@ def dit_speech_work(
 def decode_work(
     config: VAEConfig, spec: StreamSpec, size_hw: tuple[int, int], dtype: torch.dtype
 ) -> Work:
-    """A chunk's 9 latents to its 33 frames."""
+    """Decodes a chunk's 9 latents to its 33 frames."""
     vae = _shapes_of(lambda: VideoVAE(config), dtype)
     cells = spec.latent_size(*size_hw)
     z_BCFHW = _shape(1, config.z_channels, spec.latent_frames, *cells, dtype=dtype)
@@ -131,27 +130,27 @@ def decode_work(
 def encode_work(
     config: VAEConfig, spec: StreamSpec, size_hw: tuple[int, int], dtype: torch.dtype
 ) -> Work:
-    """The 5 motion frames to their latents."""
+    """Encodes the 5 motion frames."""
     vae = _shapes_of(lambda: VideoVAE(config), dtype)
     video_BCTHW = _shape(1, _RGB, spec.motion_frames, *size_hw, dtype=dtype)
     return count_work(lambda: vae.encode(video_BCTHW))
 
 
 def speech_work(config: AudioConfig, spec: StreamSpec) -> Work:
-    """Features of the newest 8 s of sound, which are float32 whatever the rest is."""
+    """Features of the newest 8 s of sound, always float32."""
     model = _shapes_of(lambda: Wav2Vec2Features(config), torch.float32)
     pcm_BN = _shape(1, spec.window_samples)
     return count_work(lambda: model(pcm_BN, spec.window_s * spec.fps))
 
 
 def frames_work(spec: StreamSpec, size_hw: tuple[int, int]) -> Work:
-    """Anything that reads a chunk's new frames as float32 and writes them again."""
+    """Any operation that reads a chunk's new frames as float32 and writes them again."""
     values = spec.new_frames * _RGB * math.prod(size_hw)
     return Work(activation_bytes=2 * values * torch.float32.itemsize)
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up what the operators of a call are."""
+    """Counts the operators of a call."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -182,7 +181,7 @@ class _Counter(TorchDispatchMode):
         return result
 
     def _parts(self, func: Any, args: tuple[Any, ...], given: Mapping[str, Any]) -> Any:
-        """An operator that may be made of others; those then come here."""
+        """Decomposes an operator and counts its parts; runs it as a whole if that is impossible."""
         if func.namespace == "aten":
             with self:
                 made = func.decompose(*args, **given)
@@ -192,7 +191,7 @@ class _Counter(TorchDispatchMode):
 
 
 class _Attention(TorchFunctionMode):
-    """Sees attention before it becomes matrix products with scores between them."""
+    """Counts attention before it is decomposed into matrix products with scores between them."""
 
     def __init__(self, counter: _Counter) -> None:
         super().__init__()
@@ -218,7 +217,7 @@ class _Attention(TorchFunctionMode):
 
 
 def _four(x: Tensor) -> tuple[int, int, int, int]:
-    """Batch, heads, tokens, width."""
+    """Returns batch, heads, tokens, width."""
     shape = (1, 1, *x.shape)
     return math.prod(shape[:-3]), shape[-3], shape[-2], shape[-1]
 

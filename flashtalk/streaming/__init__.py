@@ -1,4 +1,4 @@
-"""The stream contract: chunk geometry, windows, the clock and a stream's position
+"""The stream's time: chunk geometry, windows, the clock and a stream's position
 (numpy only)."""
 
 from flashtalk.arrays import Pcm

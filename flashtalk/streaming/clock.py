@@ -1,8 +1,8 @@
-"""The chunk clock: which samples belong to which frames, by counting (architecture section 2).
+"""The chunk clock: assigns samples to frames by counting.
 
 Chunk k shows the frames [28k, 28k + 28), which are the samples [17920k, 17920k + 17920). Packets
-may be of any size; the end of the sound fills the last chunk with silence, and says how many of
-its frames are real.
+may be of any size; at the end of the sound the last chunk is padded with silence and states its
+number of real frames.
 
 Legend: S samples.
 """
@@ -26,9 +26,9 @@ class AudioChunk:
     Args:
         index: k, from 0.
         pcm_S: float32 [new_samples]; zeros after the end of the sound.
-        samples: how many of them were really there.
+        samples: number of real samples.
         frames: video frames that show them, ceil(samples / 640): 28, or fewer in the last chunk.
-        first_frame, first_sample: place in the stream of the chunk's first frame and sample.
+        first_frame, first_sample: position in the stream of the chunk's first frame and sample.
     """
 
     index: int
@@ -40,11 +40,11 @@ class AudioChunk:
 
 
 class ChunkClock:
-    """Cuts a stream of packets into chunks. A value: ``copy()`` is independent of the original.
+    """Splits a stream of packets into chunks. A value: ``copy()`` is independent of the original.
 
     Args:
-        spec: the stream contract.
-        next_index: number of the chunk that comes next, for a stream that is taken up again.
+        spec: spec of the stream.
+        next_index: number of the next chunk, for a resumed stream.
     """
 
     def __init__(self, spec: StreamSpec, next_index: int = 0) -> None:
@@ -55,14 +55,14 @@ class ChunkClock:
 
     @property
     def waiting_samples(self) -> int:
-        """Samples that do not make a chunk yet."""
+        """Returns the samples of an incomplete chunk."""
         return self._filled
 
     def push(self, pcm_S: Pcm) -> Iterator[AudioChunk]:
-        """Take a packet of any size and give the chunks that it completes.
+        """Adds a packet of any size and returns the chunks that it completes.
 
-        The packet is checked at once; its samples are taken as the iterator is used up, so that
-        a packet of an hour is never copied as a whole.
+        The packet is checked at once; its samples are consumed with the iterator, so that a packet
+        of an hour is never copied as a whole.
 
         Raises:
             InputError: not a single axis of finite float32 samples.
@@ -70,11 +70,11 @@ class ChunkClock:
         return self._take(checked_pcm(pcm_S))
 
     def finish(self) -> AudioChunk | None:
-        """The last, incomplete chunk, filled with silence; None if nothing is waiting."""
+        """Returns the last, incomplete chunk, padded with silence; None without samples."""
         return self._cut() if self._filled else None
 
     def copy(self) -> ChunkClock:
-        """The same state in a clock of its own."""
+        """Returns an independent clock with the same state."""
         other = ChunkClock(self.spec, self.next_index)
         other._waiting[:] = self._waiting
         other._filled = self._filled
@@ -106,7 +106,7 @@ class ChunkClock:
 
 
 def chunks(packets: Iterable[Pcm], spec: StreamSpec) -> Iterator[AudioChunk]:
-    """All chunks of a stream of packets, the padded last one included."""
+    """Yields all chunks of a stream of packets, including the padded last one."""
     clock = ChunkClock(spec)
     for packet in packets:
         yield from clock.push(packet)
@@ -115,5 +115,5 @@ def chunks(packets: Iterable[Pcm], spec: StreamSpec) -> Iterator[AudioChunk]:
 
 
 def frame_count(samples: int, spec: StreamSpec) -> int:
-    """Video frames of a sound of ``samples`` samples: ceil(samples / 640)."""
+    """Returns the video frames of ``samples`` samples: ceil(samples / 640)."""
     return -(-samples // spec.samples_per_frame)

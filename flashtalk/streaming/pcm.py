@@ -1,4 +1,4 @@
-"""Samples of sound, and what a packet of them has to be. Legend: S samples."""
+"""Validation of sound samples. Legend: S samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def checked_pcm(pcm_S: AnyArray) -> Pcm:
     """One packet as float32.
 
     Raises:
-        InputError: more than one axis, another type than float32, or values that are not finite.
+        InputError: more than one axis, a type other than float32, or values that are not finite.
     """
     if pcm_S.ndim != 1:
         raise InputError("pcm", list(pcm_S.shape), "one axis of samples")

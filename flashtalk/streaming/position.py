@@ -1,7 +1,7 @@
-"""Where a stream stands between two chunks: its chunks and frames so far, and the newest sound.
+"""The position of a stream between two chunks: its chunks and frames so far, and the newest sound.
 
-Nine tenths of the sound stay the same from chunk to chunk: it is kept in the pieces in which it
-came, which are handed on, not copied, so that a store knows them again. Legend: S samples.
+Nine tenths of the sound stay the same from chunk to chunk. It is kept in its original pieces, which
+are shared, not copied, so that a store recognises them. Legend: S samples.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 
 Tail = tuple[Pcm, ...]
-"""Pieces of sound, oldest first; they are values and never written to."""
+"""Pieces of sound, oldest first; immutable values."""
 
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """A value: a chunk or a cut gives another one.
+    """A value: a chunk or a cut returns a new one.
 
     Args:
-        chunk_index: the next chunk.
+        chunk_index: number of the next chunk.
         next_frame: number of its first frame.
-        tail: the newest sound that was shown, silence before it; its length never changes.
+        tail: the newest sound that was shown, after silence; its length is constant.
     """
 
     chunk_index: int
@@ -34,15 +34,15 @@ class Position:
 
     @classmethod
     def start(cls, spec: StreamSpec, samples: int) -> Position:
-        """Before the first chunk.
+        """Returns the position before the first chunk.
 
         Args:
-            spec: the stream contract.
-            samples: of sound to keep: at least the window of the speech encoder less a chunk, and
-                what cuts take away before it.
+            spec: spec of the stream.
+            samples: samples of sound to keep: at least the window of the speech encoder less a
+                chunk, plus the longest cut.
 
         Raises:
-            InputError: too few.
+            InputError: too few samples.
         """
         least = spec.window_samples - spec.new_samples
         if samples < least:
@@ -51,21 +51,21 @@ class Position:
 
     @property
     def tail_S(self) -> Pcm:
-        """The tail in one piece, float32 [S]: a copy."""
+        """Returns a copy of the tail in one piece, float32 [S]."""
         return np.concatenate(self.tail) if self.tail else np.zeros(0, np.float32)
 
     def window(self, spec: StreamSpec, chunk_S: Pcm) -> Tail:
-        """What the speech encoder sees of the next chunk: the 8 s that end with its sound,
+        """Returns the speech encoder's input for the next chunk: the 8 s that end with its sound,
         128,000 samples in pieces."""
         return (*newest(self.tail, spec.window_samples - len(chunk_S)), chunk_S)
 
     def advance(self, spec: StreamSpec, chunk_S: Pcm, frames: int) -> Position:
-        """After the next chunk.
+        """Returns the position after the next chunk.
 
         Args:
-            spec: the stream contract.
+            spec: spec of the stream.
             chunk_S: its sound.
-            frames: of it that are shown; the sound of the others is forgotten.
+            frames: number of its frames that are shown; the sound of the others is dropped.
         """
         size = frames * spec.samples_per_frame
         shown_S = chunk_S if size == len(chunk_S) else chunk_S[:size]
@@ -73,24 +73,24 @@ class Position:
         return Position(self.chunk_index + 1, self.next_frame + frames, tail)
 
     def cut(self, spec: StreamSpec, chunk_index: int, frame: int) -> Position:
-        """Back at an earlier frame: what was shown from there on is forgotten.
+        """Returns the position after a cut at an earlier frame; later frames are dropped.
 
         Args:
-            spec: the stream contract.
-            chunk_index: that the next chunk gets.
-            frame: that is shown next, 0 .. ``next_frame``.
+            spec: spec of the stream.
+            chunk_index: number of the next chunk.
+            frame: the next frame to show, 0 .. ``next_frame``.
         """
         samples = (self.next_frame - frame) * spec.samples_per_frame
         return Position(chunk_index, frame, _shrunk(spec, self.tail, samples))
 
 
 def tail_size(tail: Tail) -> int:
-    """Samples of all pieces."""
+    """Returns the samples of all pieces."""
     return sum(map(len, tail))
 
 
 def newest(tail: Tail, samples: int) -> Tail:
-    """The last so many samples; the oldest piece of them may be cut."""
+    """Returns the last samples; the oldest piece may be cut."""
     kept: list[Pcm] = []
     for piece_S in reversed(tail):
         if samples <= 0:
@@ -101,17 +101,17 @@ def newest(tail: Tail, samples: int) -> Tail:
 
 
 def _silence(spec: StreamSpec, samples: int) -> Tail:
-    """Pieces as large as a chunk: of one large piece a store would get each shorter rest."""
+    """Returns silence in pieces of at most a chunk: a store would get each rest of a large one."""
     whole, rest = divmod(samples, spec.new_samples)
     quiet_S = np.zeros(spec.new_samples, np.float32)
     return ((quiet_S[:rest],) if rest else ()) + (quiet_S,) * whole
 
 
 def _grown(spec: StreamSpec, tail: Tail, shown_S: Pcm) -> Tail:
-    """As long as it was, with more sound at its end.
+    """Appends sound and keeps the length.
 
-    Two neighbours that are a chunk at most become one piece: a tail of short utterances has no more
-    than twice the pieces of one of whole chunks.
+    Two neighbours of at most a chunk together become one piece: a tail of short utterances has at
+    most twice the pieces of one of whole chunks.
     """
     if not len(shown_S):
         return tail
@@ -123,7 +123,7 @@ def _grown(spec: StreamSpec, tail: Tail, shown_S: Pcm) -> Tail:
 
 
 def _shrunk(spec: StreamSpec, tail: Tail, samples: int) -> Tail:
-    """As long as it was, without so many of its newest samples; silence before it."""
+    """Removes the newest samples and keeps the length, with silence at the beginning."""
     left = max(0, tail_size(tail) - samples)
     kept = list(_silence(spec, tail_size(tail) - left))
     for piece_S in tail:

@@ -1,4 +1,4 @@
-"""Sizes of videos as people write them."""
+"""Parses sizes of videos."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ LARGEST_SIDE_PX = 4_096
 def parse_size_hw(
     text: str, field: str = "size", spec: StreamSpec | None = None
 ) -> tuple[int, int]:
-    """``"720x416"`` (width x height, pixels) as (416, 720).
+    """Parses ``"720x416"`` (width x height, pixels) as (416, 720).
 
     Args:
-        text: what was written.
-        field: what errors call it.
-        spec: of the models that are meant; ``None``: those of any preset may be.
+        text: the text.
+        field: its name in errors.
+        spec: of the models; ``None``: sizes of any preset are accepted.
 
     Raises:
-        InputError: another form, a side beyond ``LARGEST_SIDE_PX`` or one that the models cannot
-            divide.
+        InputError: another form, a side beyond ``LARGEST_SIDE_PX``, or one that is not divisible
+            by the models' stride.
     """
     match = re.fullmatch(r"\s*([1-9]\d{0,5})[xX]([1-9]\d{0,5})\s*", text)
     if match is None:
@@ -36,7 +36,7 @@ def parse_size_hw(
 
 
 def _check_divisible(height: int, width: int, specs: Iterable[StreamSpec]) -> None:
-    """Raises InputError where no one of the specs has such latents."""
+    """Raises InputError if none of the specs has such latents."""
     refused: InputError | None = None
     for spec in specs:
         try:

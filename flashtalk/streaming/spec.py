@@ -1,4 +1,4 @@
-"""The numbers of the stream contract, in one place (report section 2; architecture section 2)."""
+"""The numbers of a stream in one place (report section 2)."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from flashtalk.presets import PUBLISHED, TINY
 
 FPS = 25
 PCM_HZ = 16_000
-"""Of every preset, and of what the models of speech and of lips were trained on."""
+"""Frames per second of every preset, and of the data of the speech and lip models."""
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,15 @@ class StreamSpec:
     """Geometry of one chunk of video and of the speech that drives it.
 
     The defaults are the report's: 33 frames at 25 fps, of which the first 5 repeat the end of
-    the previous chunk, and 16 kHz mono audio of which one frame shows 640 samples. Whoever has
-    loaded weights takes the spec that came with them; ``preset_spec`` is for everybody else.
+    the previous chunk, and 16 kHz mono audio of which one frame shows 640 samples. Loaded weights
+    have their own spec; ``preset_spec`` is for code without weights.
 
     Args:
         fps: video frames per second.
-        chunk_frames: frames that the network makes together.
-        motion_frames: how many of them repeat the end of the chunk before.
+        chunk_frames: frames that the network generates together.
+        motion_frames: number of them that repeat the end of the previous chunk.
         pcm_hz: audio samples per second.
-        window_s: seconds of sound that the speech encoder hears.
+        window_s: seconds of sound in the speech encoder's input.
         audio_window: rows of speech features around each frame, odd.
         vae_stride_t: video frames per latent frame; the first frame of a chunk has its own.
         vae_stride_hw: pixels per latent row and column.
@@ -53,56 +53,56 @@ class StreamSpec:
 
     @property
     def new_frames(self) -> int:
-        """Frames that one chunk adds to the video (28)."""
+        """Returns the frames that one chunk adds to the video (28)."""
         return self.chunk_frames - self.motion_frames
 
     @property
     def new_s(self) -> float:
-        """Seconds that one chunk adds to the video (1.12)."""
+        """Returns the seconds that one chunk adds to the video (1.12)."""
         return self.new_frames / self.fps
 
     @property
     def samples_per_frame(self) -> int:
-        """Audio samples that one video frame shows (640)."""
+        """Returns the audio samples of one video frame (640)."""
         return self.pcm_hz // self.fps
 
     @property
     def new_samples(self) -> int:
-        """Audio samples that one chunk consumes (17,920)."""
+        """Returns the audio samples of one chunk (17,920)."""
         return self.new_frames * self.samples_per_frame
 
     @property
     def window_samples(self) -> int:
-        """Audio samples the speech encoder sees (128,000, ending at the chunk's end)."""
+        """Returns the speech encoder's input samples (128,000, ending at the chunk's end)."""
         return self.window_s * self.pcm_hz
 
     @property
     def feature_rows(self) -> int:
-        """Rows of speech features that the windows of a chunk are made of: its frames' and those
+        """Returns the rows of speech features for the windows of a chunk: those of its frames and
         just before them (35)."""
         return self.chunk_frames + self.audio_window // 2
 
     @property
     def latent_frames(self) -> int:
-        """Latent frames of one chunk (9)."""
+        """Returns the latent frames of one chunk (9)."""
         return 1 + (self.chunk_frames - 1) // self.vae_stride_t
 
     @property
     def motion_latents(self) -> int:
-        """Latent frames of the motion frames (2)."""
+        """Returns the latent frames of the motion frames (2)."""
         return 1 + (self.motion_frames - 1) // self.vae_stride_t
 
     @property
     def token_px(self) -> int:
-        """Side of the square of pixels that one token stands for; a multiple is every size (16)."""
+        """Returns the side in pixels of a token's square; sizes are multiples of it (16)."""
         return self.vae_stride_hw * self.patch_hw
 
     def motion_latents_for(self, chunk_index: int) -> int:
-        """Clean latents that condition chunk ``chunk_index``: the portrait alone, then 2."""
+        """Returns the motion latents of chunk ``chunk_index``: the portrait alone, then 2."""
         return 1 if chunk_index == 0 else self.motion_latents
 
     def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
-        """Latent height and width of a frame; raises InputError on sizes that do not divide."""
+        """Returns the latent size of a frame. Raises InputError for sizes that do not divide."""
         for field, pixels in (("height", height_px), ("width", width_px)):
             if pixels <= 0 or pixels % self.token_px:
                 limit = f"must be a positive multiple of {self.token_px} pixels"
@@ -114,10 +114,10 @@ PRESET_SPECS = {TINY: StreamSpec(), PUBLISHED: StreamSpec()}
 
 
 def preset_spec(preset: str) -> StreamSpec:
-    """What weights of a preset have unless they say otherwise, for whoever has not loaded any.
+    """Returns the spec of a preset, the default of its weights, for code without weights.
 
     Raises:
-        InputError: no such preset.
+        InputError: an unknown preset.
     """
     if preset not in PRESET_SPECS:
         raise InputError("preset", preset, f"one of {', '.join(PRESET_SPECS)}")

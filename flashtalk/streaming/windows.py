@@ -1,4 +1,4 @@
-"""Which speech features surround each video frame (report section 3.1)."""
+"""Selects the speech features around each video frame (report section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flashtalk.streaming.spec import StreamSpec
 def window_indices(start: int, end: int, total: int, width: int) -> IntArray:
     """Rows of features around the frames ``start`` to ``end``.
 
-    A window is cut off at row 0 and at ``end``, not at ``start``: while streaming, a frame sees
-    real past on its left and, at the end of the chunk, nothing that has not been said yet.
+    A window is cut off at row 0 and at ``end``, not at ``start``: while streaming, a frame has real
+    past on its left and, at the end of the chunk, no future.
 
     Args:
         start, end: the frames, counted in rows of the features; ``end`` is exclusive.
-        total: rows that there are.
+        total: number of rows.
         width: rows per window, odd; the frame's own row is in the middle.
 
     Returns:

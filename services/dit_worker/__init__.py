@@ -1,1 +1,1 @@
-"""Features and motion to latents: the middle stage of a chunk, on one device or many."""
+"""The middle stage of a chunk: features and motion to latents, on one device or several."""

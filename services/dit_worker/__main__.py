@@ -18,7 +18,7 @@ from services.pod.worker import run_pod
 
 
 def main() -> int:
-    """0 after a clean stop, 1 after an error, 2 for settings that cannot be used."""
+    """Returns 0 after a clean stop, 1 after an error, 2 for invalid settings."""
     settings = load_settings(DitWorkerSettings)
     if started_as_pod():
         ranks = Ranks(settings.layout, settings.backend)

@@ -1,4 +1,4 @@
-"""What the leader of a group tells its ranks; values that can be sent to another process.
+"""Commands from the leader of a group to its ranks; values that can be sent between processes.
 
 Legend: N tokens, D width, R rows (35), L layers, C channels, F latent frames, M motion latents,
 h w latent size.
@@ -13,10 +13,10 @@ from flashtalk.arrays import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Keep:
-    """Make the keys and values of a conditioning, and keep them under its name.
+    """Computes the keys and values of a conditioning and caches them under its name.
 
     Args:
-        digest: the name.
+        digest: name of the conditioning.
         image_tokens, text_tokens: [1, N, D].
         reference_z: [1, C, F, h, w].
     """
@@ -29,11 +29,11 @@ class Keep:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Sample one chunk.
+    """Samples one chunk.
 
     Args:
-        digest: of a conditioning that is kept.
-        seed, chunk_index: name the noise.
+        digest: of a cached conditioning.
+        seed, chunk_index: key of the noise.
         rows: [R, L, D] speech features.
         motion_z: [1, C, M, h, w].
     """

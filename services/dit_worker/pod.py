@@ -1,4 +1,4 @@
-"""The transformer laid over the ranks of a pod (report section 3.3)."""
+"""Distributes the transformer over the ranks of a pod (report section 3.3)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LOG = get_logger(__name__)
 
 
 class Ranks:
-    """The mesh of a pod's ranks, once the network's heads are known.
+    """Creates the mesh of a pod's ranks when the number of heads is known.
 
     Args:
-        layout: ``UxR``, or empty for the one with the least to send.
+        layout: ``UxR``, or empty for the one that sends least.
         backend: of the self-attention.
     """
 
@@ -34,21 +34,21 @@ class Ranks:
         self._mesh: Mesh | None = None
 
     def lay_out(self, pod: Pod, dit: DiT, checkpoint: Checkpoint) -> None:
-        """Shares a network. Raises InputError for a layout that cannot be used."""
+        """Distributes a network. Raises InputError for an invalid layout."""
         heads = dit.config.num_heads
         layout = read_layout(self._layout) if self._layout else choose_layout(pod.size, heads)
-        pod.meet()  # groups are made together, and a rank may have loaded long before another
+        pod.meet()  # creating groups is collective, and ranks finish loading at different times
         self._mesh = join_mesh(layout)
         apply(dit, self._mesh, backend=self._backend, kernel=checkpoint.placement.attention)
         _LOG.info("laid out", extra={"layout": str(layout), "rank": pod.rank})
 
     def exchanges(self) -> int:
-        """How many exchanges this rank has begun."""
+        """Returns the number of exchanges that this rank has begun."""
         return self._mesh.traffic.exchanges if self._mesh else 0
 
 
 def read_layout(text: str) -> Layout:
-    """``4x2`` is Ulysses 4, ring 2. Raises InputError for anything else."""
+    """Parses a layout: ``4x2`` is Ulysses 4, ring 2. Raises InputError for anything else."""
     ulysses, _, ring = text.partition("x")
     if not (ulysses.isdecimal() and ring.isdecimal()):
         raise InputError("layout", text, "ULYSSESxRING, such as 8x1")
@@ -56,7 +56,7 @@ def read_layout(text: str) -> Layout:
 
 
 def denoising(settings: DitWorkerSettings, ranks: Ranks, pod: Pod) -> Role:
-    """What a rank of the DiT worker is for."""
+    """Returns the role of a rank of the DiT worker."""
     given = (pod, settings.conditioning_bytes, partial(ranks.lay_out, pod))
     made = loading(*given, offload_encoders=settings.offload_encoders)
 

@@ -1,4 +1,4 @@
-"""One rank: its share of the network, and the conditionings that it keeps.
+"""One rank: its share of the network, and its cached conditionings.
 
 Legend: as in ``commands``.
 """
@@ -24,21 +24,21 @@ from services.dit_worker.conditionings import ConditioningCache, ConditioningMis
 from services.pod.group import PodGroup
 
 Spread = Callable[[DiT, Checkpoint], None]
-"""Lays a network over the ranks of its group, as its checkpoint's placement wants it."""
+"""Distributes a network over the ranks of its group, as its checkpoint's placement requires."""
 
 
 def whole(_dit: DiT, _checkpoint: Checkpoint) -> None:
-    """A rank by itself has the network by itself."""
+    """Does nothing: a single rank has the whole network."""
 
 
 class DenoiseRank:
-    """Carries out commands; the same ones in the same order on every rank.
+    """Carries out commands; every rank gets the same ones in the same order.
 
     Args:
         group: the ranks.
-        denoiser: the loaded network, laid over them.
-        spec: the stream contract of its weights.
-        sampling: how they want to be run.
+        denoiser: the loaded network, distributed over them.
+        spec: stream spec of its weights.
+        sampling: its sampling settings.
         conditioning_bytes: memory for conditionings.
     """
 
@@ -62,13 +62,13 @@ class DenoiseRank:
         conditioning_bytes: int,
         spread: Spread = whole,
     ) -> Self:
-        """Loads the transformer; ``spread`` lays it over the ranks."""
+        """Loads the transformer; ``spread`` distributes it over the ranks."""
         denoiser = checkpoint.load_denoiser()
         spread(denoiser.dit, checkpoint)
         return cls(group, denoiser, checkpoint.spec, checkpoint.sampling, conditioning_bytes)
 
     def keep(self, command: Keep) -> None:
-        """Keeps a conditioning under its digest. Raises InputError for tokens that do not fit."""
+        """Caches a conditioning under its digest. Raises InputError for tokens that do not fit."""
         image, text, z = (
             torch.from_numpy(array)
             for array in (command.image_tokens, command.text_tokens, command.reference_z)
@@ -82,8 +82,8 @@ class DenoiseRank:
             [1, C, F, h, w] latents, and the seconds that they took.
 
         Raises:
-            ConditioningMissing: it is not kept.
-            Stopped: nobody wants the chunk any more.
+            ConditioningMissing: it is not cached.
+            Stopped: the chunk was cancelled.
         """
         begun_s = time.perf_counter()
         conditioning = self.conditionings.get(command.digest)
@@ -107,7 +107,7 @@ class DenoiseRank:
         return latents, time.perf_counter() - begun_s
 
     def carry_out(self, command: Command) -> None:
-        """A follower's share of a command."""
+        """Carries out a follower's share of a command."""
         if isinstance(command, Keep):
             self.keep(command)
         else:
@@ -115,13 +115,13 @@ class DenoiseRank:
 
 
 class Leader:
-    """Rank 0: tells the others first, then does its own share."""
+    """Rank 0: sends the command to the others, then carries out its own share."""
 
     def __init__(self, rank: DenoiseRank, group: PodGroup) -> None:
         self.rank, self._group = rank, group
 
     def keep(self, command: Keep) -> None:
-        """Keeps a conditioning on every rank; arguments and errors as of ``DenoiseRank.keep``."""
+        """Caches a conditioning on every rank; arguments and errors as ``DenoiseRank.keep``."""
         with self._group.together():
             self._group.send(command)
             self.rank.keep(command)
@@ -129,7 +129,7 @@ class Leader:
     def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of one chunk by all ranks, as ``DenoiseRank.run``.
 
-        If the conditioning is not kept, followers are not told of the chunk.
+        If the conditioning is not cached, followers do not get the command.
         """
         if command.digest not in self.rank.conditionings:
             raise ConditioningMissing(command.digest)

@@ -1,4 +1,4 @@
-"""The calls of the DiT worker."""
+"""The gRPC service of the DiT worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIGEST = 64
 
 
 def registering(loading: Loading[DenoiseStage]) -> Register:
-    """How to add the service of a stage to a server."""
+    """Returns a function that adds the service of a stage to a server."""
 
     def register(server: grpc.aio.Server, lane: ComputeLane, card: WorkerCard) -> str:
         servicer = DitServicer(loading, lane, card)
@@ -39,14 +39,14 @@ def registering(loading: Loading[DenoiseStage]) -> Register:
 
 
 class DitServicer(pb_grpc.DitWorkerServiceServicer):
-    """Answers calls; keeps conditionings by name, and of a session its epoch."""
+    """Answers calls; caches conditionings by name and remembers the epoch of each session."""
 
     def __init__(self, loading: Loading[DenoiseStage], lane: ComputeLane, card: WorkerCard) -> None:
         self._loading, self._lane, self._card = loading, lane, card
         self._epochs = EpochGuard()
 
     async def Condition(self, request: pb.ConditionRequest, context: Any) -> pb.ConditionResponse:
-        """Conditions a portrait and a prompt, or keeps a conditioning that another worker made."""
+        """Computes the conditioning of a portrait and a prompt, or caches a given one."""
         self._card.check_ready()
         until_s = deadline_s(context)
         kind = request.WhichOneof("source")
@@ -69,7 +69,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         )
 
     async def Denoise(self, request: pb.DenoiseRequest, context: Any) -> pb.DenoiseResponse:
-        """Latents of one chunk; FAILED_PRECONDITION if the conditioning is not kept here."""
+        """Returns latents of one chunk; FAILED_PRECONDITION if the conditioning is not cached."""
         self._card.check_ready()
         self._epochs.check(request.key)
         command = self._command(request)
@@ -86,7 +86,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
     ) -> worker_pb2.GetWorkerResponse:
-        """What this worker is and how busy it is."""
+        """Reports the worker's properties and load."""
         self._card.check_ready()
         return self._card.describe(self._lane.pending)
 

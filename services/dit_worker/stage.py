@@ -1,4 +1,4 @@
-"""What the DiT worker computes: conditionings of portraits, latents of chunks.
+"""The computations of the DiT worker: conditionings of portraits, latents of chunks.
 
 Legend: as in ``commands``; H W pixels.
 """
@@ -27,7 +27,7 @@ from services.pod.group import PodGroup
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """Rows, layers and width of the features that the network hears."""
+    """Returns rows, layers and width of the input features."""
 
     rows: int
     layers: int
@@ -36,7 +36,7 @@ class FeatureShape:
 
 @dataclass(frozen=True)
 class TokenShapes:
-    """Image tokens and their width; at most so many text tokens, and their width."""
+    """Returns number and width of image tokens, and maximum number and width of text tokens."""
 
     image: int
     image_width: int
@@ -49,9 +49,9 @@ class DenoiseStage:
 
     Args:
         leader: of the group.
-        encoders: of portraits and prompts; the other ranks get the tokens.
-        checkpoint: what it has loaded.
-        digest: name of the weights.
+        encoders: of portraits and prompts; the other ranks receive tokens.
+        checkpoint: the loaded checkpoint.
+        digest: of the weights.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class DenoiseStage:
         self.tokens = TokenShapes(sizes.clip_tokens, sizes.clip_dim, sizes.text_len, sizes.text_dim)
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
-        """Makes a first chunk, which continues one latent, and a later one; returns the measure of
-        a chunk."""
+        """Computes a first chunk, which continues one latent, and a later one; returns the function
+        that measures a chunk."""
         spec = self.spec
         portrait_HWC = np.zeros((*size_hw, 3), np.uint8)
         height, width = spec.latent_size(*size_hw)
@@ -100,7 +100,7 @@ class DenoiseStage:
         return command
 
     def keep(self, command: Keep) -> None:
-        """A conditioning that was made elsewhere; kept already, it costs nothing."""
+        """Caches a conditioning of another worker; does nothing if it is already cached."""
         if command.digest not in self._leader.rank.conditionings:
             self._leader.keep(command)
 
@@ -119,11 +119,11 @@ def loading(
     *,
     offload_encoders: bool = False,
 ) -> Loading[DenoiseStage]:
-    """The stage of the leader of a group.
+    """Returns a function that creates the stage of the leader of a group.
 
     Args:
-        group, conditioning_bytes, spread: as of ``DenoiseRank.load``.
-        offload_encoders: as of ``load_pipeline``.
+        group, conditioning_bytes, spread: as in ``DenoiseRank.load``.
+        offload_encoders: as in ``load_pipeline``.
     """
 
     def make(checkpoint: Checkpoint, digest: str) -> DenoiseStage:

@@ -11,11 +11,11 @@ from services.gateway.app import GatewayApp
 from services.gateway.settings import GatewaySettings
 
 _YOUNG_OBJECTS = 20_000
-"""What is in the air with some hundred callers."""
+"""Threshold of the garbage collector: about the live objects of some hundred callers."""
 
 
 def main() -> int:
-    """0 after a clean stop, 2 for settings that cannot be used."""
+    """Returns 0 after a clean stop, 2 for invalid settings."""
     settings = load_settings(GatewaySettings)
     return run("gateway", settings, partial(GatewayApp, settings), _YOUNG_OBJECTS)
 

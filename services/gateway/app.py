@@ -1,4 +1,4 @@
-"""The gateway put together: what it owns, from its first breath to its last."""
+"""The gateway application: it owns the gateway's parts from start to stop."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class GatewayApp:
     """Everything behind the gateway's port (a ``flashtalk.serving`` app).
 
     Args:
-        settings: all that an operator can say.
-        store: to keep sessions in, instead of that of the settings; it is not closed here.
+        settings: all settings.
+        store: session store to use instead of the configured one; it is not closed here.
         connect: opens a channel to HOST:PORT, instead of one over the network.
 
     Attributes:
         host: serves the streams.
         pool: the workers.
-        door: who may come in.
+        door: authenticates callers.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class GatewayApp:
         self._servicer = SessionServicer(desk, self.host, limits, self.door)
 
     def register(self, server: grpc.aio.Server) -> list[str]:
-        """Adds the service; gives its name for health and reflection."""
+        """Adds the service to the server; returns its name for health and reflection."""
         pb_grpc.add_SessionServiceServicer_to_server(self._servicer, server)
         return [SERVICE]
 
     async def start(self) -> None:
-        """Connects; the gateway is ready once its store answers, whatever workers do."""
+        """Starts; the gateway is ready when its store answers, independent of the workers."""
         try:
             await self._store.check()
         except StoreError as error:
@@ -96,22 +96,22 @@ class GatewayApp:
         self._warn()
 
     async def drain(self, grace_s: float) -> None:
-        """Hands every stream over, or waits ``grace_s`` for it to end."""
+        """Hands over every stream; waits up to ``grace_s`` for them to end."""
         with contextlib.suppress(TimeoutError):
-            # What is left then, the server's stop cuts; sessions live on in the store.
+            # The server's stop cancels the remaining streams; their sessions stay in the store.
             async with asyncio.timeout(grace_s):
                 await self.host.drain()
 
     async def stop(self) -> None:
-        """Gives everything back."""
+        """Closes everything that the app opened."""
         await self._resources.aclose()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs until the app stops."""
+        """Starts a task that is cancelled when the app stops."""
         self._resources.push_async_callback(_ended, asyncio.create_task(work))
 
     def _warn(self) -> None:
-        """Of a port that more than this machine can reach, and that is open to everybody."""
+        """Logs a warning if the port is reachable from other machines without API keys."""
         settings = self._settings
         if is_loopback(settings.host):
             return
@@ -129,7 +129,7 @@ class GatewayApp:
     async def _look_at_keys(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            # A file may lie on a slow disk, and the loop has streams to serve.
+            # In a thread: a slow disk would block the event loop, which serves streams.
             await asyncio.to_thread(self.door.refresh)
 
     async def _count(self) -> None:

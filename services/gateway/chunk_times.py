@@ -1,4 +1,4 @@
-"""Where the time of one chunk went."""
+"""The times of one chunk, by stage."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from services.gateway.loop_clock import loop_time
 
 @dataclass
 class ChunkTimes:
-    """Where the time of one chunk went, and how often it was tried again.
+    """Time per stage of one chunk, and its number of retries.
 
     Args:
-        due_s: when its first frame is to be shown, on the loop's clock; inf if at any time.
-        stages_s: wall time of each stage, calls included; compute_s: what workers computed.
-        retries: attempts that failed.
+        due_s: when its first frame is due, on the loop's clock; inf without a deadline.
+        stages_s: wall time per stage, including calls; compute_s: the workers' compute time.
+        retries: number of failed attempts.
         now_s: the loop's clock.
     """
 
@@ -27,5 +27,5 @@ class ChunkTimes:
     now_s: Callable[[], float] = field(default_factory=loop_time)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count time under a stage's name."""
+        """Adds the elapsed time to a stage."""
         self.stages_s[stage] = self.stages_s.get(stage, 0.0) + seconds

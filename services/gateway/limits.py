@@ -1,4 +1,4 @@
-"""What clients may ask for, and how long things may take: one value, made of the settings."""
+"""The limits and timeouts of a gateway: one value, created from the settings."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ class GatewayLimits:
     """Limits of one gateway; every field is a setting of the same name (``GatewaySettings``).
 
     Args:
-        max_portrait_bytes, max_portrait_pixels: of a picture file, and of the picture in it.
-        max_lifetime_s: of a session, whatever happens.
-        max_packet_bytes: of an AudioPacket.
-        max_buffered_s: seconds of speech that wait; then the stream is not read.
-        send_ahead_s: how much earlier than its time a frame leaves.
-        open_timeout_s: for the first message of a stream.
-        heartbeat_s: between two words to the store about an open stream.
-        client_heartbeat_s: between two words to a client where there is nothing else to say.
-        release_timeout_s: for giving the session back when a stream ends.
-        drain_s: between a GoAway and the end.
-        interrupt_timeout_s: for an interruption that another gateway carries out.
-        call_timeout_s: one call to a worker, beyond the time at which its chunk is due.
-        chunk_timeout_s: all attempts at one stage of a chunk together.
-        worker_poll_s: between two looks at the workers; worker_probe_timeout_s: an answer then.
-        slot_lease_s: a slot that a session moved to, until it is renewed.
-        worker_linger_s: calls to a worker that its name no longer stands for; longer than any
-            deadline.
+        max_portrait_bytes, max_portrait_pixels: limits of a picture file and of its picture.
+        max_lifetime_s: maximum lifetime of a session.
+        max_packet_bytes: limit of an AudioPacket.
+        max_buffered_s: limit of buffered speech in seconds; beyond it the stream is not read.
+        send_ahead_s: time before its due time at which a frame may be sent.
+        open_timeout_s: timeout of the first message of a stream.
+        heartbeat_s: interval of heartbeats to the store for an open stream.
+        client_heartbeat_s: interval of heartbeats to a client without other messages.
+        release_timeout_s: timeout of the session's release when a stream ends.
+        drain_s: time between a GoAway and the stop.
+        interrupt_timeout_s: timeout of an interruption that another gateway carries out.
+        call_timeout_s: timeout of a call to a worker, added to the time until its chunk is due.
+        chunk_timeout_s: timeout of all attempts at one stage of a chunk.
+        worker_poll_s: interval of worker probes; worker_probe_timeout_s: timeout of a probe.
+        slot_lease_s: lease of a slot to which a session moved, until it is renewed.
+        worker_linger_s: time for calls to a worker that its name no longer resolves to; longer than
+            any deadline.
     """
 
     max_portrait_bytes: int
@@ -51,5 +51,5 @@ class GatewayLimits:
     worker_linger_s: float
 
     def max_buffered_samples(self, spec: StreamSpec) -> int:
-        """Of the speech that waits."""
+        """Limit of buffered speech in samples."""
         return int(self.max_buffered_s * spec.pcm_hz)

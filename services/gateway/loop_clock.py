@@ -1,4 +1,4 @@
-"""The one clock that the gateway goes by: the event loop's, by which it is woken too."""
+"""The gateway's only clock: the event loop's, which also triggers its timers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 def now_s() -> float:
-    """Seconds that only go forwards, from an unknown zero; only where a loop runs."""
+    """Returns monotonic seconds with an arbitrary zero; needs a running loop."""
     return asyncio.get_running_loop().time()
 
 
 def loop_time() -> Callable[[], float]:
-    """The same clock for who reads it often: finding the running loop is a system call each time,
-    since Python 3.11 compares process numbers there."""
+    """Returns the same clock for frequent reads: finding the running loop is a system call each
+    time, since Python 3.11 compares process numbers there."""
     return asyncio.get_running_loop().time

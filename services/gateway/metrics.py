@@ -1,4 +1,4 @@
-"""What the gateway counts; names carry units."""
+"""The gateway's metrics; names include units."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ OUTBOX_FRAMES = Gauge("flashtalk_outbox_frames", "Frames that wait to leave, all
 INTAKE_SAMPLES = Gauge("flashtalk_intake_samples", "Samples of speech that wait, all streams.")
 
 for _cause in ("timeout", "refused"):
-    STORE_ERRORS.labels(_cause)  # a rate can only be seen of what was there before
+    STORE_ERRORS.labels(_cause)  # a rate needs a zero before the first error
 
 
 def observe_chunk(times: ChunkTimes, wall_s: float) -> None:
-    """Counts a chunk that was committed."""
+    """Counts a committed chunk."""
     CHUNKS.inc()
     CHUNK_SECONDS.observe(wall_s)
     OVERHEAD_SECONDS.observe(max(0.0, wall_s - times.compute_s))
@@ -78,15 +78,15 @@ def observe_chunk(times: ChunkTimes, wall_s: float) -> None:
 
 @functools.cache
 def _of_stage(stage: str) -> Histogram:
-    """One of the few, kept: looking labels up costs more than counting."""
+    """Returns a cached child: looking up labels costs more than counting."""
     return STAGE_SECONDS.labels(stage)
 
 
 class FramesSeen:
-    """Counts what leaves on one stream.
+    """Counts the messages sent on one stream.
 
     Args:
-        paced: frames have a time at which they are due.
+        paced: whether frames have due times.
     """
 
     def __init__(self, *, paced: bool) -> None:
@@ -95,7 +95,7 @@ class FramesSeen:
         self._chunk: int | None = None
 
     def frames(self, chunks: Sequence[int], late_s: float) -> None:
-        """Frames of these chunks left together, the first of them so late."""
+        """Counts the frames of these chunks, sent together; the first one is late by that much."""
         FRAMES.inc(len(chunks))
         for chunk_index in dict.fromkeys(chunks):
             if chunk_index != self._chunk:

@@ -1,4 +1,4 @@
-"""``SessionService`` on the wire: requests to calls, values to messages, errors to statuses."""
+"""``SessionService`` over gRPC: requests to calls, values to messages, errors to statuses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ResultT = TypeVar("ResultT")
 
 
 def as_service_error(error: FlashTalkError) -> FlashTalkError:
-    """Errors of the store as clients know them; others as they are."""
+    """Converts errors of the store to those of the protocol; passes on others."""
     if isinstance(error, KeyFull):
         return ServiceError(
             grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.KEY_LIMIT, str(error),
@@ -71,7 +71,7 @@ async def _with_service_errors(work: Coroutine[Any, Any, ResultT]) -> ResultT:
 class SessionServicer(pb_grpc.SessionServiceServicer):
     """The public service of one gateway.
 
-    Every call belongs to whom ``door`` finds in its metadata; the sessions of others do not exist.
+    Sessions belong to the caller that ``door`` authenticates; sessions of others are not found.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     async def CreateSession(
         self, request: pb.CreateSessionRequest, context: Any
     ) -> pb.CreateSessionResponse:
-        """See the proto."""
+        """Creates a session, or returns the one of a repeated request."""
         caller = self._caller(context)
         if self._host.draining:
             raise ServiceError(
@@ -99,7 +99,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     async def GetSession(
         self, request: pb.GetSessionRequest, context: Any
     ) -> pb.GetSessionResponse:
-        """See the proto."""
+        """Returns a session."""
         caller = self._caller(context)
         record = await _with_service_errors(self._desk.get(_named(request.session_id), caller))
         return pb.GetSessionResponse(session=self._view(record))
@@ -107,7 +107,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     async def ListSessions(
         self, request: pb.ListSessionsRequest, context: Any
     ) -> pb.ListSessionsResponse:
-        """See the proto."""
+        """Returns a page of the caller's sessions, oldest first."""
         caller = self._caller(context)
         size = request.page_size or _DEFAULT_PAGE
         if size > _LARGEST_PAGE:
@@ -121,7 +121,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     async def DeleteSession(
         self, request: pb.DeleteSessionRequest, context: Any
     ) -> pb.DeleteSessionResponse:
-        """See the proto."""
+        """Deletes a session; idempotent."""
         caller = self._caller(context)
         await _with_service_errors(self._desk.delete(_named(request.session_id), caller))
         return pb.DeleteSessionResponse()
@@ -129,7 +129,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     async def InterruptSession(
         self, request: pb.InterruptSessionRequest, context: Any
     ) -> pb.InterruptSessionResponse:
-        """See the proto."""
+        """Interrupts the session's stream, on any gateway; returns the outcome."""
         caller = self._caller(context)
         message = stream_pb2.Interrupt(interrupt_id=request.interrupt_id)
         if request.HasField("played_frames"):
@@ -141,7 +141,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         return pb.InterruptSessionResponse(interrupted=as_message(outcome))
 
     async def Stream(self, request_iterator: Any, context: Any) -> None:
-        """See the proto; reads and writes through the context, so that one task owns the stream."""
+        """Serves a stream; reads and writes through the context, so that one task owns it."""
         caller = self._caller(context)
         await _with_service_errors(self._host.serve(context.read, context.write, caller))
 

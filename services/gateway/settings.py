@@ -14,8 +14,8 @@ from services.gateway.limits import GatewayLimits
 class GatewaySettings(ServiceSettings):
     """All settings of the gateway.
 
-    Targets of workers are comma-separated ``host:port``, or ``dns:///name:port`` for every address
-    of a name, resolved again and again.
+    Targets of workers are comma-separated: ``host:port``, or ``dns:///name:port`` for all addresses
+    of a name, which is resolved repeatedly.
     """
 
     model_config = settings_config("FLASHTALK_GATEWAY_")
@@ -82,11 +82,11 @@ class GatewaySettings(ServiceSettings):
     drain_s: float = Field(default=10.0, gt=0, description="to hand streams over after SIGTERM")
 
     def shown_certificates(self) -> CertificateFiles:
-        """Of the channels to workers."""
+        """Returns the certificate files of channels to workers."""
         names = ("workers_cert", "workers_key", "workers_ca")
         return CertificateFiles(self.workers_cert, self.workers_key, self.workers_ca, names)
 
     def limits(self) -> GatewayLimits:
-        """Those of the settings that are limits."""
+        """Returns the settings that are limits."""
         names = (field.name for field in dataclasses.fields(GatewayLimits))
         return GatewayLimits(**{name: getattr(self, name) for name in names})

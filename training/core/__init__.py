@@ -1,1 +1,1 @@
-"""The training loop and what it is made of; knows nothing about models or data."""
+"""The training loop and its parts, independent of models and data."""

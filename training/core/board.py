@@ -1,4 +1,4 @@
-"""Where a run shows itself: TensorBoard scalars and pictures, PNG files, a metrics log."""
+"""Output of a run: TensorBoard scalars and pictures, PNG files, a metrics log."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 class Board:
     """Writes under one run directory; steps after ``first_step`` of an older run are purged.
 
-    A ``quiet`` one, of ranks after the first, writes nothing.
+    A ``quiet`` board, for ranks after the first, writes nothing.
     """
 
     def __init__(self, run_dir: Path, first_step: int = 0, *, quiet: bool = False) -> None:
@@ -25,14 +25,14 @@ class Board:
             self._writer = SummaryWriter(folder, purge_step=first_step or None)
 
     def scalars(self, values: Mapping[str, float], prefix: str) -> None:
-        """One point of each scalar at the current step."""
+        """Writes one point of each scalar at the current step."""
         if self._writer is None:
             return
         for name, value in values.items():
             self._writer.add_scalar(f"{prefix}/{name}", value, self.step)
 
     def picture(self, name: str, picture_hwc: NDArray[np.uint8]) -> None:
-        """A uint8 [H, W, 3] picture, to TensorBoard and to ``NAME.png`` (the latest only)."""
+        """Writes a uint8 [H, W, 3] picture to TensorBoard and to ``NAME.png`` (the latest only)."""
         if self._writer is None:
             return
         self._writer.add_image(name, picture_hwc, self.step, dataformats="HWC")

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: written by all ranks together, replaced atomically, resumed from by itself.
+"""Checkpoints of a run: written by all ranks together, replaced atomically, resumed automatically.
 
 A checkpoint is a folder ``checkpoint/step-N``: tensors in shards (torch.distributed.checkpoint),
-``run.json`` with what are no tensors, and each rank's random generators. It may be resumed on
-another number of ranks: tensors are laid out anew, and what a step draws depends on its number.
+``run.json`` with all other values, and each rank's random generators. It can be resumed with
+another number of ranks: tensors are sharded anew, and a step's random numbers depend on its number.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Checkpoint:
     """A complete checkpoint on disk.
 
     Args:
-        folder: where it lies.
-        values: what are no tensors: step, elapsed seconds and so on.
+        folder: its folder.
+        values: all values except tensors: step, elapsed seconds and so on.
         shapes, dtypes: of every tensor in it, by name.
     """
 
@@ -49,7 +49,7 @@ class Checkpoint:
     dtypes: Mapping[str, torch.dtype]
 
     def read(self) -> dict[str, Tensor]:
-        """Every tensor, whole, in one process and without the models that they are of."""
+        """Returns every tensor, unsharded, in one process and without the models."""
         tensors = {n: torch.empty(s, dtype=self.dtypes[n]) for n, s in self.shapes.items()}
         self.load(tensors, World.alone())
         return tensors
@@ -77,7 +77,7 @@ class Checkpoint:
             raise TrainingError(f"{self.folder}: not a readable checkpoint ({error})") from error
 
     def restore_random(self, world: World) -> None:
-        """Puts this rank's generators back; a rank that was not there keeps its own."""
+        """Restores this rank's generators; a rank without saved ones keeps its own."""
         file = self.folder / f"random-{world.rank}.pt"
         if file.exists():
             restore_random_state(torch.load(file, weights_only=True))
@@ -90,7 +90,7 @@ def save_checkpoint(
     tensors: Mapping[str, Tensor],
     world: World,
 ) -> Path:
-    """Writes a checkpoint beside the old one, then drops that. Every rank has to call it.
+    """Writes a checkpoint beside the old one, then deletes the old one. Collective.
 
     Args:
         run_dir: of the run.
@@ -124,7 +124,7 @@ def save_checkpoint(
 
 
 def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
-    """The newest complete checkpoint in ``run_dir``, or None for a fresh run.
+    """Returns the newest complete checkpoint in ``run_dir``, or None for a fresh run.
 
     Raises:
         TrainingError: it cannot be read or belongs to another recipe.
@@ -151,7 +151,7 @@ def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
 
 
 def random_state() -> dict[str, Any]:
-    """State of the torch, numpy and python generators, as types a safe load accepts."""
+    """Returns the state of the torch, numpy and python generators, as types for a safe load."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
@@ -168,7 +168,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Puts the generators back to where ``random_state`` saw them."""
+    """Restores the generators to a state from ``random_state``."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -179,7 +179,7 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """To the disk, before the old checkpoint goes."""
+    """Flushes it to the disk, before the old checkpoint is deleted."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What every recipe says about its run: length, optimizer, schedule, checkpoints."""
+"""The shared part of every recipe: length, optimizer, schedule, checkpoints."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ class Gate:
     """Stops a run that does not learn or that collapses.
 
     Args:
-        step: from here on it is looked at.
-        metric: of an evaluation; one that is missing counts as missed.
-        minimum, maximum: what it has to stay between.
-        means: what it means if it does not, for the message.
-        at_end: the last evaluation is looked at even if the run is shorter than ``step``: what
-            missed it is not exported. For what is wrong at any time, not for what takes its time.
+        step: checked from this step on.
+        metric: of an evaluation; a missing one counts as missed.
+        minimum, maximum: bounds of the metric.
+        means: meaning of a miss, for the message.
+        at_end: the last evaluation is checked even if the run is shorter than ``step``; a miss
+            prevents the export. For errors at any time, not for slow progress.
     """
 
     step: int
@@ -28,7 +28,7 @@ class Gate:
     at_end: bool = False
 
     def missed(self, value: float) -> str:
-        """Why a value misses the gate; empty if it does not. A NaN always does."""
+        """Returns why a value misses the gate, or an empty text. A NaN always misses."""
         if not value >= self.minimum:
             return f"below {self.minimum:g}: {self.means}"
         if not value <= self.maximum:
@@ -38,7 +38,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Target:
-    """What the finished model should reach; reported at the end, never fatal."""
+    """Targets of the finished model; reported at the end, never fatal."""
 
     metric: str
     minimum: float
@@ -49,10 +49,10 @@ class TrainerConfig:
     """The generic part of a recipe.
 
     ``schedule_by="time"`` spreads warm-up and decay over ``minutes`` of wall clock, so that the
-    decay ends when the budget does; ``"steps"`` spreads them over ``steps`` and makes a resumed
-    run repeat an uninterrupted one exactly. ``minutes`` 0 means no time limit. With
-    ``optimizer="muon"``, ``muon_lr`` is the peak rate of the matrices inside the submodules
-    ``muon_inside``; ``lr`` moves all others.
+    decay ends with the budget; ``"steps"`` spreads them over ``steps``, and a resumed run repeats
+    an uninterrupted one exactly. ``minutes`` 0 means no time limit. With ``optimizer="muon"``,
+    ``muon_lr`` is the peak rate of the matrices inside the submodules ``muon_inside``; ``lr`` is
+    that of all other parameters.
     """
 
     steps: int = 1_000

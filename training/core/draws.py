@@ -1,7 +1,7 @@
-"""Random numbers of a global batch, of which every rank takes its rows.
+"""Random numbers of a global batch; every rank takes its rows.
 
-All ranks draw the same numbers, for the whole batch, and keep what belongs to their samples: a run
-on many ranks sees what a run on one would, and its data position is its step number.
+All ranks draw the same numbers for the whole batch and keep those of their samples: a run on many
+ranks uses the same numbers as a run on one, and its data position is its step number.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SharedDraws:
-    """Draws on the CPU, from a generator that stands alike on every rank.
+    """Draws on the CPU, from a generator with the same state on every rank.
 
-    Shapes name this rank's rows: ``[B / ranks, ...]``.
+    Shapes are those of this rank's rows: ``[B / ranks, ...]``.
     """
 
     generator: torch.Generator
@@ -26,7 +26,7 @@ class SharedDraws:
 
     @classmethod
     def seeded(cls, seed: int, rank: int = 0, size: int = 1) -> SharedDraws:
-        """From a number."""
+        """Creates draws from a number."""
         return cls(torch.Generator().manual_seed(seed), rank, size)
 
     def normal(self, shape: Sequence[int]) -> Tensor:

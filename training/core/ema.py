@@ -11,7 +11,7 @@ class Ema:
     """Averages the floating-point parameters of named modules.
 
     The decay is warmed up as min(decay, (1 + n) / (10 + n)) so that early averages are not
-    dominated by the initial weights. Decay 0 turns averaging off: the average is the model.
+    dominated by the initial weights. Decay 0 disables averaging: the average is the model.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
@@ -27,7 +27,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Moves the average towards the current weights; call after each optimizer step."""
+        """Updates the average; call after each optimizer step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.decay else 0.0
         average = list(self.average.values())
@@ -35,7 +35,7 @@ class Ema:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The modules carry the averaged weights inside the block, their own again after it."""
+        """Puts the averaged weights into the modules during the block."""
         kept = {key: parameter.detach().clone() for key, parameter in self._live.items()}
         self._copy(self.average)
         try:

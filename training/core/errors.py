@@ -4,8 +4,8 @@ from flashtalk.errors import FlashTalkError
 
 
 class TrainingError(FlashTalkError):
-    """A run that cannot go on: a loss that is not finite, a checkpoint of another recipe."""
+    """A run that cannot continue: a loss that is not finite, a checkpoint of another recipe."""
 
 
 class GateError(TrainingError):
-    """A run that is not learning: a metric is below what this recipe reaches by this step."""
+    """A run that is not learning: a metric misses a gate of this recipe at this step."""

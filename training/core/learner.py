@@ -1,4 +1,4 @@
-"""What a run moves: modules, their optimizers and their averages; one state in a checkpoint."""
+"""The trained state of a run: modules, their optimizers and their averages, for checkpoints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Learner:
     Args:
         recipe: its name, for messages.
         config: of the run.
-        task: prepared, its modules laid out over the ranks.
+        task: prepared, its modules sharded over the ranks.
         world: the ranks.
     """
 
@@ -42,7 +42,7 @@ class Learner:
         self.ema = Ema(averaged, config.ema_decay)
 
     def move(self, update: Update, rate: float, step: int) -> dict[str, float]:
-        """Carries an update out; gives its losses and the norm of its gradient.
+        """Applies an update; returns its losses and the norm of its gradient.
 
         Raises:
             TrainingError: a loss or the norm is not finite.
@@ -68,8 +68,8 @@ class Learner:
         return {prefix + name: value for name, value in values.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimizer states, averages and what the task carries from step to step, by
-        name: what a checkpoint holds."""
+        """Returns weights, optimizer states, averages and the task's carried tensors, by name: the
+        contents of a checkpoint."""
         found = {
             f"modules.{name}.{key}": tensor
             for name, module in self.modules.items()
@@ -82,7 +82,7 @@ class Learner:
         return found | {_CARRIED + key: value for key, value in self.task.carried().items()}
 
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Creates what a checkpoint with these tensors has besides weights, to be filled."""
+        """Creates the tensors of a checkpoint other than weights, to be filled."""
         self.task.make_room(
             {
                 name.removeprefix(_CARRIED): shape
@@ -95,13 +95,13 @@ class Learner:
             prefix, _, key = name.rpartition(".")
             if prefix in owners:
                 optimizer, parameter = owners[prefix]
-                # Counts are plain numbers, all else lies beside its parameter, sharded like it.
+                # Counts are plain numbers; all other states are sharded like their parameters.
                 beside = shape == tuple(parameter.shape)
                 state = torch.zeros_like(parameter) if beside else torch.zeros(shape)
                 optimizer.state[parameter][key] = state
 
     def _parameters(self) -> Iterator[tuple[str, MuonAdamW, nn.Parameter]]:
-        """Name of an optimizer's state, the optimizer, the parameter; frozen ones have none."""
+        """Yields state name, optimizer and parameter; frozen parameters have no optimizer."""
         for group, optimizer in self.optimizers.items():
             for name in self.groups[group].modules:
                 for key, parameter in self.modules[name].named_parameters():

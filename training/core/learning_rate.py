@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the fraction of the run that is done."""
+"""Learning rate as a pure function of the completed fraction of the run."""
 
 import math
 
@@ -6,7 +6,7 @@ from training.core.config import TrainerConfig
 
 
 def progress_fraction(config: TrainerConfig, step: int, elapsed_s: float) -> float:
-    """How much of the run is done, 0..1, by steps or by wall clock."""
+    """Returns the completed fraction of the run, 0..1, by steps or by wall clock."""
     if config.schedule_by == "time":
         return min(1.0, elapsed_s / (60.0 * config.minutes))
     return min(1.0, step / config.steps)
@@ -15,7 +15,7 @@ def progress_fraction(config: TrainerConfig, step: int, elapsed_s: float) -> flo
 def learning_rate(config: TrainerConfig, fraction: float) -> float:
     """Linear warm-up over ``config.warmup`` of the run, then constant or cosine to the floor."""
     if fraction < config.warmup:
-        # Never exactly zero: the first step would be lost.
+        # Never exactly zero: the first step would have no effect.
         return config.lr * max(fraction / config.warmup, 0.02)
     if config.decay == "constant":
         return config.lr

@@ -1,7 +1,7 @@
-"""What a training run will hold on each device, worked out before anything is allocated.
+"""Memory of a training run on each device, computed before anything is allocated.
 
-Weights, gradients and optimizer states are counted exactly from the architecture; what one block
-needs while it is computed again is an estimate (training specification 2.8).
+Weights, gradients and optimizer states are counted exactly from the architecture; the memory of one
+block during recomputation is an estimate.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _MASTER, _ADAM, _GRADIENT, _HALF = 4, 8, 4, 2
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """Of one network that is laid over all ranks.
+    """The memory of one network that is sharded over all ranks.
 
     Args:
         name: for the table.
         parameters: all of them; largest_block: of its largest block.
-        trained: it has gradients and an optimizer, with master weights in float32; else its
-            weights are kept in bfloat16.
+        trained: whether it has gradients and an optimizer, with master weights in float32; else
+            its weights are in bfloat16.
     """
 
     name: str
@@ -37,7 +37,7 @@ class NetworkSize:
 
     @classmethod
     def of(cls, name: str, network: nn.Module, *, trained: bool) -> NetworkSize:
-        """Counted on the network, which may be on the ``meta`` device."""
+        """Counts a network, which may be on the ``meta`` device."""
         blocks = getattr(network, "blocks", None)
         sizes = [
             sum(p.numel() for p in block.parameters())
@@ -48,12 +48,12 @@ class NetworkSize:
 
 @dataclass(frozen=True)
 class ActivationSize:
-    """What one forward and backward of a chunk keeps.
+    """The memory of one forward and backward pass of a chunk.
 
     Args:
         tokens: of a sample; batch: samples per rank.
         dim, ffn_dim, layers: of the transformer.
-        checkpointing: only block inputs are kept, and one block is computed again at a time.
+        checkpointing: only block inputs are stored, and one block is recomputed at a time.
     """
 
     tokens: int
@@ -65,18 +65,18 @@ class ActivationSize:
 
     @property
     def block_input_bytes(self) -> int:
-        """The residual stream before one block, bfloat16."""
+        """Returns the bytes of the residual stream before one block, bfloat16."""
         return self.batch * self.tokens * self.dim * _HALF
 
     @property
     def block_bytes(self) -> int:
-        """About what one block keeps for its backward: norms in float32, projections, the FFN."""
+        """Returns an estimate for one block's backward: norms in float32, projections, the FFN."""
         per_token = self.dim * (4 * _MASTER + 12 * _HALF) + 3 * self.ffn_dim * _HALF
         return self.batch * self.tokens * per_token
 
     @property
     def bytes(self) -> int:
-        """Of all blocks."""
+        """Returns the total of all blocks."""
         if not self.checkpointing:
             return self.layers * self.block_bytes
         return self.layers * self.block_input_bytes + self.block_bytes
@@ -84,18 +84,18 @@ class ActivationSize:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes per device, by what they are for."""
+    """Bytes per device, by purpose."""
 
     rows: tuple[tuple[str, int], ...]
     device_bytes: int
 
     @property
     def total(self) -> int:
-        """All rows."""
+        """Returns the sum of all rows."""
         return sum(size for _, size in self.rows)
 
     def check(self) -> None:
-        """Raises InputError if it does not fit, with the largest entries."""
+        """Raises InputError, with the largest entries, if it does not fit."""
         if self.total <= self.device_bytes:
             return
         largest = sorted(self.rows, key=lambda row: -row[1])[:3]
@@ -104,7 +104,7 @@ class MemoryPlan:
         raise InputError("memory", f"{self.total / GIB:.1f} GiB", limit)
 
     def show(self, console: Console) -> None:
-        """As a table."""
+        """Formats a table."""
         table = Table(title="memory per device", title_justify="left")
         table.add_column("for")
         table.add_column("GiB", justify="right")
@@ -124,14 +124,14 @@ def plan_memory(
     device_bytes: int,
     others: Sequence[tuple[str, int]] = (),
 ) -> MemoryPlan:
-    """The plan of a run.
+    """Returns the plan of a run.
 
     Args:
-        networks: laid over all ranks.
-        activations: of the one evaluation that keeps a graph.
-        ranks: that share the networks.
+        networks: sharded over all ranks.
+        activations: of the one evaluation with a graph.
+        ranks: number of ranks.
         device_bytes: memory of one device.
-        others: names and bytes of what every device holds whole: encoders, the VAE and its work.
+        others: names and bytes of unsharded parts: encoders, the VAE and its activations.
     """
     rows: list[tuple[str, int]] = []
     for network in networks:
@@ -140,8 +140,8 @@ def plan_memory(
         rows.append((f"{network.name}: {what}, 1/{ranks}", network.parameters * each // ranks))
     largest = max(network.largest_block for network in networks)
     if ranks > 1:
-        # Two blocks in bfloat16: the one that is used and the one that is fetched ahead; and the
-        # float32 gradient of one before it is reduced.
+        # Two blocks in bfloat16: the current one and the prefetched one; and the float32 gradient
+        # of one before it is reduced.
         rows.append(("gathered blocks", 2 * largest * _HALF + largest * _GRADIENT))
     rows.append(("activations of one chunk", activations.bytes))
     return MemoryPlan((*rows, *others), device_bytes)

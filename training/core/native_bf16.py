@@ -1,4 +1,4 @@
-"""Whether bfloat16 saves time on the device at hand."""
+"""Whether bfloat16 saves time on this device."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ ConfigT = TypeVar("ConfigT")
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; without it a CPU takes many times longer.
+    """Whether the device multiplies bfloat16 in hardware; other CPUs are many times slower with it.
 
-    Where the VAE's convolutions have no kernel, encoding one clip took 16 s instead of 1 s.
+    Without kernels for the VAE's convolutions, encoding one clip took 16 s instead of 1 s.
     """
     return device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def without_slow_bf16(config: ConfigT, device: torch.device) -> ConfigT:
-    """The recipe, in float32 where ``bf16`` would only cost time; others as they are."""
+    """Returns the recipe, with float32 where ``bf16`` would be slower."""
     if getattr(config, "bf16", False) and not has_native_bf16(device):
         return dataclasses.replace(config, bf16=False)  # type: ignore[type-var]
     return config

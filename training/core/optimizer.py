@@ -20,8 +20,8 @@ _NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalised(update_RC: Tensor) -> Tensor:
-    """U V^T of the singular value decomposition, to about 20%; same shape, in bfloat16 or, where
-    that is slower, in float32."""
+    """Returns U V^T of the singular value decomposition, to about 20%; same shape, in bfloat16 or,
+    if that is slower, in float32."""
     kind = torch.bfloat16 if has_native_bf16(update_RC.device) else torch.float32
     x = (update_RC / (update_RC.norm() + 1e-7)).to(kind)
     tall = x.shape[0] > x.shape[1]
@@ -35,14 +35,14 @@ def orthogonalised(update_RC: Tensor) -> Tensor:
 
 
 class MuonAdamW(torch.optim.AdamW):
-    """AdamW whose groups marked ``muon`` take orthogonalised momentum steps instead.
+    """AdamW with orthogonalised momentum steps for the groups marked ``muon``.
 
     Convolution weights count as matrices of [out, in * taps].
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every group."""
+        """Applies one update to every group."""
         for group in self.param_groups:
             if group.get("muon"):
                 for p in group["params"]:
@@ -54,14 +54,14 @@ class MuonAdamW(torch.optim.AdamW):
         state = self.state[p]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(p)
-            # AdamW looks for it in every state that it loads.
+            # AdamW expects it in every state that it loads.
             state["step"] = torch.zeros(())
         gradient = p.grad
         assert gradient is not None
         momentum: Tensor = state["momentum"]
         momentum.mul_(group["momentum"]).add_(gradient)
         nesterov = gradient + group["momentum"] * momentum
-        # A shard has no directions of its own: every rank works on the whole matrix.
+        # Orthogonalisation needs the whole matrix: every rank computes it from all shards.
         step = orthogonalised(whole(nesterov).flatten(1))
         size = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
         move = like(step.view(p.shape).to(p.dtype), p)
@@ -72,10 +72,10 @@ class MuonAdamW(torch.optim.AdamW):
 
 
 def build_optimizer(config: TrainerConfig, modules: Mapping[str, nn.Module]) -> MuonAdamW:
-    """The optimizer of a recipe over everything that wants a gradient.
+    """Returns the optimizer of a recipe for all trainable parameters.
 
-    With ``optimizer="muon"`` it moves the matrices inside the submodules ``config.muon_inside``;
-    first and last layers, whose scale has a meaning of its own, stay with AdamW.
+    ``optimizer="muon"`` uses Muon for the matrices inside the submodules ``config.muon_inside``;
+    first and last layers, whose scale matters, stay with AdamW.
     """
     matrices: list[Tensor] = []
     others: list[Tensor] = []

@@ -1,7 +1,7 @@
 """``key=value`` overrides of a frozen config dataclass, checked against the field types.
 
 A key is a dotted path (``trainer.lr``) or the end of one (``guidance.audio``, ``lr``): of a field
-at the top, else of one in the trainer section, else of the only field of the tree that ends so.
+at the top, else of one in the trainer section, else of the only field of the tree with that end.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ PREFERRED_SECTION = "trainer"
 
 
 def apply_overrides(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
-    """A copy of ``config`` with ``key=value`` strings applied in order.
+    """Returns a copy of ``config`` with ``key=value`` strings applied in order.
 
     Raises:
         InputError: no ``=``, an unknown or ambiguous key, or a value of the wrong type.
@@ -32,7 +32,7 @@ def apply_overrides(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
 
 
 def field_paths(config: object) -> list[str]:
-    """Dotted paths of all fields that can be overridden, in declaration order."""
+    """Returns the dotted paths of all fields that can be overridden, in declaration order."""
     return [".".join(path) for path in _leaves(config)]
 
 
@@ -73,7 +73,7 @@ def _replace(config: object, path: tuple[str, ...], key: str, text: str) -> obje
 
 
 def parse_value(key: str, text: str, kind: object) -> object:
-    """``text`` as a value of the annotated type ``kind``; raises InputError naming ``key``."""
+    """Parses ``text`` as the annotated type ``kind``; raises InputError naming ``key``."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         if text not in arguments:

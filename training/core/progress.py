@@ -21,7 +21,7 @@ def _clock(seconds: float) -> str:
 
 
 class RunProgress:
-    """Shows fraction, losses, steps per second and time left of one piece of work."""
+    """Shows fraction, losses, steps per second and remaining time of a task."""
 
     def __init__(
         self, title: str, *, done: int = 0, console: Console | None = None, quiet: bool = False
@@ -58,7 +58,7 @@ class RunProgress:
             self._bar.stop()
 
     def update(self, step: int, fraction: float, values: Mapping[str, float]) -> None:
-        """Redraws the bar, or logs if ten seconds have passed."""
+        """Redraws the bar, or logs every ten seconds."""
         now_s = time.monotonic()
         if self._first_fraction is None:
             self._first_fraction = fraction
@@ -77,12 +77,12 @@ class RunProgress:
             self._logged_s = now_s
 
     def say(self, text: str) -> None:
-        """A line that stays on the screen."""
+        """Prints a permanent line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def track(title: str, items: Sequence[ItemT] | Iterable[ItemT], total: int) -> Iterator[ItemT]:
-    """Iterates with a ``RunProgress`` around it; for caches and other set-up work."""
+    """Iterates with a ``RunProgress``; for caches and other set-up work."""
     with RunProgress(title) as progress:
         for index, item in enumerate(items):
             yield item

@@ -1,7 +1,7 @@
-"""Networks laid out over the ranks, and their tensors put together again.
+"""Shards networks over the ranks, and gathers their tensors.
 
 Parameters, gradients and optimizer states are sharded over all ranks (FSDP2), which the report's
-32 GPUs need (training specification 2.8); one process shards nothing and runs the same code.
+32 GPUs need; a single process shards nothing and runs the same code.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from training.core.world import World
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """How a network is laid over the ranks.
+    """How a network is sharded.
 
     Args:
         bf16: compute in bfloat16; master weights, optimizer and reductions stay float32.
-        checkpointing: blocks are computed again in the backward pass instead of kept.
-        methods: of the network that are called like a forward.
+        checkpointing: blocks are recomputed in the backward pass instead of stored.
+        methods: methods of the network that need its weights gathered, like forward.
     """
 
     bf16: bool = False
@@ -48,13 +48,13 @@ def shard(
     plan: ShardPlan,
     state: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
-    """Lays a network out over the ranks, block by block and in place.
+    """Shards a network over the ranks, block by block and in place.
 
     Args:
-        network: with a list ``blocks``, or none; on the ``meta`` device it needs ``state``.
+        network: with or without a list ``blocks``; on the ``meta`` device it needs ``state``.
         world: the ranks.
-        plan: see there.
-        state: full weights, which every rank may have mapped from a file; its shard is copied.
+        plan: how it is sharded.
+        state: full weights, possibly memory-mapped on every rank; the rank's shard is copied.
     """
     blocks = getattr(network, "blocks", None)
     if plan.checkpointing and isinstance(blocks, nn.ModuleList):
@@ -62,7 +62,7 @@ def shard(
         for index, block in enumerate(blocks):
             blocks[index] = wrap(block)
     if world.mesh is not None:
-        # Inputs keep their types: a noise level must not become bfloat16 on its way in.
+        # Inputs keep their dtypes: a noise level must not be converted to bfloat16.
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16 if plan.bf16 else None,
             reduce_dtype=torch.float32,
@@ -82,7 +82,7 @@ def shard(
 
 @torch.no_grad()
 def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copies full weights, one after the other, each rank its shard; types are the network's.
+    """Copies full weights one by one, each rank its shard; dtypes are the network's.
 
     Raises:
         WeightsError: tensors are missing, unknown or of another shape.
@@ -93,13 +93,13 @@ def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor put together again from its shards; every rank has to ask."""
+    """Gathers a tensor from its shards; collective."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """A tensor that every rank has, laid out like another one."""
+    """Shards a tensor that every rank has, like another one."""
     if not isinstance(pattern, DTensor):
         return tensor
-    # Every rank cuts its own part out: nothing is sent.
+    # Every rank slices its own part: no communication.
     return distribute_tensor(tensor, pattern.device_mesh, pattern.placements, src_data_rank=None)

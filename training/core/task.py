@@ -1,4 +1,4 @@
-"""What a recipe gives the trainer: models, losses of a step, an evaluation, an export."""
+"""The interface of a recipe to the trainer: models, losses of a step, evaluation, export."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class StepContext:
-    """Where a step stands; all of its randomness comes from here.
+    """The context of a step; the source of all its randomness.
 
     The generators are keyed by (seed, step), not carried from step to step, so that the data
-    position of a resumed run is its step number and nothing else. They stand alike on every rank:
-    ``numpy`` draws for the global batch, ``draws`` gives each rank its rows.
+    position of a resumed run is only its step number. They have the same state on every rank:
+    ``numpy`` draws for the global batch, ``draws`` returns each rank's rows.
     """
 
     step: int
@@ -30,7 +30,7 @@ class StepContext:
 
     @classmethod
     def create(cls, seed: int, step: int, rank: int = 0, world_size: int = 1) -> "StepContext":
-        """The context of one step on one rank."""
+        """Returns the context of one step on one rank."""
         sequence = np.random.SeedSequence([seed, step])
         numpy_seed, torch_seed = sequence.spawn(2)
         generator = torch.Generator().manual_seed(int(torch_seed.generate_state(1)[0]))
@@ -44,8 +44,8 @@ class ParameterGroup:
 
     Args:
         modules: their names.
-        lr_scale: of the recipe's learning rate.
-        averaged: these weights are averaged; else they are what they are.
+        lr_scale: factor of the recipe's learning rate.
+        averaged: whether these weights are averaged.
     """
 
     modules: tuple[str, ...]
@@ -55,11 +55,11 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Update:
-    """One move of one optimizer.
+    """One update of one optimizer.
 
     Args:
-        group: whose weights move.
-        losses: scalars; ``"loss"`` is the one that is minimised.
+        group: the group whose weights change.
+        losses: scalars; ``"loss"`` is minimised.
     """
 
     group: str
@@ -67,42 +67,42 @@ class Update:
 
 
 class Task(Protocol):
-    """One thing to learn. Weights are evaluated and exported averaged (EMA)."""
+    """A training task. Weights are evaluated and exported averaged (EMA)."""
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """Modules with trainable parameters, by a stable name."""
+        """Returns modules with trainable parameters, by a stable name."""
 
     def groups(self) -> Mapping[str, ParameterGroup]:
         """Every module belongs to one group."""
 
     def prepare(self, *, resumed: bool) -> None:
-        """Caches and data-driven initial weights; the latter only if not ``resumed``."""
+        """Builds caches and data-driven initial weights; the latter only if not ``resumed``."""
 
     def updates(self, context: StepContext) -> Iterator[Update]:
-        """Updates of one step; each is carried out before the next is asked for."""
+        """Yields the updates of one step; each is applied before the next is requested."""
 
     def carried(self) -> Mapping[str, Tensor]:
-        """What later steps need of earlier ones besides weights, by name; for the checkpoint."""
+        """Returns the state between steps besides weights, by name, for the checkpoint."""
 
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Lets ``carried`` give tensors of these names and shapes, to be filled."""
+        """Allocates tensors of these names and shapes for ``carried``, to be filled."""
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
-        """Metrics on held-out data; pictures go to the board."""
+        """Returns metrics on held-out data; writes pictures to the board."""
 
     def export(self, directory: Path) -> None:
         """Writes the finished model (model.safetensors, config.json) to ``directory``."""
 
 
 class OneLoss:
-    """A task that moves all of its modules by one loss per step."""
+    """A task with one loss per step for all of its modules."""
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """See ``Task``."""
+        """Returns modules with trainable parameters, by a stable name."""
         raise NotImplementedError
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
-        """Losses of one batch as scalars; ``"loss"`` is the one that is minimised."""
+        """Returns losses of one batch as scalars; ``"loss"`` is minimised."""
         raise NotImplementedError
 
     def groups(self) -> Mapping[str, ParameterGroup]:
@@ -110,12 +110,12 @@ class OneLoss:
         return {MODEL: ParameterGroup(tuple(self.modules()))}
 
     def updates(self, context: StepContext) -> Iterator[Update]:
-        """See ``Task``."""
+        """Yields one update with the losses of ``step``."""
         yield Update(MODEL, self.step(context))
 
     def carried(self) -> Mapping[str, Tensor]:
-        """Nothing: a step needs no other one."""
+        """Returns nothing: steps are independent."""
         return {}
 
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """See ``carried``."""
+        """Does nothing, since nothing is carried."""

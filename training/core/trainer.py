@@ -34,7 +34,7 @@ from training.core.world import World
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, after how many steps, and its last metrics."""
+    """The end of a run: its reason, its number of steps, and its last metrics."""
 
     ended: Literal["finished", "interrupted"]
     step: int
@@ -42,7 +42,7 @@ class Outcome:
 
 
 class Trainer:
-    """Runs one task in one run directory, from its last checkpoint if there is one.
+    """Runs one task in one run directory, from its last checkpoint if it has one.
 
     SIGTERM and SIGINT end the run after the step in progress, with a checkpoint.
     """
@@ -68,10 +68,10 @@ class Trainer:
         torch.set_num_threads(config.threads)
 
     def run(self, *, export_dir: Path | None = None) -> Outcome:
-        """Trains to the end of the schedule, evaluates, exports.
+        """Trains to the end of the schedule, then evaluates and exports.
 
         Raises:
-            GateError: a gate was missed (the checkpoint stays, nothing is exported).
+            GateError: a gate was missed (the checkpoint remains, nothing is exported).
             TrainingError: a loss or gradient was not finite, or the checkpoint does not fit.
         """
         _seed_everything(self.config.seed)
@@ -125,7 +125,7 @@ class Trainer:
         return self.config.minutes > 0 and self._elapsed_s() >= 60.0 * self.config.minutes
 
     def _ended(self) -> bool:
-        """Clocks and signals differ between ranks: what one says holds for all."""
+        """Agrees on stopping: clocks and signals differ between ranks."""
         self._stopped = self.world.any(self._stop_asked)
         return self._stopped or self.world.any(self._is_done() or self._out_of_time())
 
@@ -173,7 +173,7 @@ class Trainer:
         return losses
 
     def _evaluate(self, learner: Learner, board: Board, progress: RunProgress) -> dict[str, float]:
-        # Evaluation draws must not shift the generators that training steps may use.
+        # Evaluation draws must not change the state of the training generators.
         generators = random_state()
         modes = {module: module.training for module in learner.modules.values()}
         for module in modes:
@@ -246,7 +246,7 @@ def _due(since_s: float, every_s: float, steps: int, every_steps: int) -> bool:
 
 @contextmanager
 def _stop_signals(trainer: Trainer) -> Iterator[None]:
-    """A signal to end asks the trainer to stop; a second one acts as it would have before."""
+    """Makes a signal stop the trainer; a second signal has its previous effect."""
     kept: dict[int, Any] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -257,7 +257,7 @@ def _stop_signals(trainer: Trainer) -> Iterator[None]:
         for number in map(int, stopping_signals()):
             kept[number] = signal.signal(number, stop)
     except ValueError:
-        # Not in the main thread: whoever runs us there stops us by ask_to_stop().
+        # Not in the main thread: the caller uses ask_to_stop() instead.
         kept = {}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The processes that train together: one alone, or many under torchrun; who speaks, who agrees."""
+"""The processes of a training: one alone, or many under torchrun; output and agreement."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _DEADLINE = datetime.timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class World:
-    """One rank's view.
+    """The ranks, as seen by one of them.
 
     Args:
-        rank, size: which process, of how many.
-        device: where its tensors live.
-        mesh: over all ranks; ``None`` for a process alone.
+        rank, size: number of this process, and of all.
+        device: device of its tensors.
+        mesh: over all ranks; ``None`` for a single process.
     """
 
     rank: int
@@ -39,12 +39,12 @@ class World:
 
     @classmethod
     def alone(cls, device: str | torch.device = "cpu") -> World:
-        """A single process."""
+        """Returns the world of a single process."""
         return cls(0, 1, torch.device(device))
 
     @classmethod
     def join(cls, device: str = "cpu") -> World:
-        """The processes that torchrun started, or this one alone."""
+        """Joins the processes of torchrun; a single process without it."""
         if not dist.is_torchelastic_launched():
             return cls.alone(device)
         backend = "nccl" if device == "cuda" else "gloo"
@@ -56,24 +56,24 @@ class World:
         return cls(rank, size, torch.device(here), init_device_mesh(device, (size,)))
 
     def leave(self) -> None:
-        """The counterpart of ``join``."""
+        """Leaves the process group; the counterpart of ``join``."""
         if self.mesh is not None:
             dist.destroy_process_group()
 
     @property
     def first(self) -> bool:
-        """Whether this rank writes files and speaks to people."""
+        """Whether this rank writes files and prints."""
         return self.rank == 0
 
     def rows(self, batch: int) -> slice:
-        """This rank's rows of a global batch. Raises InputError if it does not divide."""
+        """Returns this rank's rows of a global batch. Raises InputError if it does not divide."""
         if batch % self.size:
             raise InputError("batch", batch, f"a multiple of the {self.size} ranks")
         each = batch // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def agree(self, numbers: Sequence[int]) -> list[int]:
-        """Rank 0's numbers, on every rank: another k here than there would stall collectives."""
+        """Returns rank 0's numbers on every rank: different values would block collectives."""
         if self.mesh is None:
             return list(numbers)
         shared = torch.tensor(list(numbers), dtype=torch.int64, device=self.device)
@@ -81,7 +81,7 @@ class World:
         return [int(number) for number in shared.tolist()]
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over ranks of a tensor that has no graph."""
+        """Returns the mean over ranks of a tensor without a graph."""
         if self.mesh is None:
             return value
         total = value.detach().clone()
@@ -89,14 +89,14 @@ class World:
         return total / self.size
 
     def means(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The mean over ranks of named numbers, which every rank gives in the same order."""
+        """Returns the mean over ranks of named numbers, in the same order on every rank."""
         if self.mesh is None:
             return dict(values)
         row = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
         return dict(zip(values, self.mean(row).tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether any rank says so: all stop, or none."""
+        """Whether the condition holds on any rank, so that all of them stop together."""
         if self.mesh is None:
             return flag
         shared = torch.tensor([int(flag)], device=self.device)
@@ -104,7 +104,7 @@ class World:
         return bool(shared.item())
 
     def in_turn(self, work: Callable[[], ResultT]) -> ResultT:
-        """Work that leaves files: the first rank does it, the others then find it done."""
+        """Runs work that writes files: on the first rank, then on the others, which reuse them."""
         if self.first:
             done = work()
             self.barrier()
@@ -119,11 +119,11 @@ class World:
 
 
 def end_process(code: int) -> NoReturn:
-    """Ends this process, after all of its work, as ``sys.exit`` does; for a rank's entry point.
+    """Ends this process as ``sys.exit``, after all of its work; for a rank's entry point.
 
-    A rank does not take its interpreter down: gloo's threads may still hold the last collective's
-    tensors, they need the interpreter to drop them, and one that finds it gone aborts the process
-    (seen in one of forty runs on a busy machine: exit code -6 after finished work).
+    A rank skips the interpreter's shutdown: gloo's threads may still hold the last collective's
+    tensors and need the interpreter to release them; without it they abort the process (seen in
+    one of forty runs on a busy machine: exit code -6 after finished work).
     """
     if not dist.is_torchelastic_launched():
         sys.exit(code)

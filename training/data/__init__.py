@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Training data: SynthTalk, recorded videos, their caches, and the batches made of them."""

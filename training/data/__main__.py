@@ -17,7 +17,7 @@ PARTS: dict[str, SynthTalkConfig] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build the asked-for parts; finished parts are left alone, killed ones go on."""
+    """Builds the requested splits; skips finished ones, resumes interrupted ones."""
     parser = OneLineParser(prog="python -m training.data", description=__doc__)
     parser.add_argument("out", type=Path, help="folder; each part goes to its own folder inside")
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")

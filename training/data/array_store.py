@@ -1,10 +1,10 @@
-"""Arrays on disk that are filled group by group, once: what frozen models say about a data set.
+"""Arrays on disk that are filled once, group by group: the outputs of frozen models.
 
-Each array is a ``.npy`` file that is memory-mapped; ``done.npy`` says which groups are in them. A
-build that was killed goes on with the groups that are missing, and processes that fill the same
-store share them: each holds a lock on the group that it encodes (a byte of ``claims.lock``), which
-ends with the process, and waits in the end for the groups of others. Where groups may fail,
-``failed.npy`` says which did; their rows stay zero.
+Each array is a ``.npy`` file that is memory-mapped; ``done.npy`` marks the finished groups. An
+interrupted build resumes with the missing groups, and processes that fill the same store share
+them: each locks the group that it encodes (a byte of ``claims.lock``) until the process ends, and
+finally waits for the groups of others. If groups may fail, ``failed.npy`` marks them; their rows
+stay zero.
 
 Legend: G groups, N rows.
 """
@@ -32,21 +32,21 @@ Encode = Callable[[int], Mapping[str, AnyArray]]
 Failed = Callable[[int, InputError], None]
 
 NO_GROUP = "groups"
-"""Field of the error that says that every group failed."""
+"""Field of the error when every group failed."""
 
 _DEADLINE_S = 1800.0
-"""How long another process may take for one group before this one gives up."""
+"""Timeout for another process to encode one group."""
 _POLL_S = 0.2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a store is laid out.
+    """The layout of a store.
 
     Args:
         names: of the arrays.
         groups: G.
-        rows: of each group; row ``group * rows + i`` is the group's i-th.
+        rows: per group; row ``group * rows + i`` is the group's i-th.
     """
 
     names: tuple[str, ...]
@@ -60,22 +60,22 @@ def fill_store(
     """Encodes the groups that the folder does not hold yet; opens all arrays for reading.
 
     Args:
-        folder: of the store; its name has to say all that decides the values.
-        shape: see there.
-        encode: the rows of a group, [rows, ...] by name; sizes and types are the same for all.
-        title: shown with the progress.
-        failed: told of a group whose ``encode`` raised InputError, which is then left out for good;
-            without it the error is the caller's.
+        folder: of the store; its name must identify everything that determines the values.
+        shape: layout of the store.
+        encode: returns the rows of a group, [rows, ...] by name; all have the same sizes and types.
+        title: of the progress display.
+        failed: called with a group whose ``encode`` raised InputError, which is never tried again;
+            without it the error is raised.
 
     Raises:
-        InputError: every group failed, or another process has held one too long.
+        InputError: every group failed, or another process exceeded the timeout for one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _claim(folder / "creation.lock", 0, wait=True):
         if not (folder / "done.npy").exists():
             _create(folder, shape, _first(shape, encode, failed), may_fail=failed is not None)
     store = _Open(folder, shape, encode, failed)
-    # In an order of its own, so that two processes rarely meet at the same group.
+    # In random order, so that two processes rarely try the same group.
     missing = np.random.default_rng(os.getpid()).permutation(np.flatnonzero(~store.done_G))
     elsewhere: list[int] = []
     for group in track(title, missing.tolist(), len(missing)):
@@ -86,13 +86,13 @@ def fill_store(
                 elsewhere.append(group)
     for group in elsewhere:
         with _claim(folder / "claims.lock", group, wait=True):
-            store.fill(group)  # unless whoever had it has done it
+            store.fill(group)  # unless the other process has finished it
     store.flush()
     return open_store(folder, shape.names)
 
 
 class _Open:
-    """A store whose arrays are there, being filled."""
+    """A store with its arrays, while it is filled."""
 
     def __init__(self, folder: Path, shape: Shape, encode: Encode, failed: Failed | None) -> None:
         self.folder, self.shape, self.encode, self.failed = folder, shape, encode, failed
@@ -100,7 +100,7 @@ class _Open:
         self.done_G = np.load(folder / "done.npy", mmap_mode="r+")
 
     def fill(self, group: int) -> None:
-        """Encodes a group, unless that is done."""
+        """Encodes a group, unless it is finished."""
         if self.done_G[group]:
             return
         rows = slice(group * self.shape.rows, (group + 1) * self.shape.rows)
@@ -119,7 +119,7 @@ class _Open:
         self.done_G[group] = True  # last: a kill before this line repeats the group
 
     def flush(self) -> None:
-        """To the disk."""
+        """Flushes the arrays to the disk."""
         for array in (*self.arrays.values(), self.done_G):
             array.flush()
 
@@ -130,13 +130,13 @@ def open_store(folder: Path, names: Sequence[str]) -> dict[str, AnyArray]:
 
 
 def finished(folder: Path) -> bool:
-    """Whether a store is there, and all of its groups are done."""
+    """Whether a store exists and all of its groups are finished."""
     done = folder / "done.npy"
     return done.is_file() and bool(np.load(done).all())
 
 
 def failed_groups(folder: Path) -> npt.NDArray[np.bool_]:
-    """Which groups of a finished store failed, bool [G]."""
+    """Returns the failed groups of a finished store, bool [G]."""
     failed_G: npt.NDArray[np.bool_] = np.load(folder / "failed.npy")
     return failed_G
 
@@ -155,12 +155,12 @@ def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, 
 
 @contextmanager
 def _claim(file: Path, place: int, *, wait: bool) -> Iterator[bool]:
-    """One process at a time holds a byte of a file; ends with the process, however that ends.
+    """Locks a byte of a file; the lock ends with the process in every case.
 
-    Gives whether it is this one, which is always so after waiting.
+    Yields whether this process has the lock, which is always true after waiting.
 
     Raises:
-        InputError: another process has held it too long.
+        InputError: another process held it longer than the timeout.
     """
     deadline_s = time.monotonic() + _DEADLINE_S
     with file.open("a+b") as locks:
@@ -190,11 +190,11 @@ def _create(folder: Path, shape: Shape, example: Mapping[str, AnyArray], *, may_
         )
     if may_fail:
         np.save(folder / "failed.npy", np.zeros(shape.groups, dtype=bool))
-    # Comes last: its presence says that the other files are there.
+    # Written last: its presence shows that the other files exist.
     np.save(folder / "done.npy", np.zeros(shape.groups, dtype=bool))
 
 
 def half(tensor: Tensor) -> npt.NDArray[np.float16]:
-    """A tensor as large arrays are kept."""
+    """Converts a tensor to the stored type of large arrays."""
     values: npt.NDArray[np.float16] = tensor.detach().to("cpu", torch.float16).numpy()
     return values

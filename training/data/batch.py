@@ -1,4 +1,4 @@
-"""Batches as a step gets them, and the rows of a cache that they are made of.
+"""Batches of a step, and the cache rows that they consist of.
 
 Legend: B batch, C latent channels, F latent frames, h w latent size, M motion latents, N image
 tokens, D width, T frames of a chunk (33), W window (5), L layers, K chunks.
@@ -18,12 +18,12 @@ from flashtalk.arrays import BoolArray, IntArray
 
 @dataclass(frozen=True)
 class Picks:
-    """Clips that make a batch of Stage 1: rows of one bucket's cache.
+    """The clips of a Stage 1 batch: rows of one bucket's cache.
 
     Args:
         bucket: its number.
-        row_B: int64, the clips.
-        reference_B: int64, the clips whose first frames are the references.
+        row_B: int64, rows of the clips.
+        reference_B: int64, rows of the clips whose first frames are the references.
         cold_B: bool, the reference is the clip's own first frame.
     """
 
@@ -33,11 +33,11 @@ class Picks:
     cold_B: BoolArray
 
     def rows(self, mine: slice) -> Picks:
-        """A part of them."""
+        """Returns a part of them."""
         return Picks(self.bucket, self.row_B[mine], self.reference_B[mine], self.cold_B[mine])
 
     def rolled(self) -> Picks:
-        """In the place of each clip the one before it."""
+        """Returns them rotated by one: each clip is replaced by the previous one."""
         return Picks(
             self.bucket,
             np.roll(self.row_B, 1),
@@ -48,7 +48,7 @@ class Picks:
 
 @dataclass(frozen=True)
 class Stage1Batch:
-    """What one step of Stage 1 needs from the cache, float32.
+    """The inputs of one step of Stage 1 from the cache, float32.
 
     Args:
         z_BCFHW: latents of the clips.
@@ -56,8 +56,8 @@ class Stage1Batch:
         image_BND: image tokens of the references.
         speech_BTWLD: audio windows.
         cold_B: bool, the reference is the clip's own first frame.
-        video_B: int64, which videos of the source.
-        frame_BT: int64, which of their frames are shown.
+        video_B: int64, numbers of the videos in the source.
+        frame_BT: int64, numbers of their frames.
     """
 
     z_BCFHW: Tensor
@@ -71,18 +71,18 @@ class Stage1Batch:
 
 @dataclass(frozen=True)
 class Stage2Batch:
-    """What one rollout needs, float32.
+    """The inputs of one rollout, float32.
 
     Args:
         reference_BCFHW: conditioning latents of the portrait.
         image_BND: image tokens of the portrait.
         speech_BKTWLD: audio windows of each chunk.
-        motion_BCMHW: what the first chunk continues: one latent, the portrait's, at the beginning
-            of a stream, else two of the true video.
+        motion_BCMHW: motion latents of the first chunk: one latent, the portrait's, at the
+            beginning of a stream, else two of the true video.
         true_motion_BKCMHW: motion latents of the true video at every chunk.
-        video_B: int64, which videos of the source.
-        held_B: int64, how many of ``motion_BCMHW`` count: where samples differ, there are two
-            latents of each, and the second one of a beginning is zero.
+        video_B: int64, numbers of the videos in the source.
+        held_B: int64, number of valid latents in ``motion_BCMHW``: in mixed batches there are
+            two of each, and the second one of a beginning is zero.
     """
 
     reference_BCFHW: Tensor
@@ -94,12 +94,12 @@ class Stage2Batch:
     held_B: Tensor
 
     def rows(self, rows: Tensor) -> Stage2Batch:
-        """Some of the samples."""
+        """Returns some of the samples."""
         part = self._each(lambda tensor: tensor[rows])
         return replace(part, video_B=self.video_B[rows.cpu().numpy()])
 
     def to(self, device: torch.device) -> Stage2Batch:
-        """The same on another device."""
+        """Copies the batch to another device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Stage2Batch:

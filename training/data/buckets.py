@@ -1,4 +1,4 @@
-"""Sizes that videos are cut to: one area, many aspect ratios (training specification 1.5)."""
+"""Sizes to which videos are cropped: one area, many aspect ratios."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ STEP_PX = preset_spec(PUBLISHED).token_px
 
 @dataclass(frozen=True)
 class BucketPlan:
-    """Which sizes there are.
+    """The rules for bucket sizes.
 
     Args:
-        area_px: pixels that every bucket has, give or take ``tolerance``.
+        area_px: pixels of every bucket, within ``tolerance``.
         tolerance: largest relative difference from the area.
         flattest: largest ratio of the long side to the short one.
-        always: height and width of sizes that are there whatever the rules say; the report's two.
+        always: height and width of additional sizes, independent of the rules; the report's two.
             Empty for another area.
-        fewest: buckets with fewer videos give them to the nearest other bucket. A bucket must hold
-            a global batch, or its batches repeat samples.
+        fewest: buckets with fewer videos are merged into the nearest other bucket. A bucket must
+            hold a global batch, or its batches repeat samples.
     """
 
     area_px: int = 720 * 416
@@ -50,7 +50,7 @@ class BucketPlan:
                 raise InputError("always", size, f"positive multiples of {STEP_PX} pixels")
 
     def sizes(self) -> tuple[SizeHW, ...]:
-        """Height and width of every bucket, from the tallest to the widest.
+        """Returns height and width of every bucket, from the tallest to the widest.
 
         Raises:
             InputError: the area allows none.
@@ -70,7 +70,7 @@ class BucketPlan:
 
 
 def nearest_bucket(size_hw: SizeHW, sizes: Sequence[SizeHW]) -> SizeHW:
-    """The bucket whose aspect ratio is nearest, as a logarithm; of two, the earlier one.
+    """Returns the bucket with the nearest logarithmic aspect ratio; the earlier one of two.
 
     Raises:
         InputError: a size that is not positive.
@@ -81,10 +81,10 @@ def nearest_bucket(size_hw: SizeHW, sizes: Sequence[SizeHW]) -> SizeHW:
 
 
 def assign_buckets(sizes_hw: Sequence[SizeHW], plan: BucketPlan) -> list[SizeHW]:
-    """The bucket of every video, by its size in pixels.
+    """Returns the bucket of every video, by its size in pixels.
 
-    Buckets with fewer than ``plan.fewest`` videos are given up one by one, the smallest first, and
-    their videos go to the nearest of those that are left.
+    Buckets with fewer than ``plan.fewest`` videos are removed one by one, the smallest first, and
+    their videos go to the nearest remaining bucket.
     """
     kept = plan.sizes()
     assigned = [nearest_bucket(size, kept) for size in sizes_hw]

@@ -1,6 +1,6 @@
-"""What frozen models say about the videos of a source, computed once: one cache per bucket.
+"""Cached outputs of frozen models for the videos of a source: one cache per bucket.
 
-A step of Stage 1 is only the transformer then. A shot whose file turns out to be bad is listed, and
+With it a step of Stage 1 computes only the transformer. A shot of an unreadable file is listed, and
 its rows are never drawn.
 
 Legend: U shots of a bucket, B batch.
@@ -81,9 +81,9 @@ class BucketCache:
     Args:
         size_hw: of its frames.
         shots: by number.
-        good_U: int64, the shots that could be read, ascending.
-        clips: of Stage 1; with stretches their portraits alone (``encode.PORTRAIT_ARRAYS``).
-        stretches: of Stage 2, of the same shots; None where they were not asked for.
+        good_U: int64, the readable shots, ascending.
+        clips: of Stage 1; with stretches only their portraits (``encode.PORTRAIT_ARRAYS``).
+        stretches: of Stage 2, of the same shots; None without Stage 2.
     """
 
     size_hw: SizeHW
@@ -93,19 +93,19 @@ class BucketCache:
     stretches: CachedRows | None = None
 
     def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Which videos of the source shots belong to."""
+        """Returns the source's videos of shots."""
         return np.asarray([self.shots[int(shot)].video for shot in shot_B], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class VideoPlan:
-    """What is cached of a source.
+    """What to cache of a source.
 
     Args:
         clips: of each shot, for Stage 1; with ``stretches`` their first frames, which are the
-            portraits of Stage 2. The same plan as in Stage 1 finds them in its cache.
-        stretches: of each shot, for Stage 2; shots that are too short for one are left out then.
-        buckets: sizes of the frames; None leaves videos as they are, each size a bucket.
+            portraits of Stage 2. The same plan as in Stage 1 reuses its cache.
+        stretches: of each shot, for Stage 2; shots that are too short for one are skipped.
+        buckets: sizes of the frames; None keeps the sizes of videos, each size a bucket.
     """
 
     clips: ClipPlan = field(default_factory=ClipPlan)
@@ -113,16 +113,16 @@ class VideoPlan:
     buckets: BucketPlan | None = field(default_factory=BucketPlan)
 
     def fewest_frames(self, spec: StreamSpec) -> int:
-        """Length of the shortest shot that is used."""
+        """Returns the length of the shortest usable shot."""
         least = 2 * spec.chunk_frames
         return least if self.stretches is None else max(least, self.stretches.frames(spec))
 
     def bucket_sizes(self) -> Sequence[SizeHW]:
-        """Of all buckets that there may be; none where videos keep their sizes."""
+        """Returns the sizes of all possible buckets; none if videos keep their sizes."""
         return () if self.buckets is None else self.buckets.sizes()
 
     def sizes(self, sizes_hw: Sequence[SizeHW]) -> list[SizeHW]:
-        """The bucket of every video, by its size in pixels."""
+        """Returns the bucket of every video, by its size in pixels."""
         return list(sizes_hw) if self.buckets is None else assign_buckets(sizes_hw, self.buckets)
 
 
@@ -135,18 +135,18 @@ def build_video_caches(
     spec: StreamSpec,
     skipped: SkipList | None = None,
 ) -> list[BucketCache]:
-    """Encodes all shots of a source that are not encoded yet; a killed build goes on later.
+    """Encodes all shots of a source that are not cached; an interrupted build is resumable.
 
     Args:
         source: the videos.
         encoders: the frozen models.
-        plan: see there.
-        cache_dir: a folder for each bucket is made below it.
-        spec: the stream contract.
-        skipped: told of videos that cannot be read.
+        plan: what to cache.
+        cache_dir: parent of one folder per bucket.
+        spec: spec of the stream.
+        skipped: called with videos that cannot be read.
 
     Returns:
-        The buckets that have shots, from the tallest to the widest.
+        The buckets with shots, from the tallest to the widest.
 
     Raises:
         InputError: no shot is long enough, or none can be read.
@@ -177,7 +177,7 @@ class _Bucket:
     skipped: SkipList
 
     def build(self, cache_dir: Path) -> BucketCache | None:
-        """The caches of this bucket; None if none of its shots can be read."""
+        """Returns the caches of this bucket; None if none of its shots can be read."""
         stretches, bad_U = None, np.zeros(len(self.shots), dtype=bool)
         try:
             if self.plan.stretches is None:
@@ -233,7 +233,7 @@ class _Bucket:
         return CachedRows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 
     def _folder(self, cache_dir: Path, kind: str, plan: ClipPlan | StretchPlan) -> Path:
-        """Its name says all that decides the values."""
+        """Returns a folder whose name identifies everything that determines the values."""
         encoder, (height, width) = self.encoder, self.encoder.size_hw
         chosen = [(shot.video, shot.first, shot.frames) for shot in self.shots]
         what = [asdict(plan), asdict(encoder.spec)]

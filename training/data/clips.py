@@ -15,7 +15,7 @@ from training.data.synthtalk.cache import SynthTalk
 
 
 def open_split(data_dir: Path, split: str) -> SynthTalk:
-    """The rendered split ``data_dir/split``.
+    """Opens the rendered split ``data_dir/split``.
 
     Raises:
         InputError: it does not exist, is unfinished or of another version.

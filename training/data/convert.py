@@ -1,4 +1,4 @@
-"""``python -m training.data.convert``: makes a manifest of videos that were collected elsewhere."""
+"""``python -m training.data.convert``: creates a manifest of videos from other collections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.data.videos.manifest import write_manifest
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 0 where there is at least one entry, else 1, and 2 for bad arguments."""
+    """Runs the command; returns 0 with at least one entry, else 1, and 2 for bad arguments."""
     given = _parser().parse_args(arguments)
     try:
         conversion = _converted(given)

@@ -1,7 +1,7 @@
-"""What frozen models say about one shot: its clips, their portraits, or its stretches.
+"""Encodes one shot with the frozen models: its clips, their portraits, or its stretches.
 
-As many chunks go through the models at once as fit: small frames of a shot all together, large
-ones one by one.
+As many chunks are encoded at once as fit: all small frames of a shot together, large ones one by
+one.
 
 Legend: B chunks, C latent channels, F latent frames, M image tokens or motion latents, h w latent
 size, D width, K chunks of a stretch, A audio frames (35: the chunk and two before it), L layers,
@@ -41,18 +41,18 @@ PORTRAIT_ARRAYS = ("reference", "tokens", "start")
 STRETCH_ARRAYS = ("speech", "motion", "start")
 
 _MOST_PIXELS = 4_000_000
-"""Of all frames that are encoded at once: 13 clips of 96x96, one of 720x416."""
+"""Limit of the pixels that are encoded at once: 13 clips of 96x96, one of 720x416."""
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """The frozen models as functions, and what identifies their weights.
+    """The frozen models as functions, and a digest of their weights.
 
     Args:
         video: [B, 3, T, H, W] in [-1, 1] -> normalised latents [B, C, F, h, w].
         image: [B, 3, H, W] in [-1, 1] -> tokens [B, M, D].
         speech: normalised windows [B, 128000], frames -> [B, frames, L, D].
-        digest: changes whenever any of the weights do.
+        digest: changes with any of the weights.
     """
 
     video: Callable[[Tensor], Tensor]
@@ -63,12 +63,12 @@ class Encoders:
 
 @dataclass(frozen=True)
 class ShotEncoder:
-    """Rows of a shot by the names of their arrays; all but ``start`` and ``silent`` are float16.
+    """Encodes rows of a shot by array name; all but ``start`` and ``silent`` are float16.
 
     Args:
-        source: where the shots are from.
+        source: of the shots.
         encoders: the frozen models.
-        spec: the stream contract.
+        spec: spec of the stream.
         size_hw: of the frames.
     """
 
@@ -102,7 +102,7 @@ class ShotEncoder:
     def portraits(self, plan: ClipPlan, number: int, shot: Shot) -> dict[str, AnyArray]:
         """``reference``, ``tokens`` and ``start`` of ``clips``, and none of the work for the rest.
 
-        Clips that begin with the same frame share theirs.
+        Clips with the same first frame share them.
         """
         starts = clip_starts(plan, number, shot.frames, self.spec)
         firsts = starts.clip(min=0).tolist()
@@ -142,7 +142,7 @@ class ShotEncoder:
             yield starts[first : first + count]
 
     def _frames(self, shot: Shot, starts: Sequence[int], count: int) -> Tensor:
-        """``count`` frames from each start, [B, 3, count, H, W]."""
+        """Returns ``count`` frames from each start, [B, 3, count, H, W]."""
         shown = (held_frames(self.source, shot, s, count, self.size_hw) for s in starts)
         return torch.cat([video_from_frames(frames) for frames in shown])
 
@@ -154,8 +154,8 @@ class ShotEncoder:
         }
 
     def _speech(self, shot: Shot, starts: Sequence[int]) -> Tensor:
-        """Features of the frames heard with the chunks at ``starts``, and of those before that the
-        windows of their first frames reach back to, [B, A, L, D]."""
+        """Returns features of the frames of the chunks at ``starts``, and of the previous frames in
+        the windows of their first frames, [B, A, L, D]."""
         spec, windows = self.spec, []
         for start in starts:
             first, end = self._heard(start)
@@ -166,14 +166,14 @@ class ShotEncoder:
         return features[:, -spec.feature_rows :]
 
     def _silent(self, shot: Shot, start: int) -> float:
-        """Share of a clip's frames without speech; before a shot nobody speaks."""
+        """Returns the share of a clip's frames without speech; there is none before a shot."""
         first, end = self._heard(start)
         quiet_T = self.source.quiet(shot.video, shot.first + first, end - first)
         before = max(0, -start)
         return float(quiet_T[max(start, 0) - first :].sum() + before) / self.spec.chunk_frames
 
     def _heard(self, start: int) -> tuple[int, int]:
-        """What is heard with a chunk: frames of the shot up to its end, at most 8 s of them."""
+        """Returns the frames of a chunk's window: of the shot, up to its end, at most 8 s."""
         end = start + self.spec.chunk_frames
         return max(0, end - self.spec.window_s * self.spec.fps), end
 

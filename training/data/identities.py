@@ -1,7 +1,7 @@
 """Single frames of many people: more faces than the videos show, for the image encoder.
 
-Every identity is seen in several poses taken from the tracks of rendered utterances, so that a
-network can tell what a person looks like from what the person does.
+Every identity appears in several poses from the tracks of rendered utterances, so that a network
+can distinguish a person's looks from the pose.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ class IdentityFrames:
 def build_identity_frames(
     source: SynthTalk, cache_dir: Path, *, count: int, poses: int, seed: int = 0
 ) -> IdentityFrames:
-    """Renders ``count`` identities in ``poses`` poses, or opens what an earlier call rendered.
+    """Renders ``count`` identities in ``poses`` poses, or opens the files of an earlier call.
 
     Args:
         source: a rendered split; its tracks give the poses, its size is the frames' size.
-        cache_dir: a folder named after these arguments is made below it.
-        count, poses: how many people, and pictures of each.
-        seed: draws the poses.
+        cache_dir: parent of a folder named after these arguments.
+        count, poses: number of people, and of pictures of each.
+        seed: of the poses.
     """
     size_hw = source.config.size_hw
     key = f"{source.config}{count}{poses}{seed}{RENDERER_VERSION}"
@@ -58,6 +58,6 @@ def build_identity_frames(
         columns = rng.integers(tracks_NTK.shape[1], size=poses)
         frames[index] = render(identities[index], np.array(tracks_NTK[rows, columns]), size_hw)
     frames.flush()
-    # The small file comes last and says that the large one is complete.
+    # The small file is written last and marks the large one as complete.
     np.save(folder / "identities.npy", identities)
     return IdentityFrames(folder)

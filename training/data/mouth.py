@@ -1,6 +1,6 @@
-"""Where the mouth is in latent space, to give its few positions their share of the loss.
+"""The position of the mouth in latent space, to weight its few positions in the loss.
 
-At 64x64 the lips move in 4 of 64 positions; an unweighted mean spends its effort elsewhere.
+At 64x64 the lips move in 4 of 64 positions, which contribute little to an unweighted mean.
 
 Legend: B batch, T frames, H W pixels, F latent frames, h w latent size.
 """
@@ -16,10 +16,10 @@ from training.objective.reconstruction import box_weight
 
 
 def mouth_cells(source: KnowsMouths, batch: Stage1Batch, spec: StreamSpec) -> Tensor:
-    """1.0 at latent positions that a lip touches in any of their frames, else 0: [B, 1, F, h, w].
+    """Returns 1.0 at latent positions with lips in any of their frames, else 0: [B, 1, F, h, w].
 
     Args:
-        source: where the clips are from.
+        source: of the clips.
         batch: of clips.
         spec: geometry of a chunk.
     """

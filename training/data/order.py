@@ -1,8 +1,8 @@
-"""Which samples of which bucket make the global batch of a step: a function of seed and step.
+"""The samples and the bucket of a step's global batch: a function of seed and step.
 
-All samples are seen once before any is seen again, within a bucket, and the buckets get steps in
-proportion to their samples. A bucket whose samples do not fill their last batch carries the rest
-over: that batch goes on with the bucket's next round. Nothing is padded or left out.
+Within a bucket, every sample comes once before any is repeated, and buckets get steps in proportion
+to their samples. If a bucket's samples do not fill their last batch, that batch continues with the
+bucket's next round. Nothing is padded or dropped.
 
 Legend: B global batch.
 """
@@ -33,7 +33,7 @@ class BucketRows(Generic[BucketT]):
 
 @dataclass
 class _Round:
-    """The order of one bucket's samples in one round; later rounds follow from it."""
+    """The order of one bucket's samples in one round, from which later rounds follow."""
 
     number: int
     order: IntArray
@@ -43,11 +43,11 @@ class _Round:
 class BucketOrder(Generic[BucketT]):
     """Global batches by step.
 
-    Whatever is remembered between calls only saves time: the same step gives the same batch in any
-    process, after any other step.
+    The state between calls is only a cache: the same step gives the same batch in any process,
+    after any other step.
 
     Args:
-        counts: samples of each bucket; empty buckets are left out.
+        counts: samples of each bucket; empty buckets are skipped.
         batch: B; a bucket with fewer samples repeats some of them within a batch.
         seed: of all choices.
 
@@ -85,9 +85,9 @@ class BucketOrder(Generic[BucketT]):
         return BucketRows(self._buckets[which], self._samples(which, earlier))
 
     def _visits(self, which: int, cycle: int) -> int:
-        """Batches of a bucket in all cycles before ``cycle``; a cycle is one look at all samples.
+        """Returns a bucket's batches in all cycles before ``cycle``; a cycle covers each sample.
 
-        Rounded down: what is left over waits for the next cycle.
+        Rounded down: the remainder is part of the next cycle.
         """
         return cycle * self._counts[which] // self.batch
 
@@ -139,7 +139,7 @@ class BucketOrder(Generic[BucketT]):
         return known.order
 
     def _next_round(self, which: int, known: _Round) -> _Round:
-        """The next round: what ended the last one inside a shared batch is not at once repeated."""
+        """Returns the next round; samples of the last shared batch are not repeated at once."""
         order = self._shuffled(which, known.number + 1)
         count = len(order)
         carried = ((known.number + 1) * count) % self.batch

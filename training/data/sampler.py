@@ -1,7 +1,7 @@
-"""Which rows of the caches make a batch: one bucket per global batch, all ranks alike.
+"""Selects the cache rows of a batch: one bucket per global batch, the same on all ranks.
 
-Samples are drawn anew for every batch, or go in rounds: then every one comes once before any comes
-again, and a batch is a function of the seed and its number alone.
+Samples are drawn anew for every batch, or in rounds: then every sample comes once before any is
+repeated, and a batch is a function of the seed and its number only.
 
 Legend: B global batch, N rows of a bucket, T frames of a chunk, W window.
 """
@@ -34,14 +34,14 @@ Beginning = bool | BoolArray
 
 @dataclass(frozen=True)
 class ClipOdds:
-    """How often kinds of clips come.
+    """Frequencies of kinds of clips.
 
     Args:
-        order: ``drawn`` with these odds, or in ``rounds``, in which lead-in and silent clips come
-            as often as others.
-        cold_start: share of samples whose reference is their own first frame (training.md 1.1, 5).
-        lead_in: share of samples that are lead-in clips; they are cold starts by nature.
-        silence: how many times as likely a clip without any speech is as one full of it, minus 1.
+        order: ``drawn`` with these odds, or ``rounds``, in which lead-in and silent clips are as
+            frequent as others.
+        cold_start: share of samples whose reference is their own first frame.
+        lead_in: share of samples that are lead-in clips; they are always cold starts.
+        silence: relative frequency of a clip without speech to one with only speech, minus 1.
     """
 
     order: Order = "drawn"
@@ -51,12 +51,12 @@ class ClipOdds:
 
 
 class Stage1Sampler:
-    """Batches of clips.
+    """Selects batches of clips.
 
     Args:
         caches: one per bucket.
         odds: of the clips.
-        spec: the stream contract.
+        spec: spec of the stream.
         batch: B, of all ranks together.
         seed: of rounds and their references.
     """
@@ -86,7 +86,7 @@ class Stage1Sampler:
         self._windows_TW = _windows(spec)
 
     def _odds_of(self, bucket: int, silence: float) -> npt.NDArray[np.float64]:
-        """Of each row of a bucket, [N]; shots that could not be read have none."""
+        """Returns the odds of each row of a bucket, [N]; 0 for unreadable shots."""
         cache, lead_in_N = self.caches[bucket].clips, self._lead_in[bucket]
         weight_N = np.zeros(len(cache))
         good_N = self._good[bucket]
@@ -98,11 +98,11 @@ class Stage1Sampler:
         return odds_N
 
     def pick(self, number: int, rng: np.random.Generator) -> Picks:
-        """The clips of global batch ``number``, with references.
+        """Returns the clips of global batch ``number``, with references.
 
         Args:
-            number: counts batches, from 0; decides where samples go in rounds.
-            rng: alike on every rank; decides where they are drawn.
+            number: number of the batch, from 0; determines the samples of rounds.
+            rng: same state on every rank; determines drawn samples.
         """
         if self._rounds is not None:
             drawn = self._rounds.at(number)
@@ -128,7 +128,7 @@ class Stage1Sampler:
         return Picks(bucket, row_B, np.asarray(references), cold_B)
 
     def batch(self, picks: Picks) -> Stage1Batch:
-        """What the cache says of them."""
+        """Loads the clips from the cache."""
         cache, row_B, reference_B = self.caches[picks.bucket], picks.row_B, picks.reference_B
         clips = cache.clips
         shots = [cache.shots[row // clips.per_shot] for row in row_B.tolist()]
@@ -148,20 +148,20 @@ class Stage1Sampler:
         )
 
     def speech(self, picks: Picks) -> Tensor:
-        """Audio windows of the clips alone, [B, T, W, L, D]."""
+        """Returns audio windows of the clips alone, [B, T, W, L, D]."""
         cached = self.caches[picks.bucket].clips.tensor("speech", picks.row_B)
         return cached[:, self._windows_TW]
 
 
 class Stage2Sampler:
-    """Batches of stretches with portraits.
+    """Selects batches of stretches with portraits.
 
     Args:
         caches: one per bucket, with stretches.
-        spec: the stream contract.
+        spec: spec of the stream.
         batch: B, of all ranks together.
-        order: of the shots; the places in them are drawn in any case.
-        seed: of rounds, their places and references.
+        order: of the shots; positions inside them are always drawn.
+        seed: of rounds, their positions and references.
 
     Raises:
         InputError: caches without stretches.
@@ -197,13 +197,13 @@ class Stage2Sampler:
         beginning: Beginning,
         mine: slice = slice(None),
     ) -> Stage2Batch:
-        """The first ``chunks`` chunks of the stretches of global batch ``number``.
+        """Returns the first ``chunks`` chunks of the stretches of global batch ``number``.
 
         Args:
-            number: counts batches, from 0; decides where shots go in rounds.
-            chunks: that are rolled out.
-            rng: alike on every rank; decides where they are drawn.
-            beginning: of streams: all, none, or each as it is said.
+            number: number of the batch, from 0; determines the shots of rounds.
+            chunks: number of chunks of the rollout.
+            rng: same state on every rank; determines drawn samples.
+            beginning: whether they begin streams: all, none, or per sample.
             mine: the rows to load.
         """
         if self._rounds is not None:
@@ -230,7 +230,7 @@ class Stage2Sampler:
         reference = cache.clips.tensor("reference", reference_B)
         motion = stretches.chunks("motion", row_B, chunks)
         first, held_B = reference[:, :, :1], torch.ones(len(row_B), dtype=torch.int64)
-        # Of the whole batch, so that ranks have the same shapes.
+        # Of the whole batch, so that shapes are equal on all ranks.
         if not begins_B.all():
             first, held_B = _continued(first, motion[:, 0], begins_B[mine])
         return Stage2Batch(
@@ -247,7 +247,7 @@ class Stage2Sampler:
         """Row of the clips whose first frame is the portrait of a stretch."""
         if first >= 0:
             return _reference(clips, shot, first, self.spec, rng)
-        # The beginning continues its own portrait, the first frame of the shot.
+        # A beginning continues its own portrait, the first frame of the shot.
         choices = np.flatnonzero(np.maximum(clips.starts_of(shot), 0) == 0)
         return shot * clips.per_shot + int(rng.choice(choices))
 
@@ -255,7 +255,7 @@ class Stage2Sampler:
 def _continued(
     portrait_BC1HW: Tensor, motion_BCMHW: Tensor, begins_B: npt.NDArray[np.bool_]
 ) -> tuple[Tensor, Tensor]:
-    """What first chunks continue, and how many of these latents count."""
+    """Returns the motion latents of first chunks, and the number of valid ones."""
     count = motion_BCMHW.shape[2]
     begins = torch.from_numpy(begins_B.copy())
     padded = torch.nn.functional.pad(portrait_BC1HW, (0, 0, 0, 0, 0, count - 1))
@@ -266,7 +266,7 @@ def _continued(
 def _reference(
     clips: CachedRows, shot: int, first: int, spec: StreamSpec, rng: np.random.Generator
 ) -> int:
-    """Row of a clip of the shot whose first frame lies outside the chunk at ``first``."""
+    """Returns a row of a clip of the shot whose first frame is outside the chunk at ``first``."""
     choices = references_outside(clips.starts_of(shot), first, spec)
     return shot * clips.per_shot + int(rng.choice(choices))
 
@@ -277,14 +277,14 @@ def _rows_of(rows: CachedRows, shot_U: IntArray) -> IntArray:
 
 
 def _drawn_bucket(counts: Sequence[int], rng: np.random.Generator) -> int:
-    """In proportion to what buckets hold; of one there is nothing to draw."""
+    """Draws a bucket in proportion to its samples; without a draw if there is one bucket."""
     if len(counts) == 1:
         return 0
     return int(rng.choice(len(counts), p=np.asarray(counts) / sum(counts)))
 
 
 def _windows(spec: StreamSpec) -> Tensor:
-    """Rows of cached speech that make the windows of a chunk, [T, W]."""
+    """Returns the rows of cached speech for the windows of a chunk, [T, W]."""
     total = spec.feature_rows
     first = total - spec.chunk_frames
     return torch.from_numpy(window_indices(first, total, total, spec.audio_window))

@@ -1,7 +1,7 @@
 """``python -m training.data.scan``: checks every video of a manifest once and writes its index.
 
-Training opens the index. What cannot be used is counted here and listed in MANIFEST.skipped.tsv.
-A scan that was stopped goes on where it was.
+Training opens the index. Unusable videos are counted and listed in MANIFEST.skipped.tsv. An
+interrupted scan is resumed.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from training.data.videos.manifest import Entry, manifest_digest, read_manifest
 def scan(
     manifest: Path, config: ScanConfig, *, workers: int = 1, console: Console | None = None
 ) -> list[Result]:
-    """Checks the entries of a manifest that an earlier scan has not; writes the index.
+    """Checks the entries of a manifest that are not scanned yet; writes the index.
 
     Args:
-        manifest: the file; its index and list of what is left out go beside it.
-        config: what a video must have.
-        workers: videos that are decoded at the same time.
-        console: where a progress bar is drawn; none by default.
+        manifest: the file; its index and the list of skipped entries are written beside it.
+        config: requirements for a video.
+        workers: number of videos that are decoded at the same time.
+        console: console for a progress bar; default: none.
 
     Returns:
         One result per entry, in order.
 
     Raises:
-        InputError: a manifest that cannot be read; never for a bad video.
+        InputError: an unreadable manifest; never for a bad video.
     """
     if workers < 1:
         raise InputError("workers", workers, "at least 1")
@@ -62,7 +62,7 @@ def scan(
     if len(results) < len(entries):
         results = _earlier(partial_path, first_line)
         with partial_path.open("w", encoding="utf-8") as lines:
-            # Written anew: the last line of a scan that was killed may be cut short.
+            # Rewritten: the last line of an interrupted scan may be incomplete.
             lines.write(json.dumps(first_line) + "\n")
             for entry, result in zip(entries, results, strict=False):
                 lines.write(result_line(entry, result) + "\n")
@@ -78,7 +78,7 @@ def scan(
 
 
 def _earlier(path: Path, first_line: dict[str, object]) -> list[Result]:
-    """What an earlier scan of the same manifest with the same limits has found."""
+    """Returns the results of an earlier scan of the same manifest with the same limits."""
     try:
         return read_results(path, first_line)
     except InputError:
@@ -99,7 +99,7 @@ def _checked(
         Progress(*columns, console=console, disable=console is None) as progress,
     ):
         task = progress.add_task("scan", total=len(entries))
-        # In parts: all of millions of entries would wait in the pool's queue at once.
+        # In parts, so that not millions of entries are in the pool's queue at once.
         for first in range(0, len(entries), 8 * workers):
             part = entries[first : first + 8 * workers]
             for entry, result in zip(part, pool.map(check, part), strict=True):
@@ -108,7 +108,7 @@ def _checked(
 
 
 def left_out_path(manifest: Path) -> Path:
-    """Where the entries that a scan left out are listed: key, reason, detail."""
+    """Returns the path of the list of skipped entries: key, reason, detail."""
     return manifest.with_name(f"{manifest.name}.skipped.tsv")
 
 
@@ -138,7 +138,7 @@ def _report(manifest: Path, results: Sequence[Result]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 0 where at least one video can be used, else 1, and 2 for bad arguments."""
+    """Runs the command; returns 0 with at least one usable video, else 1, 2 for bad arguments."""
     limits = ScanConfig()
     parser = OneLineParser(prog="python -m training.data.scan", description=__doc__)
     parser.add_argument("manifest", type=Path)

@@ -1,4 +1,4 @@
-"""Speech windows as the stream sees them: 8 s that end at a frame, silence before the start.
+"""Speech windows as in the stream: 8 s that end at a frame, silence before the start.
 
 Legend: S samples at 16 kHz, T frames at 25 fps.
 """
@@ -13,7 +13,7 @@ from flashtalk.streaming.spec import StreamSpec
 
 
 def window_ending_at(pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Pcm:
-    """The 8 s before the end of frame ``end_frame - 1``, float32 [128000], zeros on the left."""
+    """Returns the 8 s before the end of frame ``end_frame - 1``, float32 [128000], zero-padded."""
     stop = min(end_frame * spec.samples_per_frame, len(pcm_S))
     start = max(0, stop - spec.window_samples)
     window = np.zeros(spec.window_samples, dtype=np.float32)
@@ -24,7 +24,7 @@ def window_ending_at(pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Pcm:
 def labels_ending_at(
     values_T: npt.NDArray[np.generic], end_frame: int, frames: int, fill: npt.NDArray[np.generic]
 ) -> npt.NDArray[np.generic]:
-    """The last ``frames`` values before ``end_frame``; ``fill`` where there are none."""
+    """Returns the last ``frames`` values before ``end_frame``, padded with ``fill``."""
     kept = values_T[max(0, end_frame - frames) : end_frame]
     missing = frames - len(kept)
     return np.concatenate([np.repeat(fill[None], missing, axis=0), kept])
@@ -32,11 +32,11 @@ def labels_ending_at(
 
 @dataclass(frozen=True)
 class Augment:
-    """How a clean window is spoilt in training; probabilities and ranges.
+    """Augmentation of a clean window in training; probabilities and ranges.
 
-    ``cut`` hides everything before a random moment, as in a stream that has just begun.
-    ``silence`` replaces the window by faint noise, which the normalisation makes loud: the model
-    must hear that nobody speaks.
+    ``cut`` silences everything before a random time, as in a stream that has just begun.
+    ``silence`` replaces the window by faint noise, which the normalisation amplifies: the model
+    must recognise that there is no speech.
     """
 
     noise: float = 0.6
@@ -53,7 +53,7 @@ class Augment:
 
 
 def spoil(window_S: Pcm, rng: np.random.Generator, augment: Augment, hz: int) -> tuple[Pcm, bool]:
-    """A spoilt copy of a window, and whether the speech in it was replaced by noise alone."""
+    """Returns an augmented copy of a window, and whether its speech was replaced by noise."""
     spoilt = window_S.copy()
     heard = np.flatnonzero(spoilt)
     first = int(heard[0]) if len(heard) else 0
@@ -76,7 +76,7 @@ def spoil(window_S: Pcm, rng: np.random.Generator, augment: Augment, hz: int) ->
 
 
 def _tilted(signal_S: Pcm, rng: np.random.Generator) -> Pcm:
-    """A first-order high or low shelf: microphones and rooms differ."""
+    """Applies a first-order high or low shelf: microphones and rooms differ."""
     amount = float(rng.uniform(-0.6, 0.6))
     tilted = signal_S.copy()
     tilted[1:] += np.float32(amount) * signal_S[:-1]

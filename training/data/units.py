@@ -1,8 +1,7 @@
-"""What training is cut into: shots of a video, clips and stretches of a shot.
+"""Units of training data: shots of a video, clips and stretches of a shot.
 
-A *shot* is a part of a video without a cut. A *clip* is a chunk of it, 33 frames, that Stage 1
-learns from; a *stretch* is a few chunks, one after the other, that Stage 2 rolls out. A cache has a
-*row* for each.
+A *shot* is a part of a video without a cut. A *clip* is a chunk of it, 33 frames, a sample of Stage
+1; a *stretch* is a sequence of chunks for a rollout of Stage 2. A cache has a *row* for each.
 
 Legend: T frames, H W pixels.
 """
@@ -26,9 +25,9 @@ NEAREST_S, FARTHEST_S = 1.0, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """The part of a video that clips, their references and their speech are taken from.
+    """The part of a video from which clips, their references and their speech are taken.
 
-    To training it is what a stream is: what was said before its first frame was never heard.
+    A shot corresponds to a stream: sound before its first frame is not used.
     """
 
     video: int
@@ -37,7 +36,7 @@ class Shot:
 
 
 def shots_of(source: VideoSource, fewest: int) -> list[Shot]:
-    """All shots of at least ``fewest`` frames, in order."""
+    """Returns all shots of at least ``fewest`` frames, in order."""
     return [
         Shot(video, first, end - first)
         for video in range(len(source))
@@ -47,9 +46,9 @@ def shots_of(source: VideoSource, fewest: int) -> list[Shot]:
 
 
 def held_frames(source: VideoSource, shot: Shot, start: int, count: int, size_hw: SizeHW) -> Frames:
-    """Frames ``start .. start + count - 1`` of a shot, uint8 [T, H, W, 3].
+    """Returns frames ``start .. start + count - 1`` of a shot, uint8 [T, H, W, 3].
 
-    A negative start holds the first frame, as before the beginning of a stream.
+    A negative start repeats the first frame, as before the beginning of a stream.
     """
     ahead = max(0, -start)
     shown = source.frames(shot.video, shot.first + max(start, 0), max(1, count - ahead), size_hw)
@@ -60,8 +59,8 @@ def held_frames(source: VideoSource, shot: Shot, start: int, count: int, size_hw
 class ClipPlan:
     """Clips per shot: ``spread`` evenly spaced ones and the lead-in.
 
-    The lead-in clip is what the first chunk of a stream looks like: the first frame held for the
-    motion frames, without sound, then the beginning of the shot.
+    The lead-in clip looks like the first chunk of a stream: the first frame repeated for the motion
+    frames, without sound, then the beginning of the shot.
     """
 
     spread: int = 7
@@ -74,7 +73,7 @@ class ClipPlan:
 
     @property
     def per_shot(self) -> int:
-        """Clips of one shot."""
+        """Returns the clips of one shot."""
         return self.spread + int(self.lead_in)
 
 
@@ -82,13 +81,13 @@ def clip_starts(plan: ClipPlan, shot: int, total: int, spec: StreamSpec) -> IntA
     """First frames of the clips of one shot; the lead-in's is minus the motion frames.
 
     Args:
-        plan: see there.
-        shot: its number, which draws the places.
+        plan: the clips per shot.
+        shot: its number, the seed of the positions.
         total: frames of the shot.
-        spec: the stream contract.
+        spec: spec of the stream.
 
     Raises:
-        InputError: the shot is too short to leave a reference outside each clip.
+        InputError: the shot is too short for a reference outside of each clip.
     """
     last = total - spec.chunk_frames
     if last < spec.chunk_frames:
@@ -98,7 +97,7 @@ def clip_starts(plan: ClipPlan, shot: int, total: int, spec: StreamSpec) -> IntA
     even = np.linspace(0, last, plan.spread)
     reach = last / max(1, plan.spread - 1) / 4
     jitter = rng.uniform(-reach, reach, plan.spread)
-    # The first and last clips stay at the ends, so that a reference outside always exists.
+    # The first and last clips stay at the ends, so that there is a reference outside of each.
     jitter[[0, -1]] = 0.0
     starts = np.clip(np.round(even + jitter), 0, last).astype(np.int64)
     if plan.lead_in:
@@ -114,7 +113,7 @@ def clip_frames(start: int, spec: StreamSpec) -> IntArray:
 def references_outside(starts: IntArray, first: int, spec: StreamSpec) -> IntArray:
     """Which clips' first frames may be the reference of the chunk that begins at frame ``first``.
 
-    They lie outside the chunk, 1 to 10 s from its edges where there are such (training.md 1.1, 3).
+    They are outside of the chunk, 1 to 10 s from its edges if there are such clips.
     """
     frames = np.maximum(starts, 0)
     end = first + spec.chunk_frames
@@ -128,13 +127,13 @@ def references_outside(starts: IntArray, first: int, spec: StreamSpec) -> IntArr
 class StretchPlan:
     """Stretches per shot: the beginning of a stream, and ``spread`` others.
 
-    A beginning is what a session is first asked for: the first frame held, no sound, then the
-    beginning of the shot. The others start anywhere and continue true frames.
+    A beginning looks like that of a session: the first frame repeated, no sound, then the beginning
+    of the shot. The others start anywhere and continue true frames.
 
     Args:
         chunks: K, chunks of 28 new frames per stretch.
-        spread: stretches that are no beginnings.
-        seed: of their places.
+        spread: number of stretches that are not beginnings.
+        seed: of their positions.
     """
 
     chunks: int = 5
@@ -149,18 +148,18 @@ class StretchPlan:
 
     @property
     def per_shot(self) -> int:
-        """Stretches of one shot."""
+        """Returns the stretches of one shot."""
         return 1 + self.spread
 
     def frames(self, spec: StreamSpec) -> int:
-        """Length of a stretch: 145 for five chunks."""
+        """Returns the frames of a stretch: 145 for five chunks."""
         return (self.chunks - 1) * spec.new_frames + spec.chunk_frames
 
 
 def stretch_starts(plan: StretchPlan, shot: int, total: int, spec: StreamSpec) -> IntArray:
     """First frames of the stretches of a shot; the beginning's is minus the motion frames.
 
-    Arguments as ``clip_starts``.
+    Arguments as in ``clip_starts``.
 
     Raises:
         InputError: the shot is shorter than a stretch.

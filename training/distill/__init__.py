@@ -1,1 +1,1 @@
-"""Stage 2: a guided teacher of many steps becomes a student of four."""
+"""Stage 2: distils a guided teacher of many steps to a student of four."""

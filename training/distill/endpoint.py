@@ -1,10 +1,10 @@
-"""Regression on the ends of the real score's own path, beside distribution matching.
+"""Regression on the endpoint of the real score's sampling path, beside distribution matching.
 
-The student's evaluation jumps from noisy latents to clean ones; the real score walks there in
-steps. Where that walk ends is a picture that the teacher would have made of the same noise, so the
-student may be drawn to it. Distribution matching alone moves the student to whatever the two scores
-tell apart, and leaves what neither of them sees, such as patches. The report has nothing of this
-kind: it is off by default. The noisy latents are the student's own, of its rollout, so nothing is
+The student's evaluation goes from noisy latents to clean ones in one step; the real score takes
+several steps. The endpoint of its path is the teacher's picture for the same noise, so it can be a
+target of the student. Distribution matching moves the student only along differences of the two
+scores, and does not correct what neither of them detects, such as patches. The report has no such
+term: it is off by default. The noisy latents come from the student's own rollout, so nothing is
 computed ahead.
 
 Legend: B batch, C latent channels, F latent frames, M motion latents, h w latent size, N steps.
@@ -30,11 +30,11 @@ LevelVelocity = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """How much the student is drawn to the end of the teacher's path.
+    """Settings of the endpoint regression.
 
     Args:
-        weight: beside the loss of distribution matching, whose scale it shares; 0 is none, and
-            costs nothing.
+        weight: relative to the loss of distribution matching, which has the same scale; 0 disables
+            it without cost.
         steps: Euler steps of the path, each with the real score's guidance.
     """
 
@@ -49,7 +49,7 @@ class EndpointConfig:
 
 
 def path_levels(sigma_B: Tensor, steps: int, shift: float) -> Tensor:
-    """Noise levels [N + 1, B] from each sample's own down to 0, evenly spaced before the shift."""
+    """Returns noise levels [N + 1, B] from each sample's to 0, evenly spaced before the shift."""
     fractions = torch.linspace(1, 0, steps + 1, device=sigma_B.device)
     unshifted_B = warp(sigma_B, 1 / shift)
     return warp(fractions[:, None] * unshifted_B, shift)
@@ -63,14 +63,14 @@ def path_end(
     held_B: Tensor,
     levels_NB: Tensor,
 ) -> Tensor:
-    """Clean latents, float32, at which Euler steps along the velocity arrive.
+    """Returns the clean latents, float32, after Euler steps along the velocity.
 
     Args:
         velocity: the real score with its conditions and its guidance.
         x_BCFHW: noisy latents.
-        motion_BCMHW: what the chunk continues; stands clean at its head.
-        held_B: int64, how many of these there are.
-        levels_NB: of ``path_levels``; the first are those of ``x``.
+        motion_BCMHW: motion latents of the chunk; clean at its first positions.
+        held_B: int64, number of valid motion latents.
+        levels_NB: result of ``path_levels``; the first are those of ``x``.
     """
     x = impose(x_BCFHW.float(), motion_BCMHW, held_B)
     for here_B, next_B in pairwise(levels_NB):
@@ -80,10 +80,10 @@ def path_end(
 
 
 def endpoint_loss(x0_BCFHW: Tensor, end_BCFHW: Tensor, held_B: Tensor) -> Tensor:
-    """Half the squared error over the generated positions, over its own mean size.
+    """Returns half the squared error over the generated positions, divided by its mean size.
 
     Its gradient with respect to ``x0`` has the scale of ``dmd.matching_gradient``: about 1 for
-    every value, however far the sample is from its end.
+    every value, independent of a sample's distance to its endpoint.
     """
     error = x0_BCFHW.float() - end_BCFHW.detach().float()
     distance_B = generated_mean(error.detach().abs(), held_B).clamp(min=LEAST_DISTANCE)

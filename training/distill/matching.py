@@ -1,8 +1,8 @@
 """Self-correcting distillation: one update of the student, one of the fake score.
 
-Report section 4.2; training specification 2.1 to 2.5. Three networks of one architecture: the
-student, which moves towards where the real score differs from the fake one; the fake score, which
-follows the student's latents; the real score, frozen and guided.
+Report section 4.2. Three networks of one architecture: the student, which moves along the
+difference of the real and the fake score; the fake score, which is trained on the student's
+latents; the real score, frozen and guided.
 
 Legend: B batch, K chunks, C latent channels, F latent frames, M motion latents, h w latent size,
 N tokens, D width.
@@ -55,17 +55,17 @@ from training.objective.velocity import Guidance, guided_velocity, velocity, vel
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """How the student is corrected.
+    """Settings of the student's loss.
 
     Args:
-        exits: how far it is rolled out.
-        previous: how the chunks before the last are made (``rollout.Previous``).
-        jitter: errors in the motion latents that the student is handed.
-        policy: what scorers see of the motion latents.
+        exits: length of the rollout.
+        previous: sampling of the chunks before the last (``rollout.Previous``).
+        jitter: errors in the student's motion latents.
+        policy: the scorers' treatment of the motion latents.
         guidance: of the real score.
         shift: of the sampler's noise levels.
-        score_shift: of the scorers'. At 5 a sixth of them lie below 0.5, at 2 a third, at 1 half.
-        endpoint: how much the student is drawn to where the real score's own path ends.
+        score_shift: of the scorers'. At 5 a sixth of them are below 0.5, at 2 a third, at 1 half.
+        endpoint: regression on the endpoint of the real score's path.
     """
 
     exits: ExitOdds = field(default_factory=ExitOdds)
@@ -90,15 +90,15 @@ class Prompts:
     empty_BND: Tensor
 
     def rows(self, rows: Tensor) -> Prompts:
-        """Of some of the samples."""
+        """Returns those of some of the samples."""
         return Prompts(self.text_BND[rows], self.empty_BND[rows])
 
 
 class Matching:
-    """The two losses over three networks; keeps nothing between calls.
+    """The two losses over three networks; stateless.
 
     Args:
-        config: see there.
+        config: settings of the losses.
         student, fake, real: the networks.
         handover: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
@@ -124,14 +124,14 @@ class Matching:
     def student_losses(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
-        """The loss whose gradient moves the student, and how far the scores are apart."""
+        """Returns the loss of the student, and the distance of the scores."""
         rolled = self.roll_out(batch, prompts, at, draws, graph=True)
         return self._student_losses(self._chunk(rolled), batch, prompts, draws)
 
     def fake_losses(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
-        """The loss that keeps the fake score on the student's heels."""
+        """Returns the loss of the fake score on the student's latents."""
         with torch.no_grad():
             rolled = self.roll_out(batch, prompts, at, draws, graph=False)
         return {"loss": self._score_loss(self.fake, self._chunk(rolled), batch, prompts, draws)}
@@ -139,7 +139,7 @@ class Matching:
     def student_losses_at(
         self, batch: Stage2Batch, prompts: Prompts, at: AtExit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
-        """``student_losses`` of a rollout that was made before, up to its exits."""
+        """Returns ``student_losses`` of an existing rollout up to its exits."""
         chunk = self._chunk_at(at, self._raw_at(batch, prompts, at))
         return self._student_losses(chunk, batch, prompts, draws)
 
@@ -151,7 +151,7 @@ class Matching:
         raw_BCFHW: Tensor,
         draws: SharedDraws,
     ) -> Mapping[str, Tensor]:
-        """``fake_losses`` of a rollout that was made before, and what the student made of it."""
+        """Returns ``fake_losses`` of an existing rollout and the student's prediction of it."""
         chunk = self._chunk_at(at, raw_BCFHW)
         return {"loss": self._score_loss(self.fake, chunk, batch, prompts, draws)}
 
@@ -159,15 +159,15 @@ class Matching:
     def fake_lag(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> tuple[float, float]:
-        """Losses of the fake and of the unguided real score on the same latents of the student.
+        """Returns losses of the fake and of the unguided real score on the same student latents.
 
-        The fake has to know them better, else the student is sent astray.
+        The fake's must be lower, else the student's gradient points in a wrong direction.
         """
         chunk = self._chunk(self.roll_out(batch, prompts, at, draws, graph=False))
         state = draws.generator.get_state()
         losses = []
         for net in (self.fake, self.real):
-            draws.generator.set_state(state)  # both look at the same noisy latents
+            draws.generator.set_state(state)  # both get the same noisy latents
             losses.append(float(self._score_loss(net, chunk, batch, prompts, draws)))
         return losses[0], losses[1]
 
@@ -180,7 +180,7 @@ class Matching:
         *,
         graph: bool,
     ) -> Rolled:
-        """The student's own chunks up to the exit."""
+        """Returns the student's own chunks up to the exit."""
 
         def velocity_of(chunk: int) -> VelocityFn:
             given = self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
@@ -209,16 +209,16 @@ class Matching:
         mine: slice,
         draws: SharedDraws,
     ) -> tuple[AtExit, Tensor]:
-        """The student's own chunks up to an exit of each sample, and what it predicts there.
+        """Samples the student's chunks up to an exit of each sample, and its predictions there.
 
         Args:
             batch, prompts: this rank's samples.
             exits: of the samples of all ranks.
-            mine: this rank's.
-            draws: of all noise.
+            mine: the slice of this rank.
+            draws: source of all noise.
 
         Returns:
-            What the evaluations at the exits are given, and their clean latents as they are.
+            The inputs of the evaluations at the exits, and their clean latents as predicted.
         """
 
         @functools.lru_cache(1)
@@ -250,7 +250,7 @@ class Matching:
     def at_exits(
         self, batch: Stage2Batch, exits: Sequence[Exit], x_BCFHW: Tensor, motion_BCMHW: Tensor
     ) -> AtExit:
-        """``walk``'s result again, of these samples and exits, with latents that were kept."""
+        """Returns ``walk``'s result for these samples and exits, from stored latents."""
         sigma_B, chunk_B = levels_and_chunks(exits, self._sigmas, x_BCFHW.device)
         held_B = torch.where(chunk_B == 0, batch.held_B, motion_BCMHW.shape[2])
         return AtExit(x_BCFHW, sigma_B, motion_BCMHW, held_B, chunk_B)
@@ -299,7 +299,7 @@ class Matching:
         return {"loss": loss, **losses}
 
     def _endpoint(self, at: AtExit, given: Conditions, prompts: Prompts) -> Tensor:
-        """Where the real score's path ends that begins at the student's noisy latents."""
+        """Returns the endpoints of the real score's paths from the student's noisy latents."""
 
         def along(x_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
             return guided_velocity(
@@ -313,7 +313,7 @@ class Matching:
     def _score_loss(
         self, net: DiT, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
     ) -> Tensor:
-        """How well a score knows the student's chunk, without guidance."""
+        """Returns a score's loss on the student's chunk, without guidance."""
         policy, x0 = self.config.policy, chunk.x0_BCFHW
         given = self._conditions(batch, prompts, chunk.at.chunk_B)
         drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
@@ -357,8 +357,8 @@ class Matching:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """The student's latents that the scorers look at, motion latents at each one's head; what the
-    student predicted there too; and what it was given."""
+    """The scorers' input: the student's latents, with the motion latents of each at their head; its
+    prediction there; and its conditions."""
 
     x0_BCFHW: Tensor
     raw_BCFHW: Tensor

@@ -1,9 +1,8 @@
-"""A rollout in which every sample has an exit of its own.
+"""A rollout in which every sample has its own exit.
 
-What ``rollout.roll_out`` does for a batch with one exit, for samples that end in different chunks
-and at different steps. They go side by side: a step evaluates those that have not ended yet, and
-the evaluations at the exits are left to the caller, who may want a graph, and can make them all at
-once.
+Equivalent to ``rollout.roll_out`` for a batch with one exit, but samples can end in different
+chunks and at different steps. They run in parallel: a step evaluates the samples that have not
+ended, and the caller can make the evaluations at the exits, which may need a graph, in one batch.
 
 Legend: B samples, C latent channels, F latent frames, M motion latents, h w latent size.
 """
@@ -30,14 +29,14 @@ RowsVelocity = Callable[[int, Tensor], VelocityFn]
 
 @dataclass(frozen=True)
 class AtExit:
-    """What the last evaluation of each sample is given; nothing has a graph.
+    """The inputs of the last evaluation of each sample, without a graph.
 
     Args:
-        x_BCFHW: noisy latents, the motion latents that were handed over at their head.
+        x_BCFHW: noisy latents, with the student's motion latents at their head.
         sigma_B: float32 noise levels.
         motion_BCMHW: the latents that the chunk continues, without a jitter.
-        held_B: int64, how many of these there are.
-        chunk_B: int64, the chunk's place, from 0.
+        held_B: int64, number of valid motion latents.
+        chunk_B: int64, number of the chunk, from 0.
     """
 
     x_BCFHW: Tensor
@@ -47,16 +46,16 @@ class AtExit:
     chunk_B: Tensor
 
     def rows(self, rows: Tensor) -> AtExit:
-        """Some of the samples."""
+        """Returns those of some of the samples."""
         return AtExit(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def clean(self, v_BCFHW: Tensor) -> Tensor:
-        """Clean latents that the network's velocity points to, as they are."""
+        """Returns the clean latents of a velocity, as predicted."""
         sigma = self.sigma_B[:, None, None, None, None]
         return self.x_BCFHW.float() - sigma * v_BCFHW.float()
 
     def with_motion(self, raw_BCFHW: Tensor) -> Tensor:
-        """Clean latents with the motion latents in their place."""
+        """Returns clean latents with the motion latents at their positions."""
         return impose(raw_BCFHW, self.motion_BCMHW, self.held_B)
 
 
@@ -75,17 +74,17 @@ def walk_to_exits(
     previous: Previous = "full",
     jitter: MotionJitter = NO_JITTER,
 ) -> AtExit:
-    """Makes chunks up to the exits, and stops before the evaluations there.
+    """Samples chunks up to the exits, without the evaluations at the exits.
 
     Args:
         velocity_of: the student.
-        motion_z: [B, C, M, h, w] what the first chunks continue.
-        held_B: int64, how many of those latents count: one at the beginning of a stream.
+        motion_z: [B, C, M, h, w] motion latents of the first chunks.
+        held_B: int64, number of valid ones: one at the beginning of a stream.
         shape: (B, C, F, h, w).
         sigmas: of the student's sampler, ending in 0.
-        exits: of all samples of all ranks: every rank has to go through the same evaluations.
+        exits: of all samples of all ranks: every rank must take part in the same evaluations.
         mine: this rank's B of them.
-        handover, draws, previous, jitter: as in ``roll_out``; equal exits give what it gives.
+        handover, draws, previous, jitter: as in ``roll_out``; equal exits give its result.
     """
     last = len(sigmas) - 1
     for at in exits:
@@ -130,14 +129,14 @@ def _through_chunk(
     leaving: Sequence[bool],
     mine: slice,
 ) -> tuple[Tensor, Tensor]:
-    """Noisy latents after so many evaluations of each sample, and its last clean ones.
+    """Returns noisy latents after that many evaluations of each sample, and the last clean ones.
 
-    ``counts`` and ``leaving`` (the sampler goes on after these evaluations) are of all ranks.
+    ``counts`` and ``leaving`` (the sampler continues after these evaluations) are of all ranks.
     """
     x = z = impose(noise(), handed, held_B)
     for step in range(1, max(counts) + 1):
         active = _which(count >= step for count in counts[mine])
-        # A rank without any takes part in the evaluation of the others.
+        # A rank without samples takes part in the collective evaluation.
         rows = torch.tensor(active or [0], device=x.device)
         v = velocity_of(rows)(x[rows], sigmas[step - 1])
         x0 = predict_x0(x[rows], v, sigmas[step - 1])
@@ -160,7 +159,7 @@ def _which(flags: Iterable[bool]) -> list[int]:
 def levels_and_chunks(
     exits: Sequence[Exit], sigmas: Sequence[float], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """``sigma_B`` and ``chunk_B`` of exits."""
+    """Returns ``sigma_B`` and ``chunk_B`` of exits."""
     return (
         torch.tensor([sigmas[at.step - 1] for at in exits], dtype=torch.float32, device=device),
         torch.tensor([at.chunk - 1 for at in exits], device=device),
@@ -168,7 +167,7 @@ def levels_and_chunks(
 
 
 def impose(x_BCFHW: Tensor, motion_BCMHW: Tensor, held_B: Tensor) -> Tensor:
-    """``x`` with the first ``held_B`` latent frames of each sample replaced by motion latents."""
+    """Returns ``x`` with the first ``held_B`` latent frames of each sample from motion latents."""
     count = motion_BCMHW.shape[2]
     mask = held_mask(held_B, x_BCFHW)[:, :, :count]
     head = torch.where(mask, motion_BCMHW.to(x_BCFHW), x_BCFHW[:, :, :count])
@@ -176,7 +175,7 @@ def impose(x_BCFHW: Tensor, motion_BCMHW: Tensor, held_B: Tensor) -> Tensor:
 
 
 def _evaluations(at: Exit, chunk: int, last: int, previous: Previous) -> int:
-    """How often a sample's chunk is evaluated before its exit."""
+    """Returns the number of evaluations of a sample's chunk before its exit."""
     if at.chunk < chunk + 1:
         return 0
     if at.chunk == chunk + 1:

@@ -1,11 +1,11 @@
-"""Rollouts that are used more than once, so that a turn of Stage 2 is cheap.
+"""Rollouts that are used several times, to reduce the cost of a turn of Stage 2.
 
-The report rolls the student out anew for every update. Here each cycle (one update of the student
-and those of the fake score until the next one) makes one rollout, in which every sample has an exit
-of its own, drawn with the report's odds. The student is corrected on the rollout that it has just
-made; the fake score learns from that one and from the one before it, each time at other noise
-levels. So what the fake score sees is of a student at most two updates old, and a sample is met in
-several updates: samples of an update are as likely as in the report, updates are not independent.
+The report samples a new rollout for every update. Here each cycle (one update of the student and
+those of the fake score until the next one) makes one rollout, in which every sample has its own
+exit, drawn with the report's odds. The student is updated on the newest rollout; the fake score is
+trained on it and on the previous one, each time at other noise levels. So the fake score's samples
+are from a student at most two updates old, and a sample is used in several updates: its probability
+is as in the report, but updates are not independent.
 
 Legend: B samples of this rank, C latent channels, F latent frames, M motion latents, h w latent
 size.
@@ -31,12 +31,12 @@ KEPT_CYCLES = 2
 
 @dataclass(frozen=True)
 class Rollout:
-    """What one cycle rolled out, this rank's samples.
+    """The rollout of one cycle, this rank's samples.
 
     Args:
-        batch, prompts: what it was made from.
-        at: what the evaluations at the exits are given.
-        raw_BCFHW: what the student made of it then.
+        batch, prompts: its conditions.
+        at: the inputs of the evaluations at the exits.
+        raw_BCFHW: the student's predictions at that time.
     """
 
     batch: Stage2Batch
@@ -45,7 +45,7 @@ class Rollout:
     raw_BCFHW: Tensor
 
     def rows(self, rows: Tensor) -> Rollout:
-        """Some of the samples."""
+        """Returns some of the samples."""
         return Rollout(
             self.batch.rows(rows), self.prompts.rows(rows), self.at.rows(rows), self.raw_BCFHW[rows]
         )
@@ -53,12 +53,12 @@ class Rollout:
 
 @dataclass
 class RolloutPool:
-    """The rollouts of the last cycles, with what a checkpoint needs to know of them.
+    """The rollouts of the last cycles, with their state for a checkpoint.
 
     Args:
         world: the ranks.
         batch: samples of an update, of all ranks together.
-        pool: samples of a rollout for each of them.
+        pool: samples of a rollout per sample of an update.
     """
 
     world: World
@@ -68,34 +68,34 @@ class RolloutPool:
 
     @property
     def size(self) -> int:
-        """Samples of a rollout, of all ranks together."""
+        """Returns the samples of a rollout, of all ranks together."""
         return self.batch * self.pool
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def keep(self, cycle: int, rollout: Rollout) -> None:
-        """Adds the rollout of a cycle; those of cycles too long ago go."""
+        """Adds the rollout of a cycle; removes old ones."""
         self._kept[cycle] = rollout
         for old in [number for number in self._kept if number <= cycle - KEPT_CYCLES]:
             del self._kept[old]
 
     def newest(self, rng: np.random.Generator) -> Rollout:
-        """Samples of an update, of the last rollout; ``rng`` alike on every rank."""
+        """Returns samples of an update from the last rollout; ``rng`` is the same on all ranks."""
         return self._drawn(max(self._kept), rng)
 
     def any(self, rng: np.random.Generator) -> Rollout:
-        """Samples of an update, of one of the rollouts; ``rng`` alike on every rank."""
+        """Returns samples of an update from one rollout; ``rng`` is the same on all ranks."""
         return self._drawn(int(rng.choice(sorted(self._kept))), rng)
 
     def _drawn(self, cycle: int, rng: np.random.Generator) -> Rollout:
-        # A sample of an update is one of the ``pool`` that lie side by side on its own rank.
+        # A sample of an update is one of ``pool`` adjacent ones on its own rank.
         places_B = rng.integers(0, self.pool, self.batch)[self.world.rows(self.batch)]
         rows_B = np.arange(len(places_B)) * self.pool + places_B
         return self._kept[cycle].rows(torch.from_numpy(rows_B).to(self.world.device))
 
     def carried(self) -> Mapping[str, Tensor]:
-        """What cannot be made again from data and random numbers, by name."""
+        """Returns, by name, the state that cannot be recomputed from data and random numbers."""
         return {
             f"{cycle}.{name}": self._over_ranks(tensor)
             for cycle, rollout in self._kept.items()
@@ -111,11 +111,11 @@ class RolloutPool:
         shapes: Mapping[str, tuple[int, ...]],
         again: Callable[[int, tuple[Tensor, Tensor, Tensor]], Rollout],
     ) -> None:
-        """Rollouts as in a checkpoint with tensors of these names and shapes, to be filled.
+        """Creates the rollouts of a checkpoint with tensors of these shapes, to be filled.
 
         Args:
             shapes: of ``carried``.
-            again: the rollout of a cycle with these latents (``x``, ``motion``, ``raw``).
+            again: restores the rollout of a cycle with these latents (``x``, ``motion``, ``raw``).
         """
         self._kept.clear()
         for cycle in sorted({int(name.partition(".")[0]) for name in shapes}):

@@ -1,8 +1,8 @@
-"""Retrospective rollout: the student continues its own video, and one evaluation keeps its graph.
+"""Retrospective rollout: the student continues its own video; one evaluation has a graph.
 
-Report section 4.2 and Algorithm 1; training specification 2.1. The chunks before the last are made
-by the sampler that inference uses, decoded, and their last frames encoded again: what the student
-is corrected on is what it will meet.
+Report section 4.2 and Algorithm 1. The chunks before the last are sampled as in inference, decoded,
+and their last frames are encoded again: the student is trained on the inputs that it gets in
+inference.
 
 Legend: B batch, C latent channels, F latent frames, M motion latents, h w latent size.
 """
@@ -38,7 +38,7 @@ Handover = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Exit:
-    """Where a rollout ends: chunk 1 to K, and evaluation 1 to T of its sampler."""
+    """The end of a rollout: chunk 1 to K, and evaluation 1 to T of its sampler."""
 
     chunk: int
     step: int
@@ -46,10 +46,10 @@ class Exit:
 
 @dataclass(frozen=True)
 class ExitOdds:
-    """How exits are drawn (report Table 2).
+    """The distribution of exits (report Table 2).
 
     Args:
-        chunks: K, the most that are rolled out.
+        chunks: K, the maximum length.
         fixed: always K; else uniform on 1 to K, both included.
         steps: T of the student's sampler.
     """
@@ -64,19 +64,19 @@ class ExitOdds:
                 raise InputError(field, getattr(self, field), "at least 1")
 
     def draw(self, rng: np.random.Generator) -> Exit:
-        """One exit; ranks that work together must take the same (``World.agree``)."""
+        """Draws one exit; cooperating ranks must use the same one (``World.agree``)."""
         chunk = self.chunks if self.fixed else int(rng.integers(1, self.chunks + 1))
         return Exit(chunk, int(rng.integers(1, self.steps + 1)))
 
 
 @dataclass(frozen=True)
 class Rolled:
-    """The chunk that a rollout ended with.
+    """The last chunk of a rollout.
 
     Args:
-        raw_BCFHW: prediction of the clean latents at the exit, as the network gave it.
+        raw_BCFHW: predicted clean latents at the exit, unchanged.
         motion_BCMHW: the latents that it continues, without a graph and without a jitter.
-        chunk: its place, from 0.
+        chunk: its number, from 0.
         x_BCFHW: noisy latents of the last evaluation, with its motion latents at their head.
         sigma: their noise level.
     """
@@ -89,7 +89,7 @@ class Rolled:
 
     @property
     def x0_BCFHW(self) -> Tensor:
-        """The prediction with its motion latents in place."""
+        """Returns the prediction with its motion latents in place."""
         return impose_motion(self.raw_BCFHW, self.motion_BCMHW)
 
 
@@ -106,21 +106,21 @@ def roll_out(
     jitter: MotionJitter = NO_JITTER,
     graph: bool = True,
 ) -> Rolled:
-    """Makes chunks up to the exit.
+    """Samples chunks up to the exit.
 
     Args:
         velocity_of: the student.
-        motion_z: [B, C, M, h, w] what the first chunk continues: the portrait's one latent or two
-            of a true video.
+        motion_z: [B, C, M, h, w] motion latents of the first chunk: the portrait's one latent or
+            two of a true video.
         shape: (B, C, F, h, w).
         sigmas: of the student's sampler, ending in 0.
-        at: where to stop; what would follow is not computed.
+        at: the exit; nothing after it is computed.
         handover: decode, last frames, encode.
-        draws: of all noise.
+        draws: source of all noise.
         previous: the chunks before the last run all steps (``full``, as inference does), or stop
             at the same step as the last (``same``, as the paradigm's own code does).
-        jitter: of what the last chunk continues.
-        graph: keep the graph of the very last evaluation; nothing else has one.
+        jitter: of the last chunk's motion latents.
+        graph: whether the last evaluation has a graph; all others have none.
     """
     if not 1 <= at.step < len(sigmas):
         raise InputError("exit step", at.step, f"1 to {len(sigmas) - 1}")
@@ -155,7 +155,7 @@ def noisy_until(
     noise: Callable[[int], Tensor],
     step: int,
 ) -> tuple[Tensor, float]:
-    """What evaluation ``step`` of ``sample`` is given: noisy latents and their noise level."""
+    """Returns the inputs of evaluation ``step`` of ``sample``: noisy latents and noise level."""
     x = impose_motion(noise(0), motion_z)
     for number in range(1, step):
         x0 = predict_x0(x, velocity(x, sigmas[number - 1]), sigmas[number - 1])

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Losses of training, and the networks' predictions that they compare."""

@@ -1,4 +1,4 @@
-"""What a chunk is made from, and how a network reads it.
+"""The conditions of a chunk, and their form for a network.
 
 Legend: B batch, C latent channels, F latent frames, h w latent size, M image tokens, N text tokens,
 D width, T video frames, W window, L layers.
@@ -17,7 +17,7 @@ from flashtalk.models.dit.model import DiT
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one chunk is made from.
+    """The conditions of one chunk.
 
     Args:
         y_BCFHW: [B, 20, F, h, w] mask and latents of the portrait.
@@ -32,11 +32,11 @@ class Conditions:
     speech_BTWLD: Tensor
 
     def rows(self, rows: Tensor) -> Conditions:
-        """Of some of the samples."""
+        """Returns those of some of the samples."""
         return Conditions(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     def without_speech(self) -> Conditions:
-        """The null of speech is a tensor of zero embeddings, not silence."""
+        """Returns the conditions without speech: a tensor of zero embeddings, not silence."""
         return replace(self, speech_BTWLD=torch.zeros_like(self.speech_BTWLD))
 
 
@@ -62,8 +62,8 @@ def embed_conditions(
 
     Args:
         dit, given, bf16: as in ``velocity.velocity``.
-        keys: keys and values of all layers too, which several evaluations then share. Blocks that
-            are sharded or computed again keep their projections to themselves.
+        keys: whether to project keys and values of all layers too, for several evaluations. Blocks
+            that are sharded or recomputed project them themselves.
     """
     with torch.autocast(given.y_BCFHW.device.type, torch.bfloat16, enabled=bf16):
         if keys:

@@ -1,12 +1,11 @@
-"""Distribution matching: where a student's chunk should move, as two scores see it.
+"""Distribution matching: the direction of a student's chunk, from two scores.
 
 Report section 4.2, Eq. 2 and Table 3. Pure functions. The scores are compared as predictions of the
-clean latents, with the scale-free weight of the paradigm that the report follows (training
-specification 2.2): the factor that depends on the noise level is replaced by one over the distance
-of the student from the teacher.
+clean latents, with the scale-free weight of the paradigm that the report follows: the factor that
+depends on the noise level is replaced by one over the distance of the student from the teacher.
 
-How many motion latents stand at the head of a chunk is a number for all samples, or int64 [B]: one
-where a stream begins at its portrait, two where it goes on.
+The number of motion latents at the head of a chunk is one number for all samples, or int64 [B]: one
+at the beginning of a stream, with the portrait, two later.
 
 Legend: B batch, C latent channels, F latent frames, M motion latents, h w latent size.
 """
@@ -28,19 +27,18 @@ LEAST_DISTANCE = 1e-3
 
 @dataclass(frozen=True)
 class MotionPolicy:
-    """What the scorers see at the motion positions (report Table 3; the defaults are its best row).
+    """The scorers' motion latents (report Table 3; the defaults are its best row).
 
     Args:
         source: ``predicted``, the student's own motion latents; or ``gt``, those of the true video,
             for the real score only.
-        add_noise: the motion latents are noised like the rest; else they stand clean.
+        add_noise: the motion latents are noised like the rest; else they are clean.
         calc_loss: the motion positions count in the student's loss too.
         noise: ``same_t``, as noisy as the generated latents; or ``small``, 0.02 to 0.1.
         teacher_noise: False leaves them clean for the real score alone.
-        tie: weight of ``tie_loss``, which draws what the student predicts at the motion positions
-            to what the real score predicts there; 0 is none. This and ``teacher_noise`` are not
-            the report's: a public reproduction of it found them better (training specification
-            2.4).
+        tie: weight of ``tie_loss``, the distance between the student's and the real score's
+            predictions at the motion positions; 0: none. This and ``teacher_noise`` are not the
+            report's: a public reproduction of it found them better.
     """
 
     source: Literal["predicted", "gt"] = "predicted"
@@ -60,7 +58,7 @@ class MotionPolicy:
 
 @dataclass(frozen=True)
 class NoiseDraw:
-    """One noise level per sample and what is mixed in.
+    """One noise level per sample, and the noise.
 
     Args:
         sigma_B: float32, of the generated positions.
@@ -74,7 +72,7 @@ class NoiseDraw:
 
 
 def clean_motion(drawn: NoiseDraw) -> NoiseDraw:
-    """The same noise for what follows the motion positions, and none there."""
+    """Returns the same noise, without any at the motion positions."""
     return replace(drawn, motion_sigma_B=torch.zeros_like(drawn.motion_sigma_B))
 
 
@@ -85,9 +83,9 @@ def draw_sigma(
     low: float = 0.02,
     high: float = 0.98,
 ) -> Tensor:
-    """Noise levels [B] of the scorers: all of them, whatever step the student stopped at (2.2).
+    """Returns noise levels [B] of the scorers: from all of them, whatever step is the exit.
 
-    A share of 1 / (1 + shift) lies below 0.5.
+    A share of 1 / (1 + shift) is below 0.5.
     """
     u = draws.integers(1000, (batch,)).float() / 1000.0
     return warp(u, shift).clamp(low, high)
@@ -96,7 +94,7 @@ def draw_sigma(
 def draw_noise(
     shape: tuple[int, ...], policy: MotionPolicy, draws: SharedDraws, shift: float = 5.0
 ) -> NoiseDraw:
-    """The noise of one look of a scorer at latents of ``shape`` [B, C, F, h, w]."""
+    """Draws the noise of one evaluation of a scorer for latents of ``shape`` [B, C, F, h, w]."""
     sigma_B = draw_sigma(shape[0], draws, shift)
     if not policy.add_noise:
         motion_sigma_B = torch.zeros_like(sigma_B)
@@ -111,13 +109,13 @@ def draw_noise(
 def scorer_input(
     x0_BCFHW: Tensor, motion_BCMHW: Tensor, drawn: NoiseDraw, held: int | Tensor | None = None
 ) -> Tensor:
-    """Noisy latents as a scorer gets them.
+    """Returns noisy latents, the input of a scorer.
 
     Args:
         x0_BCFHW: the student's chunk.
-        motion_BCMHW: what stands at its first positions, clean.
+        motion_BCMHW: its motion latents, clean.
         drawn: noise levels and noise.
-        held: how many of the motion latents stand there; all without it.
+        held: number of valid motion latents; default: all.
     """
     motion = motion_BCMHW.shape[2]
     mask = held_mask(motion if held is None else held, x0_BCFHW)
@@ -130,31 +128,31 @@ def scorer_input(
 
 
 def held_mask(held: int | Tensor, x_BCFHW: Tensor) -> Tensor:
-    """Bool [B, 1, F, 1, 1] on the device of ``x``: True at the motion positions of each sample."""
+    """Returns bool [B, 1, F, 1, 1] on the device of ``x``: True at each motion position."""
     if isinstance(held, int):
         held = torch.full((x_BCFHW.shape[0],), held, dtype=torch.int64)
     return motion_mask(held.to(x_BCFHW.device), x_BCFHW.shape[2])
 
 
 def generated_mean(values_BCFHW: Tensor, held: int | Tensor) -> Tensor:
-    """Means [B] over what follows the motion positions."""
+    """Returns means [B] over the positions after the motion latents."""
     kept = (~held_mask(held, values_BCFHW)).to(values_BCFHW).expand_as(values_BCFHW)
     return (values_BCFHW * kept).flatten(1).sum(1) / kept.flatten(1).sum(1)
 
 
 def predicted_x0(x_BCFHW: Tensor, v_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
-    """Clean latents that a velocity points to, float32."""
+    """Returns the clean latents of a velocity, float32."""
     return x_BCFHW.float() - sigma_B.to(x_BCFHW.device)[:, None, None, None, None] * v_BCFHW.float()
 
 
 def matching_gradient(
     x0_BCFHW: Tensor, fake_BCFHW: Tensor, real_BCFHW: Tensor, held: int | Tensor
 ) -> Tensor:
-    """The direction in which the student's latents are wrong (2.2, item 5).
+    """Returns the direction of the student's error.
 
     Args:
         x0_BCFHW: the student's chunk.
-        fake_BCFHW, real_BCFHW: what the two scorers take for its clean form.
+        fake_BCFHW, real_BCFHW: the two scores' predictions of its clean latents.
         held: positions at the head that do not count in the distance.
 
     Returns:
@@ -169,13 +167,13 @@ def matching_gradient(
 def matching_loss(
     x0_BCFHW: Tensor, gradient_BCFHW: Tensor, held: int | Tensor, policy: MotionPolicy
 ) -> Tensor:
-    """A loss whose gradient with respect to ``x0`` is ``gradient`` over the number of values.
+    """Returns a loss whose gradient for ``x0`` is ``gradient`` over the number of values.
 
     Args:
         x0_BCFHW: with the graph of the student's last evaluation.
-        gradient_BCFHW: of ``matching_gradient``.
+        gradient_BCFHW: result of ``matching_gradient``.
         held: positions at the head, which count only if the policy says so.
-        policy: see there.
+        policy: treatment of the motion latents.
     """
     target = (x0_BCFHW - gradient_BCFHW).detach()
     error = (x0_BCFHW.float() - target.float()).square()
@@ -183,13 +181,13 @@ def matching_loss(
 
 
 def tie_loss(raw_BCFHW: Tensor, real_BCFHW: Tensor, held: int | Tensor) -> Tensor:
-    """Mean squared distance of the student's prediction from the real score's, at the motion
-    positions alone.
+    """Returns the mean squared distance of the student's prediction from the real score's, at the
+    motion positions only.
 
     Args:
-        raw_BCFHW: what the student predicts, before its motion latents are written over it.
-        real_BCFHW: what the real score takes for the clean form of the chunk.
-        held: motion positions.
+        raw_BCFHW: the student's prediction, before its motion latents are written over it.
+        real_BCFHW: the real score's prediction of the chunk's clean latents.
+        held: number of motion positions.
     """
     kept = held_mask(held, raw_BCFHW).to(raw_BCFHW.dtype).expand_as(raw_BCFHW)
     error = (raw_BCFHW.float() - real_BCFHW.detach().float()).square() * kept
@@ -203,10 +201,10 @@ def fake_loss(
     held: int | Tensor,
     policy: MotionPolicy,
 ) -> Tensor:
-    """How well the fake score knows the student's latents: mean squared velocity error.
+    """Returns the fake score's mean squared velocity error on the student's latents.
 
-    Where the motion positions count in the student's loss, the fake score has to know them too:
-    else it says of them what the real score said before the training.
+    If the motion positions count in the student's loss, the fake score is trained on them too: else
+    its predictions there would stay those of the real score.
     """
     target = noise_BCFHW.to(x0_BCFHW).float() - x0_BCFHW.float()
     error = (v_BCFHW.float() - target).square()

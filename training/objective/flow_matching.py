@@ -18,10 +18,10 @@ class Corruption:
 
     Args:
         sigma_B: float32 noise level, one per sample, in (0, 1].
-        clean_B: int64 number of leading latents that stay clean motion latents in the loss mask
-            (1 in cold-start mode, else 2).
+        clean_B: int64 number of leading latents that are clean motion latents in the loss mask
+            (1 for cold starts, else 2).
         noisy_motion_B: bool; the motion latents are noised like the rest.
-        drop_audio_B, drop_text_B: bool; that condition is replaced by its null.
+        drop_audio_B, drop_text_B: bool; that condition is dropped.
     """
 
     sigma_B: Tensor
@@ -80,7 +80,7 @@ def draw_corruption(
 
 
 def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
-    """Bool [B, 1, F, 1, 1]: True at the motion positions 0 .. clean - 1 of each sample."""
+    """Returns bool [B, 1, F, 1, 1]: True at motion positions 0 .. clean - 1 of each sample."""
     positions_F = torch.arange(latent_frames, device=clean_B.device)
     return (positions_F[None] < clean_B[:, None])[:, None, :, None, None]
 
@@ -88,7 +88,7 @@ def motion_mask(clean_B: Tensor, latent_frames: int) -> Tensor:
 def noised_input(
     z_BCFHW: Tensor, noise_BCFHW: Tensor, corruption: Corruption, held_BCFHW: Tensor | None = None
 ) -> Tensor:
-    """x_s with the motion positions overwritten by their clean latents (not in noisy mode).
+    """Returns x_s with clean latents at the motion positions (except in noisy mode).
 
     Args:
         z_BCFHW, noise_BCFHW: clean latents and the noise that is mixed in.
@@ -112,15 +112,15 @@ def velocity_loss(
     weight_B1FHW: Tensor | None = None,
     mean: Callable[[Tensor], Tensor] = lambda total: total,
 ) -> Tensor:
-    """Mean squared velocity error over the generated positions only, in float32.
+    """Returns the mean squared velocity error over the generated positions, in float32.
 
     Args:
         v_BCFHW: prediction of ``noise - z``.
         z_BCFHW, noise_BCFHW: clean latents and the noise that was mixed in.
         clean_B: leading positions of each sample that do not count.
-        weight_B1FHW: what the positions count, 1 each without it.
-        mean: over ranks, of what their positions count in all: the mean of the ranks' losses is
-            then the loss of the whole batch.
+        weight_B1FHW: weights of the positions, default 1.
+        mean: mean over ranks, applied to the sum of weights: the mean of the ranks' losses is then
+            the loss of the whole batch.
     """
     error = (v_BCFHW.float() - (noise_BCFHW.float() - z_BCFHW.float())).square()
     generated = ~motion_mask(clean_B, z_BCFHW.shape[2]).to(z_BCFHW.device)
@@ -131,7 +131,7 @@ def velocity_loss(
 
 @dataclass(frozen=True)
 class Errors:
-    """A prediction with what it should have been; the loss under any weights."""
+    """A prediction and its target; computes the loss for any weights."""
 
     v_BCFHW: Tensor
     z_BCFHW: Tensor
@@ -143,7 +143,7 @@ class Errors:
         weight_B1FHW: Tensor | None = None,
         mean: Callable[[Tensor], Tensor] = lambda total: total,
     ) -> Tensor:
-        """See ``velocity_loss``."""
+        """Returns ``velocity_loss`` with these weights."""
         return velocity_loss(
             self.v_BCFHW, self.z_BCFHW, self.noise_BCFHW, self.clean_B, weight_B1FHW, mean
         )

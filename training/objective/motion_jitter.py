@@ -1,9 +1,9 @@
-"""Errors in what a chunk continues, so that a model learns to put them right.
+"""Errors in the motion latents, so that a model learns to correct them.
 
-A chunk far down a stream continues latents that are a little off: what earlier chunks got wrong.
-Stage 1 sees true motion latents only, and Stage 2 those of a few chunks. With a jitter a model is
-handed latents that are off, while its target is the video without: what stands still it then takes
-from the portrait, which never drifts. Not in the report; off by default.
+Late in a stream a chunk continues latents with small errors of earlier chunks. Stage 1 uses only
+true motion latents, and Stage 2 those of a few chunks. With a jitter a model gets latents with
+errors, while its target is the video without them: it then takes the static parts from the
+portrait, which never drifts. Not in the report; off by default.
 
 Legend: B batch, C latent channels, M motion latents, h w latent size.
 """
@@ -21,12 +21,12 @@ from training.core.draws import SharedDraws
 
 @dataclass(frozen=True)
 class MotionJitter:
-    """How large the errors get; 0 is none. Latents have a spread of about 1.
+    """The maximum errors; 0 is none. Latents have a spread of about 1.
 
     Args:
-        cell: most that is added to each latent cell, the same on all motion latents, as a
-            background that was drawn wrong stands; standard deviation.
-        channel: most that is added to a channel as a whole: a shift of colours.
+        cell: maximum error of each latent cell, the same on all motion latents, like a wrong
+            background; standard deviation.
+        channel: maximum error of a channel as a whole: a shift of colours.
     """
 
     cell: float = 0.0
@@ -38,7 +38,7 @@ class MotionJitter:
                 raise InputError(f"jitter.{field}", getattr(self, field), "0 to 1")
 
     def disturb(self, motion_BCMHW: Tensor, draws: SharedDraws) -> Tensor:
-        """The latents with errors; each sample's strengths are uniform from 0 to the limits."""
+        """Returns the latents with errors; a sample's strengths are uniform up to the limits."""
         if not (self.cell or self.channel):
             return motion_BCMHW
         batch, channels, _, height, width = motion_BCMHW.shape

@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def gradient_difference(video_BCTHW: Tensor, target_BCTHW: Tensor) -> Tensor:
-    """Absolute difference of spatial gradients, averaged over both directions.
+    """Returns the absolute difference of spatial gradients, averaged over both directions.
 
-    Returns a [B, 1, T, H, W] map; the last row and column repeat their neighbours' zeros.
+    The result is a [B, 1, T, H, W] map; the last row and column repeat their neighbours' zeros.
     """
     error_BCTHW = video_BCTHW - target_BCTHW
     vertical = error_BCTHW.diff(dim=-2).abs().mean(1, keepdim=True)
@@ -31,7 +31,7 @@ def reconstruction_loss(
     mse: float = 0.0,
     gradient: float = 0.5,
 ) -> Tensor:
-    """Weighted mean of ``l1 |e| + mse e^2 + gradient |grad e|`` in float32.
+    """Returns the weighted mean of ``l1 |e| + mse e^2 + gradient |grad e|`` in float32.
 
     Args:
         video_BCTHW, target_BCTHW: [B, 3, T, H, W] in [-1, 1].
@@ -47,13 +47,13 @@ def reconstruction_loss(
 
 
 def kl_divergence(mean_BCFHW: Tensor, logvar_BCFHW: Tensor) -> Tensor:
-    """KL of the diagonal Gaussian posterior to N(0, I), averaged over elements."""
+    """Returns the KL of the diagonal Gaussian posterior to N(0, I), averaged over elements."""
     logvar = logvar_BCFHW.float().clamp(-30.0, 20.0)
     return 0.5 * (mean_BCFHW.float().square() + logvar.exp() - 1.0 - logvar).mean()
 
 
 def psnr_db(video: Tensor, target: Tensor, weight: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of [-1, 1] video (peak 2), optionally weighted."""
+    """Returns the peak signal-to-noise ratio in dB of [-1, 1] video (peak 2), may be weighted."""
     squared = (video.float() - target.float()).square()
     if weight is None:
         error = float(squared.mean())
@@ -66,7 +66,7 @@ def psnr_db(video: Tensor, target: Tensor, weight: Tensor | None = None) -> floa
 def box_weight(
     boxes_BT4: Tensor, height_px: int, width_px: int, *, inside: float = 1.0, outside: float = 0.0
 ) -> Tensor:
-    """Pixel weights [B, 1, T, H, W] of boxes (top, left, bottom, right in pixels, end excluded)."""
+    """Returns pixel weights [B, 1, T, H, W] of boxes (top, left, bottom, right, end excluded)."""
     rows_H = torch.arange(height_px, device=boxes_BT4.device) + 0.5
     columns_W = torch.arange(width_px, device=boxes_BT4.device) + 0.5
     top, left, bottom, right = boxes_BT4[..., None].unbind(-2)

@@ -1,4 +1,4 @@
-"""What networks predict under conditions: the student, the fake score, the guided real score.
+"""Predictions of networks under conditions: the student, the fake score, the guided real score.
 
 Legend: B batch, C latent channels, F latent frames, h w latent size, N text tokens, D width.
 """
@@ -19,11 +19,11 @@ from training.objective.conditions import Conditions, EmbeddedConditions, embed_
 
 @dataclass(frozen=True)
 class Guidance:
-    """Weights of the real score's guidance (training specification 2.3); 1 is none.
+    """Weights of the real score's guidance; 1 is none.
 
     Args:
-        audio: of the speech.
-        text: of the prompt; other than 1 it costs a third evaluation.
+        audio: weight of the speech.
+        text: weight of the prompt; other than 1 it costs a third evaluation.
     """
 
     audio: float = 4.0
@@ -38,7 +38,7 @@ class Guidance:
 def velocity_from_embedded(
     dit: DiT, x_BCFHW: Tensor, sigma_B: Tensor, embedded: EmbeddedConditions, *, bf16: bool = False
 ) -> Tensor:
-    """``velocity`` with conditions that were read before."""
+    """Returns ``velocity`` with conditions in the network's form."""
     device = x_BCFHW.device
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         v: Tensor = dit(
@@ -54,14 +54,14 @@ def velocity_from_embedded(
 def velocity(
     dit: DiT, x_BCFHW: Tensor, sigma_B: Tensor, given: Conditions, *, bf16: bool = False
 ) -> Tensor:
-    """The network's prediction of eps - x0, [B, C, F, h, w] float32.
+    """Returns the network's prediction of eps - x0, [B, C, F, h, w] float32.
 
     Args:
         dit: the network, sharded or not.
         x_BCFHW: noisy latents.
         sigma_B: float32 noise levels.
         given: the conditions.
-        bf16: compute in bfloat16 with the weights as they are.
+        bf16: compute in bfloat16; the weights keep their dtype.
     """
     return velocity_from_embedded(
         dit, x_BCFHW, sigma_B, embed_conditions(dit, given, bf16=bf16), bf16=bf16
@@ -79,7 +79,7 @@ def guided_velocity(
     *,
     bf16: bool = False,
 ) -> Tensor:
-    """``velocity`` of the real score under guidance; arguments as there.
+    """Returns ``velocity`` of the real score under guidance.
 
     Args:
         dit, x_BCFHW, sigma_B, given, bf16: as in ``velocity``.

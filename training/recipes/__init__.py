@@ -1,4 +1,4 @@
-"""The recipes by name, in the order in which they build on each other."""
+"""The recipes by name, in the order in which they depend on each other."""
 
 from training.recipes.ablations import ablation_recipes
 from training.recipes.flashtalk_14b import (

@@ -1,4 +1,4 @@
-"""The rows of the report's Tables 2 and 3: ``tiny_distill`` with one thing changed each.
+"""The rows of the report's Tables 2 and 3: ``tiny_distill`` with one change each.
 
 All rows make the same number of updates from the same teacher; seeds are ``trainer.seed=N``. None
 has a motion jitter or the ends of the teacher's path, which the report does not know and which
@@ -25,7 +25,7 @@ Change = Callable[[DistillRecipe], DistillRecipe]
 
 
 def chunks(count: int, *, fixed: bool) -> Change:
-    """Table 2: how many chunks are rolled out."""
+    """Table 2: the number of chunks of a rollout."""
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
         exits = ExitOdds(min(count, recipe.on.chunks), fixed, recipe.matching.exits.steps)
@@ -36,10 +36,10 @@ def chunks(count: int, *, fixed: bool) -> Change:
 
 
 def motion(policy: MotionPolicy) -> Change:
-    """Table 3: what the real score sees of the motion latents.
+    """Table 3: the real score's motion latents.
 
     Rows with true latents begin at true frames, never at the portrait, so that both kinds of motion
-    latents are of the same moment (training specification 2.4).
+    latents are of the same moment.
     """
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
@@ -71,7 +71,7 @@ _ROWS: tuple[tuple[str, str, Change], ...] = (
 
 
 def ablation_recipes() -> tuple[Recipe, ...]:
-    """One recipe per row."""
+    """Returns one recipe per row."""
     return tuple(
         Recipe(
             name,
@@ -97,7 +97,7 @@ def _changed(
             score_shift=_SCORE_SHIFT,
         )
         plain = dataclasses.replace(recipe, matching=matching)
-        # Every row leaves its student in a folder of its own.
+        # Every row exports its student to a separate folder.
         return dataclasses.replace(change(plain), role=name)
 
     return make

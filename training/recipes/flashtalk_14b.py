@@ -1,7 +1,7 @@
 """The real scale: the published checkpoint, recorded videos, 32 devices (report sections 3 and 4).
 
-Numbers are the report's where it gives them; training specification 1.6 and 2.6 say where the
-others are from. ``--smoke`` runs the same code with the models and data of the other smoke runs.
+Numbers are the report's if it states them. ``--smoke`` runs the same code with the models and data
+of the other smoke runs.
 """
 
 from __future__ import annotations

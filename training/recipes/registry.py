@@ -1,4 +1,4 @@
-"""The recipes by name; each is a function that returns a frozen, typed config."""
+"""The registry of recipes; each is a function that returns a frozen, typed config."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from training.places import Places
 
 
 class RecipeConfig(Protocol):
-    """A frozen dataclass with a trainer section, that builds its task."""
+    """A frozen dataclass with a trainer section that builds its task."""
 
     @property
     def trainer(self) -> TrainerConfig:
-        """Length, optimizer, schedule, checkpoints."""
+        """Returns length, optimizer, schedule, checkpoints."""
 
     @property
     def role(self) -> str:
-        """Name of the folder below the weights directory that ``export`` fills."""
+        """Returns the name of the folder below the weights directory for the export."""
 
     def task(self, places: Places, world: World) -> Task:
-        """The task of this configuration; loads nothing heavy before ``prepare``."""
+        """Returns the task of this configuration; loads nothing large before ``prepare``."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A named configuration, in full size and as a smoke run of seconds.
 
-    ``sharded`` ones run on any number of ranks, the others in one process.
+    ``sharded`` recipes run on any number of ranks, the others in one process.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Recipe:
 
 
 def find_recipe(name: str, recipes: tuple[Recipe, ...]) -> Recipe:
-    """The recipe called ``name``; raises InputError that lists the known ones."""
+    """Returns the recipe called ``name``; raises InputError that lists the known ones."""
     for recipe in recipes:
         if recipe.name == name:
             return recipe

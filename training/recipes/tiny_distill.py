@@ -1,4 +1,4 @@
-"""Stage 2 of the ``tiny`` preset (report section 4, training specification 2 and 6.5)."""
+"""Stage 2 of the ``tiny`` preset (report section 4)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COLLAPSE = (
 
 
 def tiny_distill() -> DistillRecipe:
-    """A four-step student of the finished Stage 1 model, which stays the teacher."""
+    """Distils the finished Stage 1 model, which stays the teacher, to a four-step student."""
     return DistillRecipe(
         trainer=TrainerConfig(
             steps=440,

@@ -1,4 +1,4 @@
-"""Stage 1 of the ``tiny`` preset (report section 3, training.md 1 and 6)."""
+"""Stage 1 of the ``tiny`` preset (report section 3)."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from training.tasks.stage1 import FreshNetworks, Stage1Recipe
 
 
 def tiny_sft() -> Stage1Recipe:
-    """The DiT and the text encoder; needs the finished VAE, speech and image encoders."""
+    """Trains DiT and text encoder; needs the finished VAE, speech and image encoders."""
     return Stage1Recipe(
         trainer=TrainerConfig(
             steps=12_000,

@@ -6,9 +6,9 @@ from training.tasks.vae import VaeRecipe
 
 
 def tiny_vae() -> VaeRecipe:
-    """96x96 clips on two CPU cores; give ``--minutes`` and ``schedule_by=time`` for a budget.
+    """Trains on 96x96 clips; for a time budget use ``--minutes`` and ``schedule_by=time``.
 
-    docs/training.md has the second run, which trains the decoder alone.
+    docs/training.md describes the second run, which trains the decoder alone.
     """
     return VaeRecipe(
         trainer=TrainerConfig(

@@ -1,1 +1,1 @@
-"""What each recipe learns: models, losses, evaluation, export."""
+"""The tasks of the recipes: models, losses, evaluation, export."""

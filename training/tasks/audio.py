@@ -40,7 +40,7 @@ EDGE_FRAMES = 5
 
 @dataclass(frozen=True)
 class AudioRecipe:
-    """Fields of the ``tiny_audio`` recipe (training.md 6.3)."""
+    """Fields of the ``tiny_audio`` recipe."""
 
     trainer: TrainerConfig
     model: AudioConfig
@@ -55,7 +55,7 @@ class AudioRecipe:
     eval_windows: int = 48
 
     def task(self, places: Places, world: World) -> "AudioTask":
-        """The task of this recipe."""
+        """Returns the task of this recipe."""
         return AudioTask(self, places)
 
 
@@ -70,7 +70,7 @@ class SpeechBatch:
 
 
 class Heads(nn.Module):
-    """Linear read-outs of all layers at once, dropped after training."""
+    """Linear read-outs of all layers together, dropped after training."""
 
     def __init__(self, layers: int, width: int) -> None:
         super().__init__()
@@ -79,13 +79,13 @@ class Heads(nn.Module):
         self.mouth = nn.Linear(layers * width, MOUTH_TRACKS)
 
     def forward(self, features_BTLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, T, P] and mouth tracks [B, T, K]."""
+        """Returns logits [B, T, P] and mouth tracks [B, T, K]."""
         flat = self.norm(features_BTLD).flatten(2)
         return self.phonemes(flat), self.mouth(flat)
 
 
 class AudioTask(OneLoss):
-    """Trains ``Wav2Vec2Features`` on 8 s windows that end anywhere."""
+    """Trains ``Wav2Vec2Features`` on 8 s windows that end at any frame."""
 
     def __init__(self, recipe: AudioRecipe, places: Places) -> None:
         self.recipe = recipe
@@ -101,16 +101,16 @@ class AudioTask(OneLoss):
         self.heads.to(self.device)
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """The encoder and its read-outs."""
+        """Returns the encoder and its read-outs."""
         return {"audio": self.model, "heads": self.heads}
 
     def prepare(self, *, resumed: bool) -> None:
-        """A fresh run may start at finished weights; windows are cut on the fly."""
+        """Loads initial weights if there are any; windows are cut during training."""
         if self.start_dir and not resumed:
             start_from(self.model, self.start_dir)
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
-        """Cross-entropy of the phoneme and squared error of the mouth at every frame centre."""
+        """Returns the phoneme's cross-entropy and the mouth's squared error at frame centres."""
         batch = self._batch(self.train, context.numpy, self.recipe.batch, self.recipe.augment)
         logits_BTP, mouth_BTK = self._read(batch.pcm_BS)
         weight_BT = batch.weight_BT / batch.weight_BT.sum()
@@ -156,15 +156,15 @@ class AudioTask(OneLoss):
         heard_from = int(np.argmax(window != 0)) // self.spec.samples_per_frame
         weight = np.ones(self.frames, dtype=np.float32)
         weight[:heard_from] = self.recipe.padding_weight
-        # What was cut away cannot be heard: no label there but silence.
+        # The removed sound cannot be heard: its only label is silence.
         phonemes[:heard_from] = SILENCE
         mouth[:heard_from] = mouth_shape(SILENCE)
-        # The stream also brings the window to -23 LUFS first: a gain, which unit variance divides
-        # out again, so the slow measurement is left away here.
+        # The stream also normalises the window to -23 LUFS first: a gain, which the normalisation
+        # to unit variance removes, so the slow measurement is skipped here.
         return unit_variance(window), phonemes, mouth, weight
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
-        """Accuracy on clean held-out windows, also of the last frames, and opening correlation."""
+        """Returns accuracy on held-out windows and on their last frames; opening correlation."""
         rng = np.random.default_rng(5)
         clean = Augment(noise=0.0, cut=0.0, silence=0.0, tilt=0.0)
         right, heard, edges, opening, truth = [], [], [], [], []

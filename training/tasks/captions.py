@@ -1,4 +1,4 @@
-"""Captions as text tokens, through a text encoder that is finished or still learning.
+"""Captions as text tokens, from a finished or trained text encoder.
 
 Legend: B batch, N tokens (text_len), D width.
 """
@@ -23,13 +23,13 @@ from training.data.source.video import VideoSource
 
 
 class Prompter:
-    """Prompts to text tokens.
+    """Converts prompts to text tokens.
 
     Args:
-        encoder: of text.
-        tokenizer: its vocabulary.
+        encoder: text encoder.
+        tokenizer: its tokenizer.
         device: of the encoder.
-        negative: what guidance moves away from; the null of text.
+        negative: negative prompt of guidance, for dropped text.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Prompter:
         self.negative = negative
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
-        """Text tokens [B, N, D], float32, zero where there is no text."""
+        """Returns text tokens [B, N, D], float32, zero for padding."""
         ids_BN = self._tokenizer.encode(list(prompts))[0].to(self._device)
         tokens_BND: Tensor = self._encoder(ids_BN, (ids_BN != PAD_ID).to(torch.int64))
         return tokens_BND.float()
 
 
 def learned_tokenizer(captions: Sequence[str], config: TextConfig, folder: Path) -> Tokenizer:
-    """The vocabulary in ``folder``; learned from ``captions`` if there is none yet."""
+    """Returns the tokenizer in ``folder``; trains one on ``captions`` if there is none."""
     file = folder / TOKENIZER_FILE
     if not file.exists():
         partial = file.with_suffix(".partial")
@@ -56,10 +56,10 @@ def learned_tokenizer(captions: Sequence[str], config: TextConfig, folder: Path)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Puts the vocabulary of one folder into another one."""
+    """Copies the tokenizer of one folder to another one."""
     shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
 
 
 def captions_of(source: VideoSource) -> list[str]:
-    """Of all videos."""
+    """Returns the captions of all videos."""
     return [source.facts(video).caption for video in range(len(source))]

@@ -1,4 +1,4 @@
-"""Finished models on disk: safetensors beside ``config.json``, written atomically."""
+"""Exports finished models: safetensors and ``config.json``, written atomically."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def save_model(
 ) -> None:
     """Writes the model's state dict in ``dtype`` as ``STEM.safetensors``, and its config.
 
-    Every rank has to call it, the first one writes.
+    Collective; the first rank writes.
     """
     tensors = {}
     for name, shard in model.state_dict().items():

@@ -1,4 +1,4 @@
-"""What Stage 2 stands on: a checkpoint's networks and frozen models, data and prompts."""
+"""The basis of Stage 2: a checkpoint's networks and frozen models, data and prompts."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class BatchRequest:
     """Which batch: its number among all draws, its chunks, whether streams begin with it.
 
     Args:
-        number: counts draws from 0; samples that go in rounds need it.
-        chunks: that are rolled out.
-        beginning: the first chunk continues the portrait alone; of all samples or of each.
-        rng: alike on every rank; samples that are drawn anew each time use it.
+        number: number of the draw, from 0; for samples in rounds.
+        chunks: number of chunks of the rollout.
+        beginning: the first chunk continues the portrait alone; for all samples or per sample.
+        rng: same state on every rank; for drawn samples.
         mine: this rank's rows of the global batch.
     """
 
@@ -59,20 +59,20 @@ class BatchRequest:
 
 @dataclass(frozen=True)
 class GroundConfig:
-    """Checkpoint and data.
+    """Settings of checkpoint and data.
 
     Args:
         preset: of the checkpoint folder (``--weights``).
-        teacher: a folder inside it whose transformer is taken instead of the checkpoint's own.
-        videos: what is cached of them; with stretches.
+        teacher: a folder inside it whose transformer replaces the checkpoint's own.
+        videos: what to cache of them; with stretches.
         order: of their shots.
         seed: of rounds.
-        negative_prompt: the null of text.
+        negative_prompt: prompt for dropped text.
         samples: videos of an evaluation.
-        measured: on these by what is known of rendered data (``truth``), or by what pictures of
-            any video say (``pictures``).
+        measured: their metrics: with the truth of rendered data (``truth``), or from pictures of
+            any video (``pictures``).
         export: the student alone, or a whole folder of weights with it.
-        device_gb: memory of one device, for the plan, 10^9 bytes; 0 makes none.
+        device_gb: memory of one device, for the plan, 10^9 bytes; 0: no plan.
     """
 
     preset: str = "flashtalk-14b"
@@ -88,20 +88,20 @@ class GroundConfig:
 
     @property
     def chunks(self) -> int:
-        """The most that can be rolled out."""
+        """Returns the maximum number of chunks of a rollout."""
         return self.videos.stretches.chunks if self.videos.stretches is not None else 0
 
 
 class Ground:
-    """See the module.
+    """A checkpoint's networks and frozen models, data and prompts.
 
     Args:
-        config: see there.
+        config: its settings.
         places: directories.
         world: the ranks.
-        plan: how networks are laid out.
+        plan: sharding of the networks.
         batch: of all ranks together.
-        sampling: what the student is exported with; a whole folder has the size of its videos.
+        sampling: exported with the student; a whole folder has the size of its videos.
     """
 
     def __init__(
@@ -139,11 +139,11 @@ class Ground:
         self._samplers: Mapping[Split, Stage2Sampler] = {}
 
     def network(self, *, trained: bool) -> DiT:
-        """A network with the weights of Stage 1, laid out over the ranks, without dropout."""
+        """Returns a network with the weights of Stage 1, sharded over the ranks, no dropout."""
         return self.models.network(trained=trained)
 
     def prepare(self) -> None:
-        """Encodes what frozen models say of the data, unless that is done."""
+        """Encodes the data with the frozen models, unless it is cached."""
         config = self.config
         self._caches = self.world.in_turn(
             lambda: build_caches(
@@ -158,7 +158,7 @@ class Ground:
         }
 
     def handover(self) -> Handover:
-        """Motion latents after a chunk."""
+        """Returns motion latents after a chunk."""
         return partial(self.frozen.motion_after, spec=self.spec)
 
     def batch(self, split: Split, request: BatchRequest) -> Stage2Batch:
@@ -173,13 +173,13 @@ class Ground:
         return drawn.to(self.world.device)
 
     def prompts(self, split: Split, video_B: npt.NDArray[np.int64]) -> Prompts:
-        """Text tokens of these videos."""
+        """Returns text tokens of these videos."""
         source = self.sources[split]
         text_BND = self.prompter.tokens([source.facts(int(v)).caption for v in video_B])
         return Prompts(text_BND, self._empty_1ND.expand_as(text_BND))
 
     def report(self, student: DiT, board: Board) -> Mapping[str, float]:
-        """Videos of the student for the eye, and what can be measured on them."""
+        """Samples videos of the student for the board; returns their metrics."""
         if self.config.measured == "pictures":
             return self._report_on_pictures(student, board)
         return sample_report(
@@ -189,8 +189,8 @@ class Ground:
 
     @torch.no_grad()
     def _report_on_pictures(self, student: DiT, board: Board) -> Mapping[str, float]:
-        """``free_motion``: change from frame to frame over the true one; ``free_drift``: of the
-        mean colours over the sampled chunks, of 255."""
+        """Returns ``free_motion``: change from frame to frame over the true one; ``free_drift``:
+        change of the mean colours over the sampled chunks, of 255."""
         samples, source = self.config.samples.like(self._sampling), self.sources["val"]
         rows, motion, drift = [], [], []
         frames = samples.chunks * self.spec.new_frames
@@ -211,10 +211,10 @@ class Ground:
         return {"free_motion": float(np.mean(motion)), "free_drift": float(np.mean(drift))}
 
     def export(self, student: DiT, directory: Path) -> None:
-        """Writes the finished student; every rank has to call it.
+        """Writes the finished student; collective.
 
-        Alone it takes the transformer's place in a copy of the checkpoint; a whole folder has it
-        there already.
+        Exported alone it replaces the transformer in a copy of the checkpoint; a whole folder
+        already contains it.
         """
         config, first = self.models.sizes.dit.to_dict(), self.world.first
         if self.config.export == "student":

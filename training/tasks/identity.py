@@ -1,4 +1,4 @@
-"""The tiny image encoder (CLIP role): what a person and a place look like, whatever they do.
+"""The tiny image encoder (CLIP role): the looks of a person and a scene, independent of the pose.
 
 Legend: B batch, H W pixels, N tokens, D width, I identity columns.
 """
@@ -29,7 +29,7 @@ from training.tasks.start import start_from
 
 @dataclass(frozen=True)
 class IdentityRecipe:
-    """Fields of the ``tiny_identity`` recipe (training.md 6.3)."""
+    """Fields of the ``tiny_identity`` recipe."""
 
     trainer: TrainerConfig
     model: ClipConfig
@@ -44,12 +44,12 @@ class IdentityRecipe:
     eval_frames: int = 256
 
     def task(self, places: Places, world: World) -> "IdentityTask":
-        """The task of this recipe."""
+        """Returns the task of this recipe."""
         return IdentityTask(self, places)
 
 
 class IdentityHead(nn.Module):
-    """Identity vector from the class token and the mean of the others; dropped after training."""
+    """Predicts the identity vector from class token and mean of the others; training only."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class IdentityHead(nn.Module):
         self.linear = nn.Linear(2 * width, len(IDENTITY_COLUMNS))
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
-        """[B, I] in standardised units."""
+        """Returns [B, I] in standardised units."""
         pooled = torch.cat([tokens_BND[:, 0], tokens_BND[:, 1:].mean(1)], dim=1)
         standardised: Tensor = self.linear(self.norm(pooled))
         return standardised
@@ -79,11 +79,11 @@ class IdentityTask(OneLoss):
         self.mean_I, self.std_I = _standards(np.asarray(self.train.arrays["identity"]))
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """The encoder and its read-out."""
+        """Returns the encoder and its read-out."""
         return {"clip": self.model, "head": self.head}
 
     def prepare(self, *, resumed: bool) -> None:
-        """Renders the people, unless they are there; a fresh run may start at finished weights."""
+        """Renders the people, unless they are cached; loads initial weights if there are any."""
         recipe = self.recipe
         if self.places.start_dir and not resumed:
             start_from(self.model, self.places.start_dir / recipe.role)
@@ -93,7 +93,7 @@ class IdentityTask(OneLoss):
         self.mean_I, self.std_I = _standards(self.people.identities)
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
-        """Squared error of the standardised identity; places count less than persons."""
+        """Returns the squared error of the standardised identity; scenes count less."""
         people = self.people
         assert people is not None
         rng = context.numpy
@@ -117,10 +117,10 @@ class IdentityTask(OneLoss):
         return torch.from_numpy((identities_BI - self.mean_I) / self.std_I).to(self.device)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
-        """Explained variance on held-out people, and how alike two poses of one person are.
+        """Returns the explained variance on held-out people, and the similarity of poses.
 
         ``same_over_other`` is the distance of class tokens between two poses of one person divided
-        by the distance between two people: 0 is perfect, 1 is blind.
+        by the distance between two people: 0 is perfect, 1 means no distinction.
         """
         rng = np.random.default_rng(7)
         total = self.val.config.frames

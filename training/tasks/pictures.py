@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def strip(rows_CTHW: Sequence[Tensor], *, scale: int = 2) -> NDArray[np.uint8]:
-    """One row of frames per video; uint8 [H, W, 3], enlarged by whole pixels.
+    """Lays out one row of frames per video; uint8 [H, W, 3], enlarged by whole pixels.
 
     Args:
-        rows_CTHW: videos [3, T, H, W] in [-1, 1]; shorter ones are filled up with black.
+        rows_CTHW: videos [3, T, H, W] in [-1, 1]; shorter ones are padded with black.
     """
     widest = max(row.shape[1] for row in rows_CTHW)
     lines = []

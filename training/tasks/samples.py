@@ -1,4 +1,4 @@
-"""Videos sampled during training, by the loop that streams them.
+"""Videos sampled during training, by the engine's chunk loop.
 
 Legend: T frames, H W pixels, N text tokens, D width, S samples.
 """
@@ -36,12 +36,12 @@ _PARTS = {"mouth": ("openness",), "head": HEAD, "hands": HANDS}
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """How videos are sampled for the eye and for a quick measure of the lips.
+    """Settings of sampled videos for the board and quick lip metrics.
 
     Args:
-        videos: the first so many held-out utterances.
+        videos: number of held-out utterances, the first ones.
         chunks: of 28 frames each.
-        steps, shift: of the sampler. Stage 2 takes those that the student is made for.
+        steps, shift: of the sampler. Stage 2 uses the student's own.
         guidance: audio guidance of the second sample; the first has none. 1 makes no second.
         lips: measure mouth opening, movement and patches; needs the trained probes.
     """
@@ -55,11 +55,11 @@ class SampleConfig:
     seed: int = 0
 
     def like(self, sampling: Sampling) -> SampleConfig:
-        """The same videos at these noise levels."""
+        """Returns the same settings with these noise levels."""
         return dataclasses.replace(self, steps=sampling.steps, shift=sampling.shift)
 
     def sampling(self, size_hw: tuple[int, int]) -> Sampling:
-        """The guided setting, for the finished weights."""
+        """Returns the guided setting, for the finished weights."""
         return Sampling(
             steps=self.steps,
             shift=self.shift,
@@ -69,7 +69,7 @@ class SampleConfig:
         )
 
     def uncorrected(self, size_hw: tuple[int, int], guidance: float) -> Sampling:
-        """A setting to measure: corrected colours would hide that they drift."""
+        """Returns a setting for metrics, without colour correction, which would hide drift."""
         plain = self.sampling(size_hw)
         return dataclasses.replace(plain, audio_guidance=guidance, color_strength=0.0)
 
@@ -83,7 +83,7 @@ def sample_report(
     text_of: Callable[[int], Tensor],
     board: Board,
 ) -> dict[str, float]:
-    """Samples videos, puts them under the true ones on the board, measures their lips."""
+    """Samples videos, writes them under the true ones on the board, measures their lips."""
     rows: list[Tensor] = []
     report: dict[str, float] = {}
     frames = config.chunks * spec.new_frames
@@ -110,7 +110,7 @@ def sample_report(
     board.picture("samples", strip(rows))
     for kind, videos in made.items():
         joined_THWC = np.concatenate(videos)
-        # A talking face that freezes has no deviation left.
+        # A frozen face has no deviation.
         report[f"{kind}_motion"] = float(np.abs(np.diff(joined_THWC.astype(int), axis=0)).mean())
         if probes is not None:
             report[f"{kind}_lip_corr"] = quick_lip_corr(joined_THWC, np.concatenate(tracks), probes)
@@ -129,9 +129,9 @@ def sample_report(
 
 
 def _drift(identities_TD: list[npt.NDArray[np.float32]], spec: StreamSpec) -> float:
-    """How far the last chunk's person is from the first chunk's, mean over videos.
+    """Returns the distance of the last chunk's person from the first chunk's, mean over videos.
 
-    In standard deviations of the population; two strangers lie 1.4 apart.
+    In standard deviations of the population; the distance of two strangers is 1.4.
     """
     n, grown = spec.new_frames, []
     for identity_TD in identities_TD:
@@ -141,7 +141,7 @@ def _drift(identities_TD: list[npt.NDArray[np.float32]], spec: StreamSpec) -> fl
 
 
 def _row(video_THWC: Frames) -> Tensor:
-    """A few frames as ``strip`` takes them, [3, T, H, W] in [-1, 1]."""
+    """Returns a few frames for ``strip``, [3, T, H, W] in [-1, 1]."""
     return video_from_frames(np.ascontiguousarray(video_THWC[::7]))[0]
 
 
@@ -156,20 +156,20 @@ def sampled_frames(
     sampling: Sampling,
     seed: int,
 ) -> Frames:
-    """What a stream shows of a network that is in training: the engine's own chunk loop.
+    """Streams a network in training through the engine's own chunk loop.
 
     Args:
-        dit: as training holds it; its blocks may be sharded, so that every rank has to call this.
+        dit: as in training; its blocks may be sharded, so the call is collective.
         frozen: the other models.
         portrait_HWC: uint8 [H, W, 3].
         pcm_S: float32 samples.
         text_1ND: [1, N, D] text tokens.
-        spec: the stream contract.
+        spec: spec of the stream.
         sampling: steps and guidance.
         seed: of the noise.
 
     Returns:
-        uint8 [T, H, W, 3], as many frames as the speech needs.
+        uint8 [T, H, W, 3], enough frames for the speech.
     """
     stages = frozen.stages(dit, spec)
     reference = stages.codec.encode_reference(portrait_HWC)

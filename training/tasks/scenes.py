@@ -1,4 +1,4 @@
-"""Beginnings of true videos, and what can be measured on a student's videos without any probe.
+"""Beginnings of true videos, and metrics of a student's videos without any probe.
 
 Legend: T frames, H W pixels.
 """
@@ -27,12 +27,12 @@ class Scene:
 
     @property
     def video_BCTHW(self) -> Tensor:
-        """The same in [-1, 1], [1, 3, T, H, W]."""
+        """Returns the frames in [-1, 1], [1, 3, T, H, W]."""
         return video_from_frames(self.frames_THWC)
 
 
 def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: int) -> list[Scene]:
-    """The first shots of the largest bucket, at most ``frames`` of each."""
+    """Returns the first shots of the largest bucket, at most ``frames`` of each."""
     bucket = max(caches, key=lambda cache: len(cache.good_U))
     found = []
     for place in bucket.good_U[:count]:
@@ -43,12 +43,12 @@ def scenes(source: VideoSource, caches: list[BucketCache], count: int, frames: i
 
 
 def liveliness(made_BCTHW: Tensor, true_BCTHW: Tensor) -> float:
-    """Mean change from frame to frame over the true video's: 0 is a frozen picture."""
+    """Returns the mean change from frame to frame over the true video's: 0 is a frozen picture."""
     return float(_change(made_BCTHW) / _change(true_BCTHW).clamp(min=1e-6))
 
 
 def colour_drift(made_BCTHW: Tensor, spec: StreamSpec) -> float:
-    """How far the mean colours of the last chunk are from the first's, of 255."""
+    """Returns the distance of the last chunk's mean colours from the first's, of 255."""
     n = spec.new_frames
     first, last = (part.mean((2, 3, 4)) for part in (made_BCTHW[:, :, :n], made_BCTHW[:, :, -n:]))
     return float((last - first).abs().mean()) * 127.5

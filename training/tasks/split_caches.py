@@ -1,4 +1,4 @@
-"""What frozen models say about both splits, and what could not be read."""
+"""The caches of both splits, and the list of unreadable videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build_caches(
     places: Places,
     spec: StreamSpec,
 ) -> dict[Split, list[BucketCache]]:
-    """The caches of both splits; what cannot be read is listed in the run's folder."""
+    """Returns the caches of both splits; lists unreadable videos in the run's folder."""
     return {
         split: build_video_caches(
             source, encoders, plan, places.cache_dir, spec,

@@ -1,8 +1,8 @@
-"""Stage 1: the transformer learns to continue a clip from motion frames, portrait, speech, caption.
+"""Stage 1: trains the transformer to continue a clip from motion frames, portrait, speech, caption.
 
-Report section 3; training specification 1. VAE, speech and image encoder are a checkpoint's and
-stay as they are. Transformer and text encoder are the checkpoint's too, of which the transformer
-learns; or both begin with random numbers, and both learn.
+Report section 3. VAE, speech and image encoder are the checkpoint's and are frozen. Transformer and
+text encoder are the checkpoint's too, and the transformer is trained; or both are random and both
+are trained.
 
 Legend: B batch, C latent channels, F latent frames, h w latent size.
 """
@@ -62,7 +62,7 @@ TEXT_ROLE = "umt5"
 
 @dataclass(frozen=True)
 class FreshNetworks:
-    """Transformer and text encoder that begin with random numbers."""
+    """Sizes of a random transformer and text encoder."""
 
     model: DiTConfig
     text: TextConfig
@@ -70,27 +70,27 @@ class FreshNetworks:
 
 @dataclass(frozen=True)
 class Stage1Recipe:
-    """Fields of the recipes of Stage 1 (training.md 1 and 6.4).
+    """Fields of the recipes of Stage 1.
 
     Args:
         trainer: length, optimizer and so on.
         preset: of the checkpoint folder (``--weights``).
         fresh: None trains the checkpoint's own transformer.
-        videos: what is cached of them.
-        odds: which clips come how often.
+        videos: what to cache of them.
+        odds: frequencies of kinds of clips.
         rates: noise levels and dropped conditions.
-        mouth_weight: what latent cells that show the mouth count in the loss; the report's loss has
-            1. Small frames have few such cells. Other than 1 it needs videos whose mouths are
-            known.
-        jitter: errors in the motion latents that are handed over (``objective.motion_jitter``).
-        samples: videos of an evaluation; None makes none. They need rendered data.
-        negative_prompt: the null of text.
+        mouth_weight: weight of latent cells with the mouth in the loss; 1 in the report's loss.
+            Small frames have few such cells. Other than 1 it needs videos with known mouth
+            positions.
+        jitter: errors in the motion latents (``objective.motion_jitter``).
+        samples: videos of an evaluation; None: none. They need rendered data.
+        negative_prompt: prompt for dropped text.
         role: folder of the finished transformer.
         batch: of all ranks together.
         bf16: computes in bfloat16 with float32 weights.
-        checkpointing: see ``ShardPlan``.
-        eval_clips: held-out ones.
-        device_gb: memory of one device, for the plan, 10^9 bytes; 0 makes none.
+        checkpointing: as in ``ShardPlan``.
+        eval_clips: number of held-out clips.
+        device_gb: memory of one device, for the plan, 10^9 bytes; 0: no plan.
     """
 
     trainer: TrainerConfig
@@ -111,7 +111,7 @@ class Stage1Recipe:
     device_gb: float = 0.0
 
     def task(self, places: Places, world: World) -> Stage1Task:
-        """The task of this recipe."""
+        """Returns the task of this recipe."""
         return Stage1Task(self, places, world)
 
 
@@ -144,7 +144,7 @@ class Stage1Task(OneLoss):
             self.dit = self.models.network(trained=True)
         else:
             self.dit, self.text = self.models.fresh(recipe.trainer.seed)
-        # Sharded weights come in bfloat16 themselves.
+        # Sharded weights are bfloat16 themselves.
         self._cast = recipe.bf16 and world.size == 1
 
     @property
@@ -152,11 +152,11 @@ class Stage1Task(OneLoss):
         return all(isinstance(source, KnowsMouths) for source in self.sources.values())
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """The transformer, and the text encoder if it learns."""
+        """Returns the transformer, and the text encoder if it is trained."""
         return {"dit": self.dit} | ({} if self.text is None else {"text": self.text})
 
     def prepare(self, *, resumed: bool) -> None:
-        """Encodes the clips of both splits, unless that is done."""
+        """Encodes the clips of both splits, unless they are cached."""
         recipe, frozen = self.recipe, self.models.frozen()
         caches = self.world.in_turn(
             lambda: build_caches(
@@ -169,7 +169,7 @@ class Stage1Task(OneLoss):
             )
             for split, found in caches.items()
         }
-        # Let go where no videos are made of what the transformer learns.
+        # Released if no videos are sampled from the transformer.
         self.frozen: FrozenModels | None = frozen if recipe.samples is not None else None
         if self.text is not None:
             self._begin(self.text, resumed=resumed)
@@ -184,7 +184,7 @@ class Stage1Task(OneLoss):
         self.prompter = Prompter(text, tokenizer, self.world.device, recipe.negative_prompt)
 
     def _begin(self, text: TextEncoder, *, resumed: bool) -> None:
-        """Fresh networks may start from finished ones."""
+        """Loads initial weights of fresh networks if there are any."""
         start_dir = self.places.start_dir
         if start_dir and not resumed:
             start_from(self.dit, start_dir / self.recipe.role)
@@ -195,7 +195,7 @@ class Stage1Task(OneLoss):
         self.models.lay_out(self.dit, text)
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
-        """Velocity loss of one batch of one bucket, at one noise level per sample."""
+        """Returns the velocity loss of one batch of one bucket, with a noise level per sample."""
         recipe, sampler = self.recipe, self.samplers["train"]
         picks = sampler.pick(context.step, context.numpy)
         corruption = draw_corruption(recipe.rates, picks.cold_B, context.numpy)
@@ -213,7 +213,7 @@ class Stage1Task(OneLoss):
         return {"loss": errors.loss(weight, self.world.mean), "mouth": mouth}
 
     def _mouth(self, split: Split, batch: Stage1Batch) -> Tensor | None:
-        """1.0 in the cells of the mouth, [B, 1, F, h, w]; None where nobody knows."""
+        """Returns 1.0 in the cells of the mouth, [B, 1, F, h, w]; None if it is unknown."""
         source = self.sources[split]
         if not isinstance(source, KnowsMouths):
             return None
@@ -253,10 +253,10 @@ class Stage1Task(OneLoss):
         )
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
-        """Held-out loss, what wrong speech costs, and sampled videos beside the true ones.
+        """Returns the held-out loss and the cost of wrong speech; samples videos.
 
-        ``speech_gain`` is how much larger the loss gets with another clip's speech, relative to it:
-        0 means deaf. Where the mouth is known it is that of its cells, which is ``val_mouth``.
+        ``speech_gain`` is the relative increase of the loss with another clip's speech: 0 means
+        that speech has no effect. If the mouth is known, it is that of its cells, ``val_mouth``.
         """
         recipe, world, sampler = self.recipe, self.world, self.samplers["val"]
         whole: list[float] = []
@@ -294,11 +294,10 @@ class Stage1Task(OneLoss):
         )  # fmt: skip
 
     def export(self, directory: Path) -> None:
-        """The transformer alone: it takes the other's place in a copy of the checkpoint.
+        """Exports the transformer, which replaces the one in a copy of the checkpoint.
 
-        Fresh networks make the folder whole: beside the transformer the text encoder with its
-        tokens, and how to sample. Settings that are there already stay: somebody may have tuned
-        them.
+        Fresh networks complete the folder: beside the transformer the text encoder with its
+        tokenizer, and the sampling settings. Existing settings are kept: they may have been tuned.
         """
         config, first = self.models.sizes.dit.to_dict(), self.world.first
         if self.text is None:
@@ -306,7 +305,7 @@ class Stage1Task(OneLoss):
                 self.dit, config, directory, stem=WEIGHTS_STEM, dtype=torch.bfloat16, write=first
             )
             if first:
-                # The teacher's own way: many Euler steps with guidance (training specification 3).
+                # Sampling of the teacher: many Euler steps with guidance.
                 save_sampling(Sampling(steps=40, sampler="euler", audio_guidance=4.0), directory)
             return
         text_dir = self.places.model_dir(TEXT_ROLE)

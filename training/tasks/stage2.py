@@ -1,4 +1,4 @@
-"""Stage 2: the Stage 1 model becomes a student of four steps without guidance."""
+"""Stage 2: distils the Stage 1 model to a student of four steps without guidance."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _ROLLOUT = 1  # keys the draws of a rollout
 
 @dataclass(frozen=True)
 class DistillRecipe:
-    """Fields of the distillation recipes (training specification 2 and 6.5).
+    """Fields of the distillation recipes.
 
     Args:
-        trainer: of the student; a step is one turn of the loop: the fake score moves in each, the
-            student in every ``student_every``-th.
+        trainer: of the student; a step is one turn of the loop: it updates the fake score, and in
+            every ``student_every``-th turn the student.
         on: networks and data.
         role: folder of the finished student.
         batch: of all ranks together.
-        pool: samples that are rolled out in a cycle, for each sample of a batch; all updates of
-            the cycle draw from them and from those of the cycle before (``distill.pool``). 0 is the
-            report's loop: a rollout for every update.
+        pool: samples of a cycle's rollout per sample of a batch; all updates of the cycle draw from
+            them and from those of the previous cycle (``distill.pool``). 0 is the report's loop: a
+            rollout for every update.
         fake_lr_scale: learning rate of the fake score over the student's (the report: 0.2).
         cold_start: share of batches that begin a stream at the portrait.
         bf16: compute in bfloat16 with float32 weights.
-        checkpointing: compute blocks again in the backward pass instead of keeping them.
+        checkpointing: recompute blocks in the backward pass instead of storing them.
     """
 
     trainer: TrainerConfig
@@ -70,21 +70,21 @@ class DistillRecipe:
             raise InputError("stretches.chunks", self.on.chunks, limit)
 
     def task(self, places: Places, world: World) -> DistillTask:
-        """The task of this recipe."""
+        """Returns the task of this recipe."""
         return DistillTask(self, places, world)
 
     @property
     def rolled(self) -> int:
-        """Samples of a rollout, of all ranks together."""
+        """Returns the samples of a rollout, of all ranks together."""
         return self.batch * max(1, self.pool)
 
     def draws_before(self, step: int) -> int:
-        """Batches that were drawn before a step: one for each update."""
+        """Returns the number of batches before a step: one for each update."""
         return step + (step + self.student_every - 1) // self.student_every
 
 
 class DistillTask:
-    """Trains the student and the fake score; the real score stays as Stage 1 left it."""
+    """Trains the student and the fake score; the real score keeps the weights of Stage 1."""
 
     def __init__(self, recipe: DistillRecipe, places: Places, world: World) -> None:
         self.recipe, self.world = recipe, world
@@ -103,7 +103,7 @@ class DistillTask:
         self._pool = RolloutPool(world, recipe.batch, recipe.pool)
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """Student and fake score."""
+        """Returns student and fake score."""
         return {STUDENT: self.student, FAKE: self.fake}
 
     def groups(self) -> Mapping[str, ParameterGroup]:
@@ -114,11 +114,11 @@ class DistillTask:
         }
 
     def prepare(self, *, resumed: bool) -> None:
-        """Encodes the data, unless that is done."""
+        """Encodes the data, unless it is cached."""
         self.ground.prepare()
 
     def updates(self, context: StepContext) -> Iterator[Update]:
-        """The student in every n-th step, the fake score in every one; each with its own draws."""
+        """Updates the student in every n-th step, the fake score in every one; separate draws."""
         moves_student = context.step % self.recipe.student_every == 0
         if self.recipe.pool:
             yield from self._pooled(context, moves_student=moves_student)
@@ -132,7 +132,7 @@ class DistillTask:
         yield Update(FAKE, self.matching.fake_losses(batch, prompts, at, context.draws))
 
     def _pooled(self, context: StepContext, *, moves_student: bool) -> Iterator[Update]:
-        """The same from rollouts that were made in this cycle and in the one before."""
+        """The same from rollouts of this cycle and the previous one."""
         draws, matching = context.draws, self.matching
         if moves_student or not len(self._pool):
             cycle = context.step // self.recipe.student_every
@@ -150,7 +150,7 @@ class DistillTask:
         )
 
     def _drawn_again(self, cycle: int) -> tuple[Stage2Batch, Prompts, list[Exit]]:
-        """This rank's samples of a cycle's rollout and the exits of all; the same at every call."""
+        """Returns this rank's samples of a cycle's rollout and the exits of all; deterministic."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.trainer.seed, cycle, _ROLLOUT])
         drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rolled)]
@@ -166,11 +166,11 @@ class DistillTask:
         return batch, self.ground.prompts("train", batch.video_B), exits
 
     def carried(self) -> Mapping[str, Tensor]:
-        """The rollouts that are in use."""
+        """Returns the stored rollouts."""
         return self._pool.carried()
 
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """See ``Task``; samples and exits are drawn again, their latents come later."""
+        """Draws samples and exits of the rollouts again; their latents are filled afterwards."""
 
         def again(cycle: int, latents: tuple[Tensor, Tensor, Tensor]) -> Rollout:
             batch, prompts, exits = self._drawn_again(cycle)
@@ -190,10 +190,10 @@ class DistillTask:
         return batch, self.ground.prompts("train", batch.video_B), Exit(chunk, step)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
-        """Sampled videos as the stream makes them, and whether the fake score keeps up.
+        """Samples videos in the chunk loop, and checks that the fake score keeps up.
 
         ``fake_lag`` is the fake score's loss on the student's latents over the real score's: below
-        1 while it knows them better.
+        1 while the fake score is better.
         """
         fakes, reals = [], []
         rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rolled)
@@ -206,11 +206,11 @@ class DistillTask:
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
             reals.append(real)
-        # Every rank has looked at its own rows.
+        # Every rank has evaluated its own rows.
         lost = self.world.means({"fake": float(np.mean(fakes)), "real": float(np.mean(reals))})
         report = self.ground.report(self.student, board)
         return {"fake_loss": lost["fake"], "fake_lag": lost["fake"] / lost["real"], **report}
 
     def export(self, directory: Path) -> None:
-        """See ``Ground``."""
+        """Writes the finished student."""
         self.ground.export(self.student, directory)

@@ -1,4 +1,4 @@
-"""A fresh run that begins with a finished model instead of random numbers."""
+"""Initial weights of a fresh run from a finished model."""
 
 import re
 from pathlib import Path
@@ -16,15 +16,15 @@ _BLOCK = re.compile(r"^(.*\bblocks\.\d+)\.")
 def start_from(model: nn.Module, directory: Path, *, may_deepen: bool = False) -> list[str]:
     """Copies the weights in ``directory`` into ``model``.
 
-    With ``may_deepen``, residual blocks that the weights lack as a whole keep their fresh values.
-    In the VAE those pass their input on: a deeper network starts as the shallower one.
+    With ``may_deepen``, residual blocks that are missing in the weights keep their initial values.
+    In the VAE these are identities: a deeper network starts as the shallower one.
 
     Returns:
-        The names of those blocks.
+        Names of those blocks.
 
     Raises:
-        InputError: no such folder.
-        WeightsError: the weights are of another architecture.
+        InputError: a missing folder.
+        WeightsError: weights of another architecture.
     """
     if not directory.is_dir():
         raise InputError("--start-from", directory, "a folder of finished models by role")

@@ -38,15 +38,15 @@ from training.tasks.start import start_from
 
 @dataclass(frozen=True)
 class VaeRecipe:
-    """Fields of the ``tiny_vae`` recipe (training.md 6.2).
+    """Fields of the ``tiny_vae`` recipe.
 
-    ``lengths`` and ``length_weights`` say how long the training clips are; ``batch_frames`` sets
-    how many clips a batch has (at least 2), so that a step costs about the same at every length.
+    ``lengths`` and ``length_weights`` set the lengths of training clips; ``batch_frames`` sets the
+    number of clips per batch (at least 2), so that a step costs about the same at every length.
     ``latent_noise`` is the noise on the latents in training, relative to each channel's spread: the
-    decoder must bear what a denoiser leaves. ``reencode`` weighs the reconstruction of a
+    decoder must tolerate a denoiser's errors. ``reencode`` weights the reconstruction of a
     reconstruction (in batches as long as the motion), against drift over many chunks. ``bf16``
-    computes in bfloat16 with float32 weights: 2.2 times as fast on a CPU that has it.
-    ``frozen_encoder`` trains the decoder alone: latents stay what a denoiser was trained on.
+    computes in bfloat16 with float32 weights: 2.2 times as fast on a CPU that supports it.
+    ``frozen_encoder`` trains the decoder alone: latents stay compatible with a trained denoiser.
     """
 
     trainer: TrainerConfig
@@ -72,7 +72,7 @@ class VaeRecipe:
     frozen_encoder: bool = False
 
     def task(self, places: Places, world: World) -> "VaeTask":
-        """The task of this recipe."""
+        """Returns the task of this recipe."""
         return VaeTask(self, places)
 
 
@@ -94,14 +94,14 @@ class VaeTask(OneLoss):
                     getattr(self.model, part).requires_grad_(False)
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """The autoencoder."""
+        """Returns the autoencoder."""
         return {"vae": self.model}
 
     def prepare(self, *, resumed: bool) -> None:
-        """A fresh run starts at finished weights, or at the principal components of clips.
+        """Loads initial weights, or starts at the principal components of clips.
 
         Raises:
-            InputError: a frozen encoder without weights to take it from.
+            InputError: a frozen encoder without initial weights.
         """
         if self.recipe.frozen_encoder:
             if not self.start_dir:
@@ -121,7 +121,7 @@ class VaeTask(OneLoss):
             )
 
     def step(self, context: StepContext) -> Mapping[str, Tensor]:
-        """Reconstruction and KL of one batch; all its clips have one length."""
+        """Returns reconstruction and KL of one batch, whose clips have the same length."""
         recipe = self.recipe
         weights = np.asarray(recipe.length_weights) / sum(recipe.length_weights)
         frames = int(context.numpy.choice(recipe.lengths, p=weights))
@@ -155,7 +155,7 @@ class VaeTask(OneLoss):
     def _clip(
         self, source: SynthTalk, generator: np.random.Generator, frames: int
     ) -> tuple[Tensor, Tensor]:
-        """A random clip [1, 3, T, H, W] and its pixel weights [1, 1, T, H, W]."""
+        """Returns a random clip [1, 3, T, H, W] and its pixel weights [1, 1, T, H, W]."""
         index = int(generator.integers(len(source)))
         start = int(generator.integers(source.config.frames - frames + 1))
         return self._clip_at(source, index, start, frames)
@@ -170,7 +170,7 @@ class VaeTask(OneLoss):
         return video_from_frames(clip.frames).to(self.device), weight.to(self.device)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
-        """PSNR of whole frames and of the mouth on held-out clips, and the drift of 20 rounds."""
+        """Returns PSNR of frames and mouths of held-out clips, and the drift of 20 rounds."""
         generator = np.random.default_rng(1)
         whole, mouth, rows = [], [], []
         for number in range(self.recipe.eval_clips):
@@ -190,7 +190,7 @@ class VaeTask(OneLoss):
         }
 
     def _drift(self, board: Board) -> dict[str, float]:
-        """PSNR against the original of static video decoded and re-encoded again and again."""
+        """Returns PSNR of static video against the original after repeated re-encoding."""
         stills = [self._clip_at(self.val, i, 0, 1)[0] for i in range(min(4, len(self.val)))]
         still = torch.cat(stills)
         motion, new = self.spec.motion_frames, self.spec.latent_frames - self.spec.motion_latents
@@ -198,7 +198,7 @@ class VaeTask(OneLoss):
         latents = self.model.encode(video)
         results, rows = {}, [still[0]]
         for number in range(1, self.recipe.drift_rounds + 1):
-            # As in the stream: a chunk that starts with these motion latents goes on unchanged.
+            # As in the stream: a chunk that starts with these motion latents and does not change.
             last = latents[:, :, -1:].expand(-1, -1, new, -1, -1)
             decoded = self.model.decode(torch.cat([latents, last], dim=2))
             latents = self.model.encode(decoded[:, :, -motion:].contiguous())
@@ -210,7 +210,7 @@ class VaeTask(OneLoss):
 
     @torch.no_grad()
     def latent_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of every latent channel over training clips, raw units."""
+        """Returns mean and standard deviation of every latent channel over clips, raw units."""
         generator = np.random.default_rng(2)
         sums = torch.zeros(self.recipe.model.z_channels, dtype=torch.float64)
         squares, count = torch.zeros_like(sums), 0
@@ -227,7 +227,7 @@ class VaeTask(OneLoss):
     def export(self, directory: Path) -> None:
         """Writes the weights and the config with the measured latent statistics.
 
-        With a frozen encoder the statistics are those that it came with.
+        With a frozen encoder the statistics are those of its initial weights.
         """
         if not self.recipe.frozen_encoder:
             self.model.set_latent_stats(*self.latent_statistics())

@@ -1,1 +1,1 @@
-"""API keys of the public side: the file that lists them, and who comes in with one."""
+"""API keys of the public port: the key file, and authentication of callers."""

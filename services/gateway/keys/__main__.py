@@ -1,4 +1,4 @@
-"""``python -m services.gateway.keys new --name NAME``: a key, and its entry for the file."""
+"""``python -m services.gateway.keys new --name NAME``: prints a key and its file entry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMITS: dict[str, type[int] | type[float]] = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the command line parser."""
     parser = OneLineParser(prog="python -m services.gateway.keys", allow_abbrev=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = commands.add_parser(
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """0, or 2 for a name or a limit that cannot be used."""
+    """Returns 0, or 2 for an invalid name or limit."""
     args = build_parser().parse_args()
     given = {name: getattr(args, name) for name in _LIMITS}
     limits = {name: value for name, value in given.items() if value is not None}

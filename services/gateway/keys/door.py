@@ -1,4 +1,4 @@
-"""Who comes in: the key in a call's metadata, and what happens to calls without a good one."""
+"""Authentication: checks the key in a call's metadata, and rejects calls without a valid key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER, _SCHEME = "authorization", "bearer "
 _LONGEST = 1_024
 _OPEN = "/grpc.health.v1."
 _UNTOLD = "/grpc.reflection."
-"""Around these calls nobody else turns an error into a status."""
+"""For these calls no other interceptor converts an error to a status."""
 _MAKE: dict[tuple[bool, bool], Callable[..., Any]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,
@@ -28,10 +28,10 @@ Metadata = Iterable[tuple[str, str | bytes]] | None
 
 
 class Door:
-    """Knows who calls.
+    """Authenticates callers.
 
     Args:
-        ring: the keys; None: everybody comes in, and nobody has a name.
+        ring: the keys; None: callers are not authenticated and have no name.
     """
 
     def __init__(self, ring: KeyRing | None = None) -> None:
@@ -39,16 +39,16 @@ class Door:
 
     @classmethod
     def of(cls, path: Path | None) -> Door:
-        """With the keys of a file. Raises InputError for one that cannot be used."""
+        """Creates a door with a key file. Raises InputError for an invalid file."""
         return cls(KeyRing(path) if path is not None else None)
 
     @property
     def locked(self) -> bool:
-        """Whether a key is asked for."""
+        """Whether callers need a key."""
         return self._ring is not None
 
     def caller(self, metadata: Metadata) -> ApiKey:
-        """Who calls. Raises ServiceError (UNAUTHENTICATED, BAD_KEY) without a good key."""
+        """Returns the caller's key. Raises ServiceError (UNAUTHENTICATED, BAD_KEY) if invalid."""
         if self._ring is None:
             return ANYBODY
         shown = [value for name, value in metadata or () if name.lower() == _HEADER]
@@ -65,22 +65,22 @@ class Door:
         return found
 
     def admits(self, caller: ApiKey) -> bool:
-        """Whether somebody who came in may stay."""
+        """Whether a caller's key is still valid."""
         return self._ring is None or self._ring.holds(caller)
 
     def refresh(self) -> None:
-        """Looks whether the keys have changed."""
+        """Reads the key file again if it has changed."""
         if self._ring is not None:
             self._ring.refresh()
 
 
 def bad_key(why: str) -> ServiceError:
-    """What a call without a good key ends with; never says what was shown."""
+    """The error for a call without a valid key; it never contains the received key."""
     return ServiceError(grpc.StatusCode.UNAUTHENTICATED, Reason.BAD_KEY, why)
 
 
 class KeyInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses every call without a good key, health alone excepted."""
+    """Rejects every call without a valid key, except health checks."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -90,7 +90,7 @@ class KeyInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         details: grpc.HandlerCallDetails,
     ) -> Any:
-        """See the class."""
+        """Returns the handler of a call, or one that rejects it."""
         handler = await continuation(details)
         if handler is None or details.method.startswith(_OPEN):
             return handler

@@ -1,4 +1,4 @@
-"""The file of API keys: digests, names and limits; never a key itself."""
+"""The file of API keys: digests, names and limits; it never contains a key."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _SHOWN = 60
 
 
 class KeyFileError(FlashTalkError):
-    """A file of keys that cannot be used; says which field of which entry, and shows no digest."""
+    """An invalid key file; the message names the field and the entry, and contains no digest."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Whoever holds this key.
+    """The entry of one key.
 
     Args:
-        name: of the holder; sessions belong to it. Empty: somebody without a key.
+        name: name of the key's owner, to whom sessions belong. Empty: a caller without a key.
         digest: SHA-256 of the key.
-        max_sessions: open at once; sessions_per_minute: made; 0 for any number.
-        max_lifetime_s: of each session; infinite: as long as the gateway allows.
+        max_sessions: limit of open sessions; sessions_per_minute: limit of creations; 0: none.
+        max_lifetime_s: of each session; infinite: the gateway's limit.
     """
 
     name: str
@@ -45,32 +45,32 @@ class ApiKey:
 
 
 ANYBODY = ApiKey("", b"")
-"""Whoever calls a gateway that asks for no key."""
+"""The caller of a gateway that requires no key."""
 
 
 def digest_of(key: str) -> bytes:
-    """What the file holds of a key. Its 256 random bits need no slow hash."""
+    """Returns the digest of a key. A key has 256 random bits, so it needs no slow hash."""
     return hashlib.sha256(key.encode(errors="replace")).digest()
 
 
 def new_key() -> str:
-    """A key that nobody can guess, and everybody can recognise as one."""
+    """Returns a new random key, with a prefix by which keys are recognised."""
     return PREFIX + secrets.token_urlsafe(_KEY_BYTES)
 
 
 def entry_of(key: str, name: str, limits: dict[str, int | float]) -> dict[str, Any]:
-    """The entry for the file. Raises KeyFileError for a name or a limit that it cannot have."""
+    """Returns an entry for the file. Raises KeyFileError for an invalid name or limit."""
     entry = {"name": name, "sha256": digest_of(key).hex(), **limits}
     _entry(1, entry)
     return entry
 
 
 def read_keys(text: str) -> tuple[ApiKey, ...]:
-    """Every key of a file: a JSON list of objects.
+    """Reads the entries of a file: a JSON list of objects.
 
     Raises:
-        KeyFileError: no such list; an unknown, missing, doubled or bad field; two entries of one
-            name or of one key.
+        KeyFileError: not such a list; an unknown, missing, repeated or invalid field; two entries
+            with the same name or key.
     """
     try:
         entries = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
@@ -104,7 +104,7 @@ def _entry(number: int, entry: Any) -> ApiKey:
         limit = "1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit"
         raise KeyFileError(f"{place}name: {str(name)[:_SHOWN]}: {limit}")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        # Not shown: it may be the key itself, put there by mistake.
+        # Not included in the message: it may be the key itself, entered by mistake.
         raise KeyFileError(f"{place}sha256: 64 hexadecimal digits, small letters")
     return ApiKey(
         name,

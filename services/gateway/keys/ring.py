@@ -1,4 +1,4 @@
-"""The keys that are good now: a file, read again when it changes."""
+"""The valid keys: a file that is read again when it changes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _Stamp = tuple[int, ...]
 
 
 class KeyRing:
-    """Keys by what is shown of them.
+    """Finds the entry of a received key.
 
     Args:
-        path: of the file.
+        path: the key file.
 
     Raises:
-        InputError: a file that cannot be used.
+        InputError: an invalid file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class KeyRing:
             raise InputError("api_keys", path, str(error)) from None
 
     def find(self, key: str) -> ApiKey | None:
-        """Who holds a key, if it is one; takes as long whichever it is, and if it is none."""
+        """Returns the entry of a key, or None; takes the same time for known and unknown keys."""
         digest, found = digest_of(key), None
         for known in self._keys:
             if hmac.compare_digest(known.digest, digest):
@@ -41,14 +41,14 @@ class KeyRing:
         return found
 
     def holds(self, key: ApiKey) -> bool:
-        """Whether a key that was found before is still good, whatever its limits are now."""
+        """Whether an entry that was found before is still valid, even if its limits changed."""
         good = False
         for known in self._keys:
             good |= known.name == key.name and hmac.compare_digest(known.digest, key.digest)
         return good
 
     def refresh(self) -> None:
-        """Reads the file if it has changed; one that cannot be used is a line in the log, once."""
+        """Reads the file if it has changed; logs an invalid file once."""
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return
@@ -61,7 +61,7 @@ class KeyRing:
             )
             return
         if stamp != _stamp(self._path):
-            return  # in the middle of a change: the next look sees the end of it
+            return  # being written: the next call reads the complete file
         self._stamp, self._keys = stamp, keys
         _LOG.info("API keys read again", extra={"file": str(self._path), "keys": len(keys)})
 

@@ -1,1 +1,1 @@
-"""Sessions between streams: made, found, cut, ended; what each of them asks for and shows."""
+"""Sessions outside of streams: creation, lookup, cuts, deletion, and their public form."""

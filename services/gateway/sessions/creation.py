@@ -1,4 +1,4 @@
-"""CreateSession: every field checked, and what the request becomes."""
+"""CreateSession: validates every field and converts the request."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SESSION_ID_BYTES = 12
 
 @dataclass(frozen=True)
 class Creation:
-    """A request that was found good, without its picture.
+    """A valid request, without its picture.
 
     Args:
-        request_id: chosen by the client; digest: of everything in the request.
-        prompt: empty for the model's own.
-        size_hw: None for the model's own.
-        ttl_s: life without a stream.
+        request_id: chosen by the client; digest: of all fields of the request.
+        prompt: empty for the model's default.
+        size_hw: None for the model's default.
+        ttl_s: lifetime without a stream.
     """
 
     request_id: str
@@ -52,11 +52,11 @@ class Creation:
         """The portrait at the size of the video, uint8 [H, W, 3]; slow, for a thread.
 
         Args:
-            sizes_hw: that workers have warmed up, the preferred one first.
-            limits: see there.
+            sizes_hw: sizes that workers have warmed up, the preferred one first.
+            limits: limits of the picture.
 
         Raises:
-            InputError: not a picture, or a size that is not served.
+            InputError: not a picture, or an unsupported size.
         """
         portrait_HWC = decode_image(
             self.portrait, "portrait", max_pixels=limits.max_portrait_pixels
@@ -78,7 +78,7 @@ class Creation:
         limits: GatewayLimits,
         caller: ApiKey,
     ) -> SessionSetting:
-        """A new session of this request, which belongs to the caller."""
+        """Returns the setting of a new session, which belongs to the caller."""
         return SessionSetting(
             session_id=session_id,
             request_id=self.request_id,
@@ -98,19 +98,19 @@ class Creation:
 
 
 def checked_session_id(field: str, session_id: str) -> str:
-    """A name that a session may have. Raises InputError for any other."""
+    """Returns a valid session name. Raises InputError for any other."""
     if not 0 < len(session_id) <= _MAX_ID:
         raise InputError(field, f"{len(session_id)} characters", f"1 to {_MAX_ID}")
     return session_id
 
 
 def new_session_id() -> str:
-    """A name that cannot be guessed."""
+    """Returns a new random session name."""
     return secrets.token_urlsafe(_SESSION_ID_BYTES)
 
 
 def check_creation(request: session_pb2.CreateSessionRequest, limits: GatewayLimits) -> Creation:
-    """Checks everything that needs neither workers nor the picture's contents.
+    """Validates everything that needs neither workers nor the picture's contents.
 
     Raises:
         InputError: naming the field, the value and the limit.

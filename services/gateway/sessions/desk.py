@@ -1,4 +1,4 @@
-"""The life of sessions: made once, found, ended, interrupted from anywhere."""
+"""The life of sessions: idempotent creation, lookup, deletion, interruption from any gateway."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from services.gateway.workers.pool import WorkerPool
 _RETRY_AFTER_S = 2.0
 _POLL_S = 0.05
 _MAKING_S = 120.0
-"""Longer than making a session takes; a gateway that dies meanwhile leaves its count so long."""
+"""Longer than a creation takes; after a crash of the gateway the count lasts this long."""
 
 
 class SessionDesk:
-    """Makes and ends sessions; keeps nothing but references to its parts."""
+    """Creates and ends sessions; has no state of its own."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class SessionDesk:
         self._maker = maker
 
     async def create(self, creation: Creation, caller: ApiKey = ANYBODY) -> SessionRecord:
-        """A session with a slot of its own; the one it made before, for a repeated request.
+        """Creates a session with its slot; returns the earlier session for a repeated request.
 
         Raises:
-            InputError: the picture or its size.
-            ServiceError: RESOURCE_EXHAUSTED with a delay: every slot is taken.
-            RequestConflict: the request id belongs to another request.
-            KeyFull: the caller has all that it may have.
+            InputError: an invalid picture or size.
+            ServiceError: RESOURCE_EXHAUSTED with a delay: all slots are taken.
+            RequestConflict: the request id was used for another request.
+            KeyFull: the caller's limit is reached.
         """
         known = await self.store.find_request(creation.request_id, creation.digest, caller.name)
         if known is not None:
@@ -70,13 +70,13 @@ class SessionDesk:
         if not sizes:
             raise _no_slot("no worker is ready")
         name = new_session_id()
-        # Before any work: being refused must cost the others nothing.
+        # Before any work: a rejected call must not slow down others.
         async with self._counted(caller, name):
             return await self._made(creation, caller, name, sizes)
 
     @contextlib.asynccontextmanager
     async def _counted(self, caller: ApiKey, name: str) -> AsyncIterator[None]:
-        """While a session is made it counts as one of its key's."""
+        """Counts a session for its key while it is created."""
         limits = KeyLimits(caller.max_sessions, caller.sessions_per_minute)
         if limits == KeyLimits():
             yield
@@ -89,7 +89,7 @@ class SessionDesk:
             begun = error.reason is not Reason.NO_SLOT
             raise
         finally:
-            with contextlib.suppress(StoreError):  # what is not settled runs out by itself
+            with contextlib.suppress(StoreError):  # an unsettled count expires
                 await self.store.settle(caller.name, name, begun=begun)
 
     async def _made(
@@ -108,23 +108,23 @@ class SessionDesk:
             await self.pool.give_back(name)
             raise
         if not made:
-            # The same request came twice at once: the other one won.
+            # Two equal requests ran at the same time: the other one created the session.
             await self.pool.give_back(name)
         return record
 
     async def get(self, session_id: str, caller: ApiKey = ANYBODY) -> SessionRecord:
-        """A session of the caller. Raises SessionGone, for another's too."""
+        """Returns a session of the caller. Raises SessionGone, also for one of another key."""
         record = await self.store.load(session_id)
         if record.setting.key_name != caller.name:
             raise session_gone(session_id)
         return record
 
     async def delete(self, session_id: str, caller: ApiKey = ANYBODY) -> None:
-        """Ends a session; one that is gone is no error, and another's stays as it is."""
+        """Ends a session; idempotent. A session of another key is not changed."""
         try:
             record = await self.store.load(session_id, light=True)
         except SessionGone:
-            pass  # what is left of it
+            pass  # already gone
         else:
             if record.setting.key_name != caller.name:
                 return
@@ -134,13 +134,13 @@ class SessionDesk:
     async def interrupt(
         self, session_id: str, request: InterruptRequest, caller: ApiKey = ANYBODY
     ) -> InterruptOutcome:
-        """Leaves an interruption for whoever runs the session and waits until it is carried out.
+        """Queues an interruption for the owner of the session and waits until it is carried out.
 
-        One that was carried out before is answered as before, also when its stream has ended since:
-        whoever lost the answer asks again.
+        A repeated interruption gets the same answer, also when its stream has ended since: a caller
+        that lost the answer can retry.
 
         Raises:
-            SessionGone: no such session, or another's.
+            SessionGone: no such session, or one of another key.
             ServiceError: FAILED_PRECONDITION without a stream, DEADLINE_EXCEEDED without an answer.
         """
         if request.interrupt_id:
@@ -174,7 +174,7 @@ class SessionDesk:
     async def _outcome(
         self, session_id: str, request: InterruptRequest, caller: ApiKey
     ) -> InterruptOutcome | None:
-        """What became of it; nothing where that is another's business."""
+        """Returns the outcome of an interruption, or None, also for a session of another key."""
         return await self.store.interrupt_outcome(session_id, request.interrupt_id, caller.name)
 
     def _fresh(self, asset: SessionAsset) -> SessionState:

@@ -1,7 +1,7 @@
-"""What a session is after a chunk, and after a cut at a frame that was really shown.
+"""The state of a session after a chunk, and after a cut at the last frame that was shown.
 
-The next chunk goes on from the frames that were shown, so a cut needs new motion latents: the VAE
-makes them of the chunk's latents, which is why a session keeps those of its newest chunks.
+The next chunk continues from the frames that were shown, so a cut needs new motion latents. The VAE
+computes them from the chunk's latents, so a session stores the latents of its newest chunks.
 
 Legend: S samples.
 """
@@ -18,16 +18,16 @@ from flashtalk.streaming.position import tail_size
 from services.gateway.store.records import ChunkRecord, SessionState
 
 HISTORY_CHUNKS = 4
-"""Chunks from which frames can be sent again, and in which a session can be cut."""
+"""Number of chunks that can be sent again and in which a session can be cut."""
 
 
 @dataclass(frozen=True, eq=False)
 class CutPoint:
-    """Where a session is cut.
+    """The position of a cut.
 
     Args:
-        record: the chunk that holds the last frame shown; None before the first frame.
-        frames: of that chunk that were shown, 1 to 28.
+        record: the chunk of the last frame shown; None before the first frame.
+        frames: number of its frames that were shown, 1 to 28.
     """
 
     record: ChunkRecord | None
@@ -35,17 +35,17 @@ class CutPoint:
 
 
 def tail_samples(spec: StreamSpec) -> int:
-    """Samples of sound kept: the window of the speech encoder, and what a cut can take away."""
+    """Samples of sound to keep: the window of the speech encoder, and the longest cut."""
     return spec.window_samples + HISTORY_CHUNKS * spec.new_samples
 
 
 def after_chunk(
     spec: StreamSpec, state: SessionState, record: ChunkRecord, motion_z: FloatArray
 ) -> SessionState:
-    """The state once a chunk was made.
+    """Returns the state after a chunk.
 
     Args:
-        spec: the stream contract.
+        spec: spec of the stream.
         state: before the chunk.
         record: the chunk.
         motion_z: [1, C, 2, h, w] latents of its last frames.
@@ -63,7 +63,7 @@ def after_chunk(
 
 
 def oldest_cut(state: SessionState, current: ChunkRecord | None) -> int:
-    """The smallest number of frames at which a session can be cut."""
+    """Returns the smallest number of frames at which a session can be cut."""
     chunks = state.history if current is None else (*state.history, current)
     if not chunks:
         return state.position.next_frame
@@ -72,18 +72,18 @@ def oldest_cut(state: SessionState, current: ChunkRecord | None) -> int:
 
 
 def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> CutPoint | None:
-    """Where to cut so that ``played`` frames remain.
+    """Returns the cut after which ``played`` frames remain.
 
     Args:
-        state: of the session, all chunks but ``current`` in it.
-        current: the chunk that is being decoded, if there is one.
-        played: frames that were shown.
+        state: state of the session with all chunks but ``current``.
+        current: the chunk that is being decoded, if any.
+        played: number of frames that were shown.
 
     Returns:
-        None where nothing is to be cut: exactly the committed frames were shown.
+        None without a cut: exactly the committed frames were shown.
 
     Raises:
-        InputError: more frames than there are, or fewer than the history reaches back to.
+        InputError: more frames than exist, or fewer than the history covers.
     """
     chunks = state.history if current is None else (*state.history, current)
     newest = chunks[-1].plan if chunks else None
@@ -105,13 +105,13 @@ def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> C
 def after_cut(
     spec: StreamSpec, state: SessionState, point: CutPoint, motion_z: FloatArray
 ) -> SessionState:
-    """The state that goes on from a cut.
+    """Returns the state after a cut.
 
     Args:
-        spec: the stream contract.
-        state: of the session.
+        spec: spec of the stream.
+        state: state of the session.
         point: from ``find_cut``.
-        motion_z: latents of the last frames that remain; of the portrait before the first frame.
+        motion_z: latents of the last frames that remain, or of the portrait without frames.
     """
     if point.record is None:
         return dataclasses.replace(
@@ -127,7 +127,7 @@ def after_cut(
     played = plan.first_frame + point.frames
     position = state.position
     if played > position.next_frame:
-        # In the chunk that was being decoded: a shorter one.
+        # A cut in the chunk that was being decoded shortens it.
         position = position.advance(spec, plan.pcm_S, point.frames)
     else:
         position = position.cut(spec, plan.index + 1, played)

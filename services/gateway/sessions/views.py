@@ -1,4 +1,4 @@
-"""The public form of what the gateway knows."""
+"""The public form of sessions and streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Session = session_pb2.Session
 
 
 def stream_spec(spec: StreamSpec, setting: SessionSetting) -> media_pb2.StreamSpec:
-    """The numbers of a session's stream."""
+    """Returns the numbers of a session's stream."""
     return media_pb2.StreamSpec(
         fps=spec.fps,
         sample_rate_hz=spec.pcm_hz,
@@ -26,7 +26,7 @@ def stream_spec(spec: StreamSpec, setting: SessionSetting) -> media_pb2.StreamSp
 def session_view(
     record: SessionRecord, spec: StreamSpec, limits: GatewayLimits
 ) -> session_pb2.Session:
-    """A session as clients see it."""
+    """Returns the public form of a session."""
     setting, state = record.setting, record.state
     view = Session(
         session_id=setting.session_id,

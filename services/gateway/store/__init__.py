@@ -1,4 +1,4 @@
-"""Where sessions are kept, and which store a URL means."""
+"""The session store, and its selection by URL."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ REDIS = ("redis://", "rediss://", "unix://")
 
 
 def shown_url(url: str) -> str:
-    """A store's URL for messages: without user, password and options."""
+    """Returns a store's URL for messages: without user, password and options."""
     scheme, mark, rest = url.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def open_store(url: str) -> SessionStore:
-    """The store that a URL means; connections are made at the first call.
+    """Returns the store of a URL; it connects at the first call.
 
     Raises:
-        InputError: another kind of URL.
+        InputError: an unsupported URL.
     """
     if url == MEMORY:
         return MemoryStore()

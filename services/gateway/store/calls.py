@@ -1,4 +1,4 @@
-"""Calls of Redis that end in time: tried again while it is away, an error if it stays so."""
+"""Redis calls with a deadline: retried while Redis is unavailable, an error after the deadline."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class RedisCalls:
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``; a password in it is never shown.
-        limits: waits.
+        limits: timeouts.
 
     Raises:
-        InputError: a URL that is none.
+        InputError: an invalid URL.
     """
 
     def __init__(self, url: str, limits: StoreLimits) -> None:
@@ -52,8 +52,8 @@ class RedisCalls:
                 url,
                 max_connections=limits.connections,
                 timeout=limits.attempt_s,
-                # Attempts are limited below: the library sends within ``asyncio.wait_for``, which
-                # loses a cancellation, our deadline too, that comes with the result (Python 3.11).
+                # Attempts have timeouts below: the library sends within ``asyncio.wait_for``, which
+                # loses a cancellation (our deadline too) that comes with the result (Python 3.11).
                 socket_timeout=None,
                 socket_connect_timeout=limits.attempt_s,
                 retry=Retry(ExponentialWithJitterBackoff(_LONGEST_PAUSE_S, _FIRST_PAUSE_S), 0),
@@ -69,11 +69,11 @@ class RedisCalls:
         )
 
     async def call(self, what: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer of a call, which must be harmless when it is made twice.
+        """Returns the answer of a call, which must be idempotent.
 
         Raises:
-            StoreError: none within the deadline, with what the last attempt ended with, or one that
-                no other attempt would better.
+            StoreError: no answer within the deadline, with the error of the last attempt; or an
+                error that a retry would not fix.
         """
         limit_s, attempt_s = self._limits.deadline_s, self._limits.attempt_s
         last: RedisError | None = None
@@ -87,7 +87,7 @@ class RedisCalls:
                 last = RedisTimeoutError(f"no answer within {attempt_s:g} s")
                 raise last from None
             except (AuthenticationError, AuthorizationError) as error:
-                # A kind of lost connection to the library, which would try again and again.
+                # A kind of lost connection to the library, which would retry without end.
                 raise _refused(error) from None
             except RedisError as error:
                 last = error
@@ -104,7 +104,7 @@ class RedisCalls:
             raise _refused(error) from error
 
     async def script(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """What a script returns. Errors as ``call``."""
+        """Returns the result of a script. Errors as ``call``."""
         script = self._scripts[name]
 
         async def run() -> Any:
@@ -113,7 +113,7 @@ class RedisCalls:
         return await self.call(run)
 
     async def session_script(self, name: str, session_id: str, keys: Sequence[str], *a: Any) -> Any:
-        """What a script of a session returns after its verdict.
+        """Returns the result of a session's script after its verdict.
 
         Raises:
             SessionGone, FenceLost, SessionBusy: the verdict. StoreError as ``call``.
@@ -128,7 +128,7 @@ class RedisCalls:
         return [verdict, *rest]
 
     async def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         await self.redis.aclose(close_connection_pool=True)
 
 
@@ -138,4 +138,4 @@ def _refused(error: RedisError) -> StoreError:
 
 
 async def _ignore(_: Exception) -> None:
-    """What to do before another attempt: nothing, connections mend themselves."""
+    """Called before a retry; does nothing, since connections reconnect by themselves."""

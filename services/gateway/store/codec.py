@@ -1,8 +1,8 @@
-"""Records as messages of ``state.proto`` with their arrays beside them, and back.
+"""Converts records to messages of ``state.proto`` with separate arrays, and back.
 
 A record becomes a *form*: one small message, and its arrays under the digests of their contents.
-Equal arrays of a session, such as the sound of a chunk in its plan, in the history and in the tail,
-are stored once, and a commit writes only those that are not there yet.
+Equal arrays of a session, such as a chunk's sound in its plan, in the history and in the tail, are
+stored once, and a commit writes only arrays that are not stored yet.
 
 Legend: S samples.
 """
@@ -44,7 +44,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A record as it is stored.
+    """The stored form of a record.
 
     Args:
         head: the serialised message.
@@ -56,7 +56,7 @@ class Form:
 
 
 class StateCodec:
-    """Turns states into forms; remembers the digests of arrays that it has seen.
+    """Converts states to forms; caches the digests of arrays.
 
     Records are values: their arrays never change, so a digest is computed once per array.
     """
@@ -65,7 +65,7 @@ class StateCodec:
         self._digests: dict[int, tuple[weakref.ref[FloatArray], bytes]] = {}
 
     def unknown_bytes(self, state: SessionState) -> int:
-        """Bytes that ``encode`` has to digest; says whether that is work for a thread."""
+        """Returns the bytes that ``encode`` must digest; many of them need a thread."""
         chunks = (record.latents for record in state.history)
         arrays = (state.motion_z, *state.position.tail, *chunks)
         return sum(array.nbytes for array in arrays if self._known(array) is None)
@@ -101,7 +101,7 @@ class StateCodec:
         stored = _put(arrays, array, self._known(array))
         name = id(array)
         if name not in self._digests:
-            # Forgotten as the array dies, before another one can have its number.
+            # Removed with the array, before a new array can get its id.
             reference = weakref.ref(array, lambda _: self._digests.pop(name, None))
             self._digests[name] = (reference, stored.digest)
         return stored
@@ -112,15 +112,15 @@ class StateCodec:
 
 
 def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionState:
-    """The state of a form.
+    """Returns the state of a form.
 
     Args:
         head: its message.
-        plan: message of the plan beside it; empty if there is none.
+        plan: message of its plan; empty without one.
         values: arrays by digest. None: without arrays and history.
 
     Raises:
-        StoreError: an unknown version, or an array that is missing or has a wrong size.
+        StoreError: an unknown version, or an array that is missing or has the wrong size.
     """
     message = _read(pb.StoredState, head)
     chunks = message.history if values is not None else ()
@@ -138,13 +138,13 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
 
 
 def encode_setting(setting: SessionSetting) -> bytes:
-    """A setting; equal ones give equal bytes."""
+    """Converts a setting; equal settings give equal bytes."""
     message = pb.StoredSetting(version=_VERSION, **_scalars(setting, pb.StoredSetting))
     return message.SerializeToString(deterministic=True)
 
 
 def decode_setting(data: bytes) -> SessionSetting:
-    """The setting. Raises StoreError for an unknown version."""
+    """Returns the setting. Raises StoreError for an unknown version."""
     return SessionSetting(**_scalars(_read(pb.StoredSetting, data), SessionSetting))
 
 
@@ -163,7 +163,7 @@ def encode_asset(asset: SessionAsset) -> Form:
 
 
 def decode_asset(head: bytes, values: Values) -> SessionAsset:
-    """The asset. Raises StoreError as ``decode_state``."""
+    """Returns the asset. Raises StoreError as ``decode_state``."""
     message = _read(pb.StoredAsset, head)
     return SessionAsset(
         digest=message.digest,
@@ -175,26 +175,26 @@ def decode_asset(head: bytes, values: Values) -> SessionAsset:
 
 
 def encode_interrupt(request: InterruptRequest) -> bytes:
-    """An interruption that was asked for."""
+    """Converts a requested interruption."""
     return pb.StoredInterrupt(
         interrupt_id=request.interrupt_id, played_frames=request.played_frames
     ).SerializeToString()
 
 
 def decode_interrupt(data: bytes) -> InterruptRequest:
-    """The interruption."""
+    """Returns the requested interruption."""
     message = pb.StoredInterrupt.FromString(data)
     played = message.played_frames if message.HasField("played_frames") else None
     return InterruptRequest(message.interrupt_id, played)
 
 
 def encode_outcome(outcome: InterruptOutcome) -> bytes:
-    """What became of an interruption."""
+    """Converts the outcome of an interruption."""
     return pb.StoredOutcome(**dataclasses.asdict(outcome)).SerializeToString()
 
 
 def decode_outcome(data: bytes) -> InterruptOutcome:
-    """What became of an interruption."""
+    """Returns the outcome of an interruption."""
     return InterruptOutcome(**_scalars(pb.StoredOutcome.FromString(data), InterruptOutcome))
 
 
@@ -237,7 +237,7 @@ def _read(kind: type[MessageT], data: bytes) -> MessageT:
 
 
 def _scalars(source: object, target: type) -> dict[str, Any]:
-    """Fields that a record and its message have in common by name, arrays and parts left out."""
+    """Returns the fields that a record and its message share by name, without arrays and parts."""
     return {name: getattr(source, name) for name in _SCALARS[target]}
 
 

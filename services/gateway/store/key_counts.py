@@ -1,4 +1,4 @@
-"""How many sessions keys have begun, counted in this process's memory."""
+"""Counts sessions per key in this process's memory."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from services.gateway.store.session_store import KeyFull, KeyLimits
 MINUTE_S = 60.0
 _RETRY_AFTER_S = 2.0
 _MARGIN_S = 0.01
-"""Whoever waits as long as he was told must not come a rounding error too soon."""
+"""Added to the delay: a retry after exactly that delay must not be early by a rounding error."""
 
 
 def too_many_open(key_name: str, limits: KeyLimits) -> KeyFull:
-    """Every session that the key may have is open or being made."""
+    """The key's limit of open sessions and sessions in creation is reached."""
     most = f"{limits.max_sessions} open sessions, as many as it may have"
     return KeyFull(f"the key {key_name} has {most}", "max_sessions", _RETRY_AFTER_S)
 
 
 def too_many_begun(key_name: str, limits: KeyLimits, wait_s: float) -> KeyFull:
-    """Every session that the key may make in a minute was begun."""
+    """The key's limit of creations per minute is reached."""
     most = f"{limits.per_minute} sessions within a minute, as many as it may"
     return KeyFull(f"the key {key_name} has made {most}", "sessions_per_minute", wait_s + _MARGIN_S)
 
 
 @dataclass
 class KeyCounts:
-    """Of one key.
+    """The counts of one key.
 
     Args:
-        making: sessions that are being made, and until when that is believed.
-        begun: sessions, and when they were begun, oldest first.
+        making: sessions in creation, and the expiry of each.
+        begun: sessions and their creation times, oldest first.
     """
 
     making: dict[str, float] = field(default_factory=dict)
     begun: dict[str, float] = field(default_factory=dict)
 
     def forget(self, now_s: float) -> bool:
-        """What does not count any more; True if nothing is left."""
+        """Removes expired counts; returns True if none is left."""
         self.making = {name: s for name, s in self.making.items() if s > now_s}
         self.begun = {name: s for name, s in self.begun.items() if s > now_s - MINUTE_S}
         return not (self.making or self.begun)
@@ -52,7 +52,7 @@ class KeyCounts:
         now_s: float,
         lease_s: float,
     ) -> None:
-        """As ``SessionStore.admit``; ``open_ids`` are the sessions of the key that live."""
+        """As ``SessionStore.admit``; ``open_ids`` are the live sessions of the key."""
         self.forget(now_s)
         if session_id in self.making:
             return

@@ -1,27 +1,27 @@
-"""How patient a store is, and how long it keeps things."""
+"""Timeouts and lifetimes of a store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Interruptions from elsewhere that may wait for the owner of a session; the oldest are given up.
+# Limit of queued interruptions from other gateways per session; the oldest are dropped.
 WAITING_INTERRUPTS = 16
 
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """Waits and lives of a store; all gateways of a deployment need the same.
+    """Timeouts and lifetimes of a store; all gateways of a deployment need the same values.
 
     Args:
-        deadline_s: one call, attempts while the store is away included.
-        attempt_s: one attempt, connecting included.
-        owner_timeout_s: after so long without a word from its owner, a session may be claimed.
+        deadline_s: of one call, including retries while the store is unavailable.
+        attempt_s: timeout of one attempt, including connecting.
+        owner_timeout_s: after this time without a heartbeat, the session may be claimed.
         tombstone_s: how long the owner of a deleted or expired session can learn of it.
         interrupt_s: how long an interruption waits for the owner.
-        answer_s: how long the outcome of an interruption is kept, and its name not used again.
-        asset_margin_s: how much longer than its youngest session an asset lives.
-        connections: to Redis, at most.
-        prefix: of all keys in Redis; deployments that share a Redis need different ones.
+        answer_s: how long the outcome of an interruption is kept and its name stays reserved.
+        asset_margin_s: time that an asset lives longer than its youngest session.
+        connections: limit of connections to Redis.
+        prefix: of all keys in Redis; deployments that share a Redis need different prefixes.
     """
 
     deadline_s: float = 10.0

@@ -1,4 +1,4 @@
-"""The store in this process's memory: for one gateway, which takes its sessions with it."""
+"""The store in this process's memory: for one gateway; sessions end with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from services.gateway.store.session_store import (
 )
 
 _SWEEP_EVERY_S = 1.0
-"""While streams are open, what has ended is forgotten at least so often."""
+"""Interval at which expired entries are removed while streams are open."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class _Entry:
     state: SessionState
     last_s: float
     expires_s: float = 0.0
-    expires_at_s: float = 0.0  # the same moment by the wall clock, as people are told
+    expires_at_s: float = 0.0  # the same time by the wall clock, for display
     fence: int = 0
     owner: str = ""
     seen_s: float = 0.0
@@ -61,12 +61,12 @@ class _Entry:
 
 
 class MemoryStore:
-    """See ``SessionStore``. Two of them share nothing.
+    """A ``SessionStore`` in memory. Instances share nothing.
 
     Args:
-        limits: waits and lives.
-        now_s: monotonic seconds: nothing expires, or lives longer, since somebody set a clock.
-        wall_s: seconds since 1970, for moments that people are told.
+        limits: timeouts and lifetimes.
+        now_s: monotonic seconds, so that changes of the wall clock do not affect expiry.
+        wall_s: seconds since 1970, for displayed times.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class MemoryStore:
     async def create(
         self, setting: SessionSetting, state: SessionState, asset: SessionAsset
     ) -> tuple[SessionRecord, bool]:
-        """See ``SessionStore``."""
+        """Stores a new session, or returns the one of a repeated request."""
         known = await self.find_request(
             setting.request_id, setting.request_digest, setting.key_name
         )
@@ -105,14 +105,14 @@ class MemoryStore:
     async def admit(
         self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
     ) -> None:
-        """See ``SessionStore``."""
+        """Counts a session that is about to be created; raises KeyFull at a limit of the key."""
         self._sweep()
         mine = [name for name, e in self._entries.items() if e.setting.key_name == key_name]
         counts = self._counts.setdefault(key_name, KeyCounts())
         counts.admit(key_name, session_id, mine, limits, self._now_s(), lease_s)
 
     async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
-        """See ``SessionStore``."""
+        """Ends the count of a session in creation."""
         counts = self._counts.get(key_name, KeyCounts())
         counts.making.pop(session_id, None)
         if not begun:
@@ -121,7 +121,7 @@ class MemoryStore:
     async def find_request(
         self, request_id: str, request_digest: str, key_name: str = ""
     ) -> SessionRecord | None:
-        """See ``SessionStore``."""
+        """Returns the session of an earlier request, or None."""
         self._sweep()
         entry = self._entries.get(self._requests.get((key_name, request_id), ""))
         if entry is None:
@@ -131,18 +131,18 @@ class MemoryStore:
         return entry.record()
 
     async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
-        """See ``SessionStore``."""
+        """Returns a session; light: without arrays and history."""
         return self._entry(session_id).record(light=light)
 
     async def asset(self, digest: str) -> SessionAsset:
-        """See ``SessionStore``."""
+        """Returns the asset of a conditioning digest."""
         self._sweep()
         if digest not in self._assets:
             raise SessionGone(f"asset {digest} is gone")
         return self._assets[digest]
 
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
-        """See ``SessionStore``."""
+        """Takes a session under a new fence."""
         entry = self._entry(session_id)
         overdue = self._now_s() - entry.seen_s >= self._limits.owner_timeout_s
         if entry.owner and not replace and not overdue:
@@ -153,20 +153,20 @@ class MemoryStore:
         return entry.record()
 
     async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
-        """See ``SessionStore``."""
+        """Stores the plan of the next chunk."""
         entry = self._owned(session_id, fence)
         entry.state = entry.state.begin(plan)
         self._refresh(entry)
 
     async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """See ``SessionStore``."""
+        """Stores the state after a chunk or an interruption."""
         entry = self._owned(session_id, fence)
         entry.state = state
         self._refresh(entry)
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
-        """See ``SessionStore``."""
-        # Every stream comes here twice a second: all others are not looked through each time.
+        """Renews the ownership; returns pending interruptions."""
+        # Every stream calls this twice a second: it does not scan the other sessions each time.
         if self._now_s() >= self._next_sweep_s:
             self._sweep()
         try:
@@ -182,21 +182,21 @@ class MemoryStore:
         return Signals(deleted=False, interrupts=asked)
 
     async def release(self, session_id: str, fence: int) -> None:
-        """See ``SessionStore``."""
+        """Ends the ownership."""
         entry = self._owned(session_id, fence)
         entry.owner = ""
         self._refresh(entry)
 
     async def delete(self, session_id: str) -> bool:
-        """See ``SessionStore``."""
+        """Deletes a session; returns whether it existed."""
         self._sweep()
         return self._remove(session_id)
 
     async def check(self) -> None:
-        """See ``SessionStore``."""
+        """Returns at once: memory is always available."""
 
     async def page(self, size: int, token: str, key_name: str = "") -> Page:
-        """See ``SessionStore``."""
+        """Returns a page of a key's sessions."""
         self._sweep()
         after = read_place(token)
         mine = ((name, e) for name, e in self._entries.items() if e.setting.key_name == key_name)
@@ -209,7 +209,7 @@ class MemoryStore:
     async def ask_interrupt(
         self, session_id: str, request: InterruptRequest, key_name: str = ""
     ) -> None:
-        """See ``SessionStore``."""
+        """Queues an interruption for the owner."""
         until_s = self._now_s() + self._limits.interrupt_s
         waiting = self._entry(session_id).interrupts
         waiting.append((request, until_s))
@@ -218,7 +218,7 @@ class MemoryStore:
     async def answer_interrupt(
         self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
     ) -> None:
-        """See ``SessionStore``."""
+        """Stores the outcome of an interruption."""
         self._entry(session_id)
         until_s = self._now_s() + self._limits.answer_s
         self._outcomes[key_name, session_id, outcome.interrupt_id] = (outcome, until_s)
@@ -226,7 +226,7 @@ class MemoryStore:
     async def interrupt_outcome(
         self, session_id: str, interrupt_id: str, key_name: str = ""
     ) -> InterruptOutcome | None:
-        """See ``SessionStore``."""
+        """Returns the outcome of an interruption, or None."""
         place = (key_name, session_id, interrupt_id)
         outcome, until_s = self._outcomes.get(place, (None, 0.0))
         if outcome is not None and until_s > self._now_s():
@@ -235,9 +235,9 @@ class MemoryStore:
         return None
 
     async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
-        """See ``SessionStore``."""
+        """Leases a slot or renews the lease; returns False if all are taken."""
         leases, now_s = self._leases.setdefault(worker_id, {}), self._now_s()
-        # Every stream keeps its own twice a second: for that the others' are not looked through.
+        # Every stream renews its lease twice a second: that does not scan the other leases.
         if leases.get(session_id, -math.inf) <= now_s:
             leases = self._live(worker_id)
             if len(leases) >= slots:
@@ -246,25 +246,25 @@ class MemoryStore:
         return True
 
     async def give_slot(self, worker_id: str, session_id: str) -> None:
-        """See ``SessionStore``."""
+        """Frees a slot."""
         self._live(worker_id).pop(session_id, None)
 
     async def find_slot(self, worker_ids: Sequence[str], session_id: str) -> str | None:
-        """See ``SessionStore``."""
+        """Returns the worker with a slot of the session, or None."""
         return next((w for w in worker_ids if session_id in self._live(w)), None)
 
     async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
-        """See ``SessionStore``."""
+        """Returns the number of valid leases per worker."""
         return {worker_id: len(self._live(worker_id)) for worker_id in worker_ids}
 
     async def close(self) -> None:
-        """See ``SessionStore``."""
+        """Deletes everything."""
         self._entries.clear()
         self._assets.clear()
         self._outcomes.clear()
 
     def _entry(self, session_id: str) -> _Entry:
-        # Only this one is looked at: it is asked for many times a second.
+        # Checks only this session: this is called many times a second.
         entry = self._entries.get(session_id)
         if entry is not None and entry.expires_s <= self._now_s():
             self._remove(session_id)

@@ -1,4 +1,4 @@
-"""Tokens of pages: where the next one begins."""
+"""Page tokens: the position of the next page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Place = tuple[float, str]
 
 
 def write_place(created_s: float, session_id: str) -> str:
-    """The token after a session: by time, then by name."""
+    """Returns the token after a session: by time, then by name."""
     return f"{created_s!r}:{session_id}"
 
 
 def read_place(token: str) -> Place | None:
-    """What a token stands for; None for the empty one. Raises InputError for one that is none."""
+    """Returns the position of a token; None for an empty one. Raises InputError if invalid."""
     if not token:
         return None
     seconds, colon, name = token.partition(":")

@@ -1,4 +1,4 @@
-"""What is known about a session, as values: all that another gateway needs to go on with it.
+"""The stored values of a session: all that another gateway needs to continue it.
 
 Legend: C latent channels, F latent frames, M motion latents, h w latent size, S samples.
 """
@@ -14,17 +14,17 @@ from flashtalk.streaming import Pcm, Position
 
 @dataclass(frozen=True)
 class SessionSetting:
-    """What CreateSession fixed; never changes.
+    """The values fixed by CreateSession; they never change.
 
     Args:
         session_id: name of the session.
-        request_id, request_digest: of the request that made it; equal ids need equal digests.
+        request_id, request_digest: of the creating request; equal ids need equal digests.
         width_px, height_px, seed: of the video.
-        video_codec, idle_policy, pacing: numbers of the enums in flashtalk.v1.
+        video_codec, idle_policy, pacing: enum numbers of flashtalk.v1.
         asset: name of its ``SessionAsset``.
         created_s: seconds since 1970.
-        ttl_s: life without a stream; ``max_lifetime_s``: life in all.
-        key_name: of the API key that it belongs to; empty where none was asked for.
+        ttl_s: lifetime without a stream; ``max_lifetime_s``: total lifetime.
+        key_name: name of its API key; empty without one.
     """
 
     session_id: str
@@ -45,11 +45,11 @@ class SessionSetting:
 
 @dataclass(frozen=True, eq=False)
 class SessionAsset:
-    """What the portrait and the prompt became; named by its conditioning's digest.
+    """The encoded portrait and prompt; named by the digest of the conditioning.
 
     Args:
         digest: of the conditioning.
-        weights_digest: of the weights that made it.
+        weights_digest: of the weights that computed it.
         color: [2, 3] colour statistics of the portrait.
         conditioning: serialised ``flashtalk.v1.Conditioning``, for any DiT worker.
         portrait_z: [1, C, 1, h, w] latents of the portrait: the motion latents before chunk 0.
@@ -64,21 +64,21 @@ class SessionAsset:
 
 @dataclass(frozen=True, eq=False)
 class ChunkPlan:
-    """Which sound a chunk shows. Stored before any of its frames leaves, so that whoever takes over
-    makes the same chunk.
+    """The sound of a chunk. Stored before any of its frames is sent, so that another gateway makes
+    the same chunk.
 
     Args:
         index: number of the chunk.
-        epoch: interruptions before it.
+        epoch: number of interruptions before it.
         first_frame: number of its first frame.
-        frames: shown ones, 1 to 28.
+        frames: number of frames to show, 1 to 28.
         pcm_S: [17920] samples, silence included.
-        input_samples: speech used for good once this chunk is.
-        utterances: ends of utterances used for good once this chunk is.
+        input_samples: position in the speech input after this chunk.
+        utterances: number of ended utterances after this chunk.
         activity: number of ``Activity.Kind``.
-        held_frame: 0; or, where a picture is held instead of computing, which of the frames of the
-            record's latents that is, 1 to 28.
-        speech_begin, speech_samples: which of its samples are speech; the rest is silence.
+        held_frame: 0 for a computed chunk; 1 to 28 for a held picture: its frame in the record's
+            latents.
+        speech_begin, speech_samples: the range of its samples that is speech; the rest is silence.
     """
 
     index: int
@@ -96,11 +96,11 @@ class ChunkPlan:
 
 @dataclass(frozen=True, eq=False)
 class ChunkRecord:
-    """A chunk that was made: enough to send its frames again and to cut it at any frame.
+    """A chunk that was made, with all that is needed to send its frames again or to cut it.
 
     Args:
         plan: its sound.
-        latents: [1, C, F, h, w]; of a held picture, those of the chunk that it is from.
+        latents: [1, C, F, h, w]; for a held picture, those of its source chunk.
     """
 
     plan: ChunkPlan
@@ -109,17 +109,17 @@ class ChunkRecord:
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
-    """Between two chunks.
+    """The state between two chunks.
 
     Args:
-        epoch: interruptions so far.
-        position: the next chunk to make and its first frame; the newest sound that was shown, 8 s
-            and what a cut may take away (``sessions.rewind.tail_samples``).
-        input_samples: speech used for good.
-        utterances: ends of utterances used for good.
+        epoch: number of interruptions so far.
+        position: the next chunk and its first frame; the newest sound that was shown, 8 s plus the
+            longest cut (``sessions.rewind.tail_samples``).
+        input_samples: position in the speech input.
+        utterances: number of ended utterances.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
-        history: the newest chunks, oldest first; few.
-        plan: of the next chunk, if it was begun.
+        history: the newest few chunks, oldest first.
+        plan: of the next chunk, if it has begun.
     """
 
     epoch: int
@@ -131,21 +131,21 @@ class SessionState:
     plan: ChunkPlan | None = None
 
     def begin(self, plan: ChunkPlan) -> SessionState:
-        """With a chunk begun."""
+        """Returns the state with a begun chunk."""
         return dataclasses.replace(self, plan=plan)
 
 
 @dataclass(frozen=True, eq=False)
 class SessionRecord:
-    """A session as the store holds it.
+    """A session as stored.
 
     Args:
-        setting: what never changes.
+        setting: its constant values.
         state: between two chunks.
-        fence: rises with every gateway (or stream) that takes the session; writes with an older one
-            are refused.
-        owner: name of the gateway that took it last; empty while no stream is open.
-        expires_s: when it ends unless somebody writes, seconds since 1970.
+        fence: increases with every gateway (or stream) that takes the session; writes with an older
+            fence are rejected.
+        owner: name of the gateway that took it last; empty without an open stream.
+        expires_s: end of its life unless it is written again, seconds since 1970.
     """
 
     setting: SessionSetting
@@ -157,7 +157,7 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class InterruptRequest:
-    """An interruption that was asked for elsewhere than on the stream."""
+    """An interruption that was requested elsewhere than on the stream."""
 
     interrupt_id: str
     played_frames: int | None
@@ -165,7 +165,7 @@ class InterruptRequest:
 
 @dataclass(frozen=True)
 class InterruptOutcome:
-    """What became of an interruption; the fields of ``flashtalk.v1.Interrupted``."""
+    """The outcome of an interruption; the fields of ``flashtalk.v1.Interrupted``."""
 
     interrupt_id: str
     played_frames: int
@@ -178,7 +178,7 @@ class InterruptOutcome:
 
 @dataclass(frozen=True)
 class Signals:
-    """What the owner of a session learns from a heartbeat."""
+    """The result of an owner's heartbeat."""
 
     deleted: bool
     interrupts: tuple[InterruptRequest, ...]

@@ -1,7 +1,7 @@
-"""The store in Redis: gateways share it, and take over each other's sessions.
+"""The store in Redis: gateways share it and can take over each other's sessions.
 
-Every step is one script, so it happens as a whole or not at all; a step that is asked for twice,
-because its first answer was lost, happens once. What each key holds stands in ``lua/session.lua``.
+Every step is one script, so it is atomic; a step that is repeated because its first answer was lost
+takes effect once. The contents of each key are described in ``lua/session.lua``.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from services.gateway.store.session_store import (
     StoreError,
 )
 
-# More bytes than this are digested in a thread: the loop has streams to serve.
+# Larger amounts are digested in a thread, so that the event loop is not blocked.
 _THREAD_BYTES = 1 << 20
 
 _CHECK_MS = 1_000
 
 
 class RedisStore:
-    """See ``SessionStore``.
+    """A ``SessionStore`` in Redis.
 
     Args:
         url: of the server.
-        limits: waits, lives and the prefix of all keys.
+        limits: timeouts, lifetimes and the prefix of all keys.
     """
 
     def __init__(self, url: str, limits: StoreLimits | None = None) -> None:
@@ -57,13 +57,13 @@ class RedisStore:
         self._calls = RedisCalls(url, self._limits)
         self._codec = codec.StateCodec()
         self._known = KnownArrays()
-        # Rises with every write, so that one that was given up cannot undo a later one.
+        # Increases with every write, so that an abandoned write cannot undo a later one.
         self._turns = itertools.count(1)
 
     async def create(
         self, setting: SessionSetting, state: SessionState, asset: SessionAsset
     ) -> tuple[SessionRecord, bool]:
-        """See ``SessionStore``."""
+        """Stores a new session, or returns the one of a repeated request."""
         limits, session_id = self._limits, setting.session_id
         life_ms = _ms(setting.ttl_s + limits.asset_margin_s)
         kept = codec.encode_asset(asset)
@@ -96,7 +96,7 @@ class RedisStore:
     async def admit(
         self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
     ) -> None:
-        """See ``SessionStore``."""
+        """Counts a session that is about to be created; raises KeyFull at a limit of the key."""
         keys = [self._key(*_of(key_name, kind)) for kind in ("sessions", "making", "begun")]
         verdict, wait_ms = await self._calls.script(
             "admit", keys, session_id, limits.max_sessions, limits.per_minute, _ms(lease_s),
@@ -108,7 +108,7 @@ class RedisStore:
             raise too_many_begun(key_name, limits, wait_ms / 1000)
 
     async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
-        """See ``SessionStore``."""
+        """Ends the count of a session in creation."""
         for kind in ("making",) if begun else ("making", "begun"):
             key = self._key(*_of(key_name, kind))
             await self._calls.call(functools.partial(self._calls.redis.zrem, key, session_id))
@@ -116,7 +116,7 @@ class RedisStore:
     async def find_request(
         self, request_id: str, request_digest: str, key_name: str = ""
     ) -> SessionRecord | None:
-        """See ``SessionStore``."""
+        """Returns the session of an earlier request, or None."""
         key = self._key(*_of(key_name, "request"), request_id)
         name = await self._calls.call(lambda: self._calls.redis.get(key))
         if name is None:
@@ -128,13 +128,13 @@ class RedisStore:
         return _of_request(record, request_digest)
 
     async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
-        """See ``SessionStore``."""
+        """Returns a session; light: without arrays and history."""
         keys = [self._session(session_id)]
         found = await self._calls.session_script("load", session_id, keys, int(light))
         return await self._record(found[1], light=light)
 
     async def asset(self, digest: str) -> SessionAsset:
-        """See ``SessionStore``."""
+        """Returns the asset of a conditioning digest."""
         key = self._key("asset", digest)
         fields = await self._calls.call(lambda: self._calls.redis.hgetall(key))
         if not fields:
@@ -142,7 +142,7 @@ class RedisStore:
         return codec.decode_asset(fields[b"head"], _values(fields))
 
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
-        """See ``SessionStore``."""
+        """Takes a session under a new fence."""
         found = await self._calls.session_script(
             "claim", session_id, [self._session(session_id)], owner, int(replace),
             _ms(self._limits.owner_timeout_s), secrets.token_hex(8),
@@ -152,13 +152,13 @@ class RedisStore:
         return await self._record(found[1], light=False)
 
     async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
-        """See ``SessionStore``."""
+        """Stores the plan of the next chunk."""
         form = self._codec.encode_plan(plan)
         await self._write("begin", session_id, fence, form.arrays, form.head)
         self._known.add(session_id, form.arrays)
 
     async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """See ``SessionStore``."""
+        """Stores the state after a chunk or an interruption."""
         form = await self._encoded(state)
         plan = self._codec.encode_plan(state.plan) if state.plan is not None else None
         arrays = form.arrays | plan.arrays if plan is not None else form.arrays
@@ -167,7 +167,7 @@ class RedisStore:
         self._known.replace(session_id, arrays)
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
-        """See ``SessionStore``."""
+        """Renews the ownership; returns pending interruptions."""
         keys = [self._session(session_id), self._key("asked", session_id)]
         _, deleted, *given = await self._calls.session_script(
             "heartbeat", session_id, keys, fence, secrets.token_hex(8)
@@ -175,12 +175,12 @@ class RedisStore:
         return Signals(bool(deleted), tuple(codec.decode_interrupt(data) for data in given))
 
     async def release(self, session_id: str, fence: int) -> None:
-        """See ``SessionStore``."""
+        """Ends the ownership."""
         self._known.forget(session_id)
         await self._calls.session_script("release", session_id, [self._session(session_id)], fence)
 
     async def delete(self, session_id: str) -> bool:
-        """See ``SessionStore``."""
+        """Deletes a session; returns whether it existed."""
         self._known.forget(session_id)
         keys = [self._session(session_id), self._key("asked", session_id), self._key("sessions")]
         tombstone_ms = _ms(self._limits.tombstone_s)
@@ -188,12 +188,12 @@ class RedisStore:
         return bool(await self._calls.script("delete", keys, token, tombstone_ms, session_id))
 
     async def check(self) -> None:
-        """See ``SessionStore``: a write, which a replica or a full server refuses."""
+        """Checks with a write, since a replica or a full server would reject writes."""
         key = self._key("check")
         await self._calls.call(lambda: self._calls.redis.set(key, "", px=_CHECK_MS))
 
     async def page(self, size: int, token: str, key_name: str = "") -> Page:
-        """See ``SessionStore``."""
+        """Returns a page of a key's sessions."""
         records: list[SessionRecord] = []
         place, index = read_place(token), self._key(*_of(key_name, "sessions"))
         while len(records) <= size:
@@ -203,7 +203,7 @@ class RedisStore:
                 try:
                     records.append(await self.load(name, light=True))
                 except SessionGone:
-                    # It ended by itself; its name goes when sessions are made.
+                    # Expired; the next creation removes its name.
                     continue
             if not names:
                 return Page(tuple(records), "")
@@ -213,7 +213,7 @@ class RedisStore:
     async def ask_interrupt(
         self, session_id: str, request: InterruptRequest, key_name: str = ""
     ) -> None:
-        """See ``SessionStore``."""
+        """Queues an interruption for the owner."""
         keys = [
             self._session(session_id),
             self._key("asked", session_id),
@@ -228,7 +228,7 @@ class RedisStore:
     async def answer_interrupt(
         self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
     ) -> None:
-        """See ``SessionStore``."""
+        """Stores the outcome of an interruption."""
         answer = self._answer(key_name, session_id, outcome.interrupt_id)
         keys = [self._session(session_id), answer]
         kept_ms = _ms(self._limits.answer_s)
@@ -238,33 +238,33 @@ class RedisStore:
     async def interrupt_outcome(
         self, session_id: str, interrupt_id: str, key_name: str = ""
     ) -> InterruptOutcome | None:
-        """See ``SessionStore``."""
+        """Returns the outcome of an interruption, or None."""
         keys = [self._session(session_id), self._answer(key_name, session_id, interrupt_id)]
         _, data = await self._calls.session_script("outcome", session_id, keys)
         return codec.decode_outcome(data) if data else None
 
     async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
-        """See ``SessionStore``."""
+        """Leases a slot or renews the lease; returns False if all are taken."""
         keys = [self._leases(worker_id)]
         return bool(await self._calls.script("take_slot", keys, session_id, slots, _ms(lease_s)))
 
     async def give_slot(self, worker_id: str, session_id: str) -> None:
-        """See ``SessionStore``."""
+        """Frees a slot."""
         key = self._leases(worker_id)
         await self._calls.call(lambda: self._calls.redis.zrem(key, session_id))
 
     async def find_slot(self, worker_ids: Sequence[str], session_id: str) -> str | None:
-        """See ``SessionStore``."""
+        """Returns the worker with a slot of the session, or None."""
         counts = await self._counts(worker_ids, session_id)
         return next((w for w, (_, held) in zip(worker_ids, counts, strict=True) if held), None)
 
     async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
-        """See ``SessionStore``."""
+        """Returns the number of valid leases per worker."""
         counts = await self._counts(worker_ids, "")
         return {w: taken for w, (taken, _) in zip(worker_ids, counts, strict=True)}
 
     async def close(self) -> None:
-        """See ``SessionStore``."""
+        """Closes the connections."""
         await self._calls.close()
 
     async def _counts(self, worker_ids: Sequence[str], session_id: str) -> list[list[int]]:
@@ -276,7 +276,7 @@ class RedisStore:
     async def _write(
         self, script: str, session_id: str, fence: int, arrays: codec.ArraysByDigest, *heads: bytes
     ) -> None:
-        """A write of the owner, without the arrays that are there; with all, if that was wrong."""
+        """Writes as the owner without the stored arrays; with all of them if one is missing."""
         keys, turn = [self._session(session_id)], next(self._turns)
         for sent in (self._known.unsent(session_id, arrays), arrays):
             verdict, *_ = await self._calls.session_script(
@@ -304,7 +304,7 @@ class RedisStore:
         )
 
     async def _names_after(self, index: str, place: Place | None, count: int) -> list[Place]:
-        """The next names by time and name; of those made at the same instant, none is left out."""
+        """Returns the next names by time and name; includes all names of the same instant."""
         low = "-inf" if place is None else repr(place[0])
         names: list[Place] = []
         for start in itertools.count(0, count):
@@ -334,7 +334,7 @@ class RedisStore:
 
 
 def _of_request(record: SessionRecord, digest: str) -> SessionRecord:
-    """The session that a request made before. Raises RequestConflict if it was another request."""
+    """Returns an earlier request's session. Raises RequestConflict if it was another request."""
     if record.setting.request_digest != digest:
         name = record.setting.request_id
         raise RequestConflict(f"request_id {name} was used for another request")
@@ -342,7 +342,7 @@ def _of_request(record: SessionRecord, digest: str) -> SessionRecord:
 
 
 def _of(key_name: str, kind: str) -> tuple[str, ...]:
-    """The beginning of a key in Redis for what belongs to an API key; names have no colon."""
+    """Returns the Redis key prefix for data of an API key; names have no colon."""
     return ("key", key_name, kind) if key_name else (kind,)
 
 
@@ -360,5 +360,5 @@ def _pairs(flat: Sequence[Any]) -> dict[bytes, bytes]:
 
 
 def _values(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Arrays by digest, of the fields of a hash."""
+    """Returns arrays by digest from the fields of a hash."""
     return {name[1:]: data for name, data in fields.items() if name.startswith(b"a")}

@@ -1,7 +1,7 @@
-"""The scripts that Redis runs: each of them is one atomic step of a session or a worker.
+"""The Redis scripts: each is one atomic step of a session or a worker.
 
-They build keys of other sessions by themselves (in ``create`` and ``admit``), so one Redis, or one
-with replicas behind a Sentinel, holds everything; a Redis Cluster cannot.
+They compute keys of other sessions (in ``create`` and ``admit``), so all keys must be in one Redis,
+or one with replicas behind a Sentinel; Redis Cluster is not supported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ALONE = frozenset({"admit", "keep_asset", "take_slot", "count_slots"})
 
 
 def load_scripts(redis: Redis) -> dict[str, AsyncScript]:
-    """Every script by its name; sent to the server when it does not know it yet."""
+    """Finds scripts by name; sends a script to the server if it is unknown there."""
     prelude = (_FOLDER / f"{_PRELUDE}.lua").read_text()
     scripts: dict[str, AsyncScript] = {}
     for file in sorted(_FOLDER.glob("*.lua")):

@@ -1,4 +1,4 @@
-"""The store of sessions: one interface, two forms (Redis, and this process's memory)."""
+"""The session store: one interface, two implementations (Redis, and this process's memory)."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class SessionGone(FlashTalkError):
 
 
 class FenceLost(FlashTalkError):
-    """Somebody else has taken the session."""
+    """Another owner has taken the session."""
 
 
 class SessionBusy(FlashTalkError):
-    """A stream is open on the session and was not to be replaced."""
+    """The session has an open stream, which was not to be replaced."""
 
 
 class RequestConflict(FlashTalkError):
-    """The request id was used before, for something else."""
+    """The request id was used before, for another request."""
 
 
 class KeyFull(FlashTalkError):
-    """An API key has all that it may have.
+    """A limit of an API key is reached.
 
     Args:
-        message: for people.
-        limit: the field of its entry; retry_after_s: when it is worth trying again.
+        message: text of the error.
+        limit: name of the limit in its entry; retry_after_s: delay before a retry.
     """
 
     def __init__(self, message: str, limit: str, retry_after_s: float) -> None:
@@ -53,16 +53,16 @@ class KeyFull(FlashTalkError):
 
 
 def session_gone(session_id: str) -> SessionGone:
-    """The one error for a session that is not there, and for one that belongs to another key."""
+    """Returns the error for a missing session, also used for a session of another key."""
     return SessionGone(f"session {session_id} is gone: deleted, expired or never made")
 
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """Of one API key, over all gateways together; 0 for any number.
+    """Limits of one API key, summed over all gateways; 0: no limit.
 
     Args:
-        max_sessions: open or being made at once; per_minute: begun within any minute.
+        max_sessions: open or in creation; per_minute: creations in any minute.
     """
 
     max_sessions: int = 0
@@ -71,9 +71,9 @@ class KeyLimits:
 
 @dataclass(frozen=True)
 class Page:
-    """Sessions, oldest first, and where the next page begins (empty: nowhere).
+    """Sessions, oldest first, and the token of the next page (empty: none).
 
-    The records are light, see ``SessionStore.load``.
+    The records are light (``SessionStore.load``).
     """
 
     records: tuple[SessionRecord, ...]
@@ -81,102 +81,102 @@ class Page:
 
 
 class SessionStore(Protocol):
-    """Everything a gateway keeps outside of itself.
+    """The state of a gateway outside of its process.
 
-    Every method is atomic, ends within the store's own deadline, and raises ``StoreError`` where it
-    cannot. Writes of a session carry the fence of whoever took it and raise ``FenceLost`` if that
-    is not the newest, ``SessionGone`` if there is no session. A write moves ``expires_s``.
+    Every method is atomic, ends within the store's deadline, and raises ``StoreError`` if it
+    fails. Writes of a session include the fence of its owner; they raise ``FenceLost`` if the fence
+    is not the newest, ``SessionGone`` if the session does not exist. A write moves ``expires_s``.
 
-    ``key_name`` is that of the API key that a session belongs to. Ids of requests, lists of
-    sessions and outcomes of interruptions of one key are unknown under any other.
+    ``key_name`` is the API key to which a session belongs. Request ids, lists of sessions and
+    outcomes of interruptions are separate for each key.
     """
 
     async def create(
         self, setting: SessionSetting, state: SessionState, asset: SessionAsset
     ) -> tuple[SessionRecord, bool]:
-        """Makes a session; or finds the one that the same request made, and says False.
+        """Creates a session, True; or returns the one of the same request, False.
 
-        Raises RequestConflict if the request id belongs to another digest.
+        Raises RequestConflict if the request id was used with another digest.
         """
 
     async def admit(
         self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
     ) -> None:
-        """Counts a session that is about to be made. Raises KeyFull if its key has all it may have.
+        """Counts a session before its creation. Raises KeyFull if a limit of its key is reached.
 
-        Until ``settle``, or for ``lease_s``, it counts as open.
+        Until ``settle``, or for ``lease_s``, the session counts as open.
         """
 
     async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
-        """It was made, or will not be; if not even begun, it does not count for its minute."""
+        """Ends the count in creation; if not begun, the session does not count for its minute."""
 
     async def find_request(
         self, request_id: str, request_digest: str, key_name: str = ""
     ) -> SessionRecord | None:
-        """The session that a request made before, if any. Raises RequestConflict as ``create``."""
+        """Returns the session of an earlier request. Raises RequestConflict as ``create``."""
 
     async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
-        """A session. Raises SessionGone.
+        """Returns a session. Raises SessionGone.
 
-        Light: its arrays are empty and it has no history. A whole one is megabytes; who only wants
-        to know where a session stands asks for a light one.
+        Light: without arrays and history. A full record is megabytes; a light one is enough for the
+        position of a session.
         """
 
     async def asset(self, digest: str) -> SessionAsset:
-        """What a portrait became. Raises SessionGone."""
+        """Returns an asset. Raises SessionGone."""
 
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
-        """Takes a session under a new fence. Raises SessionBusy if it has an owner whose heartbeat
-        is not overdue, unless it is to be replaced."""
+        """Takes a session under a new fence. Raises SessionBusy if its owner's heartbeat is not
+        overdue, unless the owner is to be replaced."""
 
     async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
         """Stores the plan of the next chunk."""
 
     async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """Stores the state after a chunk or an interruption, with its plan or without one."""
+        """Stores the state after a chunk or an interruption, with or without a plan."""
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
-        """Says that the owner lives; gives, once, what others asked for."""
+        """Renews the ownership; returns queued interruptions, each once."""
 
     async def release(self, session_id: str, fence: int) -> None:
-        """Gives the session up: no owner; it lives for its ``ttl_s``."""
+        """Ends the ownership; the session lives for its ``ttl_s``."""
 
     async def delete(self, session_id: str) -> bool:
-        """Ends a session; its owner learns from its next heartbeat. False: there was none."""
+        """Ends a session; its owner learns of it at the next heartbeat. False: there was none."""
 
     async def check(self) -> None:
-        """Sees that sessions can be kept here. Raises StoreError, with the reason, if not."""
+        """Checks that the store can be written. Raises StoreError, with the reason, if not."""
 
     async def page(self, size: int, token: str, key_name: str = "") -> Page:
-        """Sessions of a key, oldest first. Raises InputError for a token that is none."""
+        """Returns sessions of a key, oldest first. Raises InputError for an invalid token."""
 
     async def ask_interrupt(
         self, session_id: str, request: InterruptRequest, key_name: str = ""
     ) -> None:
-        """Leaves an interruption for the owner of the session."""
+        """Queues an interruption for the owner of the session."""
 
     async def answer_interrupt(
         self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
     ) -> None:
-        """Leaves what became of it for whoever asked."""
+        """Stores the outcome of an interruption for the caller that requested it."""
 
     async def interrupt_outcome(
         self, session_id: str, interrupt_id: str, key_name: str = ""
     ) -> InterruptOutcome | None:
-        """What became of an interruption, once it has."""
+        """Returns the outcome of an interruption, or None if there is none yet."""
 
     async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
-        """Leases one of a worker's ``slots`` for a session, or renews its lease; False if all are
-        taken by others."""
+        """Leases one of a worker's ``slots`` for a session, or renews its lease; returns False if
+        all are taken by others."""
 
     async def give_slot(self, worker_id: str, session_id: str) -> None:
-        """Gives a slot back; none is no error."""
+        """Frees a slot; idempotent."""
 
     async def find_slot(self, worker_ids: Sequence[str], session_id: str) -> str | None:
-        """Which of the workers a session has a slot of, if any."""
+        """Returns the worker of which a session has a slot, if any."""
 
     async def taken_slots(self, worker_ids: Sequence[str]) -> dict[str, int]:
-        """Leases per worker that have not run out."""
+        """Returns the number of valid leases per worker."""
 
     async def close(self) -> None:
-        """Gives connections back."""
+        """Closes the connections."""

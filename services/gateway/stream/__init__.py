@@ -1,1 +1,1 @@
-"""One open stream: what arrives, what is made of it chunk by chunk, and when it leaves."""
+"""One open stream: its input, its chunks and its output."""

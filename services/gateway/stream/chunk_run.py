@@ -1,7 +1,7 @@
-"""One chunk of one session, from its plan to its commit; and chunks that are shown again.
+"""One chunk of one session, from its plan to its commit; and repeated sending of chunks.
 
-The plan is stored before the first frame leaves and the state after the last: whoever takes the
-session over in between makes the same chunk, and sends what the client has not received.
+The plan is stored before the first frame is sent and the state after the last: a gateway that takes
+over in between makes the same chunk and sends the frames that the client has not received.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ async def make_chunk(
     """Makes a chunk, sends its frames, commits the session.
 
     Args:
-        stream: on which it is made.
+        stream: the stream of the chunk.
         progress: before the chunk.
         plan: of the chunk.
-        keep: gets the progress with this chunk as the current one before a frame of it leaves: what
-            there is to cut if this is cancelled.
+        keep: is called with the progress that has this chunk as its current one, before any of its
+            frames is sent: the state to cut if this task is cancelled.
 
     Returns:
-        The progress after it.
+        The progress after the chunk.
     """
     state = progress.state
     clock = stream.outbox.clock
@@ -68,7 +68,7 @@ async def make_chunk(
 async def make_record(
     stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
 ) -> ChunkRecord:
-    """A chunk without its frames: its plan is stored, its latents are made."""
+    """Stores the plan of a chunk and computes its latents, without frames."""
     if plan.held_frame:
         await stream.store.begin(stream.session_id, stream.fence, plan)
         return ChunkRecord(plan, state.history[-1].latents)
@@ -81,10 +81,10 @@ async def show(
     """Puts the frames of a chunk that the client has not had into the outbox.
 
     Args:
-        stream: on which it is shown.
+        stream: the stream of the chunk.
         record: the chunk.
         epoch: of the session now.
-        times: where the time is counted.
+        times: collects the times.
 
     Returns:
         Motion latents [1, C, 2, h, w] after its last frame; None for a held picture.
@@ -105,7 +105,7 @@ async def show(
         async for part in parts:
             motion_z = part.motion_z
             if part.frames:
-                stream.lead.frame(part.frames[0].index)  # the others are needed later
+                stream.lead.frame(part.frames[0].index)  # the other frames are due later
             for frame in part.frames:
                 await _put(stream, plan, pcm, frame.index, frame.video, frame.key_frame)
     return motion_z
@@ -117,7 +117,7 @@ async def _latents(
     window = state.position.window(stream.spec, plan.pcm_S)
     key = stream.key(plan.index, state.epoch)
     async with asyncio.TaskGroup() as group:
-        # Stored while the speech is encoded: long before the first frame leaves.
+        # Stored while the speech is encoded: well before the first frame is sent.
         group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
         features = await stream.maker.features(key, window, times)
     return await stream.maker.latents(

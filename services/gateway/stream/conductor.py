@@ -1,4 +1,4 @@
-"""The loop of one stream: what comes next, one chunk after the other.
+"""The loop of one stream: decides what comes next, chunk by chunk.
 
 Legend: S samples.
 """
@@ -22,7 +22,7 @@ from services.gateway.stream.planner import LISTENING, NextChunk, Wait, next_chu
 from services.gateway.stream.progress import Progress
 
 FIRST_IDLE_AFTER_S = 0.25
-"""A new stream waits so long for speech before the avatar begins to idle."""
+"""Time that a new stream waits for speech before the avatar idles."""
 
 Closed = stream_pb2.StreamClosed
 
@@ -30,11 +30,11 @@ Closed = stream_pb2.StreamClosed
 class Conductor:
     """Makes the chunks of one stream until it ends.
 
-    Frames from the outbox's next one on are sent again before anything new is made.
+    Frames from the outbox's next one on are sent again before a new chunk is made.
 
     Args:
-        stream: what it works on.
-        state: of the session when it was taken.
+        stream: the open stream.
+        state: state of the session when it was taken.
     """
 
     def __init__(self, stream: OpenStream, state: SessionState) -> None:
@@ -43,7 +43,7 @@ class Conductor:
         self._opened_s = now_s()
 
     async def run(self) -> int:
-        """Works until the stream ends; gives the ``StreamClosed.Reason``."""
+        """Runs until the stream ends; returns the ``StreamClosed.Reason``."""
         stream = self._stream
         with log_context(session_id=stream.session_id):
             await self._interruptible(self._replay())
@@ -72,7 +72,7 @@ class Conductor:
         return int(Closed.REASON_HALF_CLOSED)
 
     async def _replay(self) -> None:
-        """Frames that the client has missed, then the chunk that was begun."""
+        """Sends the frames that the client has missed, then finishes the chunk that was begun."""
         stream, state = self._stream, self._progress.state
         for record in state.history:
             if record.plan.first_frame + record.plan.frames > stream.outbox.next_frame:
@@ -99,7 +99,7 @@ class Conductor:
         self._progress = progress
 
     async def _interruptible(self, work: Awaitable[None]) -> None:
-        """Runs ``work`` to its end, or until an interruption is asked for."""
+        """Runs ``work`` until it ends or an interruption is requested."""
         signals = self._stream.signals
         task = asyncio.ensure_future(work)
         try:
@@ -118,11 +118,11 @@ class Conductor:
             task.result()
 
     async def _next_plan(self) -> ChunkPlan | None:
-        """Waits for the next chunk; None: everything was said, or something else is to be done."""
+        """Waits for the next chunk; returns None if all speech is used or another task is due."""
         stream = self._stream
         while not self._disturbed():
             if stream.outbox.waiting_frames > stream.spec.new_frames:
-                # Far enough ahead: what is made now might be interrupted before it is shown.
+                # Far enough ahead: a chunk made now might be interrupted before it is shown.
                 await self._below(stream.spec.new_frames)
                 continue
             version = stream.intake.version
@@ -145,7 +145,7 @@ class Conductor:
         return None
 
     def _latest_s(self) -> float:
-        """When the next chunk has to be begun to be in time, on the loop's clock."""
+        """Returns the latest start of the next chunk that is in time, on the loop's clock."""
         stream = self._stream
         if not stream.outbox.clock.started:
             return self._opened_s + FIRST_IDLE_AFTER_S
@@ -153,7 +153,7 @@ class Conductor:
         return stream.outbox.clock.due_s(frame) - stream.lead.seconds
 
     async def _heard(self, version: int, timeout_s: float | None) -> None:
-        """Waits until more speech than this version decides, for a signal, or the time."""
+        """Waits for more speech than this version needs, a signal, or the timeout."""
         stream = self._stream
         stream.signals.clear()
         stream.intake.on_change = self._weigh
@@ -167,12 +167,12 @@ class Conductor:
             stream.intake.on_change = None
 
     def _weigh(self) -> None:
-        """Of ten packets nine only add to a chunk that is not full: they wake nobody."""
+        """Wakes the conductor if new speech can change its decision: nine of ten packets cannot."""
         if self._stream.intake.decides(self._stream.spec.new_samples):
             self._stream.signals.wake()
 
     async def _below(self, frames: int) -> None:
-        """Waits until at most so many frames wait, or for a signal."""
+        """Waits until at most that many frames are queued, or for a signal."""
         stream = self._stream
         stream.signals.clear()
         tasks = {
@@ -190,7 +190,7 @@ class Conductor:
         stream, state = self._stream, self._progress.state
         clock = stream.outbox.clock
         if not clock.started:
-            # So late that the next chunk need not be begun before its speech was spoken.
+            # So late that the next chunk can be begun after its speech was spoken.
             lead_s = stream.lead.seconds + JITTER_FRAMES / stream.spec.fps
             clock.expect(state.position.next_frame, now_s() + lead_s)
         pcm_S = await stream.intake.take(chunk.portion, stream.spec.new_samples, chunk.lead_in)

@@ -1,7 +1,7 @@
-"""A held picture: the same frame again and again, encoded here, without any model.
+"""A held picture: the same frame repeatedly, encoded here without any model.
 
-The picture is the last frame shown of the newest chunk that was made. It is decoded once, when the
-holding begins, and then kept for the stream.
+The picture is the last frame shown of the newest chunk. It is decoded once, when the hold begins,
+and cached for the stream.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from services.gateway.workers.making import ChunkMaker
 
 
 class HeldPicture:
-    """Of one stream.
+    """The held picture of one stream.
 
     Args:
         setting: of the session.
@@ -37,13 +37,13 @@ class HeldPicture:
     async def frames(
         self, record: ChunkRecord, request: vae_pb2.DecodeRequest, times: ChunkTimes
     ) -> AsyncGenerator[tuple[int, bytes, bool]]:
-        """Place in the chunk, picture in the session's codec, and whether a decoder may start
-        there.
+        """Returns the index in the chunk, the picture in the session's codec, and whether it is a
+        keyframe.
 
         Args:
             record: a chunk that holds a picture.
             request: for the frames of its latents up to that picture.
-            times: where the time is counted.
+            times: collects the times.
         """
         picture = await self._picture(record, request, times)
         setting, frames = self._setting, record.plan.frames

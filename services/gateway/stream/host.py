@@ -1,4 +1,4 @@
-"""Serving one stream from its first message to its last; it owns every task that works on it."""
+"""Serves one stream from its first message to its last; owns every task of it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class StreamHost:
     """Serves the streams of one gateway.
 
     Args:
-        owner: name of this gateway, unlike any other's.
-        door: knows whose keys are good; a stream ends within a heartbeat after its own is not.
+        owner: unique name of this gateway.
+        door: validates keys; a stream ends within a heartbeat after its key becomes invalid.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class StreamHost:
 
     @property
     def open_streams(self) -> int:
-        """Streams that are open now."""
+        """Returns the number of open streams."""
         return len(self._open)
 
     def count_waiting(self) -> None:
-        """Puts what waits in all streams on the page of metrics."""
+        """Updates the metrics of queued frames and speech of all streams."""
         metrics.OUTBOX_FRAMES.set(sum(s.outbox.waiting_frames for s in self._open))
         metrics.INTAKE_SAMPLES.set(sum(s.intake.buffered for s in self._open))
 
     async def drain(self) -> None:
-        """Asks every stream to end at the next chunk border, and waits until all have."""
+        """Asks every stream to end at the next chunk border, and waits for all of them."""
         self.draining = True
         for stream in list(self._open):
             away = stream_pb2.GoAway()
@@ -97,14 +97,14 @@ class StreamHost:
         await self._idle.wait()
 
     async def serve(self, read: Read, write: Write, caller: ApiKey = ANYBODY) -> None:
-        """One stream, of the caller's own session, which lives on when an error ends the stream."""
+        """Serves a stream of the caller's session; an error ends the stream, not the session."""
         opening = await self._opening(read)
         if self.draining:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away"
             )
         with log_context(session_id=opening.session_id):
-            # Before it is taken: another's session is not even disturbed.
+            # Checked before it is claimed: a session of another key is not disturbed.
             found = await self._store.load(opening.session_id, light=True)
             if found.setting.key_name != caller.name:
                 raise session_gone(opening.session_id)
@@ -153,7 +153,7 @@ class StreamHost:
                     f"resume_frame: {first}: {oldest} .. {end} can be sent",
                     field="open.resume_frame",
                 )
-        # What the plan uses is used for good: the client need not send it again.
+        # The speech of the plan is already used: the client need not send it again.
         used = state.plan or state
         clock = PlayClock(
             self.spec.fps,
@@ -229,7 +229,7 @@ class StreamHost:
         except Exception as error:
             if not isinstance(_first_cause(error), SessionGone):
                 raise
-            # Deleted from elsewhere: a write may learn of it before the heartbeat does.
+            # Deleted by another call: a write may notice before the heartbeat does.
             signals = await self._store.heartbeat(stream.session_id, stream.fence)
             if not signals.deleted:
                 raise
@@ -259,7 +259,7 @@ class StreamHost:
                 return
 
     async def _keep(self, stream: OpenStream) -> None:
-        """Tells the store that this gateway lives, and learns what others want of the session."""
+        """Renews the ownership of the session in the store, and handles others' requests."""
         while True:
             await asyncio.sleep(self._limits.heartbeat_s)
             if not self._door.admits(stream.caller):
@@ -268,7 +268,7 @@ class StreamHost:
                 signals = await self._store.heartbeat(stream.session_id, stream.fence)
                 await self._pool.renew(stream.session_id, lease_s=stream.setting.ttl_s)
             except StoreError as error:
-                # Commits say so too, and they decide; the next heartbeat may get through.
+                # Commits renew it too, and they decide; the next heartbeat may succeed.
                 _LOG.warning("heartbeat failed", extra={"error": str(error)})
                 continue
             for request in signals.interrupts:
@@ -288,20 +288,20 @@ class StreamHost:
                     # Deleted while it ran: its last chunk may have taken a slot again.
                     await self._pool.give_back(name)
         except FenceLost:
-            pass  # somebody else's by now, and so is the slot
+            pass  # it has another owner, as has the slot
         except (StoreError, TimeoutError) as error:
-            # The owner's heartbeat runs out by itself.
+            # The ownership expires without heartbeats.
             _LOG.warning("release failed", extra={"error": str(error)})
 
 
 def _in_utterance(state: SessionState) -> bool:
-    """Whether the newest chunk ends in the middle of what is being said."""
+    """Whether the newest chunk ends inside an utterance."""
     newest = state.plan or (state.history[-1].plan if state.history else None)
     return newest is not None and newest.pcm_S.size == newest.speech_begin + newest.speech_samples
 
 
 def _first_cause(errors: BaseException) -> BaseException:
-    """The error that the client is told of; a client that went away is no error of ours."""
+    """Returns the error for the client; a disconnect of the client is not an error."""
     if not isinstance(errors, BaseExceptionGroup):
         return errors
     causes: Sequence[BaseException] = errors.exceptions

@@ -1,4 +1,4 @@
-"""Speech that has arrived and is not used yet: a bounded buffer with the ends of utterances in it.
+"""Received speech that is not used yet: a bounded buffer that also stores ends of utterances.
 
 Positions count samples over the whole session. Legend: S samples.
 """
@@ -18,13 +18,13 @@ from flashtalk.streaming import Pcm
 
 @dataclass(frozen=True)
 class Portion:
-    """What is at the front of the buffer.
+    """The front of the buffer.
 
     Args:
-        samples: up to the wanted number, and not beyond the end of an utterance.
-        ended: an utterance ends right after them.
+        samples: up to the wanted number, within one utterance.
+        ended: an utterance ends after them.
         open: an utterance has begun and its end has not arrived.
-        begins: it is that utterance's beginning.
+        begins: they begin that utterance.
     """
 
     samples: int
@@ -35,20 +35,20 @@ class Portion:
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in what arrives: after this sample and after so many ends of utterances."""
+    """A position in the input: a sample, and the number of ended utterances."""
 
     sample: int
     ends: int
 
 
 class SpeechIntake:
-    """The buffer of one session on one stream.
+    """The input buffer of one stream.
 
     Args:
-        used: samples used for good before this stream.
-        utterances: ends used for good before this stream.
-        limit: samples that it holds; ``put`` waits beyond.
-        begun: the samples used end in the middle of an utterance.
+        used: number of samples used before this stream.
+        utterances: number of ended utterances before this stream.
+        limit: size in samples; ``put`` waits while the buffer is full.
+        begun: the used samples end inside an utterance.
     """
 
     def __init__(self, used: int, utterances: int, limit: int, *, begun: bool = False) -> None:
@@ -62,29 +62,29 @@ class SpeechIntake:
         self._begun = begun
         self.version = 0
         self.on_change: Callable[[], None] | None = None
-        """Called after each packet, end and drop, whoever waits for one."""
+        """Called after each packet, end and drop."""
         self._changed = asyncio.Event()
 
     @property
     def received(self) -> int:
-        """Position after the newest sample."""
+        """Returns the position after the newest sample."""
         return self._received
 
     @property
     def buffered(self) -> int:
-        """Samples that wait."""
+        """Returns the number of buffered samples."""
         return max(0, self._received - self.used)
 
     @property
     def complete(self) -> bool:
-        """Whether an utterance waits whose end has arrived."""
+        """Whether a complete utterance is buffered."""
         return bool(self._ends) and self._ends[-1] > self.used
 
     async def put(self, pcm_S: Pcm, first_sample: int) -> None:
-        """Append a packet; waits while the buffer is full.
+        """Appends a packet; waits while the buffer is full.
 
         Raises:
-            InputError: the packet does not follow the one before it, or comes after the end.
+            InputError: the packet does not follow the previous one, or comes after the finish.
         """
         self._check_open("audio")
         if first_sample != self._received:
@@ -98,7 +98,7 @@ class SpeechIntake:
                     await self._changed.wait()
             finally:
                 self._at_door = 0
-        # What was dropped while this packet waited at the door may end in the middle of it.
+        # A drop while this packet waited for space may end inside it.
         late = max(0, min(self.used - self._received, len(pcm_S)))
         self._received += len(pcm_S)
         if late < len(pcm_S):
@@ -106,14 +106,14 @@ class SpeechIntake:
         self._notify()
 
     async def end(self) -> None:
-        """The utterance is complete. Raises InputError after the end of everything."""
+        """Ends the utterance. Raises InputError after the finish."""
         self._check_open("end_of_audio")
         self._ends.append(self._received)
         self._spoken_to = self._received
         self._notify()
 
     async def finish(self) -> None:
-        """Nothing follows; what waits is an utterance that is complete."""
+        """Ends the input; buffered speech becomes a complete utterance."""
         self._check_open("finish")
         if self._received > self._spoken_to:
             self._ends.append(self._received)
@@ -122,7 +122,7 @@ class SpeechIntake:
         self._notify()
 
     def front(self, wanted: int) -> Portion:
-        """What could be taken now; an end with nothing before it is over and is counted."""
+        """Returns the portion that can be taken now; counts an end without samples before it."""
         while self._ends and self._ends[0] == self.used:
             self._ends.popleft()
             self.utterances += 1
@@ -135,11 +135,11 @@ class SpeechIntake:
         return Portion(samples, ended, is_open, begins)
 
     def decides(self, wanted: int) -> bool:
-        """Whether a chunk of so many samples is full, or an end says that no more belongs to it."""
+        """Whether the buffer can fill a chunk, or an end limits the chunk."""
         return self.finished or bool(self._ends) or self.buffered >= wanted
 
     async def take(self, portion: Portion, size: int, begin: int = 0) -> Pcm:
-        """Remove a portion; its samples from ``begin`` on, zeros around them, float32 [size]."""
+        """Removes a portion; returns its samples from ``begin`` on, zero-padded, float32 [size]."""
         pcm_S = np.zeros(size, np.float32)
         filled = 0
         while filled < portion.samples:
@@ -159,13 +159,13 @@ class SpeechIntake:
         return pcm_S
 
     def mark(self) -> Mark:
-        """The place behind all that has arrived, a packet that waits at the door included."""
+        """Returns the position after all input, including a packet that waits for space."""
         return Mark(self._received + self._at_door, self.utterances + len(self._ends))
 
     async def drop(self, mark: Mark) -> None:
-        """Forget everything before a mark; what arrived after it stays."""
+        """Drops everything before a mark; later input is kept."""
         self._skip(min(mark.sample, self._received) - self.used)
-        # A packet at the door loses its part when it comes in.
+        # A packet that waits for space loses its part when it is appended.
         self.used = max(self.used, mark.sample)
         self._spoken_to = max(self._spoken_to, self.used)
         while self.utterances < mark.ends:

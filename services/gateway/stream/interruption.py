@@ -1,8 +1,8 @@
 """Carrying out an interruption, which is a barrier (docs/architecture.md).
 
-Everything that was sent before it and has not been shown is dropped: speech that waits, the chunk
-that is being made, frames that wait to leave. The session is cut at the last frame that was shown,
-so that the avatar moves on from there, and the epoch rises, so that workers drop what is older.
+Everything that was sent before it and has not been shown is dropped: buffered speech, the chunk in
+progress, and queued frames. The session is cut at the last frame that was shown, from which the
+avatar continues. The epoch increases, so that workers drop older work.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from services.gateway.stream.signals import Asked
 async def interrupt(
     stream: OpenStream, progress: Progress, asked: Asked
 ) -> tuple[InterruptOutcome, Progress]:
-    """Carries out one interruption; no chunk may be in the making.
+    """Carries out one interruption; no chunk may be in progress.
 
-    ``played_frames`` beyond what was sent, or before what is kept, is brought into that
-    range.
+    ``played_frames`` is limited to the frames that were sent and that the history covers.
 
     Returns:
-        What became of it, and the progress that goes on from there.
+        The outcome, and the progress after it.
     """
     begun_s = now_s()
     with span("interrupt", {"session_id": stream.session_id, "epoch": progress.state.epoch}):
@@ -69,7 +68,7 @@ async def interrupt(
 
 
 def as_message(outcome: InterruptOutcome) -> stream_pb2.Interrupted:
-    """The public form of an outcome."""
+    """Returns the public form of an outcome."""
     return stream_pb2.Interrupted(**dataclasses.asdict(outcome))
 
 
@@ -82,7 +81,7 @@ def _played(stream: OpenStream, progress: Progress, request: InterruptRequest) -
 
 
 def _heard_samples(spec: StreamSpec, progress: Progress, played: int) -> int:
-    """Samples of speech in the first ``played`` frames of the session."""
+    """Returns the samples of speech in the first ``played`` frames of the session."""
     state, size = progress.state, spec.samples_per_frame
     chunks = [r.plan for r in state.history]
     if progress.current is not None:
@@ -104,7 +103,7 @@ async def _cut(stream: OpenStream, progress: Progress, played: int) -> SessionSt
         return state
     if point.record is None:
         return after_cut(stream.spec, state, point, stream.asset.portrait_z)
-    # Of a held picture, the motion that led to it.
+    # For a held picture, the motion before it.
     frames = point.record.plan.held_frame or point.frames
     request = stream.decode_request(point.record, frames, state.epoch)
     times = ChunkTimes(due_s=now_s())

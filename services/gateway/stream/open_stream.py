@@ -1,4 +1,4 @@
-"""What a stream stands on from its first message to its last."""
+"""The shared parts of a stream."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from services.gateway.workers.making import ChunkMaker
 
 @dataclass(frozen=True, eq=False)
 class OpenStream:
-    """Shared by the tasks of one stream. How far it has come is the conductor's ``Progress``.
+    """Shared by the tasks of one stream; the conductor's ``Progress`` is its position.
 
     Args:
-        spec: the stream contract.
+        spec: spec of the stream.
         setting, asset: of the session.
-        fence: under which it was taken; caller: by whom.
-        store, maker: where it is kept and who makes its chunks.
-        audio_encoding: number of ``AudioEncoding`` for both ways.
-        intake: speech that arrived.
-        outbox: what is to be sent.
-        lead: how early a chunk has to be begun.
-        held: the picture that is shown where nothing is computed.
-        signals: what others want of it.
+        fence: fence of the claim; caller: its owner.
+        store, maker: store the session and make its chunks.
+        audio_encoding: number of ``AudioEncoding`` for both directions.
+        intake: received speech.
+        outbox: messages to send.
+        lead: time before its deadline at which a chunk must begin.
+        held: the picture to show while nothing is computed.
+        signals: requests of other tasks.
     """
 
     spec: StreamSpec
@@ -52,23 +52,23 @@ class OpenStream:
 
     @property
     def session_id(self) -> str:
-        """Name of the session."""
+        """Returns the name of the session."""
         return self.setting.session_id
 
     @property
     def ending(self) -> bool:
-        """No new chunk is to be begun. A client that only listens hears complete utterances out."""
+        """Whether no new chunk begins. After a half-close, complete utterances are still shown."""
         asked = self.signals
         return asked.draining or asked.deleted or (asked.half_closed and not self.intake.complete)
 
     def key(self, chunk_index: int, epoch: int) -> worker_pb2.ChunkKey:
-        """Names a chunk to the workers, which drop what is of an older epoch than they know."""
+        """Returns the chunk's reference for workers, which drop chunks of older epochs."""
         return worker_pb2.ChunkKey(session_id=self.session_id, chunk_index=chunk_index, epoch=epoch)
 
     def decode_request(self, record: ChunkRecord, frames: int, epoch: int) -> vae_pb2.DecodeRequest:
-        """Asks for the first ``frames`` frames of a chunk, whose latents go beside it.
+        """Returns a request for the first ``frames`` frames of a chunk; its latents are separate.
 
-        ``epoch`` is that of the session now: a chunk that is shown again may be older.
+        ``epoch`` is the current epoch of the session; a chunk that is sent again may be older.
         """
         request = vae_pb2.DecodeRequest(
             key=self.key(record.plan.index, epoch),

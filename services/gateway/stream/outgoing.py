@@ -1,4 +1,4 @@
-"""Frames on their way to a client: values until they leave, then messages, made once."""
+"""Outgoing frames: values until they are sent, then messages that are built once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from flashtalk.v1 import stream_pb2
 
 _HEAD_BYTES = 64
-"""More than numbers, tags and lengths of a frame take on the wire."""
+"""Upper bound of the bytes of a frame's numbers, tags and lengths in a message."""
 
 
 class OutgoingFrame(NamedTuple):
-    """The fields of ``flashtalk.v1.Frame``, as bytes that nobody has copied yet."""
+    """The fields of ``flashtalk.v1.Frame``, as bytes that are not copied."""
 
     frame_index: int
     first_sample: int = 0
@@ -24,15 +24,15 @@ class OutgoingFrame(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """Of its message, at most."""
+        """Returns an upper bound of the message's size."""
         return _HEAD_BYTES + len(self.pcm) + len(self.video)
 
 
 def as_response(frames: Sequence[OutgoingFrame]) -> stream_pb2.StreamResponse:
-    """One frame, or several in a group.
+    """Returns a message of one frame or a group.
 
-    Fields are given where the message stands: one that is put together elsewhere is serialised
-    and parsed to get there, which took ten times as long.
+    Fields are passed to the constructor of the outer message: assigning a separate message would
+    serialise and parse it, which took ten times as long.
     """
     if len(frames) == 1:
         return stream_pb2.StreamResponse(frame=frames[0]._asdict())

@@ -1,8 +1,8 @@
-"""How long before its time a chunk has to be begun: measured, chunk by chunk.
+"""The lead of a chunk: how long before its due time it must begin, measured per chunk.
 
-Frames leave the decoder one after the other, each a frame's time after the one before is soon
-enough: what counts is the frame that would be the latest. A player that shows a chunk's first frame
-``seconds`` after the chunk was begun never waits for one of the others.
+The decoder returns frames one after the other, and each may be a frame's time later than the frame
+before, so the latest frame relative to its due time decides. A player that shows a chunk's first
+frame ``seconds`` after the chunk began never waits for a later frame.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 JITTER_FRAMES = 3
-"""Speech that comes so much later than its time is still in time."""
+"""Speech that is late by up to this number of frames is still in time."""
 
 _SMOOTHING = 0.3
 _MARGIN = 1.15
@@ -22,7 +22,7 @@ class Lead:
 
     Args:
         fps: frames per second.
-        first_s: guess before the first chunk.
+        first_s: estimate before the first chunk.
         now_s: monotonic seconds.
     """
 
@@ -34,18 +34,18 @@ class Lead:
 
     @property
     def seconds(self) -> float:
-        """With a margin for chunks that take a little longer."""
+        """Returns the lead, with a margin for slower chunks."""
         return self._smoothed_s * _MARGIN + _MARGIN_S
 
     def begin(self) -> None:
-        """A chunk is begun now."""
+        """Starts the measurement of a chunk."""
         self._begun_s, self._need_s = self._now_s(), 0.0
 
     def frame(self, index: int) -> None:
-        """Its frame ``index`` could be shown now."""
+        """Records that frame ``index`` is available."""
         self._need_s = max(self._need_s, self._now_s() - self._begun_s - index / self._fps)
 
     def end(self) -> None:
-        """All its frames were there."""
+        """Ends the measurement: all frames are available."""
         if self._need_s:
             self._smoothed_s += _SMOOTHING * (self._need_s - self._smoothed_s)

@@ -1,6 +1,6 @@
-"""Which sound the next chunk shows: speech that is there, the end of an utterance, or silence.
+"""Decides on the sound of the next chunk: buffered speech, the end of an utterance, or silence.
 
-Pure: what is there and how late it is go in, a decision comes out.
+A pure function of the buffered speech and the deadline.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IDLE = stream_pb2.Activity.KIND_IDLE
 
 
 class Wait(enum.Enum):
-    """There is nothing to make yet."""
+    """There is no chunk to make yet."""
 
     FOR_SPEECH = "until speech arrives"
     UNTIL_LATEST = "until speech arrives, or the latest moment to begin"
@@ -32,12 +32,12 @@ class NextChunk:
     """The next chunk.
 
     Args:
-        portion: of the intake.
-        frames: that are shown.
+        portion: from the intake.
+        frames: number of frames to show.
         activity: what the avatar does in it (``Activity.Kind``).
         lead_in: samples of silence before the portion.
-        missing: samples of silence in place of speech that did not come in time.
-        held: no computing: the last picture is held.
+        missing: samples of silence in place of late speech.
+        held: the last picture is held; nothing is computed.
     """
 
     portion: Portion
@@ -61,13 +61,13 @@ def next_chunk(
     """Decide.
 
     Args:
-        spec: the stream contract.
+        spec: spec of the stream.
         idle_policy: ``IdlePolicy`` of the session.
-        portion: front of the intake, of at most one chunk.
-        finished: the client has said that nothing follows.
-        latest: the latest moment to begin, so that the chunk is in time, has come.
+        portion: front of the intake, at most one chunk.
+        finished: the client has ended its input.
+        latest: the latest start that meets the chunk's deadline is reached.
         can_hold: there is a picture to hold.
-        listening: the chunk before left the beginning of an utterance in the intake.
+        listening: the previous chunk left the beginning of an utterance in the intake.
 
     Returns:
         A chunk to make, what to wait for, or None: everything has been said and the stream ends.
@@ -92,8 +92,8 @@ def next_chunk(
 def _late_chunk(spec: StreamSpec, portion: Portion, *, held: bool, listening: bool) -> NextChunk:
     """What is shown where speech for a whole chunk did not come in time."""
     if portion.begins:
-        # The beginning of an utterance stands at the chunk's end, where the rest of it joins on
-        # without a gap. A little of it is kept back, once: what comes next may come late.
+        # The beginning of an utterance is placed at the chunk's end, so that the rest follows
+        # without a gap. A little of it is kept back, once, since the next packet may be late.
         samples = portion.samples
         if not listening:
             samples = max(0, samples - JITTER_FRAMES * spec.samples_per_frame)

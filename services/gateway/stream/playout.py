@@ -1,8 +1,8 @@
-"""When frames leave, and which of them have been seen: the one clock of a stream.
+"""The send times of frames, and the number of frames shown: the only clock of a stream.
 
-Under real-time pacing frame f is due at ``zero_s + f / fps``. A frame that is made too late moves
-the clock: the picture stands still for a moment and nothing is skipped, so that sound and picture,
-which travel in one message, cannot drift apart.
+Under real-time pacing frame f is due at ``zero_s + f / fps``. A late frame shifts the clock: the
+picture freezes for a moment and nothing is skipped, so that sound and picture, which are sent in
+one message, cannot drift apart.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class PlayClock:
 
     Args:
         fps: frames per second.
-        ahead_s: how much earlier than its time a frame may leave.
-        paced: False lets frames leave at once.
+        ahead_s: time before its due time at which a frame may be sent.
+        paced: False sends frames without delay.
         now_s: monotonic seconds.
     """
 
@@ -35,22 +35,22 @@ class PlayClock:
 
     @property
     def started(self) -> bool:
-        """Whether a frame has left or is expected."""
+        """Whether a frame was sent or is expected."""
         return self._zero_s is not None or self._least_zero_s > -math.inf
 
     def due_s(self, frame: int) -> float:
-        """When a frame is to be shown; as soon as it can be, if nothing is expected yet."""
+        """Returns the due time of a frame; now, if none is expected yet."""
         if not self.started:
             return self._now_s() + self.ahead_s
         zero_s = self._least_zero_s if self._zero_s is None else self._zero_s
         return zero_s + frame / self.fps
 
     def expect(self, frame: int, due_s: float) -> None:
-        """Nothing has been shown yet, and ``frame`` is not to be shown before ``due_s``."""
+        """Starts the clock: ``frame`` is the first one and is not shown before ``due_s``."""
         self._least_zero_s = due_s - frame / self.fps
 
     def leave(self, frame: int) -> float:
-        """A frame leaves now; gives how late that is, in seconds."""
+        """Records that a frame is sent; returns its lateness in seconds."""
         now_s = self._now_s()
         if self._zero_s is None:
             self._zero_s = max(self._least_zero_s, now_s + self.ahead_s - frame / self.fps)
@@ -59,31 +59,31 @@ class PlayClock:
         return late_s
 
     def wait_s(self, frame: int) -> float:
-        """Seconds until a frame may leave."""
+        """Returns the seconds until a frame may be sent."""
         if not self.paced or not self.started:
             return 0.0
         return self.due_s(frame) - self.ahead_s - self._now_s()
 
     def played(self, sent: int) -> int:
-        """How many of ``sent`` frames have begun to be shown."""
+        """Returns how many of ``sent`` frames have begun to be shown."""
         if not self.paced or self._zero_s is None:
             return sent
         begun = int((self._now_s() - self._zero_s) * self.fps) + 1
         return max(0, min(sent, begun))
 
     def rewind(self, frame: int) -> None:
-        """Frame ``frame`` is the next to be shown: as soon as it can be."""
+        """Shifts the clock so that ``frame`` is due now."""
         if self._zero_s is not None:
             due_s = max(self._now_s(), self._zero_s + frame / self.fps)
             self._zero_s = due_s - frame / self.fps
 
 
 _GROUP_BYTES = 512 * 1024
-"""A group of frames grows no further: clients take messages of 4 MiB if nobody says otherwise, and
-of large pictures a message each costs little."""
+"""Maximum size of a group of frames: the default limit of clients is 4 MiB per message, and for
+large pictures one message each costs little."""
 
 _OF_FRAMES = frozenset({"chunk", "activity", "underrun"})
-"""Messages that mean nothing without the frames that they are about; all others are answers."""
+"""Messages that are dropped together with the frames they are about; all others are answers."""
 
 _Item = OutgoingFrame | stream_pb2.StreamResponse
 
@@ -93,21 +93,22 @@ def _of_frames(item: _Item) -> bool:
 
 
 class Outbox:
-    """What waits to be sent on one stream: frames at their time, messages between them in order.
+    """The send queue of one stream: frames at their time, other messages between them in order.
 
-    One task sends. Nobody is woken for nothing: with hundreds of streams that is what costs.
+    One task sends. Tasks are woken only if they can continue: wake-ups dominate the cost with
+    hundreds of streams.
 
     Args:
-        clock: says when a frame may leave.
+        clock: gives the time at which a frame may be sent.
         next_frame: the first frame that will be put.
-        limit: frames that it holds; ``put`` waits beyond.
-        together: frames that leave in one message, at most, when the first of them may leave.
+        limit: size in frames; ``put`` waits while the queue is full.
+        together: limit of frames per message.
 
     Attributes:
-        sent_frames: number of the first frame that has not left.
-        activity: what the avatar does in the newest frame that was put (``Activity.Kind``).
-        late_s: how late the newest frames left.
-        left_chunks: of the message that ``get`` gave last, the chunk of each of its frames.
+        sent_frames: number of the first unsent frame.
+        activity: activity at the newest frame that was put (``Activity.Kind``).
+        late_s: lateness of the newest sent frames.
+        left_chunks: for the last message that ``get`` returned, the chunk of each of its frames.
     """
 
     def __init__(self, clock: PlayClock, next_frame: int, limit: int, together: int = 1) -> None:
@@ -124,34 +125,34 @@ class Outbox:
 
     @property
     def waiting_frames(self) -> int:
-        """Frames that were put and not sent."""
+        """Returns the number of unsent frames."""
         return self._frames
 
     @property
     def next_frame(self) -> int:
-        """Number of the frame that is to be put next."""
+        """Returns the number of the next frame to put."""
         return self.sent_frames + self._frames
 
     async def put(self, response: stream_pb2.StreamResponse) -> None:
-        """Append a message that is no frame."""
+        """Appends a message other than a frame."""
         self._append(response)
 
     async def put_activity(self, kind: int, frame: int) -> None:
-        """Append what the avatar does from a frame on, if that is something else than before."""
+        """Appends the activity from a frame on, if it changes there."""
         if kind != self.activity:
             self.activity = kind
             activity = stream_pb2.Activity(kind=kind, frame_index=frame)  # type: ignore[arg-type]
             self._append(stream_pb2.StreamResponse(activity=activity))
 
     async def put_frame(self, frame: OutgoingFrame) -> None:
-        """Append a frame; waits while there are too many."""
+        """Appends a frame; waits while the queue is full."""
         if self._frames >= self.limit:
             await self._until(lambda: self._frames < self.limit)
         self._frames += 1
         self._append(frame)
 
     async def get(self, timeout_s: float) -> stream_pb2.StreamResponse | None:
-        """The next message at its time; None when nothing left within ``timeout_s``."""
+        """Returns the next message at its time; None if there is none within ``timeout_s``."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
         while True:
@@ -164,7 +165,7 @@ class Outbox:
             await self._doze(min(wait_s, left_s))
 
     def flush(self) -> None:
-        """Forget the frames that wait and what was to be said of them; answers stay."""
+        """Drops queued frames and messages about them; answers stay."""
         self._items = deque(item for item in self._items if not _of_frames(item))
         self._frames = 0
         self.activity = self._sent_activity
@@ -172,17 +173,17 @@ class Outbox:
         self._wake_waiting()
 
     def rewind(self, frame: int) -> None:
-        """After an interruption: frame ``frame`` comes next."""
+        """Continues with frame ``frame`` after an interruption."""
         self.sent_frames = frame
         self.clock.rewind(frame)
         self._wake_sender()
 
     async def below(self, frames: int) -> None:
-        """Wait until at most so many frames wait."""
+        """Waits until at most that many frames are queued."""
         await self._until(lambda: self._frames <= frames)
 
     async def empty(self) -> None:
-        """Wait until everything has been sent."""
+        """Waits until everything has been sent."""
         await self._until(lambda: not self._items)
 
     def _append(self, item: _Item) -> None:
@@ -213,7 +214,7 @@ class Outbox:
         return item
 
     def _with_companions(self, first: OutgoingFrame) -> list[OutgoingFrame]:
-        """Takes out the frames that leave with this one: never to be waited for."""
+        """Takes the queued frames to send with this one; never waits for more."""
         taken, size_bytes = [first], first.size_bytes
         while len(taken) < self._together and self._items:
             head = self._items[0]
@@ -227,7 +228,7 @@ class Outbox:
         return taken
 
     async def _doze(self, seconds: float) -> None:
-        """Until the time has passed or another message is the first."""
+        """Waits until the time has passed or the first message changes."""
         loop = asyncio.get_running_loop()
         sender = self._sender = loop.create_future()
         alarm = loop.call_later(seconds, self._wake_sender)

@@ -1,4 +1,4 @@
-"""How far a stream has come."""
+"""The progress of a stream."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from services.gateway.store.records import ChunkRecord, SessionState
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """A value of the conductor's; making a chunk and interrupting give the next one.
+    """A value of the conductor; making a chunk and interrupting return the next one.
 
     Args:
-        state: the session between two chunks, as it was committed.
-        current: the chunk after it, once frames of it may have left.
+        state: the session between two chunks, as committed.
+        current: the chunk after it, once frames of it may have been sent.
     """
 
     state: SessionState

@@ -1,4 +1,4 @@
-"""What a client sends on an open stream, checked and handed on."""
+"""Validates a client's messages on an open stream and passes them on."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Read = Callable[[], Awaitable[object]]
 
 
 async def read_requests(stream: OpenStream, read: Read, max_packet_bytes: int) -> None:
-    """Takes requests until the client closes its side; waits while the intake is full.
+    """Reads requests until the client closes its side; waits while the intake is full.
 
     Args:
         stream: the open stream.
-        read: the next request, or ``grpc.aio.EOF``.
-        max_packet_bytes: of an audio packet.
+        read: returns the next request, or ``grpc.aio.EOF``.
+        max_packet_bytes: limit of an audio packet.
 
     Raises:
-        InputError: a message that is not allowed; the field is named.
+        InputError: an invalid message; names the field.
     """
     while True:
         request = await read()
@@ -65,7 +65,7 @@ async def _take(
 
 
 def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
-    """An interruption that a client asks for. Raises InputError for a name that is too long."""
+    """Returns a client's interruption. Raises InputError for a name that is too long."""
     if len(message.interrupt_id) > _MAX_INTERRUPT_ID:
         length = f"{len(message.interrupt_id)} characters"
         raise InputError("interrupt_id", length, f"at most {_MAX_INTERRUPT_ID}")
@@ -74,14 +74,14 @@ def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
 
 
 async def ask_interrupt(stream: OpenStream, request: InterruptRequest) -> None:
-    """Leaves an interruption for the conductor, which stops what it is doing.
+    """Queues an interruption for the conductor, which stops its current work.
 
-    Waits while many are waiting already: who floods the stream with them is read more slowly.
+    Waits while the queue is full: backpressure for a client that sends too many.
     """
     await stream.signals.interrupt(Asked(request, stream.intake.mark(), elsewhere=False))
 
 
 def pass_interrupt(stream: OpenStream, request: InterruptRequest) -> bool:
-    """The same for one that came by way of the store; False, and nothing, if too many wait."""
+    """Queues an interruption that came through the store; returns False if the queue is full."""
     asked = Asked(request, stream.intake.mark(), elsewhere=True)
     return stream.signals.interrupt_at_once(asked)

@@ -1,4 +1,4 @@
-"""What others want of an open stream: whoever says so wakes its conductor by saying it."""
+"""Requests to an open stream; each wakes its conductor."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _WAITING_INTERRUPTS = 16
 
 @dataclass(frozen=True)
 class Asked:
-    """An interruption that waits for the conductor.
+    """A queued interruption.
 
     Args:
-        request: what was asked.
-        mark: where in the speech it stood: what is behind it belongs to the time after.
-        elsewhere: it came by way of the store, which gets the answer too.
+        request: the request.
+        mark: its position in the speech; later speech is kept.
+        elsewhere: it came through the store, which gets the answer too.
     """
 
     request: InterruptRequest
@@ -27,10 +27,10 @@ class Asked:
 
 
 class StreamSignals:
-    """Of one stream. Nothing here can be set without waking who waits in ``woken``.
+    """The signals of one stream. Every setter wakes the task in ``woken``.
 
     Attributes:
-        draining, half_closed, deleted: why the stream ends soon.
+        draining, half_closed, deleted: reasons for which the stream ends soon.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class StreamSignals:
         self._wake = asyncio.Event()
 
     def drain(self) -> None:
-        """The gateway goes away."""
+        """The gateway is stopping."""
         self.draining = True
         self.wake()
 
@@ -49,17 +49,17 @@ class StreamSignals:
         self.wake()
 
     def delete(self) -> None:
-        """The session was deleted from elsewhere."""
+        """The session was deleted by another call."""
         self.deleted = True
         self.wake()
 
     async def interrupt(self, asked: Asked) -> None:
-        """Leaves an interruption; waits while many are waiting already."""
+        """Queues an interruption; waits while the queue is full."""
         await self._interrupts.put(asked)
         self.wake()
 
     def interrupt_at_once(self, asked: Asked) -> bool:
-        """The same without waiting; False, and nothing, if too many wait."""
+        """Queues an interruption without waiting; returns False if the queue is full."""
         if self._interrupts.full():
             return False
         self._interrupts.put_nowait(asked)
@@ -68,21 +68,21 @@ class StreamSignals:
 
     @property
     def interrupted(self) -> bool:
-        """An interruption waits to be carried out."""
+        """Whether an interruption is queued."""
         return not self._interrupts.empty()
 
     def next_interrupt(self) -> Asked:
-        """Takes the oldest one; there has to be one."""
+        """Takes the oldest interruption; there must be one."""
         return self._interrupts.get_nowait()
 
     def wake(self) -> None:
-        """Something else that the conductor waits for may have come."""
+        """Wakes the conductor for something else."""
         self._wake.set()
 
     def clear(self) -> None:
-        """Only what comes from now on wakes."""
+        """Forgets earlier signals: only later ones wake."""
         self._wake.clear()
 
     async def woken(self) -> None:
-        """Waits for anything that has come since ``clear``."""
+        """Waits for any signal after ``clear``."""
         await self._wake.wait()

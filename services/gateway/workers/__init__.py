@@ -1,1 +1,1 @@
-"""The workers that a gateway calls: who is there, who is ready, and one chunk through all three."""
+"""The workers of a gateway: discovery, readiness, and the calls of a chunk to all three."""

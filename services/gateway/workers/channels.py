@@ -1,4 +1,4 @@
-"""Channels to workers, in the clear or with TLS, whose files may change while the gateway runs."""
+"""Channels to workers, plain or TLS, with certificates that may change at runtime."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from flashtalk.serving.channel import ChannelLimits, ChannelTls, open_channel
 
 
 class WorkerChannels:
-    """Opens channels with the newest certificates.
+    """Opens channels with the current certificates.
 
     Args:
-        files: what is shown and who is believed; without authorities nothing is encrypted, and
-            nothing else may be set then.
-        name: that certificates of workers carry; empty: their addresses.
+        files: certificate, key and authorities; without authorities there is no encryption, and
+            the other files must be empty.
+        name: expected in the workers' certificates; empty: their addresses.
         limits: of the channels.
 
     Raises:
-        InputError: a file that cannot be used, or a setting that would be without effect.
+        InputError: an invalid file, or a setting without effect.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class WorkerChannels:
         self._watch = CertificateWatch(files) if files.authorities is not None else None
 
     def open(self, target: str) -> grpc.aio.Channel:
-        """A channel to HOST:PORT; whoever opens it closes it."""
+        """Opens a channel to HOST:PORT; the caller closes it."""
         if self._watch is None:
             return open_channel(target, self._limits)
         return open_channel(target, self._limits, ChannelTls(self._watch.current, self._name))
 
     def outdated(self) -> bool:
-        """True once after every change of the certificates."""
+        """Returns True once after every change of the certificates."""
         return self._watch is not None and self._watch.newer() is not None

@@ -1,4 +1,4 @@
-"""Where workers are: a list that stays, or a name that is resolved again and again."""
+"""Finds workers: a fixed list, or a name that is resolved repeatedly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Targets:
 
     Args:
         fixed: HOST:PORT.
-        names: host and port of names that stand for any number of addresses.
+        names: hosts and ports of names that resolve to any number of addresses.
     """
 
     fixed: frozenset[str]
@@ -30,7 +30,7 @@ class Targets:
 
     @classmethod
     def parse(cls, field: str, text: str) -> Targets:
-        """Comma-separated ``HOST:PORT`` and ``dns:///NAME:PORT``. Raises InputError for others."""
+        """Parses ``HOST:PORT`` and ``dns:///NAME:PORT``, comma-separated. Raises InputError."""
         fixed: set[str] = set()
         names: list[tuple[str, int]] = []
         for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -46,7 +46,7 @@ class Targets:
         return cls(frozenset(fixed), tuple(names))
 
     async def resolve(self) -> frozenset[str]:
-        """All addresses now; of a name that cannot be resolved, those that were known before."""
+        """Returns all addresses; for a name that cannot be resolved, the previous ones."""
         await asyncio.gather(*(self._ask(host, port) for host, port in self.names))
         return self.fixed.union(*self._known.values())
 

@@ -1,4 +1,4 @@
-"""The workers that a gateway calls: who is there, who is ready, who keeps which session's slot."""
+"""The worker pool of a gateway: known workers, their readiness, and the slots of sessions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOG = get_logger(__name__)
 
 @dataclass(frozen=True)
 class WorkerTargets:
-    """Where workers are: comma-separated HOST:PORT, or ``dns:///NAME:PORT``."""
+    """Targets of workers: comma-separated HOST:PORT, or ``dns:///NAME:PORT``."""
 
     audio_encoders: str
     dit_workers: str
@@ -52,9 +52,9 @@ class _Table:
     retired: dict[str, _Retired] = field(default_factory=dict)
 
     def follow(self, role: Role, found: frozenset[str], linger_s: float) -> list[Worker]:
-        """Takes in who is new, lets go who is not there any more.
+        """Adds new workers and retires those that are gone.
 
-        Nobody is given who was let go, but calls that it has may end in peace.
+        Retired workers get no new calls; their running calls may finish.
 
         Returns:
             Workers that can be closed now.
@@ -73,26 +73,26 @@ class _Table:
         return [self.retired.pop(target).worker for target in over]
 
     def reconnect(self) -> list[grpc.aio.Channel]:
-        """New connections to everybody; gives the old ones, on which calls may still run."""
+        """Opens new channels to all workers; returns the old ones, which may still have calls."""
         return [worker.connect(self.connect(worker.target)) for worker in self.everybody()]
 
     def everybody(self) -> list[Worker]:
-        """Those that were let go included."""
+        """Returns all workers, including retired ones."""
         return [*self.workers.values(), *(kept.worker for kept in self.retired.values())]
 
 
 class WorkerPool:
-    """All workers of one gateway, looked at in the background while the pool is open.
+    """All workers of one gateway, probed in the background while the pool is open.
 
     Args:
-        targets: where they are.
+        targets: addresses.
         store: keeps the slots of DiT workers, which all gateways share.
-        limits: how often they are looked at, and how long things may take.
+        limits: probe interval and timeouts.
         connect: opens a channel to HOST:PORT.
-        outdated: whether channels have to be opened anew, since what they show has changed.
+        outdated: whether channels must be reopened, since the certificates have changed.
 
     Raises:
-        InputError: a target that is none.
+        InputError: an invalid target.
     """
 
     def __init__(
@@ -143,24 +143,24 @@ class WorkerPool:
 
     @property
     def weights_digest(self) -> str:
-        """Of the DiT workers that are ready; empty without one."""
+        """Returns the weights digest of the ready DiT workers; empty without one."""
         return next((w.info.weights_digest for w in self._ready(Role.DIT_WORKER) if w.info), "")
 
     @property
     def default_prompt(self) -> str:
-        """What the scene is where a client does not say so."""
+        """Returns the default prompt."""
         return next((w.info.default_prompt for w in self._ready(Role.DIT_WORKER) if w.info), "")
 
     @property
     def chunk_s(self) -> float:
-        """About how long a chunk takes, as the slowest workers measured it."""
+        """Returns the estimated time of a chunk, from the slowest workers' measurements."""
         return sum(
             max((w.info.chunk_s for w in self._ready(role) if w.info), default=0.0)
             for role in self._tables
         )
 
     def sizes_hw(self) -> list[tuple[int, int]]:
-        """Sizes (height, width) that ready DiT workers serve, the first one's own first."""
+        """Returns sizes (height, width) that ready DiT workers serve, the first worker's first."""
         sizes = [
             (size.height_px, size.width_px)
             for worker in self._ready(Role.DIT_WORKER)
@@ -170,10 +170,10 @@ class WorkerPool:
         return list(dict.fromkeys(sizes))
 
     async def choose(self, role: Role, *, timeout_s: float) -> Worker:
-        """A ready worker, all in turn; waits for one.
+        """Returns a ready worker, round robin; waits for one.
 
         Raises:
-            ServiceError: UNAVAILABLE: none was ready in time.
+            ServiceError: UNAVAILABLE: none was ready before the timeout.
         """
         ready = self._ready(role)
         if not ready:
@@ -188,14 +188,14 @@ class WorkerPool:
         return ready[self._turn % len(ready)]
 
     def suspect(self, worker: Worker) -> None:
-        """A call to it failed: nobody gets it before the next probe finds it serving."""
+        """Marks a worker after a failed call: it gets no calls until a probe succeeds."""
         worker.ready = False
         worker.failures += 1
         metrics.CALL_FAILURES.labels(worker.role.value).inc()
         self._look.set()
 
     async def reserve(self, session_id: str, *, lease_s: float) -> Worker | None:
-        """A DiT worker with a free slot, the session's from now on; None if all are full."""
+        """Takes a free slot for the session and returns its DiT worker; None if all are taken."""
         for worker in self._ready(Role.DIT_WORKER):
             assert worker.info is not None
             slots = worker.info.session_slots
@@ -206,17 +206,17 @@ class WorkerPool:
         return None
 
     async def holder(self, session_id: str, *, timeout_s: float) -> Worker:
-        """The DiT worker that keeps a session's slot; another one if it is not ready."""
+        """Returns the DiT worker of a session's slot; another one if it is not ready."""
         slot = self._slots.get(session_id)
         if slot is not None and slot.worker.ready and slot.worker.worker_id == slot.worker_id:
             return slot.worker
         return await self.move(session_id, timeout_s=timeout_s)
 
     async def move(self, session_id: str, *, timeout_s: float) -> Worker:
-        """A slot on a worker that is ready, the old one given back; waits for one.
+        """Moves the slot to a ready worker and frees the old one; waits for a slot.
 
         Raises:
-            ServiceError: UNAVAILABLE: no slot was free in time.
+            ServiceError: UNAVAILABLE: no slot was free before the timeout.
         """
         until_s = now_s() + timeout_s
         while True:
@@ -232,7 +232,7 @@ class WorkerPool:
             await self._wait_for_change(min(left_s, self._limits.worker_poll_s))
 
     async def renew(self, session_id: str, *, lease_s: float) -> None:
-        """Keeps a session's slot for longer."""
+        """Renews the lease of a session's slot."""
         slot = self._slots.get(session_id)
         if slot is not None and slot.worker.info is not None:
             slots = slot.worker.info.session_slots
@@ -242,17 +242,17 @@ class WorkerPool:
             if held is not None and held.worker_id == slot.worker_id:
                 held.until_s = now_s() + lease_s
             else:
-                # It was given back, or moved, at the same time.
+                # It was freed or moved at the same time.
                 await self._store.give_slot(slot.worker_id, session_id)
 
     async def give_back(self, session_id: str) -> None:
-        """Frees a session's slot; it need not have one."""
+        """Frees a session's slot; idempotent."""
         slot = self._slots.pop(session_id, None)
         if slot is not None:
             await self._store.give_slot(slot.worker_id, session_id)
 
     async def free_slots(self) -> tuple[int, int]:
-        """Free slots and all slots of ready DiT workers."""
+        """Returns the free slots and all slots of ready DiT workers."""
         workers = [w for w in self._ready(Role.DIT_WORKER) if w.info is not None]
         slots = sum(w.info.session_slots for w in workers if w.info is not None)
         try:
@@ -262,11 +262,11 @@ class WorkerPool:
         return max(0, slots - sum(taken.values())), slots
 
     def ready_counts(self) -> dict[Role, int]:
-        """How many workers of each kind are ready."""
+        """Returns the number of ready workers of each role."""
         return {role: len(self._ready(role)) for role in Role}
 
     def _ready(self, role: Role) -> list[Worker]:
-        """In a stable order."""
+        """Returns the ready workers in a stable order."""
         workers = self._tables[role].workers
         return [workers[t] for t in sorted(workers) if workers[t].ready and workers[t].info]
 
@@ -285,13 +285,13 @@ class WorkerPool:
             except TimeoutError:
                 pass
             else:
-                # A worker that has just failed is given a moment before it is asked again.
+                # A worker that has just failed gets a short delay before the next probe.
                 await asyncio.sleep(self._limits.worker_poll_s / 10)
             self._look.clear()
             try:
                 await self._probe_all()
             except Exception:
-                # Whatever it was: without this task no worker would ever be found again.
+                # Catches every error: without this task no worker would be found again.
                 _LOG.exception("looking at workers failed")
 
     async def _probe_all(self) -> None:
@@ -303,14 +303,14 @@ class WorkerPool:
         workers = [w for table in self._tables.values() for w in table.workers.values()]
         timeout_s = self._limits.worker_probe_timeout_s
         await asyncio.gather(*(worker.probe(timeout_s) for worker in workers))
-        # Of sessions that expired without a word, or that went on at another gateway.
+        # Slots of sessions that expired, or that continued at another gateway.
         now = now_s()
         self._slots = {name: slot for name, slot in self._slots.items() if slot.until_s > now}
         async with self._changed:
             self._changed.notify_all()
 
     async def _renew_channels(self) -> None:
-        """New ones where certificates have changed; old ones stay until their calls have ended."""
+        """Reopens channels if certificates have changed; old ones stay until their calls end."""
         now = now_s()
         if self._outdated():
             until_s = now + self._limits.worker_linger_s

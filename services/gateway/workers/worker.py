@@ -1,4 +1,4 @@
-"""One worker of a gateway: the connection to it, and what it says of itself."""
+"""One worker of a gateway: its connection and its reported state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Connect = Callable[[str], grpc.aio.Channel]
 
 
 class Role(enum.StrEnum):
-    """What a worker does."""
+    """The role of a worker."""
 
     AUDIO_ENCODER = "audio_encoder"
     DIT_WORKER = "dit_worker"
@@ -37,9 +37,9 @@ class Worker:
     """One worker and the connection to it.
 
     Attributes:
-        info: what it said of itself, None before its first answer.
-        ready: whether the newest probe found it serving and no call has failed since.
-        failures: calls of this gateway to it that failed.
+        info: its reported information, None before the first answer.
+        ready: whether the newest probe succeeded and no call has failed since.
+        failures: number of this gateway's failed calls to it.
     """
 
     def __init__(self, role: Role, target: str, channel: grpc.aio.Channel) -> None:
@@ -54,7 +54,7 @@ class Worker:
         self.audio = audio_grpc.AudioEncoderServiceStub(channel)
         self.dit = dit_grpc.DitWorkerServiceStub(channel)
         self.vae = vae_grpc.VaeDecoderServiceStub(channel)
-        # The calls of every chunk; requests may be bytes already (``flashtalk.wire.splice``).
+        # Calls of every chunk; a request may already be bytes (``flashtalk.wire.splice``).
         self.encode = channel.unary_unary(
             _path(audio_pb2, "AudioEncoderService", "Encode"),
             request_serializer=as_sent,
@@ -72,18 +72,18 @@ class Worker:
         )
 
     def connect(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
-        """Calls go over another channel from now on; gives the one before, which is not closed."""
+        """Switches calls to another channel; returns the old one, which is not closed."""
         before = self.channel
         self._use(channel)
         return before
 
     @property
     def worker_id(self) -> str:
-        """Name of the process; another after a restart."""
+        """Returns the name of the process, which changes with a restart."""
         return self.info.worker_id if self.info is not None else ""
 
     async def probe(self, timeout_s: float) -> None:
-        """Asks whether it serves and what it is."""
+        """Probes health and information."""
         stubs = (self.audio, self.dit, self.vae)
         stub: Any = dict(zip(Role, stubs, strict=True))[self.role]
         asked: Any = health_pb2_grpc.HealthStub(self.channel)

@@ -1,4 +1,4 @@
-"""What every conversion to a manifest shares: the outcome, and where video files lie."""
+"""Shared parts of the conversions to a manifest: the result, and finding video files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from flashtalk.errors import InputError
 from training.data.videos.manifest import Entry
 
-# In the order of preference where a name has several.
+# In order of preference if a name has several.
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi")
 
 
 @dataclass
 class Conversion:
-    """Entries as they are found, and what was not.
+    """Converted entries, and counts of the others.
 
     Args:
         entries: of the manifest.
-        missed: records that became no entry, counted by why.
-        notes: entries that lack something, counted by what.
+        missed: records without an entry, counted by reason.
+        notes: incomplete entries, counted by what is missing.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Conversion:
     notes: Counter[str] = field(default_factory=Counter)
 
     def take(self, make: Callable[[], Entry]) -> None:
-        """Adds the entry that ``make`` returns, or counts why it raised MissedError."""
+        """Adds the entry that ``make`` returns, or counts the reason of its MissedError."""
         try:
             self.entries.append(make())
         except MissedError as why:
@@ -39,14 +39,14 @@ class Conversion:
 
 
 class MissedError(Exception):
-    """A record that cannot become an entry; the text is what is counted."""
+    """A record that cannot become an entry; records are counted by this text."""
 
 
 def below(path: Path, folder: Path) -> str:
-    """A path relative to the manifest's folder, with forward slashes.
+    """Returns a path relative to the manifest's folder, with forward slashes.
 
     Raises:
-        InputError: it lies elsewhere, where a manifest does not reach.
+        InputError: it is outside of that folder, which a manifest cannot refer to.
     """
     try:
         return path.resolve().relative_to(folder.resolve()).as_posix()
@@ -55,7 +55,7 @@ def below(path: Path, folder: Path) -> str:
 
 
 def video_files(folder: Path) -> Iterator[Path]:
-    """All video files below a folder, in order.
+    """Returns all video files below a folder, in order.
 
     Raises:
         InputError: no such folder.
@@ -67,7 +67,7 @@ def video_files(folder: Path) -> Iterator[Path]:
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Video files below a folder by their name without ending; of two the preferred kind."""
+    """Returns video files below a folder by name without suffix; the preferred format of two."""
     stems: dict[str, Path] = {}
     for path in video_files(folder):
         stems.setdefault(path.stem, path)
@@ -75,10 +75,10 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file.
+    """Reads a JSON file.
 
     Raises:
-        InputError: not there, or not JSON.
+        InputError: missing, or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def read_json(path: Path) -> Any:
 
 
 def seconds(record: Mapping[str, Any], name: str) -> float | None:
-    """A time in seconds, given as a number or as ``H:MM:SS.sss``; None if the field says none."""
+    """Returns a time in seconds from a number or ``H:MM:SS.sss``; None for an empty field."""
     value = record.get(name)
     if isinstance(value, bool) or value is None:
         return None

@@ -1,4 +1,4 @@
-"""A folder of videos, or WebDataset shards, as a manifest.
+"""Converts a folder of videos, or WebDataset shards, to a manifest.
 
 A video's caption is the text file of the same name beside it, or ``caption`` in the JSON file of
 the same name; the text file comes first.
@@ -21,7 +21,7 @@ _TEXTS = (".txt", ".json")
 
 
 def convert_folder(videos: Path, folder: Path) -> Conversion:
-    """An entry for every video file below a folder.
+    """Returns an entry for every video file below a folder.
 
     Raises:
         InputError: no such folder, or not below the manifest's folder.
@@ -34,7 +34,7 @@ def convert_folder(videos: Path, folder: Path) -> Conversion:
 
 
 def convert_shards(shards: list[Path], folder: Path) -> Conversion:
-    """An entry for every video in uncompressed tar shards.
+    """Returns an entry for every video in uncompressed tar shards.
 
     Raises:
         InputError: a shard that is missing, compressed or damaged, or outside the manifest's

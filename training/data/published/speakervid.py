@@ -7,9 +7,9 @@ clips by them): one JSON file per clip, named ``VIDEO_ID_full_video_..._NNN_SPEA
 ``VIDEO_ID.mp4``.
 
 Reported by users only (issue 3 of the code's repository): published files lack
-``org_start_seconds`` and have ``start_seconds`` and ``end_seconds`` in its place, and ``start``
-with ``duration`` for a shorter stretch that avoids errors of scene detection. All of these are
-understood here, and which were found is counted. Not verified: the fields of the captions.
+``org_start_seconds`` and have ``start_seconds`` and ``end_seconds`` instead, and ``start`` with
+``duration`` for a shorter stretch that avoids errors of scene detection. All of these are
+supported, and the variants are counted. Not verified: the fields of the captions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def convert_speakervid(
     caption_fields: Sequence[str] = (),
     listeners: bool = False,
 ) -> Conversion:
-    """Entries for the annotated clips whose whole video has been downloaded.
+    """Returns entries for the annotated clips whose whole video has been downloaded.
 
     Args:
         annotations: the extracted ``merged_anno`` folder.
@@ -52,7 +52,7 @@ def convert_speakervid(
         folder: of the manifest.
         captions: a folder with a JSON file of the same name for each clip.
         caption_fields: of these files, joined to a caption.
-        listeners: also take people who listen.
+        listeners: also include people who listen.
 
     Raises:
         InputError: no such folder, or captions without the names of their fields.
@@ -78,7 +78,7 @@ def convert_speakervid(
 
 
 def text_fields(captions: Path, files: int = 20) -> list[str]:
-    """Names of the fields that hold text in the first files of a folder."""
+    """Returns the names of text fields in the first files of a folder."""
     names: dict[str, None] = {}
     for path in sorted(captions.rglob("*.json"))[:files]:
         record = read_json(path)
@@ -120,7 +120,7 @@ def _entry(
 
 
 def _stretch(record: Mapping[str, Any], conversion: Conversion) -> tuple[float, float]:
-    """The shorter stretch where it lies in the longer one, else the longer one."""
+    """Returns the shorter stretch if it is inside the longer one, else the longer one."""
     longer = _longer(record)
     start_s, length_s = seconds(record, "start"), seconds(record, "duration")
     if start_s is None or length_s is None or length_s <= 0 or start_s < 0:

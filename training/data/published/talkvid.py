@@ -1,10 +1,10 @@
 """TalkVid: a list of clips of YouTube videos with captions (arXiv 2508.13618).
 
-Verified in the project's own README and download script: the metadata is one JSON list; of each
-record are used ``start-time`` and ``end-time`` (seconds of the whole video), ``description``, and
-``info`` / ``Video Link``. The download script writes clips to
-``VIDEO_ID/VIDEO_ID_NNN_START_END.mp4``, times with three digits. Records whose times lie beyond
-their video exist (issue 5 of that project); the scan leaves them out.
+Verified in the project's own README and download script: the metadata is one JSON list; the used
+fields of each record are ``start-time`` and ``end-time`` (seconds of the whole video),
+``description``, and ``info`` / ``Video Link``. The download script writes clips to
+``VIDEO_ID/VIDEO_ID_NNN_START_END.mp4``, times with three digits. Some records have times beyond
+their video (issue 5 of that project); the scan skips them.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Clip = tuple[str, int, int]
 
 
 def convert_talkvid(metadata: Path, videos: Path, folder: Path) -> Conversion:
-    """Entries for the records whose clip, or whose whole video, has been downloaded.
+    """Returns entries for the records whose clip, or whose whole video, has been downloaded.
 
     Args:
         metadata: ``filtered_video_clips.json`` or ``..._with_captions.json``.
-        videos: what the project's download script wrote, or whole videos named ``VIDEO_ID.mp4``.
+        videos: output of the project's download script, or whole videos named ``VIDEO_ID.mp4``.
         folder: of the manifest.
 
     Raises:
@@ -85,7 +85,7 @@ def _entry(
 
 
 def _downloaded(videos: Path) -> tuple[dict[Clip, Path], dict[str, Path]]:
-    """Clips by video and times in milliseconds, and whole videos by their id."""
+    """Returns clips by video and times in milliseconds, and whole videos by their id."""
     clips: dict[Clip, Path] = {}
     wholes: dict[str, Path] = {}
     for path in video_files(videos):
@@ -99,7 +99,7 @@ def _downloaded(videos: Path) -> tuple[dict[Clip, Path], dict[str, Path]]:
 
 
 def _near(video: str, start_s: float, end_s: float) -> Iterable[Clip]:
-    """The names that a clip's file may have: times are cut to milliseconds, up or down."""
+    """Returns possible names of a clip's file: times are rounded to milliseconds, up or down."""
     for start in (math.floor(1000 * start_s + 1e-6), math.ceil(1000 * start_s - 1e-6)):
         for end in (math.floor(1000 * end_s + 1e-6), math.ceil(1000 * end_s - 1e-6)):
             yield video, start, end

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Sources of training videos: one interface for SynthTalk and recorded videos."""

@@ -37,17 +37,17 @@ class _Video:
 
 
 class VideoFolder:
-    """The usable videos of a manifest, read through the index that a scan has left beside it.
+    """The usable videos of a manifest, read through the index of a scan.
 
     Args:
         manifest: a scanned manifest; paths in it are relative to its folder.
 
     Attributes:
-        left_out: how many entries the scan left out, by reason.
+        left_out: number of entries that the scan skipped, by reason.
 
     Raises:
-        InputError: no manifest, no index or one of another manifest, an unfinished scan, or
-            nothing in it that can be used.
+        InputError: no manifest, no index or one of another manifest, an unfinished scan, or no
+            usable video.
     """
 
     def __init__(self, manifest: Path) -> None:
@@ -73,24 +73,24 @@ class VideoFolder:
 
     @property
     def name(self) -> str:
-        """The manifest's name."""
+        """Returns the manifest's name."""
         return self._name
 
     @property
     def digest(self) -> str:
-        """Of the bytes of all videos, and of what the manifest says about them."""
+        """Returns a digest of the bytes of all videos and of their manifest entries."""
         return self._digest
 
     def __len__(self) -> int:
         return len(self._videos)
 
     def facts(self, index: int) -> VideoFacts:
-        """See ``VideoFacts``."""
+        """Returns the facts of a video from the index."""
         entry, scanned = self._videos[index].entry, self._videos[index].scanned
         return VideoFacts(entry.key, scanned.frames, scanned.size_hw, entry.caption, scanned.shots)
 
     def frames(self, index: int, first: int, count: int, size_hw: SizeHW) -> Frames:
-        """See ``VideoSource.frames``; of each moment the picture nearest in time."""
+        """Returns frames; at each time the picture nearest in time."""
         check_range(self.facts(index), first, count)
         video = self._videos[index]
         box = video.entry.box
@@ -104,7 +104,7 @@ class VideoFolder:
         return frames_at(self._media(video), times.tolist(), fit)
 
     def pcm(self, index: int, first: int, count: int) -> Pcm:
-        """See ``VideoSource.pcm``."""
+        """Returns the sound of frames."""
         check_range(self.facts(index), first, count)
         video = self._videos[index]
         begin_s = self._begin_s(video) + first / _SPEC.fps
@@ -115,11 +115,11 @@ class VideoFolder:
         return quiet_by_loudness(self.pcm(index, first, count), _SPEC)
 
     def _begin_s(self, video: _Video) -> float:
-        """The first frame on the file's clock."""
+        """Returns the time of the first frame on the file's clock."""
         return video.scanned.zero_s + video.entry.start_s
 
     def _media(self, video: _Video) -> MediaFile:
-        """From the index: a shard of many gigabytes is not searched again."""
+        """Opens a video by its offset in the index, without searching its shard again."""
         entry, scanned = video.entry, video.scanned
         path, member = (entry.shard, entry.path) if entry.shard else (entry.path, "")
         return MediaFile(self._folder / path, member, scanned.offset, scanned.size)

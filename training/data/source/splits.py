@@ -1,4 +1,4 @@
-"""The two splits that a training reads: recorded videos, or rendered ones."""
+"""The two splits of a training: recorded or rendered videos."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def open_source(data_dir: Path, split: str) -> VideoSource:
-    """A split: ``SPLIT.jsonl``, a scanned manifest of recorded videos; or a rendered one.
+    """Opens a split: ``SPLIT.jsonl``, a scanned manifest of recorded videos; or a rendered one.
 
     Raises:
-        InputError: neither is there, or it cannot be used.
+        InputError: neither exists, or it is unusable.
     """
     manifest, rendered = data_dir / f"{split}.jsonl", data_dir / split
     if manifest.is_file():
@@ -32,15 +32,15 @@ def open_source(data_dir: Path, split: str) -> VideoSource:
 
 
 def open_sources(data_dir: Path) -> Mapping[Split, VideoSource]:
-    """Both splits; errors as ``open_source``."""
+    """Opens both splits; errors as ``open_source``."""
     return {split: open_source(data_dir, split) for split in SPLITS}
 
 
 def with_truth(source: VideoSource, field: str) -> SynthTalkSource:
-    """A rendered source.
+    """Returns a rendered source.
 
     Raises:
-        InputError: recorded videos; ``field`` of the recipe asks for what only rendered ones know.
+        InputError: recorded videos; ``field`` of the recipe needs the truth of rendered ones.
     """
     if not isinstance(source, SynthTalkSource):
         raise InputError(field, source.name, "rendered data: recorded videos do not know the truth")

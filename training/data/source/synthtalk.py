@@ -1,4 +1,4 @@
-"""SynthTalk through the interface of all videos.
+"""SynthTalk with the interface of all videos.
 
 Legend: T frames, H W pixels, S samples.
 """
@@ -25,19 +25,19 @@ class SynthTalkSource:
 
     @property
     def name(self) -> str:
-        """The split."""
+        """Returns the split."""
         return self.data.config.split
 
     @property
     def digest(self) -> str:
-        """Of the config and the renderer."""
+        """Returns a digest of the config and the renderer."""
         return config_digest(self.data.config)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def facts(self, index: int) -> VideoFacts:
-        """One shot per utterance."""
+        """Returns the facts of a video: one shot per utterance."""
         frames = self.data.config.frames
         return VideoFacts(
             key=f"utterance {index}",
@@ -48,7 +48,7 @@ class SynthTalkSource:
         )
 
     def frames(self, index: int, first: int, count: int, size_hw: SizeHW) -> Frames:
-        """See ``VideoSource.frames``."""
+        """Returns frames, scaled and cropped."""
         check_range(self.facts(index), first, count)
         frames_THWC = self.data.clip(index, first, count).frames
         if size_hw == self.data.config.size_hw:
@@ -56,7 +56,7 @@ class SynthTalkSource:
         return np.stack([cover(frame_HWC, size_hw) for frame_HWC in frames_THWC])
 
     def pcm(self, index: int, first: int, count: int) -> Pcm:
-        """See ``VideoSource.pcm``."""
+        """Returns the sound of frames."""
         check_range(self.facts(index), first, count)
         return self.data.clip(index, first, count).pcm_16k
 
@@ -73,7 +73,7 @@ class SynthTalkSource:
         boxes_T4 = mouth_box(tracks, self.data.identity(index), own_hw).astype(np.float32)
         if size_hw == own_hw:
             return boxes_T4
-        # As frames: scaled to cover the size and cut to its centre.
+        # As for frames: scaled to cover the size and cropped to its centre.
         scale = max(size_hw[0] / own_hw[0], size_hw[1] / own_hw[1])
         cut = [(scale * own - asked) / 2 for own, asked in zip(own_hw, size_hw, strict=True)]
         return boxes_T4 * np.float32(scale) - np.asarray([*cut, *cut], dtype=np.float32)

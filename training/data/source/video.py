@@ -1,4 +1,4 @@
-"""What training asks of videos, wherever they come from.
+"""The interface of all training videos.
 
 Legend: T frames at 25 fps, H W pixels, S samples at 16 kHz.
 """
@@ -18,12 +18,12 @@ from training.data.buckets import SizeHW
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What is known of a video without decoding it.
+    """The properties of a video that are known without decoding it.
 
     Args:
         key: its name in messages.
         frames: length at 25 fps.
-        size_hw: height and width in pixels, upright and cropped; decides the bucket.
+        size_hw: height and width in pixels, upright and cropped; determines the bucket.
         caption: a description, may be empty.
         shots: first frame and end (exclusive) of each stretch without a cut, in order.
     """
@@ -36,33 +36,33 @@ class VideoFacts:
 
 
 class VideoSource(Protocol):
-    """Videos with their sound and captions; SynthTalk and recorded videos alike."""
+    """Videos with their sound and captions, from SynthTalk or recorded."""
 
     @property
     def name(self) -> str:
-        """A short name, fit for a folder."""
+        """Returns a short name for folders."""
 
     @property
     def digest(self) -> str:
-        """Changes whenever any frame, sound, shot or caption does."""
+        """Returns a digest of all frames, sounds, shots and captions."""
 
     def __len__(self) -> int:
-        """How many videos there are."""
+        """Returns the number of videos."""
 
     def facts(self, index: int) -> VideoFacts:
-        """See ``VideoFacts``."""
+        """Returns the facts of a video."""
 
     def frames(self, index: int, first: int, count: int, size_hw: SizeHW) -> Frames:
-        """Frames ``first .. first + count - 1`` as uint8 [T, H, W, 3].
+        """Returns frames ``first .. first + count - 1`` as uint8 [T, H, W, 3].
 
-        They are scaled to cover ``size_hw`` and cut to its centre.
+        They are scaled to cover ``size_hw`` and cropped to its centre.
 
         Raises:
             InputError: outside the video, or a file that cannot be decoded (``BadVideoError``).
         """
 
     def pcm(self, index: int, first: int, count: int) -> Pcm:
-        """The sound of these frames, float32 [count * 640], mono; zeros where there is none.
+        """Returns the sound of these frames, float32 [count * 640], mono; zeros without sound.
 
         Raises:
             InputError: as ``frames``.
@@ -71,7 +71,7 @@ class VideoSource(Protocol):
     def quiet(self, index: int, first: int, count: int) -> BoolArray:
         """In which of these frames nobody speaks, bool [count].
 
-        By ``quiet_by_loudness`` where nothing better is known.
+        By ``quiet_by_loudness`` if nothing better is known.
 
         Raises:
             InputError: as ``frames``.
@@ -80,7 +80,7 @@ class VideoSource(Protocol):
 
 @runtime_checkable
 class KnowsMouths(Protocol):
-    """A source that knows where the mouth is."""
+    """A source with known mouth positions."""
 
     def mouth_boxes(self, index: int, frames_T: IntArray, size_hw: SizeHW) -> FloatArray:
         """Boxes around the lips, float32 [T, 4]: top, left, bottom, right (end excluded) in pixels
@@ -88,7 +88,7 @@ class KnowsMouths(Protocol):
 
 
 def check_range(facts: VideoFacts, first: int, count: int) -> None:
-    """Raises InputError for frames that a video does not have."""
+    """Raises InputError for frames outside of a video."""
     if first < 0 or count < 1 or first + count > facts.frames:
         limit = f"inside 0 .. {facts.frames} of {facts.key}"
         raise InputError("first, count", (first, count), limit)
@@ -97,7 +97,7 @@ def check_range(facts: VideoFacts, first: int, count: int) -> None:
 def quiet_by_loudness(pcm_S: Pcm, spec: StreamSpec, below_db: float = -35.0) -> BoolArray:
     """In which frames of a sound nobody speaks, by loudness alone; bool [T].
 
-    A frame counts as quiet that is ``below_db`` under the loudest twentieth of the sound.
+    A frame is quiet if it is ``below_db`` under the loudest twentieth of the sound.
     """
     per_frame = spec.samples_per_frame
     power_T = (pcm_S[: len(pcm_S) // per_frame * per_frame].reshape(-1, per_frame) ** 2).mean(1)

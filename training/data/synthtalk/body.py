@@ -36,7 +36,7 @@ def paint_back_hair(space: HeadSpace, person: Person) -> None:
 
 
 def paint_torso(canvas: Canvas, person: Person, pose: Pose) -> None:
-    """Neck, shoulders and shirt; they follow the head a little."""
+    """Neck, shoulders and shirt; they move slightly with the head."""
     skin, shirt = person.colour("skin"), person.colour("shirt")
     sway = 0.3 * pose.column("head_x")
     half = person.measure("shoulders", 0.39, 0.47)
@@ -71,7 +71,7 @@ def _paint_hand(canvas: Canvas, person: Person, pose: Pose, side: str) -> None:
     x0 = sign * rest_x + pose.column(f"hand_{side}_x")
     y0 = rest_y + pose.column(f"hand_{side}_y")
     angle = pose.column(f"hand_{side}_angle") - sign * 0.3
-    # From arrays, not tensors: reading a tensor's value would make a GPU wait.
+    # From arrays, not tensors: reading a tensor's value would synchronise a GPU.
     xs = sign * rest_x + pose.values(f"hand_{side}_x")
     ys = rest_y + pose.values(f"hand_{side}_y")
     window = canvas.window(

@@ -1,4 +1,4 @@
-"""The data set on disk: built once, resumed after an interruption, read through memory maps."""
+"""The data set on disk: built once, resumed after interruptions, memory-mapped for reading."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -39,19 +39,19 @@ def build_cache(
     speak: Speak | None = None,
     show_progress: bool = True,
 ) -> Path:
-    """Make all utterances of a config that the folder does not hold yet.
+    """Renders all missing utterances of a config in a folder.
 
-    Killed half-way it goes on with the first missing utterance; an utterance depends on its index
-    alone, so the result is the same.
+    An interrupted build resumes with the first missing utterance; an utterance depends only on its
+    index, so the result is the same.
 
     Args:
         config: the data set.
-        cache_dir: the folder; made if missing.
+        cache_dir: the folder; created if missing.
         speak: a synthesiser (``Synthesiser.speak``); one is started by default.
         show_progress: show a progress bar.
 
     Raises:
-        InputError: the folder holds a cache of another config or another version of the renderer.
+        InputError: the folder has a cache of another config or renderer version.
     """
     _prepare(config, cache_dir)
     if speak is not None:
@@ -80,7 +80,7 @@ def _fill(config: SynthTalkConfig, folder: Path, speak: Speak, show_progress: bo
         rich.progress.Progress(disable=not show_progress) as progress,
     ):
         task = progress.add_task(f"SynthTalk {config.split}", total=len(missing))
-        # A line that was cut short by a kill must not swallow the next one.
+        # An incomplete line of an interrupted build must not merge with the next one.
         texts.write("\n")
         for index in missing:
             utterance = make_utterance(config, index, speak)
@@ -124,7 +124,7 @@ class SynthTalk:
         captions, texts, languages, voices: per utterance.
 
     Raises:
-        InputError: the folder is no cache, is unfinished, or comes from another version.
+        InputError: the folder is not a cache, is unfinished, or has another version.
     """
 
     def __init__(self, cache_dir: Path) -> None:
@@ -149,11 +149,11 @@ class SynthTalk:
         return self.config.count
 
     def identity(self, index: int) -> npt.NDArray[np.float32]:
-        """Identity vector of an utterance, float32 ``[D]``."""
+        """Returns the identity vector of an utterance, float32 ``[D]``."""
         return np.array(self.arrays["identity"][index])
 
     def clip(self, index: int, first: int, frames: int) -> Clip:
-        """Frames ``first .. first + frames - 1`` of an utterance and what belongs to them."""
+        """Returns frames ``first .. first + frames - 1`` of an utterance, with sound and tracks."""
         if not 0 <= index < len(self):
             raise InputError("index", index, f"0 .. {len(self) - 1}")
         if first < 0 or frames < 1 or first + frames > self.config.frames:

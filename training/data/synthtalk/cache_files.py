@@ -28,7 +28,7 @@ TEXTS_NAME = "texts.jsonl"
 
 
 def config_digest(config: SynthTalkConfig) -> str:
-    """A digest of all that decides the bytes of a cache."""
+    """Returns a digest of everything that determines the bytes of a cache."""
     parts = [asdict(config), FORMAT_VERSION, RENDERER_VERSION]
     parts += [TRACK_COLUMNS, IDENTITY_COLUMNS, PHONEME_CLASSES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -47,7 +47,7 @@ def _layout(config: SynthTalkConfig) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def create_files(config: SynthTalkConfig, folder: Path) -> None:
-    """Empty arrays of a config; meta.json comes last and marks the folder as a cache."""
+    """Creates empty arrays of a config; meta.json is written last and marks a cache."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (shape, dtype) in _layout(config).items():
         np.lib.format.open_memmap(
@@ -73,10 +73,10 @@ def open_arrays(folder: Path, mode: Literal["r", "r+"]) -> NamedArrays:
 
 
 def read_config(folder: Path) -> tuple[SynthTalkConfig, str]:
-    """The config of a cache folder and the digest it was made with.
+    """Returns the config of a cache folder and its digest.
 
     Raises:
-        InputError: the folder is no cache.
+        InputError: the folder is not a cache.
     """
     meta_path = folder / "meta.json"
     if not meta_path.exists():
@@ -88,9 +88,9 @@ def read_config(folder: Path) -> tuple[SynthTalkConfig, str]:
 
 
 def read_texts(folder: Path) -> dict[int, dict[str, Any]]:
-    """The text records by utterance index.
+    """Returns the text records by utterance index.
 
-    Where a build was killed a line may be cut short or doubled; the last whole one counts.
+    After an interrupted build a line may be incomplete or repeated; the last complete one counts.
     """
     records: dict[int, dict[str, Any]] = {}
     with (folder / TEXTS_NAME).open(encoding="utf-8", errors="replace") as lines:

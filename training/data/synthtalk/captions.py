@@ -1,4 +1,4 @@
-"""Captions of an utterance: what is seen and heard, from eight templates."""
+"""Captions of an utterance: its picture and its speech, from eight templates."""
 
 import colorsys
 
@@ -45,7 +45,7 @@ def _part(identity: FloatArray, name: str) -> str:
 def caption(
     rng: np.random.Generator, identity: FloatArray, kind: str, language: str, rate_wpm: int
 ) -> str:
-    """One sentence about an utterance; ``kind`` is ``man`` or ``woman``."""
+    """Returns one sentence about an utterance; ``kind`` is ``man`` or ``woman``."""
     length = float(identity[IDENTITY_INDEX["hair_length"]])
     style = "short" if length < 0.4 else "long" if length > 0.7 else "chin-length"
     text = TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(

@@ -1,8 +1,8 @@
 """A small process around libespeak-ng: standard library only, run by its path, never imported.
 
-The library keeps random and filter state from one sentence to the next, so the sound of a sentence
-would depend on everything said before it. This process loads the library once and forks for each
-sentence: every sentence starts from the same fresh state, and equal requests give equal bytes.
+The library keeps random and filter state between sentences, so the sound of a sentence would depend
+on all previous ones. This process loads the library once and forks for each sentence: every
+sentence starts from the same state, and equal requests give equal bytes.
 
 Requests and replies are lines of JSON on stdin and stdout. A request holds ``text``, ``voice``,
 ``rate_wpm``, ``pitch`` and ``pitch_spread``; a reply holds ``error``, or ``pcm_hz``, ``samples``
@@ -24,7 +24,7 @@ EVENT_END, EVENT_PHONEME = 0, 7
 
 
 class EventId(ctypes.Union):
-    """The payload of an event; a phoneme's name is the string."""
+    """The value of an event; the string is the name of a phoneme."""
 
     _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
 
@@ -50,7 +50,7 @@ CALLBACK = ctypes.CFUNCTYPE(
 
 
 def load(names: list[str]) -> tuple[Any, int]:
-    """The library and its sample rate; an OSError says that none loads or the data is missing."""
+    """Returns the library and its sample rate. Raises OSError if library or data are missing."""
     for name in names:
         try:
             library = ctypes.CDLL(name)
@@ -64,7 +64,7 @@ def load(names: list[str]) -> tuple[Any, int]:
 
 
 def speak(library: Any, request: dict[str, Any]) -> tuple[list[tuple[str, int]], bytes]:
-    """Phonemes and int16 sound of one request."""
+    """Returns phonemes and int16 sound of one request."""
     sound = bytearray()
     phonemes: list[tuple[str, int]] = []
 
@@ -96,13 +96,13 @@ def speak(library: Any, request: dict[str, Any]) -> tuple[list[tuple[str, int]],
 
 
 def reply(out: BinaryIO, header: dict[str, Any], sound: bytes = b"") -> None:
-    """One line of JSON and the sound."""
+    """Writes one line of JSON and the sound."""
     out.write(json.dumps(header).encode() + b"\n" + sound)
     out.flush()
 
 
 def serve(names: list[str], requests: BinaryIO, out: BinaryIO) -> None:
-    """Answer requests until the input ends."""
+    """Answers requests until the input ends."""
     try:
         library, pcm_hz = load(names)
     except OSError as error:

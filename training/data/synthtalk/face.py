@@ -32,7 +32,7 @@ def paint_skin(space: HeadSpace, person: Person) -> None:
     nose_y = person.measure("nose_length", 0.05, 0.075)
     light += 0.07 * glow(fx + 0.008, fy - nose_y + 0.045, 0.022, 0.07)
     light -= 0.17 * glow(fx, fy - nose_y - 0.02, 0.042, 0.016)
-    # Eye sockets, chin and the shadow of the hair give the face its depth.
+    # Eye sockets, chin and the shadow of the hair add depth to the face.
     light -= 0.07 * glow(fx.abs() - 0.1, fy - EYE_Y + 0.01, 0.075, 0.05)
     light += 0.04 * glow(fx, fy - 0.245, 0.07, 0.035)
     blush = 0.16 * glow(fx.abs() - 0.135, fy - 0.06, 0.06, 0.045).unsqueeze(1)

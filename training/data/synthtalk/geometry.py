@@ -1,4 +1,4 @@
-"""Where things sit in the picture: the layout of a frame size and the pose of the moving parts.
+"""Positions in the picture: the layout of a frame size and the pose of the moving parts.
 
 Legend: T frames. Frame coordinates: x to the right with 0 in the middle of the picture, y downwards
 with 0 at the layout's top; one unit = ``Layout.unit_px`` pixels. Head coordinates: the same axes
@@ -19,7 +19,7 @@ FACE_HALF_HEIGHT = 0.295
 MOUTH_Y = 0.142
 APERTURE_UP, APERTURE_DOWN = 0.034, 0.092
 LIP_UP, LIP_DOWN = 0.027, 0.034
-# Features slide over the face when the head moves sideways: a cheap impression of turning.
+# Features move over the face with sideways motion of the head: a simple impression of turning.
 TURN = 0.45
 SMALLEST_SIDE_PX = 16
 
@@ -38,12 +38,12 @@ class Layout:
 
     @property
     def unit_px(self) -> float:
-        """Pixels per unit: the height, less in a frame too narrow for the shoulders."""
+        """Returns pixels per unit: the height, less in a frame too narrow for the shoulders."""
         return min(float(self.height_px), 1.25 * self.width_px)
 
     @property
     def top_px(self) -> float:
-        """Row of y = 0; a tall frame leaves room above the hair."""
+        """Returns the row of y = 0; a tall frame has space above the hair."""
         return 0.3 * (self.height_px - self.unit_px)
 
     @property
@@ -97,5 +97,5 @@ def mouth_half_width(tracks: FloatArray, identity: FloatArray) -> FloatArray:
 
 
 def hand_rest(layout: Layout) -> tuple[float, float]:
-    """Rest place ``(|x|, y)`` of the hands: the bottom corners of the frame."""
+    """Returns the rest position ``(|x|, y)`` of the hands: the bottom corners of the frame."""
     return min(layout.half_width - 0.085, 0.46), layout.bottom - 0.1

@@ -1,8 +1,8 @@
-"""Identities: everything about a person and a place that does not change over time.
+"""Identities: all constant properties of a person and a scene.
 
 An identity is one flat float32 vector ``[len(IDENTITY_COLUMNS)]``, so that a network can be trained
 to regress it. Colours are RGB in [0, 1]; the remaining columns are in [0, 1] unless said otherwise.
-The person comes first (``PERSON_COLUMNS`` columns), then the place.
+The person comes first (``PERSON_COLUMNS`` columns), then the scene.
 """
 
 import colorsys
@@ -88,7 +88,7 @@ def _place(rng: np.random.Generator) -> list[FloatArray]:
     bottom = _hsv(hue + rng.normal(0, 0.06), rng.uniform(0.1, 0.45), value * rng.uniform(0.62, 0.9))
     parts = [top, bottom]
     shown = int(rng.integers(2, SHAPE_SLOTS + 1))
-    # One textured shape at least: drift of a model shows in texture before it shows in flat areas.
+    # At least one textured shape: a model's drift is visible in texture before it is in flat areas.
     textures = [1.0 if rng.uniform() < 0.5 else 0.5, *rng.choice([0.0, 0.5, 1.0], shown - 1)]
     for slot in range(SHAPE_SLOTS):
         if slot >= shown:

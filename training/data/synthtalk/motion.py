@@ -1,7 +1,7 @@
-"""Everything that moves besides the mouth: head, eyes, brows and hands.
+"""All motion except the mouth's: head, eyes, brows and hands.
 
-Legend: T frames at 25 fps. Head and hands wander as Ornstein-Uhlenbeck processes; speech energy
-adds nods, gestures and raised brows, so that audio explains part of the motion.
+Legend: T frames at 25 fps. Head and hands follow Ornstein-Uhlenbeck processes; speech energy adds
+nods, gestures and raised brows, so that audio explains part of the motion.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ BLINK_PROFILE = (0.45, 1.0, 1.0, 0.7, 0.25)
 SAMPLES_PER_FRAME = PCM_HZ // FPS
 LOUD_RMS = 0.16
 
-# column: (standard deviation, limit) of the wandering, in the units of tracks.py
+# column: (standard deviation, limit) of the process, in the units of tracks.py
 _WANDER: dict[str, tuple[float, float]] = {
     "head_x": (0.022, 0.055),
     "head_y": (0.010, 0.025),
@@ -42,7 +42,7 @@ def wander(rng: np.random.Generator, frames: int, deviation: float, limit: float
     noise = rng.normal(0.0, np.sqrt(1.0 - keep**2), frames)
     noise[0] = rng.normal()
     path, _ = lfilter([1.0], [1.0, -keep], noise[1:], zi=[keep * noise[0]])
-    # The raw process jitters from frame to frame; heads do not.
+    # Smoothed: the raw process jitters between frames, unlike heads.
     smooth = gaussian_filter1d(np.concatenate([noise[:1], path]), 2.0, mode="nearest")
     return np.asarray(limit * np.tanh(smooth * deviation / limit))
 

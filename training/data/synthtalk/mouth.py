@@ -16,14 +16,14 @@ SMILE = 0.013
 
 
 def paint_mouth(space: HeadSpace, person: Person) -> None:
-    """The mouth of the pose: lip curves are parabola arcs between the two corners."""
+    """Paints the mouth of the pose: lip curves are parabola arcs between the two corners."""
     pose, px = space.pose, space.canvas.px
     openness, rounding = pose.column("openness"), pose.column("rounding")
     half = pose.mouth_half_width
     window = space.window(-0.23, 0.23, MOUTH_Y - 0.1, MOUTH_Y + 0.19)
     x = window.x_Thw - pose.turn
     side = x / half
-    # Corners sit a little higher than the middle: a friendly mouth at rest.
+    # Corners are slightly above the middle: a friendly mouth at rest.
     y = window.y_Thw - pose.tilt - MOUTH_Y + SMILE * ((side * side).clamp(max=1.4) - 0.5)
     bend = (1.0 - side * side).clamp(min=-0.8)
     full = bend.clamp(min=0.0) ** 0.7 + bend.clamp(max=0.0)
@@ -34,10 +34,10 @@ def paint_mouth(space: HeadSpace, person: Person) -> None:
     upper_out = upper_in - LIP_UP * thicker * bend * bow
     lower_out = lower_in + LIP_DOWN * thicker * bend
     lip = person.colour("lip")
-    # Beyond the corners the arcs cross and stay close: without an end they leave a faint line.
+    # Beyond the corners the arcs cross and stay close: without an end they would draw a faint line.
     beyond = x.abs() - half
     outer = torch.maximum(torch.maximum(upper_out - y, y - lower_out) * 0.85, beyond - 0.008)
-    # The upper lip turns away from the light, the lower one catches it.
+    # The upper lip is darker than the lower one, as in light from above.
     sheen = torch.exp(-(((y - lower_in - 0.5 * LIP_DOWN) / 0.014) ** 2) - (side / 0.45) ** 2)
     tone = (0.86 + 0.1 * (y > lower_in) + 0.22 * sheen).unsqueeze(1)
     paint(window, cover(outer - 0.002, px), (lip.view(1, 3, 1, 1) * tone).clamp(0.0, 1.0))

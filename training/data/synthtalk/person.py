@@ -1,4 +1,4 @@
-"""Colours, measures and pose of one person in tensors, ready for the painters.
+"""Colours, measures and pose of one person in tensors for the painters.
 
 Legend: T frames; every pose tensor is ``[T, 1, 1]`` so that it broadcasts over pixels.
 """
@@ -24,12 +24,12 @@ class Person:
     device: torch.device
 
     def colour(self, part: str) -> Tensor:
-        """RGB ``[3]`` of skin, hair, eye, lip or shirt."""
+        """Returns RGB ``[3]`` of skin, hair, eye, lip or shirt."""
         first = IDENTITY_INDEX[f"{part}_red"]
         return torch.from_numpy(self.identity[first : first + 3].copy()).to(self.device)
 
     def measure(self, name: str, low: float, high: float) -> float:
-        """A [0, 1] column of the identity mapped to ``low .. high``."""
+        """Returns a [0, 1] column of the identity mapped to ``low .. high``."""
         return low + (high - low) * float(self.identity[IDENTITY_INDEX[name]])
 
     @property
@@ -52,7 +52,7 @@ class Pose:
         return torch.from_numpy(contiguous).to(self._device).view(-1, 1, 1)
 
     def column(self, name: str) -> Tensor:
-        """A track column as ``[T, 1, 1]``."""
+        """Returns a track column as ``[T, 1, 1]``."""
         return self._tensor(self._tracks[:, TRACK_INDEX[name]])
 
     def values(self, name: str) -> FloatArray:
@@ -77,7 +77,7 @@ class HeadSpace:
         self.y_THW = cos * dy - sin * dx
 
     def window(self, left: float, right: float, top: float, bottom: float) -> Window:
-        """The pixels that a box in head coordinates covers in any frame of the block."""
+        """Returns the pixels that a box in head coordinates covers in any frame of the block."""
         corners = [self.pose.head.to_frame(x, y) for x in (left, right) for y in (top, bottom)]
         xs = np.stack([corner[0] for corner in corners])
         ys = np.stack([corner[1] for corner in corners])

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the letters of the International Phonetic Alphabet are meant
-"""The phoneme inventory: 45 classes and silence, and how espeak's IPA maps onto it.
+"""The phoneme inventory: 45 classes and silence, and the mapping of espeak's IPA to it.
 
 The order of ``PHONEME_CLASSES`` is the label order of the audio encoder's frame classifier and must
 not change. Sounds of the other languages join the nearest English class by mouth shape.
@@ -27,21 +27,21 @@ _ALIASES: dict[str, str] = {
     "ɽ": "ɹ", "ʐ": "ʒ", "ʑ": "ʒ", "ʂ": "ʃ", "ɕ": "ʃ", "ɖ": "d", "ʈ": "t",
     "tɕ": "tʃ", "tʂ": "tʃ", "dʑ": "dʒ", "dʐ": "dʒ", "ts": "tʃ", "dz": "dʒ",
 }  # fmt: skip
-# Marks without a mouth shape of their own: length, stress, syllabicity, nasality, tone, aspiration.
+# Marks without a mouth shape: length, stress, syllabicity, nasality, tone, aspiration.
 _MARKS = frozenset("ːˑˈˌ̩̯̃ʰʲ.;|-_'~ˠˤ˞̥̪\u200d")
 
 
 def classes_of(ipa: str) -> list[int]:
-    """Phoneme classes of one espeak IPA event, in order of speaking.
+    """Returns the phoneme classes of one espeak IPA event, in order of speaking.
 
-    An event may hold several sounds (``"ong"`` in Mandarin); an empty list means a pause or a mark
-    that only lengthens the sound before. Unknown letters are skipped.
+    An event may contain several sounds (``"ong"`` in Mandarin); an empty list means a pause or a
+    mark that only lengthens the previous sound. Unknown letters are skipped.
     """
     letters = "".join(char for char in ipa if char not in _MARKS and not char.isdigit())
     found: list[int] = []
     position = 0
     while position < len(letters):
-        # The h of "th", "kh" in pinyin is aspiration, part of the stop before it.
+        # The h of "th", "kh" in pinyin is aspiration, part of the preceding stop.
         aspiration = position > 0 and letters[position] == "h"
         pair = _class(letters[position : position + 2])
         index = _class(letters[position]) if pair is None else pair

@@ -1,4 +1,4 @@
-"""Where the mouth is and what never moves, from tracks alone.
+"""The position of the mouth and the static pixels, from tracks alone.
 
 Legend: T frames, H W pixels.
 """
@@ -23,14 +23,14 @@ from training.data.synthtalk.renderer import render_block
 from training.data.synthtalk.tracks import TRACK_INDEX
 
 _MARGIN = 0.012
-# No colour exceeds 1: what covers a share of a pixel changes it by that share and more.
+# Colours are at most 1: covering a share of a pixel changes it by at least that share.
 _BRIGHTER, _LEAST_CHANGE = 2.0, 2e-4
 
 
 def mouth_box(
     tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
 ) -> npt.NDArray[np.int64]:  # fmt: skip
-    """The pixel box of the lips in each frame.
+    """Returns the pixel box of the lips in each frame.
 
     Args:
         tracks: float32 ``[T, K]``.
@@ -68,10 +68,10 @@ def mouth_box(
 def background_mask(
     tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:  # fmt: skip
-    """Pixels no moving part touches in any of the frames, bool ``[H, W]``.
+    """Returns the pixels that no moving part touches in any frame, bool ``[H, W]``.
 
-    Person and hands are painted over a place that is brighter than any colour; a pixel that keeps
-    its brightness in every frame is background.
+    Person and hands are painted over a background that is brighter than any colour; a pixel that
+    keeps its brightness in every frame is background.
     """
     layout = Layout(*size_hw)
     person = Person(identity, torch.device("cpu"))

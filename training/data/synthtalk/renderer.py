@@ -1,4 +1,4 @@
-"""Frames from an identity and tracks: analytic shapes, no assets, any size, CPU or GPU.
+"""Renders frames from an identity and tracks: analytic shapes, any size, CPU or GPU.
 
 Legend: T frames, K track columns, H W pixels.
 """
@@ -20,7 +20,7 @@ from training.data.synthtalk.scenery import render_scenery
 from training.data.synthtalk.shapes import Canvas
 from training.data.synthtalk.tracks import TRACK_COLUMNS
 
-# A change of the look must change this number: it is part of every cache digest.
+# Increase this number with every change of the rendering: it is part of every cache digest.
 RENDERER_VERSION = 1
 _BLOCK_PIXELS = 100_000
 
@@ -35,7 +35,7 @@ def _check(identity: FloatArray, tracks: FloatArray) -> None:
 def render_block(
     person: Person, tracks: FloatArray, scenery_3HW: Tensor, layout: Layout
 ) -> Tensor:  # fmt: skip
-    """A few frames in one go, float32 ``[T, 3, H, W]`` in [0, 1]."""
+    """Renders a few frames together, float32 ``[T, 3, H, W]`` in [0, 1]."""
     image = scenery_3HW.expand(tracks.shape[0], -1, -1, -1).clone()
     canvas = Canvas(image, layout)
     pose = Pose(tracks, person.identity, person.device)
@@ -57,13 +57,13 @@ def render(
     size_hw: tuple[int, int],
     device: torch.device | str = "cpu",
 ) -> npt.NDArray[np.uint8]:
-    """Render tracks as video.
+    """Renders tracks as video.
 
     Args:
         identity: float32 ``[len(IDENTITY_COLUMNS)]``.
         tracks: float32 ``[T, len(TRACK_COLUMNS)]``, one row per frame.
         size_hw: height and width in pixels, each at least 16.
-        device: where to compute; the pixels come back to the CPU.
+        device: compute device; the pixels are returned on the CPU.
 
     Returns:
         uint8 ``[T, H, W, 3]`` RGB.

@@ -1,4 +1,4 @@
-"""What never moves: the wall and the shapes on it. Rendered once per utterance.
+"""The static background: the wall and the shapes on it. Rendered once per utterance.
 
 Legend: H W pixels.
 """
@@ -18,7 +18,7 @@ def _colour(identity: FloatArray, name: str, device: torch.device) -> Tensor:
 
 
 def _texture(kind: float, x: Tensor, y: Tensor, period: float) -> Tensor:
-    """Soft stripes or checks in -1..1; the period stays far above a pixel at every size."""
+    """Returns soft stripes or checks in -1..1; the period is far above a pixel at every size."""
     turn = 2.0 * torch.pi / period
     if kind < 0.25:
         return torch.zeros_like(x + y)

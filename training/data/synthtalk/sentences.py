@@ -20,7 +20,7 @@ class Grammar:
     slots: dict[str, tuple[str, ...]]
 
     def draw(self, rng: np.random.Generator) -> str:
-        """One sentence; every occurrence of a slot is filled anew."""
+        """Returns one sentence; every occurrence of a slot is filled separately."""
         sentence = self.templates[int(rng.integers(len(self.templates)))]
         while "{" in sentence:
             start, stop = sentence.index("{"), sentence.index("}")
@@ -32,13 +32,13 @@ class Grammar:
 
 
 def split_of(sentence: str) -> str:
-    """The one split a sentence belongs to."""
+    """Returns the only split of a sentence."""
     tenth = int.from_bytes(hashlib.sha256(sentence.encode()).digest()[:4], "big") % 10
     return next(split for split, tenths in _TENTHS.items() if tenth in tenths)
 
 
 def draw_sentence(rng: np.random.Generator, language: str, split: str) -> str:
-    """A sentence of a language (en, zh, de, es, fr) that belongs to the split."""
+    """Returns a sentence of a language (en, zh, de, es, fr) that belongs to the split."""
     templates, slots = GRAMMARS[language]
     grammar = Grammar(templates, slots)
     while True:

@@ -62,7 +62,7 @@ def cover(distance: Tensor, px: float) -> Tensor:
 
 
 def paint(window: Window, alpha_Thw: Tensor, colour: Tensor) -> None:
-    """Blend a colour (``[3]`` or ``[T, 3, h, w]``) into a window in place."""
+    """Blends a colour (``[3]`` or ``[T, 3, h, w]``) into a window in place."""
     if colour.dim() == 1:
         colour = colour.view(1, 3, 1, 1)
     window.pixels_T3hw.lerp_(colour.expand_as(window.pixels_T3hw), alpha_Thw.unsqueeze(1))
@@ -74,7 +74,7 @@ def disc(x: Tensor, y: Tensor, radius: float | Tensor) -> Tensor:
 
 
 def oval(x: Tensor, y: Tensor, half_x: Tensor | float, half_y: Tensor | float) -> Tensor:
-    """Near-distance to a moderately stretched ellipse (ratio up to about two)."""
+    """Approximate distance to a moderately stretched ellipse (ratio up to about two)."""
     ratio = ((x / half_x) ** 2 + (y / half_y) ** 2).sqrt()
     return (ratio - 1.0) * (0.5 * (half_x + half_y))
 

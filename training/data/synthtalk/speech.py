@@ -1,4 +1,4 @@
-"""Speech with phoneme times, by libespeak-ng in a small process of its own."""
+"""Speech with phoneme times, from libespeak-ng in a separate process."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ _INSTALL = (
 
 
 class SpeechError(FlashTalkError):
-    """The speech synthesiser is missing or refused a text."""
+    """The speech synthesiser is missing or rejected a text."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Speech:
 
 
 class Synthesiser:
-    """The speaking process; equal requests give equal sound, whatever was said before.
+    """The synthesiser process; equal requests give equal sound, independent of earlier ones.
 
     Use it as a context manager, from one thread at a time.
 
@@ -79,7 +79,7 @@ class Synthesiser:
     """
 
     def __init__(self, libraries: tuple[str, ...] = LIBRARIES) -> None:
-        # Isolated and without site packages: it needs neither, and starts in a few milliseconds.
+        # Isolated and without site packages, which it does not need; starts in a few milliseconds.
         command = [sys.executable, "-I", "-S", str(_SERVER), *libraries]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
@@ -97,7 +97,7 @@ class Synthesiser:
         self.close()
 
     def close(self) -> None:
-        """End the process."""
+        """Ends the process."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None and not pipe.closed:
                 try:
@@ -111,10 +111,10 @@ class Synthesiser:
             self._process.wait()
 
     def speak(self, text: str, voice: Voice) -> Speech:
-        """Speak one or more sentences in the language of the voice.
+        """Speaks one or more sentences in the language of the voice.
 
         Raises:
-            SpeechError: the library is missing, or does not know the voice.
+            SpeechError: the library is missing, or does not have the voice.
             InputError: the text is empty.
         """
         if not text.strip():
@@ -141,7 +141,7 @@ class Synthesiser:
             requests.write(request)
             requests.flush()
         except BrokenPipeError:
-            pass  # it ended early; what it left to read says why
+            pass  # it ended early; its remaining output gives the reason
         line = replies.readline()
         if not line:
             raise SpeechError(f"espeak-ng: the synthesiser ended without an answer: {_INSTALL}")
@@ -151,6 +151,6 @@ class Synthesiser:
 
 
 def synthesise(text: str, voice: Voice) -> Speech:
-    """Speak one text with a fresh ``Synthesiser``; keep your own for many texts."""
+    """Speaks one text with a new ``Synthesiser``; for many texts, create one yourself."""
     with Synthesiser() as synthesiser:
         return synthesiser.speak(text, voice)

@@ -10,7 +10,7 @@ TRACK_COLUMNS: tuple[str, ...] = (
     "rounding",  # 0 flat .. 1 protruded round lips
     "teeth",  # 0 hidden .. 1 upper teeth fully shown
     "tongue",  # 0 low .. 1 between the teeth
-    "head_x",  # head offset from the rest place
+    "head_x",  # head offset from the rest position
     "head_y",
     "head_roll",
     "head_scale",  # 1 at rest
@@ -18,7 +18,7 @@ TRACK_COLUMNS: tuple[str, ...] = (
     "brow",  # 0 at rest .. 1 fully raised
     "gaze_x",  # -1 .. 1
     "gaze_y",
-    "hand_l_x",  # left side of the picture; offset from the rest place
+    "hand_l_x",  # left side of the picture; offset from the rest position
     "hand_l_y",
     "hand_l_angle",
     "hand_r_x",

@@ -21,7 +21,7 @@ from training.data.synthtalk.voices import draw_language, draw_voice, voice_kind
 
 Speak = Callable[[str, Voice], Speech]
 
-# Identities of the splits come from seed ranges that never meet.
+# Identities of the splits have disjoint seed ranges.
 _SEED_RANGE = 1_000_000_000
 _PAUSE_S = (0.1, 0.8)
 _LONG_SILENCE_S = (1.5, 2.2)
@@ -30,15 +30,15 @@ _LONG_SILENCE_SHARE = 0.12
 
 @dataclass(frozen=True)
 class SynthTalkConfig:
-    """Which part of the endless data set to make.
+    """Defines a part of the endless data set.
 
     Attributes:
         split: ``train``, ``val`` or ``test``.
         count: number of utterances.
         seconds: length of each, a whole number of 40 ms frames.
         size_hw: height and width of the frames in pixels.
-        seed: another seed, another data set (below 1000).
-        long_silences: now and then 1.5 to 2.2 s without speech at the start or the end; off for
+        seed: seed of the data set (below 1000).
+        long_silences: occasional 1.5 to 2.2 s without speech at the start or the end; off for
             long-video tests.
     """
 
@@ -63,18 +63,18 @@ class SynthTalkConfig:
 
     @property
     def frames(self) -> int:
-        """Frames per utterance."""
+        """Returns the frames per utterance."""
         return round(self.seconds * FPS)
 
     @property
     def samples(self) -> int:
-        """16 kHz samples per utterance."""
+        """Returns the 16 kHz samples per utterance."""
         return self.frames * SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """Everything but the pixels of one talking-head video.
+    """All data of one talking-head video except the pixels.
 
     Attributes:
         pcm_16k: float32 ``[frames * 640]``, mono 16 kHz in [-1, 1].
@@ -82,7 +82,7 @@ class Utterance:
         phoneme_ids: int64 ``[frames]``, index into ``PHONEME_CLASSES`` at the frame centre.
         identity: float32 ``[len(IDENTITY_COLUMNS)]``.
         caption: one English sentence.
-        text: what is said.
+        text: the spoken text.
         language: en, zh, de, es or fr.
         voice: the speaker.
     """
@@ -101,7 +101,7 @@ class Utterance:
         return int(self.tracks.shape[0])
 
     def render(self, first: int, count: int, size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """Frames ``first .. first + count - 1``, uint8 ``[count, H, W, 3]``."""
+        """Renders frames ``first .. first + count - 1``, uint8 ``[count, H, W, 3]``."""
         if first < 0 or count < 1 or first + count > self.frames:
             raise InputError("first, count", (first, count), f"inside 0 .. {self.frames}")
         return render(self.identity, self.tracks[first : first + count], size_hw)
@@ -152,7 +152,7 @@ def _speak(
 
 
 def make_utterance(config: SynthTalkConfig, index: int, speak: Speak | None = None) -> Utterance:
-    """Utterance ``index`` of a data set; it does not depend on the others.
+    """Creates utterance ``index`` of a data set, independent of the others.
 
     Args:
         config: the data set; ``count`` and ``size_hw`` do not change the utterance.

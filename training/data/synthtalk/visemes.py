@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001 - the letters of the International Phonetic Alphabet are meant
-"""Phonemes to mouth shapes.
+"""Converts phonemes to mouth shapes.
 
-Ten visemes give the shape; each phoneme may scale how far its viseme opens. Tracks are built at
+Ten visemes define the shapes; each phoneme may scale the opening of its viseme. Tracks are built at
 100 Hz, smoothed by a Gaussian of 40 ms (coarticulation) and read at the centres of 25 fps frames.
 """
 
@@ -16,8 +16,8 @@ from training.data.synthtalk.phonemes import PHONEME_CLASSES, SILENCE, VOWELS, c
 from training.data.synthtalk.speech import Phoneme
 
 TRACK_HZ = 100
-# Half of the 40 ms: the Gaussian is 40 ms wide between its two points of one deviation. A wider one
-# would never let a short p, b or m close the lips.
+# Half of the 40 ms, which is the width of the Gaussian between its two points of one deviation. A
+# wider one would never let a short p, b or m close the lips.
 SMOOTHING_S = 0.02
 TICKS_PER_FRAME = TRACK_HZ // FPS
 
@@ -77,7 +77,7 @@ class Segment:
 
 
 def segments_of(phonemes: tuple[Phoneme, ...], end_s: float, offset_s: float) -> list[Segment]:
-    """Phoneme events of one sentence as segments; events with several sounds share their time."""
+    """Converts phoneme events of one sentence to segments; sounds of one event share its time."""
     found: list[Segment] = []
     for event, phoneme in enumerate(phonemes):
         onset = phoneme.onset_s
@@ -117,7 +117,7 @@ def mouth_tracks(segments: list[Segment], frames: int) -> tuple[FloatArray, IntA
         first, last = np.searchsorted(frame_centres, (segment.start_s, segment.end_s))
         labels[first:last] = segment.phoneme_class
     smooth = gaussian_filter1d(shapes, SMOOTHING_S * TRACK_HZ, axis=0, mode="nearest")
-    # A frame centre lies between two ticks: their mean.
+    # A frame centre is between two ticks: their mean.
     middle = np.arange(frames) * TICKS_PER_FRAME + TICKS_PER_FRAME // 2
     tracks = 0.5 * (smooth[middle - 1] + smooth[middle])
     return tracks.astype(np.float32), labels

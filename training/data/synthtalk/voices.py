@@ -4,7 +4,7 @@ import numpy as np
 
 from training.data.synthtalk.speech import Voice
 
-# espeak voices per language, and how often a language is drawn.
+# espeak voices per language, and the odds of the language.
 LANGUAGES: dict[str, tuple[tuple[str, ...], float]] = {
     "en": (("en", "en-us"), 0.6),
     "zh": (("cmn-latn-pinyin",), 0.19),
@@ -21,13 +21,13 @@ _RATE_WPM = (130, 210)
 
 
 def draw_language(rng: np.random.Generator) -> str:
-    """A language by its weight."""
+    """Draws a language by its weight."""
     weights = np.array([weight for _, weight in LANGUAGES.values()])
     return str(rng.choice(list(LANGUAGES), p=weights / weights.sum()))
 
 
 def draw_voice(rng: np.random.Generator, language: str, split: str) -> Voice:
-    """A speaker of a language whose variant belongs to the split."""
+    """Draws a speaker of a language whose variant belongs to the split."""
     names = LANGUAGES[language][0]
     variants = VARIANTS[split]
     name = names[int(rng.integers(len(names)))]
@@ -41,5 +41,5 @@ def draw_voice(rng: np.random.Generator, language: str, split: str) -> Voice:
 
 
 def voice_kind(voice: Voice) -> str:
-    """``man`` or ``woman``, by the variant's letter."""
+    """Returns ``man`` or ``woman``, by the variant's letter."""
     return "woman" if voice.name.rsplit("+", 1)[-1].startswith("f") else "man"

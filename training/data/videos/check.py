@@ -1,4 +1,4 @@
-"""Looks at one entry of a manifest: can training use it, and what is in it?"""
+"""Checks one entry of a manifest: whether training can use it, and its properties."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from training.data.videos.sound import sound_between
 _PER_FRAME = preset_spec(PUBLISHED).samples_per_frame
 
 # Lengths in published lists are rounded; a stretch that ends later than its file by more than this
-# was cut from another file.
+# belongs to another file.
 _ROUNDING_S = 0.5
-# A shot may touch the next by rounding alone; frames at its very edge may already show the other.
+# Adjacent shots overlap only by rounding; frames at the edge may already show the other shot.
 _EDGE_FRAMES = 1
-_SOUND_FRAMES = 60 * FPS  # looked at together: an hour of sound at once is much memory
+_SOUND_FRAMES = 60 * FPS  # checked together, since an hour of sound needs much memory
 
 
 def media_of(entry: Entry, folder: Path) -> MediaFile:
-    """The bytes that an entry names. Raises BadVideoError if they are not there."""
+    """Returns the bytes of an entry. Raises BadVideoError if they are missing."""
     if entry.shard:
         return MediaFile.find(folder / entry.shard, entry.path)
     return MediaFile.find(folder / entry.path)
 
 
 def check_entry(entry: Entry, folder: Path, config: ScanConfig) -> Result:
-    """Decodes the part of a video that an entry names; never raises for what is wrong with it."""
+    """Decodes the part of a video that an entry names; reports errors in it without raising."""
     try:
         return _scanned(entry, folder, config)
     except BadVideoError as error:
@@ -73,18 +73,18 @@ def _scanned(entry: Entry, folder: Path, config: ScanConfig) -> Scanned:
 
 
 def cropped_size(size_hw: SizeHW, box: Box) -> SizeHW:
-    """Height and width in pixels of a box in a picture."""
+    """Returns height and width in pixels of a box in a picture."""
     (top, bottom), (left, right) = box_rows(size_hw[0], box), box_columns(size_hw[1], box)
     return bottom - top, right - left
 
 
 def box_rows(height: int, box: Box) -> tuple[int, int]:
-    """First row and end of a box."""
+    """Returns the first row and the end of a box."""
     return round(box[1] * height), round(box[3] * height)
 
 
 def box_columns(width: int, box: Box) -> tuple[int, int]:
-    """First column and end of a box."""
+    """Returns the first column and the end of a box."""
     return round(box[0] * width), round(box[2] * width)
 
 
@@ -98,7 +98,7 @@ def _end(entry: Entry, seen: Survey) -> float:
 
 
 def _shots(entry: Entry, seen: Survey, frames: int) -> tuple[tuple[int, int], ...]:
-    """Shots at 25 fps from the entry's start; frames that straddle a cut belong to none."""
+    """Returns shots at 25 fps from the entry's start, without frames that straddle a cut."""
     spans = entry.shots_s or tuple(
         (first / seen.fps, end / seen.fps) for first, end in entry.shot_frames
     )
@@ -108,7 +108,7 @@ def _shots(entry: Entry, seen: Survey, frames: int) -> tuple[tuple[int, int], ..
     for first_s, end_s in spans:
         first = math.ceil((first_s - entry.start_s) * FPS - 1e-6)
         end = math.floor((end_s - entry.start_s) * FPS + 1e-6)
-        # Pictures nearest in time may lie across a cut, half a picture's time from it.
+        # The nearest picture in time may be across a cut, up to half a picture's time away.
         first = 0 if first <= 0 else first + _EDGE_FRAMES
         end = frames if end >= frames else end - _EDGE_FRAMES
         if first < end:

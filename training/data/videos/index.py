@@ -1,7 +1,7 @@
-"""The index of a scanned manifest: what training opens instead of decoding every file.
+"""The index of a scanned manifest, which training opens instead of decoding every file.
 
-A file of JSON lines beside the manifest. The first line says what was scanned and how; each other
-line is the result of one entry, in order: what the video holds, or why it is left out.
+A file of JSON lines beside the manifest. The first line describes the scan; each other line is the
+result of one entry, in order: the properties of the video, or the reason why it is skipped.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ INDEX_VERSION = 1
 
 @dataclass(frozen=True)
 class ScanConfig:
-    """What a video must have to be used.
+    """The requirements for a video.
 
     Args:
-        fewest_frames: of its longest shot, at 25 fps. 66 are two clips side by side, so that each
-            clip of a shot finds a reference outside itself.
+        fewest_frames: of its longest shot, at 25 fps. 66 are two adjacent clips, so that each clip
+            of a shot has a reference outside of it.
         smallest_px: shorter side, after cropping.
-        silent_peak: sound that never gets louder, of full scale 1, is none.
-        least_heard: share of the video that the sound track must cover.
-        quick: trust the file where it is not needed to decode it: damage inside is then found
-            when a clip is read.
+        silent_peak: sound with a lower peak, of full scale 1, counts as missing.
+        least_heard: minimum share of the video with sound.
+        quick: decodes only where necessary; damage inside the file is then found when a clip is
+            read.
     """
 
     fewest_frames: int = 66
@@ -50,12 +50,12 @@ class ScanConfig:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What a scan found in a video that can be used.
+    """The properties of a usable video.
 
     Args:
-        offset, size: where its bytes lie in the file or shard.
+        offset, size: position of its bytes in the file or shard.
         digest: of these bytes.
-        zero_s: when its first picture is shown on the file's clock.
+        zero_s: time of its first picture on the file's clock.
         fps: of the file.
         frames: at 25 fps, from the entry's start to its end.
         size_hw: in pixels, upright and cropped.
@@ -82,7 +82,7 @@ class Scanned:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Why a video is not used."""
+    """The reason why a video is not used."""
 
     reason: Reason
     detail: str
@@ -92,28 +92,28 @@ Result = Scanned | LeftOut
 
 
 def index_path(manifest: Path) -> Path:
-    """Where the index of a manifest lies."""
+    """Returns the path of a manifest's index."""
     return manifest.with_name(f"{manifest.name}.index")
 
 
 def header(digest: str, config: ScanConfig) -> dict[str, Any]:
-    """The first line of an index; one with another header is of another scan."""
+    """Returns the first line of an index, which differs between scans."""
     return {"version": INDEX_VERSION, "manifest": digest, "config": asdict(config)}
 
 
 def result_line(entry: Entry, result: Result) -> str:
-    """The line of one entry."""
+    """Returns the line of one entry."""
     return json.dumps({"key": entry.key, **asdict(result)}, ensure_ascii=False)
 
 
 def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]:
-    """The results in an index, finished or not.
+    """Reads the results of a finished or unfinished index.
 
-    A line that a kill cut short, and whatever follows it, does not count.
+    An incomplete line of an interrupted scan, and all lines after it, are ignored.
 
     Args:
-        path: of the index, or of its unfinished form.
-        expected: the header; ``None`` takes any of this version.
+        path: of the finished or unfinished index.
+        expected: the header; ``None`` accepts any of this version.
 
     Raises:
         InputError: no index, of another version, or of another manifest or scan.
@@ -140,7 +140,7 @@ def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The first line of an index that ``read_results`` accepts."""
+    """Returns the first line of an index that ``read_results`` accepts."""
     with path.open(encoding="utf-8") as lines:
         return _decoded(lines.readline()) or {}
 

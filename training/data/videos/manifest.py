@@ -25,13 +25,13 @@ class Entry:
         path: of the video, relative to the manifest; inside the shard if there is one.
         shard: a tar archive, relative to the manifest; empty for plain files.
         caption: a description, may be empty.
-        start_s, end_s: the part of the video that is used, seconds from its first picture;
-            ``None`` is its end.
+        start_s, end_s: the used part of the video, seconds from its first picture; ``None`` is its
+            end.
         shots_s: beginning and end of each stretch without a cut, seconds from the first picture
-            of the video; empty means that there is no cut.
+            of the video; empty: no cuts.
         shot_frames: the same as numbers of the file's own pictures, the end exclusive.
-        box: left, top, right and bottom of the part of the picture that is used, as shares of its
-            width and height, upright.
+        box: left, top, right and bottom of the used part of the picture, as shares of its width and
+            height, upright.
     """
 
     path: str
@@ -45,14 +45,14 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Its name in messages and lists; differs between the shots of one file."""
+        """Returns its name in messages and lists; unique among the shots of one file."""
         name = f"{self.shard}:{self.path}" if self.shard else self.path
         if self.start_s == 0.0 and self.end_s is None:
             return name
         return f"{name}@{self.start_s:g}-{'' if self.end_s is None else f'{self.end_s:g}'}"
 
     def record(self) -> dict[str, Any]:
-        """The line as it is written; values that say nothing are left out."""
+        """Returns the fields of its line, without default values."""
         written: dict[str, Any] = {"path": self.path}
         if self.shard:
             written["shard"] = self.shard
@@ -72,10 +72,10 @@ class Entry:
 
     @classmethod
     def parse(cls, record: object, where: str) -> Entry:
-        """An entry from a decoded line.
+        """Creates an entry from a decoded line.
 
         Args:
-            record: what the line holds.
+            record: the fields of the line.
             where: the line's name in errors (``manifest.jsonl line 3``).
 
         Raises:
@@ -122,7 +122,7 @@ class Entry:
 
 
 def parse_lines(lines: Iterable[str], name: str) -> Iterator[Entry]:
-    """The entries of a manifest; empty lines are left out.
+    """Yields the entries of a manifest; skips empty lines.
 
     Raises:
         InputError: names the line, the field, the value and the limit.
@@ -139,10 +139,10 @@ def parse_lines(lines: Iterable[str], name: str) -> Iterator[Entry]:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """All entries of a manifest file.
+    """Returns all entries of a manifest file.
 
     Raises:
-        InputError: no such file, a bad line, or no entries.
+        InputError: a missing file, an invalid line, or no entries.
     """
     try:
         with path.open(encoding="utf-8") as lines:
@@ -156,7 +156,7 @@ def read_manifest(path: Path) -> list[Entry]:
 
 
 def write_manifest(path: Path, entries: Iterable[Entry]) -> int:
-    """Writes a manifest, whole or not at all; says how many lines it has."""
+    """Writes a manifest atomically; returns its number of lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, count = path.with_name(f"{path.name}.partial"), 0
     with partial.open("w", encoding="utf-8") as lines:
@@ -168,7 +168,7 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> int:
 
 
 def manifest_digest(entries: Iterable[Entry]) -> str:
-    """A digest of what a manifest says, 16 hexadecimal digits."""
+    """Returns a digest of a manifest's contents, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for entry in entries:
         digest.update(json.dumps(entry.record(), sort_keys=True).encode())
@@ -182,7 +182,7 @@ def _text(value: object, field: str) -> str:
 
 
 def _relative(value: object, field: str) -> str:
-    """A path below the manifest's folder: a manifest from elsewhere must not name other files."""
+    """Returns a path below the manifest's folder: an untrusted manifest must not name others."""
     if not isinstance(value, str) or not value:
         raise InputError(field, value, "a path relative to the manifest")
     parts = PurePosixPath(value)

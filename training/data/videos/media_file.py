@@ -18,7 +18,7 @@ from av.container import InputContainer
 from training.data.videos.problems import BadVideoError
 
 _HASHED_AT_ONCE = 1 << 20
-# A playlist could lead elsewhere: only files that hold their pictures themselves are opened.
+# A playlist could refer to other files: only files that contain their pictures are opened.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf"
 _ONLY_THIS_FILE = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
@@ -30,7 +30,7 @@ class MediaFile:
     Args:
         path: the file, or the tar archive.
         member: the name inside the archive; empty for a plain file.
-        offset, size: where the video lies in the file, in bytes.
+        offset, size: position of the video in the file, in bytes.
     """
 
     path: Path
@@ -40,10 +40,10 @@ class MediaFile:
 
     @classmethod
     def find(cls, path: Path, member: str = "") -> MediaFile:
-        """The video at a path, or a member of the shard at a path.
+        """Finds the video at a path, or a member of the shard at a path.
 
         Raises:
-            BadVideoError: it is not there, or empty, or the shard is damaged.
+            BadVideoError: it is missing or empty, or the shard is damaged.
         """
         key = f"{path}:{member}" if member else str(path)
         try:
@@ -64,15 +64,15 @@ class MediaFile:
 
     @property
     def key(self) -> str:
-        """Its name in messages."""
+        """Returns its name in messages."""
         return f"{self.path.name}:{self.member}" if self.member else self.path.name
 
     @contextmanager
     def open(self) -> Iterator[InputContainer]:
-        """The container; what FFmpeg says against it while it is open becomes a BadVideoError.
+        """Opens the container; FFmpeg's errors while it is open become a BadVideoError.
 
         Raises:
-            BadVideoError: gone, changed in length, or not a video.
+            BadVideoError: missing, changed in length, or not a video.
         """
         try:
             held = self.path.stat().st_size
@@ -93,10 +93,10 @@ class MediaFile:
             raise BadVideoError("missing", self.key, error.strerror or "not readable") from error
 
     def digest(self) -> str:
-        """A digest of the bytes, 32 hexadecimal digits.
+        """Returns a digest of the bytes, 32 hexadecimal digits.
 
         Raises:
-            BadVideoError: gone, or not readable.
+            BadVideoError: missing, or not readable.
         """
         try:
             return _digest(self.path, self.offset, self.size)
@@ -105,7 +105,7 @@ class MediaFile:
 
 
 class _Part(io.RawIOBase):
-    """A stretch of an open file as a file of its own."""
+    """A stretch of an open file as a separate file."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
         super().__init__()
@@ -139,10 +139,10 @@ class _Part(io.RawIOBase):
 
 
 def shard_members(path: Path) -> dict[str, tuple[int, int]]:
-    """Offset and size in bytes of every file in a tar shard, by name.
+    """Returns offset and size in bytes of every file in a tar shard, by name.
 
     Raises:
-        BadVideoError: not a tar archive, or a compressed one, which cannot be read from the middle.
+        BadVideoError: not a tar archive, or a compressed one, which does not allow random access.
     """
     try:
         return _members(path, path.stat().st_size)
@@ -152,7 +152,7 @@ def shard_members(path: Path) -> dict[str, tuple[int, int]]:
 
 @lru_cache(maxsize=64)
 def _members(path: Path, size: int) -> dict[str, tuple[int, int]]:
-    """``size`` makes a shard that has grown a new entry of the cache."""
+    """Cached by ``size`` too, so that a shard that has grown is read again."""
     try:
         with tarfile.open(path, "r:") as archive:
             return {
@@ -167,7 +167,7 @@ def _members(path: Path, size: int) -> dict[str, tuple[int, int]]:
 
 @lru_cache(maxsize=256)
 def _digest(path: Path, offset: int, size: int) -> str:
-    """Remembered: many lines of a manifest may be shots of one long file."""
+    """Cached: many lines of a manifest may be shots of one long file."""
     digest, left = hashlib.sha256(), size
     with path.open("rb") as file:
         file.seek(offset)

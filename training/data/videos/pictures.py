@@ -1,7 +1,7 @@
-"""Pictures of a video at given times, whatever its frame rate.
+"""Pictures of a video at given times, independent of its frame rate.
 
-Times are seconds on the file's own clock. A picture is shown upright (rotations by quarter turns
-that phones note in the file are carried out) and with square pixels.
+Times are seconds on the file's own clock. Pictures are upright (quarter turns in the file's
+metadata, as from phones, are applied) and have square pixels.
 
 Legend: T frames, H W pixels.
 """
@@ -24,22 +24,22 @@ from training.data.videos.problems import BadVideoError
 
 Fit = Callable[[Rgb], Rgb]
 
-# How far before the wanted time reading starts. A later try reads more: the key frame that the
-# file's table names may be shown after the wanted picture.
+# How far before the requested time reading starts. A retry reads more: the key frame in the file's
+# table may be shown after the requested picture.
 _HEADSTARTS_S = (0.0, 1.0, 5.0)
 _TIE_S = 1e-6  # less than any clock's tick: times half-way between two pictures are a tie
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What decoding a stretch of a video once has shown.
+    """The properties of a stretch of a video, found by decoding it once.
 
     Args:
-        zero_s: when the file's first picture is shown, on the file's clock; 0 of the video's.
-        end_s: when the last picture of the stretch ends, on the video's clock.
+        zero_s: time of the file's first picture on the file's clock; 0 of the video's.
+        end_s: end of the last picture of the stretch on the video's clock.
         fps: pictures per second, on average.
         size_hw: upright, with square pixels.
-        corrupt: pictures that the decoder had to guess.
+        corrupt: number of pictures that the decoder had to guess.
     """
 
     zero_s: float
@@ -50,7 +50,7 @@ class Survey:
 
 
 def survey(media: MediaFile, start_s: float = 0.0, end_s: float | None = None) -> Survey:
-    """Decodes the pictures shown from ``start_s`` to ``end_s`` of a video, and forgets them.
+    """Decodes the pictures from ``start_s`` to ``end_s`` of a video, and discards them.
 
     Raises:
         BadVideoError: not decodable, no pictures, or none in that stretch.
@@ -73,7 +73,7 @@ def survey(media: MediaFile, start_s: float = 0.0, end_s: float | None = None) -
 
 
 def glance(media: MediaFile, start_s: float = 0.0, end_s: float | None = None) -> Survey:
-    """As ``survey``, but reads times without decoding: damage inside stays unseen.
+    """As ``survey``, but reads times without decoding: damage inside is not found.
 
     Raises:
         BadVideoError: as ``survey``.
@@ -101,7 +101,7 @@ def glance(media: MediaFile, start_s: float = 0.0, end_s: float | None = None) -
 def _surveyed(
     media: MediaFile, stream: VideoStream, start_s: float, seen: Survey, times: list[float]
 ) -> Survey:
-    """``seen`` with its end and rate, from the times of its pictures."""
+    """Returns ``seen`` with its end and rate, from the times of its pictures."""
     steps = np.diff(np.unique(times))
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     usual_s = float(np.median(steps)) if len(steps) else 1.0 / (rate or 25.0)
@@ -113,12 +113,12 @@ def _surveyed(
 
 
 def frames_at(media: MediaFile, time_T: Sequence[float], fit: Fit) -> Frames:
-    """The pictures nearest in time to each of ``time_T``, which ascend; of two, the earlier one.
+    """Returns the picture nearest to each ascending ``time_T``; the earlier one of two.
 
     Args:
         media: the video.
         time_T: seconds on the file's clock.
-        fit: cuts an upright uint8 [H, W, 3] to its size.
+        fit: crops and scales an upright uint8 [H, W, 3] to its size.
 
     Returns:
         uint8 [T, H, W, 3].
@@ -158,7 +158,7 @@ def _stream(container: InputContainer, media: MediaFile) -> VideoStream:
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames with a time, in the order of showing; damaged packets are left out by the decoder."""
+    """Yields frames with a time, in display order; the decoder skips damaged packets."""
     latest_s = -np.inf
     for packet in container.demux(stream):
         try:
@@ -174,7 +174,7 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFr
 def _from(
     container: InputContainer, stream: VideoStream, time_s: float, zero_s: float | None
 ) -> Iterator[VideoFrame]:
-    """Frames from the one shown at ``time_s`` on, possibly some earlier ones first."""
+    """Yields frames from the one shown at ``time_s`` on, after possible earlier ones."""
     assert stream.time_base is not None
     for headstart_s in _HEADSTARTS_S:
         target = int(np.floor((time_s - headstart_s) / float(stream.time_base)))
@@ -200,12 +200,12 @@ def _time(frame: VideoFrame) -> float:
 
 
 def _quarter_turns(frame: VideoFrame) -> int:
-    """Counterclockwise quarter turns that set the picture upright."""
+    """Returns the counterclockwise quarter turns to the upright picture."""
     return round(frame.rotation / 90) % 4
 
 
 def _squareness(stream: VideoStream) -> float:
-    """Width of a pixel over its height."""
+    """Returns the width of a pixel over its height."""
     ratio = stream.sample_aspect_ratio
     return float(ratio) if ratio else 1.0
 

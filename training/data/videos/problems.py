@@ -1,4 +1,4 @@
-"""Why a video is left out; such videos are counted and listed, never fatal."""
+"""Reasons for skipping a video; skipped videos are counted and listed, never fatal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Reason = Literal[
     "no sound",
     "silent",
     "outside",  # start, end or shots that the file does not have
-    "too short",  # no shot leaves a reference outside a clip
+    "too short",  # no shot has a reference outside of a clip
     "too small",
     "changed",  # not the file that was scanned
 ]
@@ -25,12 +25,12 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class BadVideoError(InputError):
-    """A video that cannot be used.
+    """A video that is not usable.
 
     Args:
         reason: one of ``REASONS``.
-        key: which video.
-        detail: what was found, in words.
+        key: name of the video.
+        detail: text of the error.
     """
 
     def __init__(self, reason: Reason, key: object, detail: str) -> None:
@@ -40,7 +40,7 @@ class BadVideoError(InputError):
 
 
 class SkipList:
-    """Counts videos that are left out, and appends each to a file, once.
+    """Counts skipped videos, and appends each to a file, once.
 
     Args:
         path: JSON lines with ``key``, ``reason`` and ``detail``; read if it exists.
@@ -57,7 +57,7 @@ class SkipList:
                     self._reasons[record["key"]] = record["reason"]
 
     def add(self, key: str, error: InputError) -> bool:
-        """Notes a video; False where it was known already."""
+        """Adds a video; returns False if it is known already."""
         reason = error.reason if isinstance(error, BadVideoError) else error.field
         detail = error.detail if isinstance(error, BadVideoError) else str(error)
         with self._lock:
@@ -79,12 +79,12 @@ class SkipList:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many videos by reason, the most frequent first."""
+        """Returns the number of videos by reason, the most frequent first."""
         return dict(Counter(self._reasons.values()).most_common())
 
 
 def _whole(line: str) -> dict[str, str] | None:
-    """The record of a line; None for one that a kill cut short."""
+    """Returns the record of a line; None for an incomplete one."""
     try:
         record: dict[str, str] = json.loads(line)
     except json.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""Sound of a video at given times, mono at 16 kHz, in step with its pictures.
+"""Sound of a video at given times, mono at 16 kHz, synchronised with its pictures.
 
-Times are seconds on the file's own clock, the one that pictures are shown by: a sound track that
-begins later or earlier than the pictures stays where it is heard.
+Times are seconds on the file's own clock, which is also that of the pictures: a sound track that
+begins later or earlier than the pictures keeps its position.
 
 Legend: S samples at 16 kHz, N samples at the track's own rate.
 """
@@ -27,9 +27,9 @@ from training.data.videos.media_file import MediaFile
 from training.data.videos.problems import BadVideoError
 
 _PAD_S = 0.08  # for the resampling filter, whole frames of 25 fps
-_HEADSTART_S = 0.5  # decoders of mp3 and aac need some packets before they are right
-# Time stamps jump about by the resolution of the container (1 ms in Matroska), and a real gap is
-# longer than an audio packet.
+_HEADSTART_S = 0.5  # mp3 and aac decoders need some packets before their output is correct
+# Time stamps vary by the resolution of the container (1 ms in Matroska), and a real gap is longer
+# than an audio packet.
 _GAP_S = 0.02
 
 
@@ -38,7 +38,7 @@ class Sound:
     """Sound of a stretch.
 
     Args:
-        pcm_S: float32, zeros where the track has nothing.
+        pcm_S: float32, zeros where the track has no sound.
         heard: share of the stretch that the track covers.
     """
 
@@ -47,7 +47,7 @@ class Sound:
 
 
 def sound_between(media: MediaFile, first_s: float, samples: int) -> Sound:
-    """``samples`` at 16 kHz from ``first_s`` on; of several tracks FFmpeg's choice.
+    """Returns ``samples`` at 16 kHz from ``first_s`` on; of several tracks FFmpeg's choice.
 
     Raises:
         BadVideoError: no sound track, or not decodable.
@@ -87,7 +87,7 @@ def _at_16k(native_N: npt.NDArray[np.float32], hz: int) -> npt.NDArray[np.float3
 def _placed(
     container: InputContainer, track: AudioStream, begin_s: float, hz: int
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Pieces of mono sound with the sample, counted from ``begin_s``, that each begins at."""
+    """Yields pieces of mono sound with their first samples, counted from ``begin_s``."""
     expected: int | None = None
     converter: AudioResampler | None = None
     kind: tuple[str, str, int] | None = None
@@ -98,7 +98,7 @@ def _placed(
         assert converter is not None
         stated = _samples_after(begin_s, frame, hz)
         if expected is None or (stated is not None and abs(stated - expected) > _GAP_S * hz):
-            # Without any time stamp the sound is taken to begin with the file.
+            # Without any time stamp the sound is assumed to begin with the file.
             expected = stated if stated is not None else round(-begin_s * hz)
         frame.pts = None
         for converted in converter.resample(frame):
@@ -116,7 +116,7 @@ def _samples_after(begin_s: float, frame: AudioFrame, hz: int) -> int | None:
 def _decoded_from(
     container: InputContainer, track: AudioStream, begin_s: float
 ) -> Iterator[AudioFrame]:
-    """Frames from at least ``begin_s`` on, if the track reaches back that far."""
+    """Yields frames from at least ``begin_s`` on, if the track begins that early."""
     assert track.time_base is not None
     target = int((begin_s - _HEADSTART_S) / float(track.time_base))
     lowest = min(0, track.start_time or 0)
@@ -137,7 +137,7 @@ def _decoded(container: InputContainer, track: AudioStream) -> Iterator[AudioFra
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            continue  # a damaged packet; its place stays silent
+            continue  # a damaged packet is replaced by silence
         for frame in frames:
             if frame.samples:
                 yield frame
