@@ -175,3 +175,12 @@ def test_the_wheel_holds_the_library_and_nothing_else(repo_root: Path, tmp_path:
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"flashtalk"}
     assert "flashtalk/streaming/spec.py" in names
+
+
+def test_the_walks_of_the_architecture_name_files_that_are_there(repo_root: Path) -> None:
+    text = (repo_root / "docs/architecture.md").read_text()
+    walks = text.split("## Two walks through the code")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `([^`]+)`", walks, re.MULTILINE)
+    assert len(named) > 20
+    assert len(set(named)) == len(named), "each file is met once"
+    assert not [name for name in named if not (repo_root / name).is_file()]
