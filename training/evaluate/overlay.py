@@ -1,4 +1,4 @@
-"""Lips as seen and as spoken: frames with the mouth's opening beneath them, on one time axis.
+"""Frames with the measured and the spoken mouth opening below them, on one time axis.
 
 Legend: T frames, H W pixels.
 """
@@ -32,10 +32,10 @@ def lip_overlay(
     seconds: float = 2.56,
     fps: int = FPS,
 ) -> None:
-    """A PNG of ``seconds`` from ``start_s`` on: the true frames, the shown ones, the two openings.
+    """Writes a PNG of ``seconds`` from ``start_s`` on: true frames, shown frames, two openings.
 
-    Every frame stands above its own time.  ``measured_T`` is read from the shown video by the
-    probe, ``phonemes_T`` is what the speech asks for.
+    Every frame is above its own time.  ``measured_T`` is the probe's measurement of the shown
+    video, ``phonemes_T`` the opening of the speech.
 
     Raises:
         InputError: the lengths differ.
@@ -76,7 +76,7 @@ def _strip(
 
 
 def _face(frame_HWC: Video) -> Video:
-    """The middle of the frame, where the face is: the mouth must be large enough to be read."""
+    """Crops the centre of the frame with the face, so that the mouth is large enough."""
     height, width = frame_HWC.shape[:2]
     side = round(0.62 * min(height, width))
     top, left = round(0.5 * height - 0.42 * side), (width - side) // 2

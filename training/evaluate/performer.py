@@ -1,4 +1,4 @@
-"""What the command line evaluates: the VAE of a folder, alone.
+"""The performer for a VAE alone.
 
 Legend: T frames, H W pixels.
 """
@@ -18,18 +18,18 @@ from training.evaluate.round_trip import through_vae
 
 @dataclass(frozen=True)
 class VaeOnly:
-    """Fills the truth rows; there is no generator."""
+    """Fills the truth rows; it has no generator."""
 
     vae: VideoVAE
     spec: StreamSpec
 
     def through_codec(self, video_THWC: Video) -> Video:
-        """See ``round_trip.through_vae``."""
+        """Returns the video encoded and decoded, as ``round_trip.through_vae``."""
         return through_vae(self.vae, video_THWC, spec=self.spec)
 
 
 def open_vae(folder: Path, spec: StreamSpec) -> VaeOnly:
-    """The VAE of ``folder`` or of its ``vae`` subfolder (``config.json``, ``model.safetensors``).
+    """Loads the VAE of ``folder`` or of its ``vae`` subfolder (config.json, model.safetensors).
 
     Raises:
         WeightsError: a file is missing or does not fit.

@@ -23,7 +23,7 @@ from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.fidelity import Image, Video
 from training.evaluate.round_trip import through_vae
 
-PACKET_SAMPLES = 3_200  # 200 ms: small enough that the stream's own chunking is what is judged
+PACKET_SAMPLES = 3_200  # 200 ms: small, so that the stream's own chunking is evaluated
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class TalkPerformer:
     def perform(
         self, portrait_HWC: Image, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
     ) -> Video:
-        """One frame per 640 samples, uint8 [T, H, W, 3]."""
+        """Returns one frame per 640 samples, uint8 [T, H, W, 3]."""
         chunks = self.stream(portrait_HWC, packets(pcm_N), prompt=prompt, seed=seed)
         return np.concatenate(list(chunks))
 
     def stream(
         self, portrait_HWC: Image, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
     ) -> Iterator[Video]:
-        """Chunks [T, H, W, 3] as they are made; ``speech`` is read when it is needed."""
+        """Yields chunks [T, H, W, 3] as they are made; ``speech`` is read on demand."""
         chunks = talk(self.pipeline, np.ascontiguousarray(portrait_HWC), speech, prompt=prompt,
                       seed=seed, size_hw=size_of(portrait_HWC), sampling=self.sampling)  # fmt: skip
         for chunk in chunks:
@@ -53,18 +53,18 @@ class TalkPerformer:
 
     @property
     def spec(self) -> StreamSpec:
-        """The stream contract of the weights."""
+        """Returns the stream spec of the weights."""
         return self.pipeline.spec
 
     @property
     def codec_digest(self) -> str:
-        """Of what ``through_codec`` depends on."""
+        """Returns a digest of the dependencies of ``through_codec``."""
         vae = self.pipeline.codec.vae
         return digest_of({"config": vae.config, "numbers": digest_of_network(vae),
                           "device": self.device, "dtype": self.dtype})  # fmt: skip
 
     def through_codec(self, video_THWC: Video) -> Video:
-        """See ``round_trip.through_vae``."""
+        """Returns the video encoded and decoded, as ``round_trip.through_vae``."""
         vae = self.pipeline.codec.vae
         return through_vae(vae, video_THWC, spec=self.spec, device=self.device, dtype=self.dtype)
 
@@ -72,13 +72,13 @@ class TalkPerformer:
 def packets(pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES) -> Iterator[
     NDArray[np.float32]
 ]:  # fmt: skip
-    """The speech as it would arrive."""
+    """Yields the speech in packets."""
     for start in range(0, len(pcm_N), samples):
         yield pcm_N[start : start + samples]
 
 
 def size_of(portrait_HWC: Image) -> tuple[int, int]:
-    """Height and width: the video has the size of the portrait that the data hold."""
+    """Returns height and width: the video has the size of the data's portrait."""
     return portrait_HWC.shape[0], portrait_HWC.shape[1]
 
 
@@ -91,15 +91,15 @@ def open_pipeline(
     changes: Mapping[str, object],
     transformer: Path | None = None,
 ) -> TalkPerformer:
-    """Load a preset's weights.
+    """Loads a preset's weights.
 
     Args:
-        preset, folder, device: as ``load_pipeline`` takes them.
-        transformer: folder of another transformer of the same layout in the place of ``folder``'s
-            own, such as the teacher beside a student. Where it says with which noise levels it is
-            sampled (``pipeline.json``), as one that Stage 2 leaves alone does, so it is.
+        preset, folder, device: as in ``load_pipeline``.
+        transformer: folder of another transformer of the same layout that replaces ``folder``'s
+            own, such as the teacher beside a student. If it defines its noise levels
+            (``pipeline.json``), as a transformer of Stage 2 alone does, they are used.
         dtype: ``float32`` or ``bfloat16``.
-        changes: fields of ``Sampling`` that differ from what the weights ask for.
+        changes: fields of ``Sampling`` that differ from the weights' own.
 
     Raises:
         InputError: ``transformer`` is not a folder with a config.
@@ -122,7 +122,7 @@ def open_pipeline(
 
 
 def _steps_of(transformer: Path) -> dict[str, object]:
-    """The noise levels that a transformer is made for; sizes and the rest are the weights'."""
+    """Returns the noise levels of a transformer; sizes and the rest are the weights'."""
     if not (transformer / SAMPLING_FILE).is_file():
         return {}
     values = load_sampling(transformer).to_dict()
