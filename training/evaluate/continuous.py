@@ -191,7 +191,7 @@ def _beside(block_THWC: Video, person: Clip, heard: _Heard) -> Clip:
 
 
 def _slope(values: Sequence[float], block_s: float) -> float:
-    """Returns the least-squares slope per 100 s; the first block, near the portrait, is left out."""
+    """Returns the least-squares slope per 100 s; the first block, near the portrait, is skipped."""
     later = np.asarray(values[1:], np.float64)
     if len(later) < 2 or not np.isfinite(later).all():
         return float("nan")
