@@ -36,7 +36,7 @@ Event = (
     | stream_pb2.Interrupted
     | stream_pb2.StreamClosed
 )
-"""What ``async for`` gives; the messages of the protocol."""
+"""The items of ``async for``; the messages of the protocol."""
 
 _ENCODING = media_pb2.AUDIO_ENCODING_PCM_F32LE
 _PACKET_S = 0.5

@@ -16,7 +16,7 @@ from typing import IO
 from flashtalk.media.riff_header import Ahead
 
 _MOST_INDEX_BYTES = 2**24
-"""Of ``moov``; hours of sound have a few hundred kilobytes."""
+"""Limit of ``moov``; that of hours of sound has a few hundred kilobytes."""
 _MOST_BOXES = 10_000
 _HEADER_BYTES = 16
 _EMPTY = -1

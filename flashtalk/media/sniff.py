@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 SNIFFED_BYTES = 4_096
-"""So many first bytes are enough to decide."""
+"""Number of first bytes that are enough to detect the format."""
 
 _RIFF_KINDS = {b"WAVE": "wav", b"AVI ": "avi"}
 _FORM_KINDS = {b"AIFF": "aiff", b"AIFC": "aiff"}

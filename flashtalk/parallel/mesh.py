@@ -18,7 +18,7 @@ from flashtalk.errors import InputError
 from flashtalk.parallel.layout import Layout
 
 DEADLINE = timedelta(seconds=60)
-"""Of one exchange. A rank that does not answer is dead or stuck, and its group with it."""
+"""Deadline of one exchange. A rank that does not answer is dead or stuck, as is its group."""
 
 
 @dataclass

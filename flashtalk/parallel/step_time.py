@@ -25,7 +25,7 @@ _HALF_SPEED_TOKENS = 192
 _SLICED_SLOWER = 1.15
 """Sliced convolutions against whole ones, for the same number of pixels."""
 _SLICED_CALL_MS = 5.0
-"""Of every call of a sliced VAE."""
+"""Overhead of every call of a sliced VAE."""
 SPEC = preset_spec(PUBLISHED)
 DIT = DiTConfig.flashtalk_14b()
 

@@ -28,7 +28,7 @@ from services.pod.watch import Limits, Progress, Watch, give_up
 COMMAND_DEADLINE = timedelta(seconds=60)
 """A follower of a warm pod hears of its leader at least so often; see ``PING_S``."""
 START_DEADLINE = timedelta(minutes=30)
-"""Of everything before: ranks load large weights, their leader names them by their contents."""
+"""Deadline of the start: ranks load large weights, and their leader computes their digest."""
 PING_S = 15.0
 _LEADER = 0
 

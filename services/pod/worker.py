@@ -36,7 +36,7 @@ _LOG = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Role:
-    """What the ranks of a pod compute.
+    """The work of the ranks of a pod.
 
     Args:
         loading: loads the leader's stage.

@@ -1,1 +1,1 @@
-"""The report's Tables 2 and 3: rows trained, judged and compared by one command."""
+"""The report's Tables 2 and 3: trains, evaluates and compares their rows with one command."""

@@ -1,7 +1,7 @@
 """``python -m training.ablate table2 table3``: the report's ablations at small scale.
 
-Trains every row from the same teacher, judges the students on the same clips, writes the tables.
-Stopped half-way, the same command goes on.
+Trains every row from the same teacher, evaluates the students on the same clips, writes the tables.
+An interrupted command is resumed by the same command.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.evaluate.terminal_tables import print_markdown
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the command line parser."""
     parser = OneLineParser(
         prog="python -m training.ablate",
         description=__doc__,
@@ -50,10 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace, console: Console) -> bool:
-    """Does it all; tells whether every row was finished.
+    """Trains, evaluates and writes the tables; returns whether every row was finished.
 
     Raises:
-        InputError: an option cannot be used.
+        InputError: an invalid option.
     """
     if options.jobs < 1:
         raise InputError("--jobs", options.jobs, "at least 1")
@@ -83,7 +83,7 @@ def _teacher(weights: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when all rows are there, 1 when some failed, 2 on input that cannot be used."""
+    """Returns 0 if all rows are finished, 1 if some failed, 2 for bad input."""
     try:
         return 0 if run(build_parser().parse_args(arguments), Console()) else 1
     except FlashTalkError as error:

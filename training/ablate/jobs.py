@@ -1,4 +1,4 @@
-"""Trains and judges the runs in processes of their own, a few at a time."""
+"""Trains and evaluates the runs in separate processes, a few at a time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _FRACTION = re.compile(r"(\d+\.\d)%")
 
 @dataclass(frozen=True)
 class Commands:
-    """What every run is trained and judged with.
+    """Settings of training and evaluation for all runs.
 
     Args:
-        data: rendered splits; ``train`` and ``val`` are learned on, ``test`` and ``long`` judged.
+        data: rendered splits; ``train`` and ``val`` to train, ``test`` and ``long`` to evaluate.
         training: fields of the recipe, and ``--smoke``.
         judging: options of ``training.evaluate``.
-        threads: of a process.
-        environment: of the processes; threads that spin while they wait take the others' time.
+        threads: per process.
+        environment: of the processes; threads that spin while waiting take time from the others.
     """
 
     data: Path
@@ -41,7 +41,7 @@ class Commands:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def train(self, run: Run, place: AblationPlace) -> list[str]:
-        """Goes on by itself where it was interrupted."""
+        """Returns the command of a training, which resumes by itself."""
         turns = [f"steps={turns_of(run, place)}"] if run.needs else []
         return [
             sys.executable, "-m", "training.train", "--recipe", run.recipe,
@@ -51,7 +51,7 @@ class Commands:
         ]  # fmt: skip
 
     def judge(self, run: Run, place: AblationPlace) -> list[str]:
-        """Without colour correction, which would hide drift."""
+        """Returns the evaluation's command; without colour correction, which would hide drift."""
         splits = [str(self.data / split) for split in ("test", "long")
                   if (self.data / split).is_dir()]  # fmt: skip
         return [
@@ -63,27 +63,27 @@ class Commands:
         ]  # fmt: skip
 
     def is_done(self, run: Run, place: AblationPlace) -> bool:
-        """Whether nothing is left to do for a run."""
+        """Whether a run is finished."""
         return place.is_trained(run) and place.is_judged(run)
 
     def next(self, run: Run, place: AblationPlace) -> list[str]:
-        """The next thing to do for a run that is not done."""
+        """Returns the next command of an unfinished run."""
         return self.judge(run, place) if place.is_trained(run) else self.train(run, place)
 
 
 def turns_of(run: Run, place: AblationPlace) -> int:
-    """Of a run that is as long as another: so many as one of its kind makes in that time."""
+    """Returns the turns of a run with another's time: those that its recipe makes in that time."""
     other, same = (place.cost(needed) for needed in run.needs)
     return max(1, round(other.elapsed_s / same.turn_s))
 
 
 @dataclass
 class Jobs:
-    """A bounded number of processes; every one is waited for, also after Ctrl-C or SIGTERM.
+    """A bounded number of processes; all are waited for, also after Ctrl-C or SIGTERM.
 
     Args:
-        place, commands: see there.
-        at_once: processes.
+        place, commands: folder of the ablation, and commands of the runs.
+        at_once: number of processes.
     """
 
     place: AblationPlace
@@ -92,9 +92,9 @@ class Jobs:
     _going: dict[Run, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def work_off(self, runs: Sequence[Run], progress: Progress) -> dict[Run, str]:
-        """Finishes all runs; gives the last words of those that failed.
+        """Finishes all runs; returns the last messages of failed ones.
 
-        A failed run (a collapse, say) is a result like others: the rest goes on.
+        A failed run (for example a collapse) is also a result: the others continue.
         """
         for run in runs:
             self.place.note_cost(run)
@@ -102,7 +102,7 @@ class Jobs:
         total = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
         bars = {}
         failed: dict[Run, str] = {}
-        # Ended by a scheduler or by Ctrl-C: no training may stay behind.
+        # After the end by a scheduler or Ctrl-C no training may keep running.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while waiting or self._going:
@@ -146,7 +146,7 @@ class Jobs:
             )  # fmt: skip
 
     def _end(self) -> None:
-        """Trainings write a checkpoint when they are asked to end."""
+        """Asks trainings to stop, which write a checkpoint."""
         for process in self._going.values():
             process.terminate()
         deadline = time.monotonic() + _END_S
@@ -160,7 +160,7 @@ class Jobs:
 
 
 def progress_of_runs() -> Progress:
-    """One bar over all runs, one for each that is going."""
+    """Shows one bar over all runs, and one for each running one."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     )

@@ -19,56 +19,56 @@ _SETTINGS, _COST = "settings.json", "cost.json"
 
 @dataclass(frozen=True)
 class Cost:
-    """Turns of a training and what they took, without its evaluations at the end."""
+    """Turns of a training and their time, without the evaluations at the end."""
 
     turns: int
     elapsed_s: float
 
     @property
     def turn_s(self) -> float:
-        """Of one turn, on average."""
+        """Returns the mean time of a turn."""
         return self.elapsed_s / self.turns
 
 
 @dataclass(frozen=True)
 class AblationPlace:
-    """Paths below one folder; what is finished is not made again."""
+    """Paths below one folder; finished parts are not made again."""
 
     root: Path
 
     @property
     def weights(self) -> Path:
-        """The teacher by role, and the student of every run in a folder of its name."""
+        """Returns the teacher by role, and the student of every run in a folder of its name."""
         return self.root / "weights"
 
     def run_dir(self, run: Run) -> Path:
-        """Checkpoints and metrics."""
+        """Returns the folder of checkpoints and metrics."""
         return self.root / "runs" / run.name
 
     def student(self, run: Run) -> Path:
-        """Finished weights."""
+        """Returns the folder of finished weights."""
         return self.weights / run.name
 
     def report(self, run: Run) -> Path:
-        """Its evaluation."""
+        """Returns the folder of its evaluation."""
         return self.root / "reports" / run.name
 
     def log(self, run: Run) -> Path:
-        """What training and evaluation printed."""
+        """Returns the log of training and evaluation."""
         return self.root / "runs" / f"{run.name}.log"
 
     def is_trained(self, run: Run) -> bool:
-        """Whether the student is finished; where only its report was kept, it was."""
+        """Whether the student is finished, also if only its report was kept."""
         if (self.student(run) / SAMPLING_FILE).is_file():
             return True
         return self.is_judged(run) and (self.report(run) / _COST).is_file()
 
     def is_judged(self, run: Run) -> bool:
-        """Whether its report is."""
+        """Whether its report is finished."""
         return (self.report(run) / REPORT_FILE).is_file()
 
     def cost(self, run: Run) -> Cost:
-        """What a finished training took."""
+        """Returns the cost of a finished training."""
         note = self.report(run) / _COST
         if note.is_file():
             return Cost(**json.loads(note.read_text()))
@@ -80,7 +80,7 @@ class AblationPlace:
         return find_checkpoint(self.run_dir(run), run.recipe)
 
     def note_cost(self, run: Run) -> None:
-        """Writes it beside the report, which then says everything that a table needs."""
+        """Writes the cost beside the report, which then has everything for a table."""
         note = self.report(run) / _COST
         if self.is_trained(run) and not note.is_file() and self._state(run) is not None:
             cost = self.cost(run)
@@ -88,11 +88,11 @@ class AblationPlace:
             note.write_text(json.dumps(asdict(cost)) + "\n")
 
     def prepare(self, weights: Path, teacher: Path, settings: Mapping[str, object]) -> None:
-        """Copies the teacher, and notes the settings.
+        """Copies the teacher, and saves the settings.
 
         Raises:
-            InputError: no such weights, or the folder was begun with other settings: its rows could
-                not be compared.
+            InputError: missing weights, or a folder with other settings, whose rows could not be
+                compared.
         """
         for field, folder in (("--weights", weights), ("--teacher", teacher)):
             if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Which rows a table has, and how often each is trained."""
+"""The rows of the tables, and the number of trainings of each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Row:
 
     Args:
         title: in the table.
-        recipe: that trains it.
-        seeded: trained once per seed, since a claim hangs on it; the report trained each row once.
-        as_long_as: recipe whose time it gets instead of the same number of turns.
+        recipe: of its training.
+        seeded: trained once per seed, for a claim with intervals; the report trained each row once.
+        as_long_as: recipe whose training time it gets instead of the same number of turns.
     """
 
     title: str
@@ -56,12 +56,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folders."""
+        """Returns the name of its folders."""
         return f"{self.recipe}-seed{self.seed}" + ("-equal-time" if self.as_long_as else "")
 
     @property
     def needs(self) -> tuple[Run, ...]:
-        """Runs that say how long this one is: whose time it gets, and what a turn of it takes."""
+        """Returns the runs that determine its length: by their time, and by a turn's time."""
         if not self.as_long_as:
             return ()
         return Run(self.as_long_as, self.seed), Run(self.recipe, self.seed)
@@ -69,11 +69,11 @@ class Run:
 
 @dataclass(frozen=True)
 class AblationPlan:
-    """The rows of some tables and their runs; a row that two tables share is trained once.
+    """The rows of some tables and their runs; a row of two tables is trained once.
 
     Args:
         tables: names in ``TABLES``.
-        seeds: trainings of the rows that carry a claim (K = 1 and random); the others get one.
+        seeds: trainings of the rows with a claim (K = 1 and random); the others get one.
 
     Raises:
         InputError: an unknown table, or no seed.
@@ -90,11 +90,11 @@ class AblationPlan:
             raise InputError("--seeds", self.seeds, "at least 1")
 
     def rows(self, table: str) -> dict[str, tuple[Run, ...]]:
-        """The runs behind every row, by the row's title."""
+        """Returns the runs of every row, by the row's title."""
         return {row.title: self._runs(row) for row in TABLES[table]}
 
     def runs(self) -> Sequence[Run]:
-        """All of them, one of every row before the second of any, what others need before those."""
+        """Returns all runs: one of every row before the second of any, dependencies first."""
         unique = {run: None for table in self.tables for runs in self.rows(table).values()
                   for run in runs}  # fmt: skip
         return sorted(unique, key=lambda run: (run.seed, len(run.needs)))

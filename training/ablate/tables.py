@@ -1,4 +1,4 @@
-"""The finished tables: every row with its intervals, and what its training cost."""
+"""The finished tables: every row with its intervals, and the cost of its training."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from training.ablate.plan import AblationPlan, Run
 from training.evaluate.comparison import Entry, compare, read_report
 from training.evaluate.interval_plot import interval_plot
 
-# All students have one architecture, and their judges ran side by side.
+# All students have one architecture, and their evaluations ran in parallel.
 _NOT_OF_TRAINING = ("fps",)
 
 
 def write_tables(
     plan: AblationPlan, place: AblationPlace, failed: Mapping[Run, str]
 ) -> dict[str, str]:
-    """``TABLE.md``, ``.json`` and ``.png`` of every table; gives the texts by table.
+    """Writes ``TABLE.md``, ``.json`` and ``.png`` of every table; returns the texts by table.
 
-    Rows without any finished run are named below the table, with what they ended with.
+    Rows without any finished run are listed below the table, with their last message.
     """
     texts = {}
     for table in plan.tables:

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Evaluation: measures of lips, motion, pictures and drift, their judges, reports and pictures."""

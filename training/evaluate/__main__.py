@@ -26,7 +26,7 @@ from training.evaluate.terminal_tables import print_markdown
 
 @dataclass(frozen=True)
 class Amount:
-    """How many clips of how many seconds."""
+    """Numbers and lengths of clips."""
 
     short: int
     short_seconds: float
@@ -41,7 +41,7 @@ QUICK = Amount(4, 5.0, 0, 60.0, wrong_audio=1, pictures=1)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; counts that are not given come from FULL or, with --quick, QUICK."""
+    """Returns the parser; default counts are those of FULL or, with --quick, QUICK."""
     parser = OneLineParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder of the model")
     parser.add_argument("--vae-only", action="store_true",
@@ -99,7 +99,7 @@ _MOST_CLIPS, _LONGEST_S = 100_000, 1_000_000
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Evaluate and print."""
+    """Evaluates and prints the report."""
     _check(arguments)
     probes = Probes.load(arguments.probes)
     performer = _performer(arguments)
@@ -143,7 +143,7 @@ def _run_continuous(
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raises InputError for numbers that cannot be, before anything is loaded."""
+    """Raises InputError for impossible numbers, before anything is loaded."""
     for name in ("short", "long", "wrong_audio", "pictures"):
         check_between(name, getattr(arguments, name), int(name == "short"), _MOST_CLIPS)
     for name in ("short_seconds", "long_seconds", "continuous"):
@@ -165,7 +165,7 @@ def _size_of(arguments: argparse.Namespace) -> tuple[int, int]:
 def _performer(arguments: argparse.Namespace) -> RoundTrip:
     if arguments.vae_only:
         return open_vae(arguments.weights, preset_spec(arguments.preset))
-    # Imported here: a VAE can be judged without everything that a pipeline needs.
+    # Imported here: a VAE can be evaluated without the dependencies of a pipeline.
     from training.evaluate.pipeline import open_pipeline
 
     return open_pipeline(arguments.preset, arguments.weights, device=arguments.device,
@@ -176,7 +176,7 @@ def _performer(arguments: argparse.Namespace) -> RoundTrip:
 def _kept(
     arguments: argparse.Namespace, performer: RoundTrip, probes: Probes, judges: Judges
 ) -> KeptReadings | None:
-    """Readings of truth and VAE, which all students share; a VAE by itself has no student."""
+    """Returns the kept readings of truth and VAE, shared by all students; None for a single VAE."""
     if not isinstance(performer, HasCodec):
         return None
     facts = {"code": digest_of_code(), "codec": performer.codec_digest, "probes": probes.digest,
@@ -185,7 +185,7 @@ def _kept(
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, object]:
-    """Sampler settings that the command line changes."""
+    """Returns the sampler settings of the command line."""
     names = ("steps", "sampler", "audio_guidance", "color_strength")
     given = {name: getattr(arguments, name) for name in names}
     return {name: value for name, value in given.items() if value is not None}
@@ -200,7 +200,7 @@ def _size_hw(arguments: argparse.Namespace) -> tuple[int, int]:
         return _size_of(arguments)
     from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 
-    # A VAE by itself does not say at which size it is meant to be run.
+    # A single VAE has no default size.
     known = (arguments.weights / SAMPLING_FILE).is_file()
     return load_sampling(arguments.weights).size_hw if known else DEFAULT_SIZE_HW
 
@@ -211,7 +211,7 @@ def _clips(arguments: argparse.Namespace, count: int, seconds: float) -> ClipSet
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 2 and one line on input that cannot be used."""
+    """Returns 0, or exits with code 2 and one line for bad input."""
     console = live_console()
     try:
         run(parse(arguments), console)

@@ -1,9 +1,9 @@
-"""How far could a number of the table be off?  Intervals over videos and over training seeds.
+"""Uncertainty of the table's numbers: intervals over videos and over training seeds.
 
 Some measures are means over videos, others (LipCorr, dynamic ratio, border ratio) are pooled over
 all frames and have no value per video.  The jackknife gives every measure one: n times the value
 of all videos less n - 1 times the value without the video (Tukey 1958).  For a mean this is the
-video's own value; in general its mean is the table's value but for a bias of order 1/n, and
+video's own value; in general its mean is the table's value except for a bias of order 1/n, and
 resampling it gives intervals without measuring again.
 
 Legend: V videos, S training seeds, R resamples.
@@ -23,7 +23,7 @@ _LOW, _HIGH = 2.5, 97.5
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the bounds of its 95 % interval; NaN where there is only one video."""
+    """An estimate with the bounds of its 95 % interval; NaN if there is only one video."""
 
     value: float
     low: float
@@ -31,17 +31,17 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """False as well when there is no interval."""
+        """Whether the interval excludes 0; False without an interval."""
         return self.low > 0 or self.high < 0
 
 
 def pseudo_values(
     measure: Callable[[Sequence[int]], Mapping[str, float]], videos: int
 ) -> dict[str, list[float]]:
-    """Jackknife pseudo-values, one per video, of every number that ``measure`` gives.
+    """Returns jackknife pseudo-values, one per video, of every number that ``measure`` returns.
 
-    ``measure`` gets the indices of the videos to use.  With one video there is nothing to leave
-    out: NaN.
+    ``measure`` gets the indices of the videos to use.  With one video the values are NaN, since
+    none can be left out.
     """
     if videos < 1:
         raise InputError("videos", videos, "at least 1")
@@ -56,9 +56,9 @@ def pseudo_values(
 
 
 def debiased(measure: Callable[[Sequence[int]], float], videos: int) -> float:
-    """The jackknife's value of a number that is too large or small with few videos.
+    """Returns the jackknife's value of a number that is biased with few videos.
 
-    It takes away the bias of order 1/n (Quenouille 1956); what one video says stays as it is.
+    It removes the bias of order 1/n (Quenouille 1956); the value of a single video is unchanged.
     """
     if videos == 1:
         return measure(range(1))
@@ -69,7 +69,7 @@ def debiased(measure: Callable[[Sequence[int]], float], videos: int) -> float:
 def interval(
     value: float, pseudo_SV: Sequence[Sequence[float]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """95 % percentile interval of ``value``, the mean over seeds of what the videos say."""
+    """Returns the 95 % percentile interval of ``value``, the mean over seeds and videos."""
     spread_R = _means(np.asarray(pseudo_SV, np.float64), resamples, seed, stream=0)
     return _around(value, spread_R, np.asarray(pseudo_SV, np.float64))
 
@@ -78,10 +78,10 @@ def difference(
     value: float, pseudo_SV: Sequence[Sequence[float]], other_SV: Sequence[Sequence[float]], *,
     resamples: int = RESAMPLES, seed: int = 0,
 ) -> Interval:  # fmt: skip
-    """Interval of ``value``, the first less the other; the same videos are drawn for both.
+    """Returns the interval of ``value``, the first less the other, with the same videos for both.
 
-    That the videos are the same is what makes small differences visible: a hard clip is hard for
-    both.  Training seeds have no partners and are drawn for each side by itself.
+    Using the same videos makes small differences visible: a hard clip is hard for both.  Training
+    seeds are not paired and are drawn separately for each side.
 
     Raises:
         InputError: different numbers of videos.
@@ -99,7 +99,7 @@ def _means(pseudo_SV: DoubleArray, resamples: int, seed: int, *, stream: int) ->
     seeds, videos = pseudo_SV.shape
     video_RV = np.random.default_rng(seed).integers(videos, size=(resamples, videos))
     seed_RS = np.random.default_rng([seed, stream]).integers(seeds, size=(resamples, seeds))
-    # Mean over the drawn seeds first, as every seed saw the same videos.
+    # Mean over the drawn seeds first, since every seed has the same videos.
     weight_RS = np.stack([(seed_RS == k).mean(axis=1) for k in range(seeds)], axis=1)
     drawn_RS = np.stack([row[video_RV].mean(axis=1) for row in pseudo_SV], axis=1)
     return np.asarray((weight_RS * drawn_RS).sum(axis=1), np.float64)

@@ -1,4 +1,4 @@
-"""Frames of any size to the 64 x 64 pictures that the probes read, and mouth crops out of them.
+"""Scales frames of any size to the probes' 64 x 64 pictures, and crops mouths.
 
 Legend: T frames, H W pixels, S side in pixels.  Frame and head coordinates are SynthTalk's
 (``training.data.synthtalk.geometry``): x from the middle, y from the layout's top, in layout units.
@@ -15,14 +15,14 @@ from training.data.synthtalk.geometry import FACE_Y, MOUTH_Y, TURN, Layout
 
 CANVAS_PX = 64
 MOUTH_CROP_PX = 32
-# Half the side of the crop in head units, and how far its middle lies below the closed lips: the
+# Half the side of the crop in head units, and the offset of its centre below the closed lips: the
 # jaw opens downwards, so that a wide open mouth stays inside.
 MOUTH_CROP_HALF = 0.2
 MOUTH_CROP_DROP = 0.035
 
 
 def to_canvas(video_THWC: NDArray[np.uint8]) -> Tensor:
-    """The unit square of the layout as float32 [T, 3, 64, 64] in [-1, 1], antialiased.
+    """Returns the unit square of the layout as float32 [T, 3, 64, 64] in [-1, 1], antialiased.
 
     Raises:
         InputError: not uint8 [T, H, W, 3].
@@ -40,7 +40,7 @@ def to_canvas(video_THWC: NDArray[np.uint8]) -> Tensor:
     left, top = round((width - side) / 2), round(layout.top_px)
     edges = (-left, side - width + left, -top, side - height + top)
     if any(edges):
-        # A crop where the frame is larger than the unit square, repeated edges where smaller.
+        # A crop if the frame is larger than the unit square, repeated edges if smaller.
         crop = [min(edge, 0) for edge in edges]
         video_TCHW = F.pad(video_TCHW, crop)
         video_TCHW = F.pad(video_TCHW, [max(edge, 0) for edge in edges], mode="replicate")
@@ -52,18 +52,18 @@ def to_canvas(video_THWC: NDArray[np.uint8]) -> Tensor:
 
 
 def mouth_crops(canvas_TCSS: Tensor, pose_T4: Tensor) -> Tensor:
-    """Upright mouth crops [T, 3, 32, 32] for head poses (x, y, roll, scale) [T, 4].
+    """Returns upright mouth crops [T, 3, 32, 32] for head poses (x, y, roll, scale) [T, 4].
 
-    The crop turns and grows with the head, so that the mouth net sees nothing but the mouth move.
+    The crop rotates and scales with the head, so that only the mouth itself moves in it.
     """
     x_T, y_T, roll_T, scale_T = pose_T4.unbind(1)
     cos_T, sin_T = torch.cos(roll_T) * scale_T, torch.sin(roll_T) * scale_T
-    # The features slide over the face with the head (TURN), the same way as the renderer's.
+    # Features move over the face with the head (TURN), as in the renderer.
     head_x_T = TURN * x_T
     head_y_T = MOUTH_Y + MOUTH_CROP_DROP + TURN * y_T
     middle_x_T = x_T + cos_T * head_x_T - sin_T * head_y_T
     middle_y_T = FACE_Y + y_T + sin_T * head_x_T + cos_T * head_y_T
-    # grid_sample wants -1 .. 1 over the unit square: two per unit.
+    # grid_sample expects -1 .. 1 over the unit square: two per unit.
     half = 2.0 * MOUTH_CROP_HALF
     theta_T23 = torch.stack([
         torch.stack([half * cos_T, -half * sin_T, 2.0 * middle_x_T], dim=1),

@@ -1,4 +1,4 @@
-"""One held-out utterance with everything that is known to be true about it.
+"""One held-out utterance with its complete ground truth.
 
 Legend: T frames at 25 fps, H W pixels, N audio samples at 16 kHz, K track values.
 """
@@ -19,9 +19,9 @@ class Clip:
     """Ground truth of one video.
 
     ``tracks_TK`` are the renderer's tracks; ``mouth_THW`` and ``background_HW`` are masks, the
-    background being what no body part ever covers in the true video.  ``background_under``, where
-    there is one, gives the same mask for other tracks [T, K]: a generated head may go elsewhere.
-    ``drawn_under`` gives the person drawn after other tracks, uint8 [T, H, W, 3].
+    background being the pixels that the body never covers in the true video.  ``background_under``,
+    if given, returns the same mask for other tracks [T, K], for a generated head's motion.
+    ``drawn_under`` returns the person drawn with other tracks, uint8 [T, H, W, 3].
     """
 
     name: str
@@ -44,13 +44,13 @@ class Clip:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything that a measure may look at."""
+        """Returns a digest of all inputs of the measures."""
         arrays = (self.pcm_N, self.frames_THWC, self.tracks_TK, self.silent_T, self.mouth_THW,
                   self.background_HW)  # fmt: skip
         return digest_of({"name": self.name, "tracks": self.track_names, "caption": self.caption,
                           "arrays": digest_of_arrays(arrays)})  # fmt: skip
 
     def track(self, name: str) -> NDArray[np.float32]:
-        """One true track [T]."""
+        """Returns one true track [T]."""
         column: NDArray[np.float32] = self.tracks_TK[:, self.track_names.index(name)]
         return column

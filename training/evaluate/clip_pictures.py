@@ -27,9 +27,9 @@ def draw_clip(
     out: Path, index: int, clip: Clip, videos: Mapping[str, ShownFrames],
     readings: Mapping[str, Reading], frames: Sequence[int], fps: int,
 ) -> None:  # fmt: skip
-    """Contact sheet, lip tracks, overlay and loops of a short clip.
+    """Draws contact sheet, lip tracks, overlay and loops of a short clip.
 
-    ``videos`` holds whole videos, or at least ``frames`` of them.
+    ``videos`` contains whole videos, or at least ``frames`` of them.
     """
     shortest = min(reading.frames for reading in readings.values())
     draw_sheet(out / f"sheet-{index}.png", videos, [k for k in frames if k < shortest], fps)
@@ -60,7 +60,7 @@ def draw_stream(
     out: Path, index: int, videos: Mapping[str, ShownFrames], readings: Mapping[str, Reading],
     frames: Sequence[int], fps: int,
 ) -> None:  # fmt: skip
-    """The contact sheet of a long stream; ``videos`` as ``draw_clip`` takes them."""
+    """Draws the contact sheet of a long stream; ``videos`` as in ``draw_clip``."""
     shortest = min(reading.frames for reading in readings.values())
     draw_sheet(out / f"long-{index}.png", videos, [k for k in frames if k < shortest], fps)
 
@@ -75,5 +75,5 @@ def draw_sheet(
 
 
 def _zoom(height_px: int) -> int:
-    """Whole-number zoom to about 128 pixels."""
+    """Returns the whole-number zoom to about 128 pixels."""
     return max(1, _ABOUT_PX // height_px)

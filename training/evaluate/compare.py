@@ -1,6 +1,6 @@
 """``python -m training.evaluate.compare NAME=PATH ...``: several models in one table.
 
-PATH is a ``report.json``, a folder that holds one, or a folder of weights, which is evaluated
+PATH is a ``report.json``, a folder that contains one, or a folder of weights, which is evaluated
 first.  Give a name several times for several training seeds.  Options after ``--`` go to the
 evaluation of weights.
 """
@@ -22,7 +22,7 @@ from training.evaluate.terminal_tables import print_markdown
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The command line; what follows ``--`` is returned as it is."""
+    """Parses the command line; returns the words after ``--`` unchanged."""
     given = list(arguments)
     cut = given.index("--") if "--" in given else len(given)
     parser = OneLineParser(prog="python -m training.evaluate.compare",
@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def run(arguments: argparse.Namespace, rest: Sequence[str], console: Console) -> Comparison:
-    """Evaluate what has no report yet, compare, write and print."""
+    """Evaluates models without a report, compares, writes and prints."""
     reports: dict[str, list[Path]] = {}
     for model in arguments.models:
         name, separator, path = model.partition("=")
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], console: Console) ->
 
 
 def _evaluated(path: Path, out: Path, rest: Sequence[str], console: Console) -> Path:
-    """``path``, or the folder of the fresh report where ``path`` holds weights."""
+    """Returns ``path``, or the folder of the new report if ``path`` contains weights."""
     if not (path / SAMPLING_FILE).is_file():
         return path
     # Imported here: comparing reports needs neither networks nor a pipeline.
@@ -72,7 +72,7 @@ def _evaluated(path: Path, out: Path, rest: Sequence[str], console: Console) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 2 and one line on input that cannot be used."""
+    """Returns 0, or exits with code 2 and one line for bad input."""
     try:
         run(*parse(sys.argv[1:] if arguments is None else arguments), Console())
     except FlashTalkError as error:

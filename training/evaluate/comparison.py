@@ -1,4 +1,4 @@
-"""Several models on the same clips: one table with intervals, and what differs for sure.
+"""Several models on the same clips: one table with intervals, and significant differences.
 
 A model may have been trained several times (seeds): give several reports under one name.
 
@@ -19,7 +19,7 @@ from training.evaluate.bootstrap import Interval, difference, interval
 from training.evaluate.summary import GENERATED
 from training.evaluate.talkbench import COLUMNS, LONG, SHORT, TITLE, WITHOUT_INTERVAL
 
-# What must be equal for two reports to be about the same videos.
+# Must be equal for two reports on the same videos.
 _SAME = ("split", "size", "seed", "seconds, short", "seconds, long")
 SUBSETS = {SHORT: "Short clips", LONG: "Long streams"}
 REPORT_FILE = "report.json"
@@ -37,17 +37,17 @@ class Entry:
         return all(row in report["tables"][TITLE] for report in self.reports)
 
     def value(self, row: str, measure: str) -> float:
-        """Mean over the seeds; NaN where one of them has no number."""
+        """Returns the mean over the seeds; NaN if one of them has no number."""
         found = [report["tables"][TITLE][row].get(measure) for report in self.reports]
         return float(np.mean([math.nan if v is None else v for v in found]))
 
     def shares(self, row: str, measure: str) -> list[list[float]]:
-        """What every video of every seed contributes, [S][V]."""
+        """Returns the contribution of every video of every seed, [S][V]."""
         rows = [report["videos"][row]["shares"].get(measure, []) for report in self.reports]
         return [[math.nan if v is None else v for v in row] for row in rows]
 
     def clips(self, row: str) -> list[str]:
-        """Names of the videos."""
+        """Returns the names of the videos."""
         names: list[str] = self.reports[0]["videos"][row]["clips"]
         return names
 
@@ -62,7 +62,7 @@ class Comparison:
     differences: Mapping[str, Mapping[str, Mapping[str, Interval]]]
 
     def to_json(self) -> str:
-        """JSON with null for what is not known."""
+        """Returns JSON with null for unknown values."""
 
         def plain(part: Mapping[str, Mapping[str, Mapping[str, Interval]]]) -> object:
             return {
@@ -77,7 +77,7 @@ class Comparison:
         return json.dumps(document, indent=2) + "\n"
 
     def to_markdown(self) -> str:
-        """One table per subset; below it the differences, bold where the interval excludes 0."""
+        """Returns a table per subset; below it the differences, bold if the interval excludes 0."""
         parts = []
         for subset, rows in self.values.items():
             parts.append(f"### {SUBSETS[subset]}\n\n{_table(rows, self.seeds, bold=False)}")
@@ -90,7 +90,7 @@ class Comparison:
 
 
 def read_report(path: Path) -> Mapping[str, Any]:
-    """``report.json`` or the folder that holds it.
+    """Reads ``report.json`` or the folder that contains it.
 
     Raises:
         InputError: no such file, or written by an older version.
@@ -111,7 +111,7 @@ def compare(
     resamples: int = 2000,
     without: Sequence[str] = (),
 ) -> Comparison:
-    """All entries' rows of one ``kind`` side by side, ``without`` some measures.
+    """Compares all entries' rows of one ``kind``, ``without`` some measures.
 
     Raises:
         InputError: nothing to compare, or reports of different clips, lengths, sizes or seeds.

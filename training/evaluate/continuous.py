@@ -1,4 +1,4 @@
-"""A very long stream (report, Figure 4: 1000 s): measured while it runs, never kept.
+"""A very long stream (report, Figure 4: 1000 s), measured while it runs, without storing it.
 
 Only one block of frames is in memory at a time, plus the frames that the contact sheet shows.
 
@@ -30,11 +30,11 @@ _PACKET_FRAMES = 5
 
 @runtime_checkable
 class Streamer(Protocol):
-    """What can talk without an end."""
+    """A performer of unlimited streams."""
 
     @property
     def spec(self) -> StreamSpec:
-        """The stream contract of its weights."""
+        """Returns the stream spec of its weights."""
 
     def stream(
         self, portrait_HWC: Rgb, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
@@ -54,12 +54,12 @@ def talk_on(
     streamer: Streamer, clips: Speeches, probes: Probes, *, seconds: float,
     judges: Judges | None = None, marks_s: Sequence[float] = MARKS_S, seed: int = 0,
 ) -> Course:  # fmt: skip
-    """The first clip's person talks for ``seconds``: all clips' speeches in turn, again and again.
+    """Streams the first clip's person for ``seconds``: all clips' speeches in turn, repeatedly.
 
     Every block is measured against the first clip's portrait and the speech's own phonemes.
 
     Raises:
-        InputError: less than three blocks, or no clips.
+        InputError: fewer than three blocks, or no clips.
     """
     spec = streamer.spec
     block_frames = BLOCK_CHUNKS * spec.new_frames
@@ -93,14 +93,14 @@ def talk_on(
 
 @dataclass(frozen=True)
 class _Heard:
-    """Speech [N] and its phonemes' opening [T] of one block."""
+    """Returns speech [N] and the opening [T] of its phonemes of one block."""
 
     pcm_N: NDArray[np.float32]
     openness_T: NDArray[np.float32]
 
 
 class _Supply:
-    """The endless speech; what was handed out is kept until its frames are measured."""
+    """The endless speech; yielded speech is kept until its frames are measured."""
 
     def __init__(self, clips: Speeches, frames: int, spec: StreamSpec) -> None:
         self._clips, self._frames, self._first = clips, frames, 0
@@ -109,14 +109,14 @@ class _Supply:
         self._openness_T = np.zeros(0, np.float32)
 
     def packets(self) -> Iterator[NDArray[np.float32]]:
-        """Packets of five frames, ``frames`` frames in all."""
+        """Yields packets of five frames, ``frames`` frames in all."""
         left, turn = self._frames, 0
         while left:
             clip = self._clips[turn % len(self._clips)]
             frames = min(left, len(clip.frames_THWC))
             openness_T = clip.track("openness")[:frames]
             pcm_N = clip.pcm_N[: self._per_frame * frames]
-            # The pixels of a minute must not stay while the speech is read out.
+            # Release a minute's pixels while its speech is yielded.
             del clip
             for first in range(0, frames, _PACKET_FRAMES):
                 begin = first * self._per_frame
@@ -128,7 +128,7 @@ class _Supply:
             left, turn = left - frames, turn + 1
 
     def take(self, first: int, frames: int) -> _Heard:
-        """The speech of ``frames`` frames from ``first`` on; everything before it is dropped."""
+        """Returns the speech of ``frames`` frames from ``first`` on; drops everything before it."""
         self._drop(first)
         pcm_N = self._pcm_N[: frames * self._per_frame].copy()
         return _Heard(pcm_N, self._openness_T[:frames].copy())
@@ -175,7 +175,7 @@ def _measure(
 def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
     """The block as a clip: the person's portrait and background, the speech that was heard.
 
-    Nobody drew this stream, so there are no true frames: the portrait stands for every one.
+    There are no true frames of this stream: the portrait replaces each of them.
     """
     frames = len(block_THWC)
     tracks_TK = np.repeat(person.tracks_TK[:1], frames, axis=0).copy()
@@ -191,7 +191,7 @@ def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
 
 
 def _slope(values: Sequence[float], block_s: float) -> float:
-    """Least-squares slope per 100 s; the first block, which leaves the portrait, does not count."""
+    """Returns the least-squares slope per 100 s; the first block, near the portrait, is skipped."""
     later = np.asarray(values[1:], np.float64)
     if len(later) < 2 or not np.isfinite(later).all():
         return float("nan")

@@ -1,4 +1,4 @@
-"""What a continuous stream came to: figures, curves, and the frames at the marks, as files.
+"""Results of a continuous stream: figures, curves, and the frames at the marks, as files.
 
 Legend: H W pixels.
 """
@@ -44,8 +44,8 @@ class Course:
 
 
 def write_course(course: Course, out: Path, settings: Mapping[str, object]) -> None:
-    """``continuous.json``, ``continuous.md``, ``continuous.png`` (the curves) and
-    ``continuous-sheet.png`` (the marks) into ``out``, which is made if missing."""
+    """Writes ``continuous.json``, ``continuous.md``, ``continuous.png`` (the curves) and
+    ``continuous-sheet.png`` (the marks) to ``out``, which is created if missing."""
     out.mkdir(parents=True, exist_ok=True)
     _write(course, out, settings)
     _curves(course, out / "continuous.png")
@@ -53,7 +53,7 @@ def write_course(course: Course, out: Path, settings: Mapping[str, object]) -> N
 
 
 def _write(course: Course, out: Path, settings: Mapping[str, object]) -> None:
-    """``continuous.json`` with every curve, ``continuous.md`` with its ends and slope."""
+    """Writes ``continuous.json`` with every curve, ``continuous.md`` with ends and slopes."""
     facts = {**settings, "frames": course.frames, "seconds per block": course.seconds_per_block}
     document = {
         "settings": facts,

@@ -1,4 +1,4 @@
-"""What a kept measurement depends on, as short texts: numbers, networks, files, our own code."""
+"""Digests of a kept measurement's dependencies: numbers, networks, files, our own code."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ from torch import nn
 
 _DIGITS = 32
 _ROOT = Path(__file__).parents[2]
-# What makes, draws or measures a reference video.  A change of a comment measures again, too:
-# that costs seconds, and a version number that somebody forgot would cost a wrong table.
+# The sources that make, draw or measure a reference video.  A change of a comment measures again,
+# too: that costs seconds, while a forgotten version number would give a wrong table.
 _CODE = ("training/evaluate", "training/data/synthtalk", "flashtalk/models/vae")
 
 
 def digest_of(facts: Mapping[str, object]) -> str:
-    """Of values that have a text; the order of the names does not matter."""
+    """Returns a digest of values with a text form; the order of the names does not matter."""
     text = json.dumps(facts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def digest_of_arrays(arrays: Iterable[NDArray[Any]]) -> str:
-    """Of shapes, types and numbers."""
+    """Returns a digest of shapes, types and numbers."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.shape} {array.dtype} ".encode())
@@ -35,7 +35,7 @@ def digest_of_arrays(arrays: Iterable[NDArray[Any]]) -> str:
 
 
 def digest_of_network(network: nn.Module) -> str:
-    """Of the names and numbers of all weights and buffers."""
+    """Returns a digest of the names and numbers of all weights and buffers."""
     state = sorted(network.state_dict().items())
     names = digest_of({"names": [name for name, _ in state]})
     numbers = digest_of_arrays(value.detach().cpu().float().numpy() for _, value in state)
@@ -43,7 +43,7 @@ def digest_of_network(network: nn.Module) -> str:
 
 
 def digest_of_code() -> str:
-    """Of our own sources that a reading depends on, and the versions of what they compute with."""
+    """Returns a digest of our own sources of a reading, and of the versions of their libraries."""
     digest = hashlib.sha256(f"{torch.__version__} {np.__version__}".encode())
     for folder in _CODE:
         for path in sorted((_ROOT / folder).rglob("*.py")):
@@ -52,7 +52,7 @@ def digest_of_code() -> str:
 
 
 def signature_of_files(path: Path | None) -> list[str]:
-    """Names, sizes and times of a file or of all files below a folder: large foreign weights."""
+    """Returns names, sizes and times of a file or of all files below a folder of large weights."""
     if path is None:
         return []
     files = sorted(path.rglob("*")) if path.is_dir() else [path]

@@ -1,4 +1,4 @@
-"""Does the video move enough, and does it stay the same person?  (training spec 6.6)
+"""Measures of motion and of a person's identity over time.
 
 Legend: T frames, K measured parameters, D identity numbers.
 """
@@ -14,11 +14,11 @@ from flashtalk.errors import InputError
 def dynamic_ratio(
     generated: Sequence[NDArray[np.floating]], truth: Sequence[NDArray[np.floating]]
 ) -> float:
-    """Generated over true variance of tracks [T, K] (or [T]), mean of the K ratios.
+    """Returns generated over true variance of tracks [T, K] (or [T]), mean of the K ratios.
 
-    Variances are taken inside each video and averaged over videos, so that different people do
-    not pass for movement.  Both sides must be measured by the same probe: its noise then cancels.
-    1.0 is as lively as the truth, 0 is frozen.
+    Variances are computed inside each video and averaged over videos, so that differences between
+    people do not count as motion.  Both sides must be measured by the same probe, whose noise then
+    cancels.  1.0 is as much motion as the truth, 0 is frozen.
     """
     variance_K = _mean_variance(generated)
     reference_K = _mean_variance(truth)
@@ -37,17 +37,17 @@ def _mean_variance(tracks: Sequence[NDArray[np.floating]]) -> NDArray[np.float64
 def identity_distance(
     identity_TD: NDArray[np.floating], portrait_D: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """RMS distance [T] of each frame's identity vector to the portrait's.
+    """Returns the RMS distance [T] of each frame's identity vector to the portrait's.
 
-    Vectors are in units of the population's standard deviation, so two strangers lie about
-    sqrt(2) = 1.4 apart and a perfect probe reads 0 for the same person.
+    Vectors are in units of the population's standard deviation, so the distance of two strangers
+    is about sqrt(2) = 1.4 and a perfect probe gives 0 for the same person.
     """
     difference_TD = np.asarray(identity_TD, np.float64) - np.asarray(portrait_D, np.float64)
     return np.asarray(np.sqrt((difference_TD**2).mean(axis=1)), np.float64)
 
 
 def per_chunk(values_T: NDArray[np.floating], *, chunk_frames: int) -> NDArray[np.float64]:
-    """Mean of each chunk; a rest shorter than half a chunk is dropped."""
+    """Returns the mean of each chunk; a rest shorter than half a chunk is dropped."""
     chunks = [
         values_T[start : start + chunk_frames] for start in range(0, len(values_T), chunk_frames)
     ]
@@ -56,10 +56,10 @@ def per_chunk(values_T: NDArray[np.floating], *, chunk_frames: int) -> NDArray[n
 
 
 def drift_per_chunk(values_T: NDArray[np.floating], *, chunk_frames: int, skip: int = 2) -> float:
-    """Least-squares slope per chunk of a curve [T] from chunk ``skip`` on; 0 is no drift.
+    """Returns the least-squares slope per chunk of a curve [T] from chunk ``skip`` on.
 
-    The first two chunks leave the portrait's own quality and would read as drift.  NaN when
-    fewer than three chunks remain.
+    The first two chunks leave the portrait's own quality and would count as drift.  NaN with
+    fewer than three remaining chunks.
     """
     means = per_chunk(values_T, chunk_frames=chunk_frames)[skip:]
     if len(means) < 3:

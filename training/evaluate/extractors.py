@@ -1,4 +1,4 @@
-"""The networks that VBench's scores are defined with, loaded from folders that the user gives.
+"""The feature networks of VBench's scores, loaded from folders that the user gives.
 
 DINO ViT-B/16 for the subject, CLIP ViT-B/32 for the background (both in the layout of
 ``transformers``), AMT-S for the motion (a program that ``torch.export``
@@ -23,7 +23,7 @@ from flashtalk.errors import WeightsError
 
 _SIDE_PX = 224
 _BATCH = 16
-# Means and deviations that the two networks were trained with (ImageNet; CLIP's own pictures).
+# Means and deviations of the two networks' training data (ImageNet; CLIP's own pictures).
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
@@ -51,8 +51,8 @@ class SubjectFeatures:
 class BackgroundFeatures:
     """BG-C's features: the projected picture embedding of CLIP ViT-B/32.
 
-    The shorter side is resized to 224 without antialiasing and the middle square kept.  Like
-    VBench's, they see the whole frame, person included.
+    The shorter side is resized to 224 without antialiasing and the central square is used.  As in
+    VBench, the input is the whole frame, including the person.
     """
 
     net: Any
@@ -74,8 +74,8 @@ class BackgroundFeatures:
 class FilmInterpolator:
     """Motion-S's interpolator: AMT-S as an exported program, ``f(before, after, time) -> between``.
 
-    Frames go in as float [1, 3, H, W] in 0..1, padded to whole multiples of 16 pixels; ``time`` is
-    0.5 as [1, 1, 1, 1].  A program exported for one size takes videos of that size alone.
+    Inputs are float [1, 3, H, W] in 0..1, padded to whole multiples of 16 pixels; ``time`` is
+    0.5 as [1, 1, 1, 1].  A program exported for one size accepts only videos of that size.
     """
 
     net: Any
@@ -96,10 +96,10 @@ class FilmInterpolator:
 
 
 def open_subject_features(folder: Path, *, device: str = "cpu") -> SubjectFeatures:
-    """DINO out of a ``transformers`` folder (facebook/dino-vitb16 is the converted original).
+    """Loads DINO from a ``transformers`` folder (facebook/dino-vitb16 is the converted original).
 
     Raises:
-        WeightsError: the folder does not hold a ViT.
+        WeightsError: the folder does not contain a ViT.
     """
     from transformers import ViTModel
 
@@ -107,10 +107,10 @@ def open_subject_features(folder: Path, *, device: str = "cpu") -> SubjectFeatur
 
 
 def open_background_features(folder: Path, *, device: str = "cpu") -> BackgroundFeatures:
-    """CLIP out of a ``transformers`` folder (openai/clip-vit-base-patch32).
+    """Loads CLIP from a ``transformers`` folder (openai/clip-vit-base-patch32).
 
     Raises:
-        WeightsError: the folder does not hold a CLIP.
+        WeightsError: the folder does not contain a CLIP.
     """
     from transformers import CLIPVisionModelWithProjection
 
@@ -118,10 +118,10 @@ def open_background_features(folder: Path, *, device: str = "cpu") -> Background
 
 
 def open_interpolator(file: Path, *, device: str = "cpu") -> FilmInterpolator:
-    """AMT-S out of a ``.pt2`` file (``torch.export.save``).
+    """Loads AMT-S from a ``.pt2`` file (``torch.export.save``).
 
     Raises:
-        WeightsError: the file is missing or is no exported program.
+        WeightsError: the file is missing or not an exported program.
     """
     if not file.is_file():
         raise WeightsError(f"no interpolation network at {file}")
@@ -144,7 +144,7 @@ def _open(kind: Any, folder: Path, device: str, **options: Any) -> tuple[Any, to
     except (OSError, RuntimeError, ValueError) as error:
         raise WeightsError(f"{folder}: {error}") from error
     if found["missing_keys"]:
-        # transformers would fill them with random numbers and say so in a log line only.
+        # transformers would fill them with random numbers and only log it.
         raise WeightsError(f"{folder}: no weights for {sorted(found['missing_keys'])[:3]}")
     return net.to(place).eval().requires_grad_(False), place
 

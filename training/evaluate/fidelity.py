@@ -1,4 +1,4 @@
-"""How close are two videos, and how steady is one?  (training spec 6.6)
+"""Measures of the similarity of two videos, and of the steadiness of one.
 
 Legend: T frames, H W pixels, C 3 colours.  Videos are uint8 [T, H, W, 3]; masks are bool [H, W] or
 [T, H, W].
@@ -23,7 +23,7 @@ _TO_XYZ = np.array(
 
 
 def _linear_light() -> NDArray[np.float32]:
-    """Linear light of every byte of sRGB."""
+    """Returns the linear light of every byte of sRGB."""
     srgb = np.arange(256, dtype=np.float32) / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     return linear.astype(np.float32)
@@ -56,7 +56,7 @@ def psnr_per_frame_db(
 
 def _squared_error(a: Frames | Rgb, b: Frames | Rgb) -> NDArray[np.float32]:
     difference = a.astype(np.float32) - b.astype(np.float32)
-    # numpy's mean over so short an axis takes four times as long.
+    # numpy's mean over such a short axis takes four times as long.
     summed = np.einsum("...c,...c->...", difference, difference)
     return np.asarray(summed / np.float32(difference.shape[-1]), np.float32)
 
@@ -86,10 +86,10 @@ def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 def colour_error(
     video_THWC: Frames, reference_HWC: Rgb, mask_HW: BoolArray | None = None
 ) -> NDArray[np.float64]:
-    """Delta-E (CIE76) [T] between the mean colours of each frame and of the reference.
+    """Returns Delta-E (CIE76) [T] between the mean colours of each frame and of the reference.
 
-    Means are compared, not pixels, so that motion and blur do not count: this is the cast that a
-    long stream may drift into.  ``mask_HW`` restricts it, best to the background.
+    Means are compared, not pixels, so that motion and blur do not count: this measures the colour
+    cast of a long stream.  ``mask_HW`` restricts it, preferably to the background.
     """
     keep_HW = np.ones(video_THWC.shape[1:3], np.bool_) if mask_HW is None else mask_HW
     target_C = lab(reference_HWC[keep_HW]).mean(axis=0)
@@ -109,7 +109,7 @@ def frame_change(video_THWC: Frames) -> NDArray[np.float64]:
 def border_ratio(changes: Iterable[NDArray[np.float64]], *, chunk_frames: int) -> float:
     """Change across chunk borders over the change inside chunks, pooled; 1.0 is seamless.
 
-    ``changes`` holds the ``frame_change`` [T-1] of each video.  A border lies between frames
+    ``changes`` contains the ``frame_change`` [T-1] of each video.  A border is between frames
     ``chunk_frames*k - 1`` and ``chunk_frames*k`` (28 new frames a chunk in the report).  Frozen
     or one-chunk videos have no ratio: NaN.
     """

@@ -1,12 +1,12 @@
 """A Fréchet distance between the frames of videos and the same people drawn in the same poses.
 
 Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), equation 6, on the last hidden
-layer of the identity probe in the place of Inception's: it was trained to see through blur, noise
-and movement, and answers where hair, face or clothes have parts that do not belong there.
+layer of the identity probe instead of Inception's: it was trained to ignore blur, noise and motion,
+and reacts to wrong parts in hair, face or clothes.
 
-Against the true clips of the same people the distance would be mostly movement: with a few hundred
-frames each, even two true clips of a person lie far apart.  So the other side is the renderer's
-drawing of each frame's own pose (``redrawn``).  People differ more than pictures do, hence every
+Against the true clips of the same people the distance would be mostly motion: with a few hundred
+frames each, even two true clips of a person are far apart.  So the reference is the renderer's
+drawing of each frame's own pose (``redrawn``).  People differ more than pictures do, so every
 clip is centred on its drawing.  The unit is the spread of true frames inside their clips, which is
 the same for all models.
 
@@ -34,19 +34,19 @@ class Looks:
 
     @cached_property
     def moments(self) -> tuple["Moments", "Moments"]:
-        """Of the frames and of the drawings, both about the drawings' mean."""
+        """Returns the numbers of frames and drawings, both centred on the drawings' mean."""
         middle_D = self.drawn_TD.mean(axis=0)
         return Moments.of(self.frames_TD - middle_D), Moments.of(self.drawn_TD - middle_D)
 
     @cached_property
     def spread(self) -> float:
-        """Summed variance of the frames inside this clip."""
+        """Returns the summed variance of the frames inside this clip."""
         return float(self.frames_TD.astype(np.float64).var(axis=0).sum())
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums that say mean and covariance; those of several clips add up."""
+    """Sums for mean and covariance; those of several clips can be added."""
 
     count: int
     sum_D: DoubleArray
@@ -54,7 +54,7 @@ class Moments:
 
     @classmethod
     def of(cls, numbers_TD: NDArray[np.floating]) -> "Moments":
-        """Of the rows."""
+        """Computes the sums of rows."""
         x_TD = numbers_TD.astype(np.float64)
         return cls(len(x_TD), x_TD.sum(axis=0), x_TD.T @ x_TD)
 
@@ -75,7 +75,7 @@ class Moments:
 
 
 def looks_of(redrawn: Redrawn | None, probes: Probes) -> Looks:
-    """What the probe sees in the frames and in their drawings."""
+    """Returns the probe's hidden numbers of the frames and their drawings."""
     if redrawn is None:
         nothing_TD = np.zeros((0, probes.person.config.hidden), np.float32)
         return Looks(nothing_TD, nothing_TD)
@@ -83,9 +83,9 @@ def looks_of(redrawn: Redrawn | None, probes: Probes) -> Looks:
 
 
 def picture_distance(looks: Sequence[Looks], truth: Sequence[Looks]) -> float:
-    """Fréchet distance of all frames to all drawings, in units of the true clips' own spread.
+    """Returns the Fréchet distance of all frames to all drawings, in units of the truth's spread.
 
-    With few frames it is too large (``bootstrap.debiased``).  NaN where something was not drawn.
+    With few frames it is too large (``bootstrap.debiased``).  NaN if drawings are missing.
     """
     if not looks or not all(len(one.drawn_TD) for one in (*looks, *truth)):
         return float("nan")
@@ -101,7 +101,7 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     """``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`` of two normal distributions."""
     first_DD, second_DD = one.covariance_DD, other.covariance_DD
     # tr (C1 C2)^(1/2) = sum of the roots of the eigenvalues of R C2 R with R R = C1, which is
-    # symmetric: no complex numbers, also where a covariance is singular.
+    # symmetric: no complex numbers, also if a covariance is singular.
     values_D, vectors_DD = np.linalg.eigh(first_DD)
     root_DD = (vectors_DD * np.sqrt(values_D.clip(min=0))) @ vectors_DD.T
     common = np.sqrt(np.linalg.eigvalsh(root_DD @ second_DD @ root_DD).clip(min=0)).sum()

@@ -1,4 +1,4 @@
-"""Held-out clips out of SynthTalk caches, built when they are not there.
+"""Held-out clips from SynthTalk caches, built if they are missing.
 
 Legend: T frames at 25 fps, H W pixels.
 """
@@ -26,7 +26,7 @@ LONG_FROM_S = 30.0
 
 @dataclass(frozen=True)
 class ClipSet:
-    """The first ``count`` clips of ``seconds`` of a cache, loaded when asked for."""
+    """The first ``count`` clips of ``seconds`` of a cache, loaded on access."""
 
     data: SynthTalk
     count: int
@@ -48,12 +48,12 @@ class ClipSet:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Returns height and width in pixels."""
         return self.data.config.size_hw
 
 
 def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
-    """The first ``seconds`` of an utterance with its masks."""
+    """Returns the first ``seconds`` of an utterance with its masks."""
     frames = round(seconds * data.config.frames / data.config.seconds)
     piece = data.clip(index, 0, frames)
     identity = data.identity(index)
@@ -91,7 +91,7 @@ def _box_mask(box_T4: NDArray[np.int64], size_hw: tuple[int, int]) -> NDArray[np
 
 
 def _eroded(mask_HW: NDArray[np.bool_], *, margin_px: int) -> NDArray[np.bool_]:
-    """The mask less ``margin_px`` at its inner edges, where a soft video bleeds into it."""
+    """Erodes the mask by ``margin_px`` at its inner edges, which a blurred video crosses."""
     outside_1HW = torch.from_numpy(~mask_HW).float()[None]
     grown_1HW = F.max_pool2d(outside_1HW, 2 * margin_px + 1, stride=1, padding=margin_px)
     return np.asarray(grown_1HW[0].numpy() < 0.5, np.bool_)
@@ -101,10 +101,10 @@ def open_clips(
     folders: Sequence[Path], cache_root: Path, *, split: str, count: int, seconds: float,
     size_hw: tuple[int, int],
 ) -> ClipSet:  # fmt: skip
-    """``count`` clips of ``seconds`` from the first folder that has them, else a new cache.
+    """Returns ``count`` clips of ``seconds`` from the first suitable folder, else a new cache.
 
-    A folder counts as long when its utterances have 30 s or more; short clips are never cut from
-    long utterances nor the other way round, as the long ones have no long silences.
+    A folder counts as long if its utterances have 30 s or more; short clips are never cut from
+    long utterances nor the other way round, since the long ones have no long silences.
     """
     is_long = seconds >= LONG_FROM_S
     for folder in folders:

@@ -15,7 +15,7 @@ _COLOURS = dict(zip(SUBSETS, ("tab:blue", "tab:orange"), strict=True))
 
 
 def interval_plot(path: Path, found: Comparison) -> None:
-    """A PNG; short clips blue, long streams orange, the arrow says which side is better."""
+    """Writes a PNG; short clips blue, long streams orange, the arrow shows the better side."""
     filled = {measure for rows in found.values.values() for row in rows.values() for measure in row}
     shown = [c for c in COLUMNS if c.key in filled and c.key not in WITHOUT_INTERVAL]
     rows = -(-len(shown) // _COLUMNS)

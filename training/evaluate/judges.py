@@ -1,6 +1,6 @@
-"""The scores of one video that need no other video: sync, consistency, smoothness, quality.
+"""The scores of one video without a reference: sync, consistency, smoothness, quality.
 
-Keys name the measure and never hide a stand-in: ``sync_c`` is the published SyncNet's and
+Keys name the measure and always distinguish substitutes: ``sync_c`` is the published SyncNet's and
 ``sync_c_own`` ours, ``subject_c`` is DINO's and ``id_c`` the identity probe's
 (docs/evaluation.md).
 
@@ -47,10 +47,10 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Judges:
-    """What is there to judge with; ``None`` leaves a column out.  Stand-ins need nothing.
+    """The available judges; ``None`` omits a column.  Substitutes need no files.
 
     Args:
-        sync: SyncNets, ours and perhaps the published one.
+        sync: SyncNets: ours, and the published one if available.
         subject, background: the feature networks of VBench, video [T, H, W, 3] -> [T, D].
         between: VBench's frame interpolation.
         rater: Q-Align.
@@ -66,13 +66,13 @@ class Judges:
         self, video_THWC: Frames, pcm_N: NDArray[np.float32], measured: Measurement,
         background_HW: BoolArray,
     ) -> dict[str, float]:  # fmt: skip
-        """Every score of one video; NaN where the video is too short for it.
+        """Returns every score of one video; NaN if the video is too short for it.
 
         Args:
             video_THWC: uint8, at 25 fps.
-            pcm_N: the speech that it is meant to show, from frame 0 on.
-            measured: what the probes read from it.
-            background_HW: pixels where no body ever is.
+            pcm_N: its speech, from frame 0 on.
+            measured: the probes' measurement of it.
+            background_HW: pixels that the body never covers.
         """
         found = self._sync(video_THWC, pcm_N, measured.stack(HEAD))
         if len(video_THWC) < 3:
@@ -111,7 +111,7 @@ class Judges:
 
     @property
     def notes(self) -> dict[str, str]:
-        """For the report's settings: what was not measured, or measured by a stand-in, and why."""
+        """Returns notes for the report's settings: missing or substituted measures, reasons."""
         found: dict[str, str] = {}
         if not any(judge.is_published for judge in self.sync):
             found["Sync-C, Sync-D"] = (
@@ -129,14 +129,14 @@ class Judges:
 
 
 def digest_of_judges(arguments: argparse.Namespace, judges: Judges) -> str:
-    """Of the networks that ``open_judges`` opened: ours by their numbers, others by their files."""
+    """Returns a digest of the networks: of our numbers, of the files of others."""
     own = [digest_of_network(one.net) for one in judges.sync if isinstance(one, SmallSyncJudge)]
     foreign = {name: signature_of_files(getattr(arguments, name)) for name in _FOREIGN}
     return digest_of({"own": own, "foreign": foreign})
 
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
-    """The options that ``open_judges`` reads."""
+    """Adds the options of ``open_judges``."""
     group = parser.add_argument_group("full-scale judges", "each adds its columns")
     group.add_argument("--syncnet", type=Path, metavar="FILE", help="published syncnet_v2.model")
     group.add_argument("--dino", type=Path, metavar="DIR", help="DINO ViT-B/16 for Subject-C")
@@ -147,10 +147,10 @@ def add_judge_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_judges(arguments: argparse.Namespace, probes: Probes) -> Judges:
-    """The judges that the command line asks for; ours are always there.
+    """Returns the judges that the command line selects; ours are always available.
 
     Raises:
-        WeightsError: a file or folder that was given is missing or does not fit.
+        WeightsError: a given file or folder is missing or does not fit.
     """
     device = arguments.device
     sync = [open_sync_judge(probes, None)]

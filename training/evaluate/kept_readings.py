@@ -1,8 +1,8 @@
-"""Readings of truth and of truth through the VAE, which all students share, are made once and kept.
+"""A cache of the readings of truth and of truth through the VAE, which all students share.
 
-An entry is a file whose name is the digest of everything that its content depends on, so a stale
-one is never found and a damaged one is made again.  Several processes may share a folder: one makes
-an entry, others wait for it, for a while.
+The name of an entry is the digest of all its dependencies, so a stale entry is never found and a
+damaged one is made again.  Several processes may share a folder: one makes an entry, and the others
+wait for it until a timeout.
 
 Legend: H W pixels.
 """
@@ -46,11 +46,11 @@ class KeptReadings:
     """A folder of entries.
 
     Args:
-        folder: made if missing.
-        facts: what all entries depend on, such as digests of the probes and of the code.
-        most_bytes: of all entries together; those that were not used for longest go first.
-        wait_s: how long another process that makes the same entry is waited for; then this one
-            makes it by itself.
+        folder: created if missing.
+        facts: dependencies of all entries, such as digests of the probes and of the code.
+        most_bytes: limit of all entries together; least recently used ones are removed first.
+        wait_s: timeout for another process that makes the same entry; then this process makes it
+            too.
     """
 
     folder: Path
@@ -59,7 +59,7 @@ class KeptReadings:
     wait_s: float = WAIT_S
 
     def get(self, facts: Mapping[str, object], make: Callable[[], Kept]) -> Kept:
-        """The entry of these facts, read or made.  What cannot be written is made each time."""
+        """Returns the entry of these facts, read or made; made each time if unwritable."""
         key = digest_of({**self.facts, **facts})
         path = self.folder / f"{key}.npz"
         found = _read(path)
@@ -69,7 +69,7 @@ class KeptReadings:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             return make()
-        # A few locks serve all entries, so their files do not pile up.
+        # A few locks are shared by all entries, so that their number is bounded.
         with _held(self.folder / f"{key[:2]}.lock", self.wait_s):
             found = _read(path)
             if found is not None:
@@ -79,14 +79,14 @@ class KeptReadings:
         return made
 
     def _write(self, path: Path, made: Kept) -> None:
-        """Whole or not at all: a reader never sees half a file."""
+        """Writes atomically: readers never get an incomplete file."""
         half = path.with_name(f"{path.stem}.{os.getpid()}.part")
         try:
             half.write_bytes(_packed(made))
             half.replace(path)
             self._forget(but=path)
         except OSError:
-            # A full disk costs time, not the evaluation.
+            # A full disk costs time, but does not stop the evaluation.
             half.unlink(missing_ok=True)
 
     def _forget(self, *, but: Path) -> None:
@@ -118,9 +118,9 @@ def _packed(made: Kept) -> bytes:
 
 
 def _read(path: Path) -> Kept | None:
-    """None for an entry that is missing or damaged."""
+    """Returns None for an entry that is missing or damaged."""
     try:
-        # Whole before it is looked at: the archive's checksums cover every part.
+        # Read completely first: the archive's checksums cover every part.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         numbers = arrays["shown_frames"]
@@ -134,7 +134,7 @@ def _read(path: Path) -> Kept | None:
 
 @contextmanager
 def _held(path: Path, wait_s: float) -> Iterator[bool]:
-    """The lock, or nothing after ``wait_s``; a process that dies lets go of it."""
+    """Holds the lock, or nothing after ``wait_s``; a process that dies releases it."""
     deadline_s = time.monotonic() + wait_s
     try:
         file = path.open("a")

@@ -1,4 +1,4 @@
-"""Does the mouth follow the speech?  Correlation, lag and closed lips (training spec 6.6).
+"""Measures of how the mouth follows the speech: correlation, lag and closed lips.
 
 Legend: T frames at 25 fps.  A track is a float array [T] in [0, 1]; ``measured`` comes from pixels
 (``probes.py``), ``truth`` from the phonemes.  Every function takes lists, one array per video.
@@ -14,12 +14,12 @@ from flashtalk.arrays import BoolArray, FloatArray
 from flashtalk.errors import InputError
 
 MAX_LAG_FRAMES = 5
-CLOSED_BELOW = 0.2  # of full opening; the probe's own error at rest is well below it
+CLOSED_BELOW = 0.2  # of full opening; well above the probe's own error at rest
 
 
 @dataclass(frozen=True)
 class Closure:
-    """Lips during silence.  ``frames`` silent frames were looked at; NaN when there are none."""
+    """Lips during silence.  ``frames``: number of silent frames; NaN if there are none."""
 
     mean_openness: float
     closed_fraction: float
@@ -27,7 +27,7 @@ class Closure:
 
 
 def pearson(a_N: NDArray[np.floating], b_N: NDArray[np.floating]) -> float:
-    """Pearson r in float64; 0.0 when either side is constant (a frozen mouth explains nothing)."""
+    """Returns Pearson r in float64; 0.0 if either side is constant (a frozen mouth)."""
     a = np.asarray(a_N, np.float64).ravel()
     b = np.asarray(b_N, np.float64).ravel()
     if a.size != b.size:
@@ -47,10 +47,10 @@ def lip_corr(measured: Sequence[FloatArray], truth: Sequence[FloatArray]) -> flo
 def lag_profile(
     measured: Sequence[FloatArray], truth: Sequence[FloatArray], *, max_lag: int = MAX_LAG_FRAMES
 ) -> dict[int, float]:
-    """Pooled r for each lag in frames; lag +2 means that the picture comes 2 frames late.
+    """Returns the pooled r for each lag in frames; lag +2 means that the picture is 2 frames late.
 
-    Every lag is judged on the same frames of the truth (``max_lag`` are dropped at both ends), so
-    that no lag wins by an easier piece.
+    Every lag uses the same frames of the truth (``max_lag`` are dropped at both ends), so that
+    lags are comparable.
     """
     if len(measured) != len(truth):
         raise InputError("measured", len(measured), f"one track per truth ({len(truth)})")
@@ -77,7 +77,7 @@ def _pooled(pairs: list[tuple[FloatArray, FloatArray]]) -> float:
 def lip_lag(
     measured: Sequence[FloatArray], truth: Sequence[FloatArray], *, max_lag: int = MAX_LAG_FRAMES
 ) -> int:
-    """Lag in frames with the highest pooled r (LipLag, 6.6; must be 0 +- 1)."""
+    """Returns the lag in frames with the highest pooled r (LipLag; must be 0 +- 1)."""
     profile = lag_profile(measured, truth, max_lag=max_lag)
     return max(profile, key=lambda lag: (profile[lag], -abs(lag)))
 
@@ -87,7 +87,7 @@ def steady_silence(
 ) -> BoolArray:
     """The frames [T] in the inside of silences of at least ``min_frames`` (8 = 0.32 s).
 
-    A mouth needs time to close and opens ahead of the sound, so the first ``lead_frames`` and the
+    A mouth needs time to close and opens before the sound, so the first ``lead_frames`` and the
     last ``tail_frames`` of each silence do not count.
     """
     kept_T = np.zeros(len(silent_T), np.bool_)
@@ -104,7 +104,7 @@ def closure(
     *,
     closed_below: float = CLOSED_BELOW,
 ) -> Closure:
-    """Mean opening, and the fraction of closed frames, inside steady silences."""
+    """Returns mean opening, and the fraction of closed frames, inside steady silences."""
     kept = [m[steady_silence(s)] for m, s in zip(measured, silent, strict=True)]
     openness_N = np.concatenate(kept) if kept else np.zeros(0, np.float32)
     if not openness_N.size:

@@ -1,4 +1,4 @@
-"""Lips as seen and as spoken: frames with the mouth's opening beneath them, on one time axis.
+"""Frames with the measured and the spoken mouth opening below them, on one time axis.
 
 Legend: T frames, H W pixels.
 """
@@ -31,10 +31,10 @@ def lip_overlay(
     seconds: float = 2.56,
     fps: int = FPS,
 ) -> None:
-    """A PNG of ``seconds`` from ``start_s`` on: the true frames, the shown ones, the two openings.
+    """Writes a PNG of ``seconds`` from ``start_s`` on: true frames, shown frames, two openings.
 
-    Every frame stands above its own time.  ``measured_T`` is read from the shown video by the
-    probe, ``phonemes_T`` is what the speech asks for.
+    Every frame is above its own time.  ``measured_T`` is the probe's measurement of the shown
+    video, ``phonemes_T`` the opening of the speech.
 
     Raises:
         InputError: the lengths differ.

@@ -1,14 +1,13 @@
-"""Patches: pixels whose colour no drawing of the person could have there.
+"""Patches: pixels whose colour no drawing of the person explains.
 
-SynthTalk is drawn, so what a picture may look like is known: the renderer draws the person in the
-pose that the probes read from a frame, and around every pixel of that drawing lie the colours that
-the frame may have there.  A colour is explained when it lies, channel by channel, between the
-darkest and the lightest that the drawing has within ``reach_px``.  So a pose that was read a little
-wrong and a soft edge, which mixes the colours of its two sides, leave nothing over: neither
-movement nor a mild blur counts.  A spot of skin in the hair, a hand that is torn, a ghost beside
-the head, noise and a cast of colour do.
+SynthTalk is rendered, so the possible pictures are known: the renderer draws the person in the pose
+that the probes measure in a frame, and the pixels of that drawing around a position define the
+possible colours there.  A colour is explained if it is, channel by channel, between the darkest and
+the lightest of the drawing within ``reach_px``.  So a small error of the pose and a soft edge, with
+the mixed colours of its two sides, are explained: neither motion nor a mild blur counts.  A spot of
+skin in the hair, a torn hand, a ghost beside the head, noise and a colour cast do.
 
-The measure belongs to no paper; docs/evaluation.md shows what it tells apart.
+The measure is not from a paper; docs/evaluation.md shows what it distinguishes.
 
 Legend: T frames, H W pixels, C 3 colours.
 """
@@ -20,13 +19,13 @@ from flashtalk.arrays import Frames
 from flashtalk.errors import InputError
 from training.evaluate.redrawn import Redrawn
 
-# The VAE's own error mostly stays below it; a spot that is this far off can be seen.
+# The VAE's own error is mostly below it; larger deviations of a spot are visible.
 VISIBLE_LEVELS = 10.0
 _REACH_SHARE = 1 / 48
 
 
 def reach_px(height_px: int) -> int:
-    """How far around a pixel its explanation may lie: 2 % of the height, at least a pixel."""
+    """Returns the radius in pixels for explanations: 2 % of the height, at least a pixel."""
     return max(1, round(_REACH_SHARE * height_px))
 
 
@@ -34,11 +33,11 @@ def unexplained_levels(video_THWC: Frames, drawn_THWC: Frames) -> NDArray[np.flo
     """How far each pixel [T, H, W] lies outside of what the drawing explains, 0..255.
 
     Args:
-        video_THWC: uint8, what is judged.
+        video_THWC: uint8, the measured video.
         drawn_THWC: uint8, the person drawn in the same poses.
 
     Returns:
-        Root of the mean square over the colours; 0 where the drawing explains the pixel.
+        Root of the mean square over the colours; 0 if the drawing explains the pixel.
 
     Raises:
         InputError: the two have different shapes.
@@ -57,10 +56,9 @@ def unexplained_levels(video_THWC: Frames, drawn_THWC: Frames) -> NDArray[np.flo
 
 
 def patched_percent(redrawn: Redrawn) -> NDArray[np.float64]:
-    """Percentage [T] of the body's pixels that are patched: visibly unexplained.
+    """Returns the percentage [T] of the body's pixels that are patched: visibly unexplained.
 
-    What lies outside of the body stands still and is measured as background.  NaN where there is
-    no body.
+    The outside of the body is static and is measured as background.  NaN without a body.
     """
     if not redrawn.body_HW.any():
         return np.full(len(redrawn.frames_THWC), np.nan)

@@ -1,4 +1,4 @@
-"""What the command line evaluates: the VAE of a folder, alone.
+"""The performer for a VAE alone.
 
 Legend: T frames, H W pixels.
 """
@@ -18,7 +18,7 @@ from training.evaluate.round_trip import through_vae
 
 @dataclass(frozen=True)
 class VaeOnly:
-    """Fills the truth rows; there is no generator."""
+    """Fills the truth rows; it has no generator."""
 
     vae: VideoVAE
     spec: StreamSpec
@@ -29,7 +29,7 @@ class VaeOnly:
 
 
 def open_vae(folder: Path, spec: StreamSpec) -> VaeOnly:
-    """The VAE of ``folder`` or of its ``vae`` subfolder (``config.json``, ``model.safetensors``).
+    """Loads the VAE of ``folder`` or of its ``vae`` subfolder (config.json, model.safetensors).
 
     Raises:
         WeightsError: a file is missing or does not fit.

@@ -24,7 +24,7 @@ _INK, _PAPER, _GAP_PX = (30, 30, 30), (250, 250, 250), 4
 def sheet_frames(
     length: int, *, columns: int = 12, start_frame: int = 0, step_frames: int = 4
 ) -> list[int]:
-    """Which frames of videos of that ``length`` a contact sheet shows."""
+    """Returns the frames of a contact sheet for videos of that ``length``."""
     return [f for k in range(columns) if (f := start_frame + k * step_frames) < length]
 
 
@@ -36,7 +36,7 @@ def contact_sheet(
     zoom: int = 1,
     fps: int = FPS,
 ) -> None:
-    """A PNG with one named row per video and one column for each of ``frames``."""
+    """Writes a PNG with one named row per video and one column for each of ``frames``."""
     font = ImageFont.load_default(13)
     height, width = next(iter(rows.values()))[frames[0]].shape[:2]
     cell_h, cell_w = height * zoom, width * zoom
@@ -68,7 +68,7 @@ def lip_plot(
     silent_T: NDArray[np.bool_] | None = None,
     fps: int = FPS,
 ) -> None:
-    """The phonemes' mouth opening with the measured ones over it; silences are shaded."""
+    """Plots the phonemes' mouth opening with the measured ones; silences are shaded."""
     seconds_T = np.arange(len(truth_T)) / fps
     figure = Figure(figsize=(10, 1.5 + 1.4 * len(measured)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(measured), 1, sharex=True, sharey=True))
@@ -91,7 +91,7 @@ def drift_plot(
     *,
     seconds_per_chunk: float,
 ) -> None:
-    """One panel per measure, one line per row, over the seconds of a long stream."""
+    """Plots one panel per measure, one line per row, over the seconds of a long stream."""
     count = max(len(curves), 1)
     figure = Figure(figsize=(10, 2.2 * count), layout="constrained")
     axes = np.atleast_1d(figure.subplots(count, 1, sharex=True))
@@ -114,10 +114,10 @@ def gif(
     zoom: int = 2,
     colours: int = 64,
 ) -> int:
-    """A looping GIF of every ``every``-th frame with one shared palette; returns its bytes.
+    """Writes a looping GIF of every ``every``-th frame with a shared palette; returns its bytes.
 
-    GIF time is in 10 ms: 25 fps halved (80 ms) is exact.  One palette and no dithering keep a
-    static background static, which is what makes the file small.
+    GIF times are multiples of 10 ms: 25 fps halved (80 ms) is exact.  One palette without
+    dithering keeps a static background static, so that the file is small.
     """
     frames_THWC = video_THWC[::every]
     height, width = frames_THWC.shape[1:3]

@@ -23,7 +23,7 @@ from flashtalk.streaming import StreamSpec
 from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.round_trip import through_vae
 
-PACKET_SAMPLES = 3_200  # 200 ms: small enough that the stream's own chunking is what is judged
+PACKET_SAMPLES = 3_200  # 200 ms: small, so that the stream's own chunking is evaluated
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class TalkPerformer:
 
     @property
     def spec(self) -> StreamSpec:
-        """The stream contract of the weights."""
+        """Returns the stream spec of the weights."""
         return self.pipeline.spec
 
     @property
     def codec_digest(self) -> str:
-        """Of what ``through_codec`` depends on."""
+        """Returns a digest of the dependencies of ``through_codec``."""
         vae = self.pipeline.codec.vae
         return digest_of({"config": vae.config, "numbers": digest_of_network(vae),
                           "device": self.device, "dtype": self.dtype})  # fmt: skip
@@ -72,7 +72,7 @@ class TalkPerformer:
 def packets(pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES) -> Iterator[
     NDArray[np.float32]
 ]:  # fmt: skip
-    """The speech as it would arrive."""
+    """Yields the speech in packets."""
     for start in range(0, len(pcm_N), samples):
         yield pcm_N[start : start + samples]
 
@@ -91,15 +91,15 @@ def open_pipeline(
     changes: Mapping[str, object],
     transformer: Path | None = None,
 ) -> TalkPerformer:
-    """Load a preset's weights.
+    """Loads a preset's weights.
 
     Args:
-        preset, folder, device: as ``load_pipeline`` takes them.
-        transformer: folder of another transformer of the same layout in the place of ``folder``'s
-            own, such as the teacher beside a student. Where it says with which noise levels it is
-            sampled (``pipeline.json``), as one that Stage 2 leaves alone does, so it is.
+        preset, folder, device: as in ``load_pipeline``.
+        transformer: folder of another transformer of the same layout that replaces ``folder``'s
+            own, such as the teacher beside a student. If it defines its noise levels
+            (``pipeline.json``), as a transformer of Stage 2 alone does, they are used.
         dtype: ``float32`` or ``bfloat16``.
-        changes: fields of ``Sampling`` that differ from what the weights ask for.
+        changes: fields of ``Sampling`` that differ from the weights' own.
 
     Raises:
         InputError: ``transformer`` is not a folder with a config.
@@ -122,7 +122,7 @@ def open_pipeline(
 
 
 def _steps_of(transformer: Path) -> dict[str, object]:
-    """The noise levels that a transformer is made for; sizes and the rest are the weights'."""
+    """Returns the noise levels of a transformer; sizes and the rest are the weights'."""
     if not (transformer / SAMPLING_FILE).is_file():
         return {}
     values = load_sampling(transformer).to_dict()

@@ -1,4 +1,4 @@
-"""Rendered frames to train and judge the probes on.
+"""Rendered frames for training and testing the probes.
 
 Legend: N frames, H W pixels, K track columns, D identity columns.
 """
@@ -47,8 +47,8 @@ class ProbeFrames:
 def draw_tracks(rng: np.random.Generator, count: int) -> FloatArray:
     """``count`` unrelated frames: every parameter uniform, every combination possible.
 
-    Half of the frames stay near the rest pose, where most true frames are.  A third of the mouths
-    is nearly shut, where small openings decide what reads as closed, and half of the eyes is open.
+    Half of the frames are near the rest pose, where most true frames are.  A third of the mouths
+    is nearly closed, where small openings decide what counts as closed; half of the eyes are open.
     """
     tracks = np.zeros((count, len(TRACK_COLUMNS)), np.float32)
     calm = np.where(rng.random(count) < 0.5, 0.5, 1.0)
@@ -63,7 +63,7 @@ def draw_tracks(rng: np.random.Generator, count: int) -> FloatArray:
     shut = rng.random(count) < 1 / 3
     tracks[shut, TRACK_INDEX["openness"]] = rng.uniform(0.0, 0.12, int(shut.sum()))
     tracks[rng.random(count) < 0.5, TRACK_INDEX["blink"]] = 0.0
-    # Teeth and tongue cannot be seen in a closed mouth: there the target is their rest.
+    # Teeth and tongue are invisible in a closed mouth: there the target is their rest value.
     opened = np.clip(tracks[:, TRACK_INDEX["openness"]] * 6.0, 0.0, 1.0)
     for name in ("teeth", "tongue"):
         tracks[:, TRACK_INDEX[name]] *= opened
@@ -71,7 +71,7 @@ def draw_tracks(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def render_pool(seeds: range, frames_each: int, *, title: str) -> ProbeFrames:
-    """``frames_each`` unrelated frames of every identity seed, rendered at 64 x 64."""
+    """Renders ``frames_each`` unrelated frames of every identity seed at 64 x 64."""
     frames, tracks, persons = [], [], []
     for seed in track(seeds, title):
         identity = draw_identity(seed)
@@ -85,9 +85,9 @@ def render_pool(seeds: range, frames_each: int, *, title: str) -> ProbeFrames:
 
 
 def worn(canvas_BCSS: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the batch as a codec would wear it: blur, noise, a cast and lower contrast.
+    """Degrades half of the batch like a codec: blur, noise, a cast and lower contrast.
 
-    Probes must read generated video, which is softer than a render, without mistaking softness
+    Probes measure generated video, which is softer than a render, and must not confuse softness
     for a closed mouth.
     """
     batch = len(canvas_BCSS)
@@ -109,6 +109,6 @@ def worn(canvas_BCSS: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def jittered(pose_B4: Tensor, generator: torch.Generator) -> Tensor:
-    """Head poses as uncertain as the pose probe's: the mouth probe must forgive its errors."""
+    """Returns head poses with the pose probe's errors, which the mouth probe must tolerate."""
     spread_4 = torch.tensor([0.008, 0.008, 0.03, 0.02])
     return pose_B4 + spread_4 * torch.randn(len(pose_B4), len(HEAD), generator=generator)

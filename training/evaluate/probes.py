@@ -1,4 +1,4 @@
-"""The measuring networks: mouth, pose and identity read from the pixels of any video.
+"""The measuring networks: mouth, pose and identity from the pixels of any video.
 
 Legend: T frames, D identity numbers.
 """
@@ -36,20 +36,20 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the probes read from one video: named tracks [T] and identity vectors [T, D]."""
+    """The probes' measurements of one video: named tracks [T] and identity vectors [T, D]."""
 
     tracks: Mapping[str, NDArray[np.float32]]
     identity_TD: NDArray[np.float32]
 
     def stack(self, names: tuple[str, ...]) -> NDArray[np.float32]:
-        """Several tracks side by side, [T, len(names)]."""
+        """Returns several tracks side by side, [T, len(names)]."""
         return np.stack([self.tracks[name] for name in names], axis=1)
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Three regressors.  ``pose`` finds the head, ``mouth`` reads the crop found by it, ``person``
-    reads who it is (in units of the population's standard deviation)."""
+    """Three regressors.  ``pose`` finds the head, ``mouth`` measures the crop at it, ``person``
+    the identity (in units of the population's standard deviation)."""
 
     pose: Regressor
     mouth: Regressor
@@ -72,7 +72,7 @@ class Probes:
 
     @property
     def digest(self) -> str:
-        """Of all numbers of all three."""
+        """Returns a digest of all numbers of all three."""
         nets = {"pose": self.pose, "mouth": self.mouth, "person": self.person}
         return digest_of({name: digest_of_network(net) for name, net in nets.items()})
 
@@ -84,7 +84,7 @@ class Probes:
         return torch.cat(parts).numpy()
 
     def save(self, path: Path) -> None:
-        """One safetensors file in half precision, configurations in its metadata."""
+        """Writes one safetensors file in half precision, with configurations in its metadata."""
         nets = {"pose": self.pose, "mouth": self.mouth, "person": self.person}
         tensors = {
             f"{net}.{name}": (value if name.endswith("_K") else value.half()).contiguous()
@@ -96,7 +96,7 @@ class Probes:
 
     @classmethod
     def load(cls, path: Path = DEFAULT_PROBES) -> "Probes":
-        """Raises WeightsError when the file is missing or does not fit its own configuration."""
+        """Loads the file. Raises WeightsError if it is missing or does not fit its config."""
         if not path.is_file():
             raise WeightsError(f"no probes at {path}: run python -m training.evaluate.train_probe")
         try:

@@ -1,8 +1,8 @@
-"""ASE and IQA: what the Q-Align visual language model says of single frames.
+"""ASE and IQA: ratings of single frames by the Q-Align visual language model.
 
 Wu et al., "Q-Align" (2023): the model rates a picture in words, and the score is the mean of
-5 (excellent) to 1 (bad) under its probabilities of the five words.  The report's numbers lie on
-this scale.  The published weights (q-future/one-align, 8 billion numbers) bring their own code,
+5 (excellent) to 1 (bad) under its probabilities of the five words.  The report's numbers are on
+this scale.  The published weights (q-future/one-align, 8 billion numbers) include their own code,
 with one method that is used here: ``score(pictures, task_=..., input_="image")``.
 
 Legend: T frames, H W pixels.
@@ -28,7 +28,7 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class QAlign:
-    """A loaded rater; one frame a second is shown to it, ``fps`` frames apart."""
+    """A loaded rater for one frame per second; frames are ``fps`` frames apart."""
 
     net: Any
     fps: int = FPS
@@ -49,10 +49,10 @@ class QAlign:
 
 
 def open_qalign(folder: Path, *, device: str = "cpu", fps: int = FPS) -> QAlign:
-    """The rater out of its folder.  This runs the Python code that lies in the folder.
+    """Loads the rater from its folder.  This runs the Python code in the folder.
 
     Raises:
-        WeightsError: the folder holds no model, or one that cannot rate.
+        WeightsError: the folder contains no model, or one without ratings.
     """
     if not (folder / "config.json").is_file():
         raise WeightsError(f"no Q-Align at {folder}: config.json is missing")

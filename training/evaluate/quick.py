@@ -1,4 +1,4 @@
-"""Numbers for a training loop: do the lips of a sample follow their track, is its picture whole?
+"""Quick measures for a training loop: lip correlation and patches of a sample.
 
 Legend: T frames, K track columns.
 """
@@ -19,7 +19,7 @@ from training.evaluate.redrawn import background_of, redraw, tracks_read
 def quick_lip_corr(
     frames_u8_THWC: Frames, tracks: NDArray[np.floating], probes: Probes | None = None
 ) -> float:
-    """Pearson r of the measured mouth opening against the truth.
+    """Returns Pearson r of the measured mouth opening against the truth.
 
     Args:
         frames_u8_THWC: uint8 [T, H, W, 3]; several clips may be joined along T.
@@ -28,7 +28,7 @@ def quick_lip_corr(
 
     Raises:
         InputError: tracks of another length or number of columns.
-        WeightsError: no probes are there.
+        WeightsError: the probes are missing.
     """
     truth_T = np.asarray(tracks, np.float32)
     if truth_T.ndim == 2 and truth_T.shape[1] == len(TRACK_COLUMNS):
@@ -44,11 +44,11 @@ def quick_patched(frames_u8_THWC: Frames, clip: Clip, measured: Measurement) -> 
 
     Args:
         frames_u8_THWC: uint8 [T, H, W, 3], one video of the clip's person.
-        clip: who it is, and where the true body is.
-        measured: what the probes read from the video.
+        clip: the person, and the position of the true body.
+        measured: the probes' measurement of the video.
 
     Returns:
-        NaN where the clip cannot be drawn.
+        NaN if the clip cannot be drawn.
     """
     tracks_TK = tracks_read(clip, measured)
     redrawn = redraw(frames_u8_THWC, clip, tracks_TK, background_of(clip, tracks_TK))

@@ -1,7 +1,7 @@
-"""Everything that is kept of one video after it was measured; the pixels can go.
+"""All stored measurements of one video; the pixels are not needed afterwards.
 
-Legend: T frames, D identity numbers.  A video shorter or longer than its truth is compared over
-the frames that both have.
+Legend: T frames, D identity numbers.  If a video and its truth have different lengths, the common
+frames are compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from training.evaluate.redrawn import EVERY_FRAMES, Redrawn, background_of, redr
 class Reading:
     """One measured video beside its truth.  Curves are [T]; ``change_T`` is [T-1].
 
-    ``patched_T`` is in percent, NaN where the person cannot be drawn.  ``scores`` are the judges'
+    ``patched_T`` is in percent, NaN if the person cannot be drawn.  ``scores`` are the judges'
     (``judges.Judges.scores``).
     """
 
@@ -53,7 +53,7 @@ class Reading:
 
     @property
     def frames(self) -> int:
-        """Frames that were measured."""
+        """Returns the number of measured frames."""
         return len(self.openness_T)
 
 
@@ -65,9 +65,9 @@ def read_video(
     video_THWC: Frames, clip: Clip, probes: Probes, *, wall_s: float = float("nan"),
     judges: Judges | None = None,
 ) -> Reading:  # fmt: skip
-    """Measure one video of ``clip``; ``wall_s`` is how long it took to make.
+    """Measures one video of ``clip``; ``wall_s`` is the time of its generation.
 
-    The judges compare it with the clip's own speech, also where it was made from other speech.
+    The judges compare it with the clip's own speech, even if it was made from other speech.
     """
     frames = min(len(video_THWC), len(clip.frames_THWC))
     video_THWC, truth_THWC = video_THWC[:frames], clip.frames_THWC[:frames]

@@ -1,4 +1,4 @@
-"""Readings as named arrays, the form in which they lie on a disk."""
+"""Readings as named arrays, their form on disk."""
 
 import json
 from collections.abc import Mapping
@@ -33,16 +33,16 @@ def pack_reading(reading: Reading) -> NamedArrays:
             arrays[name] = value
         else:
             plain[name] = value
-    # JSON of Python writes and reads NaN; nobody else reads this file.
+    # Python's JSON can contain NaN; only Python reads this file.
     arrays[_PLAIN] = np.array(json.dumps(plain))
     return arrays
 
 
 def unpack_reading(arrays: Mapping[str, NDArray[Any]]) -> Reading:
-    """The reading of ``pack_reading``.
+    """Returns the reading of ``pack_reading``.
 
     Raises:
-        KeyError, ValueError, TypeError: something is missing or of another form.
+        KeyError, ValueError, TypeError: a field is missing or has another form.
     """
     plain = json.loads(str(arrays[_PLAIN]))
     scores = plain.pop("scores")

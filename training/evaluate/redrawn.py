@@ -1,8 +1,8 @@
-"""What is judged beside what should be seen: the person drawn in the poses of the video itself.
+"""The reference for generated pixels: the person drawn in the poses of the video itself.
 
-A generated person moves in a way of its own, so its true clip is no reference for its pixels.  The
-drawn world has a better one: read the pose of a frame and let the renderer draw the same person in
-that pose.  What then differs is the picture and not the movement.
+A generated person moves differently from the true clip, which is therefore no reference for its
+pixels.  The renderer gives a better one: it draws the same person in the measured pose of a frame.
+The remaining difference is due to the picture and not to motion.
 
 Legend: T frames, H W pixels, K track columns.
 """
@@ -16,15 +16,15 @@ from flashtalk.arrays import BoolArray, Frames
 from training.evaluate.clip import Clip
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 
-# Four frames share a latent: the three others would say nearly the same again.
+# Four frames share a latent: the three others would give nearly the same values.
 EVERY_FRAMES = 4
 
 
 @dataclass(frozen=True)
 class Redrawn:
-    """Every fourth frame of a video and its drawing, both uint8 [T, H, W, 3].
+    """Returns every fourth frame of a video and its drawing, both uint8 [T, H, W, 3].
 
-    ``body_HW`` is where the body is at any time, in the true clip or in this video.
+    ``body_HW`` is the area of the body over time, in the true clip or in this video.
     """
 
     frames_THWC: Frames
@@ -33,7 +33,7 @@ class Redrawn:
 
 
 def tracks_read(clip: Clip, measured: Measurement) -> NDArray[np.float32]:
-    """The renderer's tracks [T, K] of a measured video; what no probe reads stays as it began."""
+    """Returns the renderer's tracks [T, K] of a video; unmeasured ones are constant."""
     tracks_TK = np.repeat(clip.tracks_TK[:1], len(measured.identity_TD), axis=0).copy()
     for name in (*POSE_OUTPUTS, *MOUTH_OUTPUTS):
         tracks_TK[:, clip.track_names.index(name)] = measured.tracks[name]
@@ -50,7 +50,7 @@ def background_of(clip: Clip, tracks_TK: NDArray[np.float32]) -> BoolArray:
 def redraw(
     video_THWC: Frames, clip: Clip, tracks_TK: NDArray[np.float32], background_HW: BoolArray
 ) -> Redrawn | None:
-    """The video beside its drawing; None where the clip cannot be drawn."""
+    """Returns the video with its drawing; None if the clip cannot be drawn."""
     if clip.drawn_under is None:
         return None
     drawn_THWC = clip.drawn_under(tracks_TK[::EVERY_FRAMES])

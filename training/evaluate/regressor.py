@@ -17,7 +17,7 @@ GROUP_CHANNELS = 8
 class RegressorConfig:
     """``outputs`` names the numbers; ``side_px`` is the square input; each width halves the side.
 
-    ``unshuffle`` folds that many pixels a side into channels first: a whole frame is worked at
+    ``unshuffle`` moves that many pixels a side into channels first: a whole frame is processed at
     half size without losing a pixel, a mouth crop (1) at full size.
     """
 
@@ -39,8 +39,8 @@ class RegressorConfig:
 class Regressor(nn.Module):
     """frames [B, 3, S, S] in [-1, 1] -> numbers [B, K] in the units of the training targets.
 
-    The position must survive to the end, so the last map is flattened, not averaged.  GroupNorm,
-    as a batch of near-equal frames has no useful batch statistics.
+    The position must be preserved, so the last map is flattened, not averaged.  GroupNorm, since
+    a batch of almost equal frames has no useful batch statistics.
     """
 
     def __init__(self, config: RegressorConfig) -> None:
@@ -70,20 +70,20 @@ class Regressor(nn.Module):
         self.register_buffer("std_K", torch.ones(len(config.outputs)))
 
     def forward(self, frames_BCSS: Tensor) -> Tensor:
-        """Numbers [B, K] in target units."""
+        """Returns numbers [B, K] in target units."""
         return self.standardised(frames_BCSS) * self.std_K + self.mean_K
 
     def standardised(self, frames_BCSS: Tensor) -> Tensor:
-        """Numbers [B, K] in units of the population's deviation, as trained."""
+        """Returns numbers [B, K] in units of the population's deviation, as trained."""
         numbers_BK: Tensor = self.head(self.features(frames_BCSS))
         return numbers_BK
 
     def hidden(self, frames_BCSS: Tensor) -> Tensor:
-        """The last layer before the numbers, [B, ``config.hidden``]."""
+        """Returns the last layer before the numbers, [B, ``config.hidden``]."""
         hidden_BD: Tensor = self.head[:-1](self.features(frames_BCSS))
         return hidden_BD
 
     def set_population(self, mean_K: Tensor, std_K: Tensor) -> None:
-        """Mean and deviation of the targets; a constant target gets deviation 1."""
+        """Sets mean and deviation of the targets; a constant target gets deviation 1."""
         self.mean_K.copy_(mean_K)
         self.std_K.copy_(torch.where(std_K > 1e-6, std_K, torch.ones_like(std_K)))

@@ -15,7 +15,7 @@ from training.evaluate.terminal_tables import print_table
 
 @dataclass(frozen=True)
 class Column:
-    """One measure: ``key`` in the JSON, ``heading`` for people, ``digits`` after the point."""
+    """One measure: ``key`` in the JSON, ``heading`` in tables, ``digits`` after the point."""
 
     key: str
     heading: str
@@ -24,7 +24,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Named rows of measures; a row lacks the measures that make no sense for it."""
+    """Named rows of measures; a row omits measures that do not apply to it."""
 
     title: str
     columns: tuple[Column, ...]
@@ -32,7 +32,7 @@ class Table:
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     def cells(self, row: str, *, with_intervals: bool = False) -> list[str]:
-        """The row's values as text, in column order, perhaps with their 95 % intervals."""
+        """Returns the row's values as text, in column order, optionally with 95 % intervals."""
         values = self.rows[row]
         bounds = self.intervals.get(row, {}) if with_intervals else {}
         return [
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class VideoValues:
-    """What each video of a row contributes to each measure (``bootstrap.pseudo_values``)."""
+    """The contribution of each video of a row to each measure (``bootstrap.pseudo_values``)."""
 
     clips: tuple[str, ...]
     shares: Mapping[str, Sequence[float]]
@@ -52,7 +52,7 @@ class VideoValues:
 
 @dataclass(frozen=True)
 class Target:
-    """A bound that the shipped model must keep: ``low <= value <= high``."""
+    """A bound for the shipped model: ``low <= value <= high``."""
 
     name: str
     value: float
@@ -61,12 +61,12 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """False as well when the value is NaN: what was not measured was not met."""
+        """Whether the value is within the bound; False for NaN: an unmeasured bound is not met."""
         return self.low <= self.value <= self.high
 
     @property
     def bound(self) -> str:
-        """The bound in words."""
+        """Returns the bound as text."""
         if self.low > -math.inf and self.high < math.inf:
             return f"{self.low:g} .. {self.high:g}"
         return f">= {self.low:g}" if self.low > -math.inf else f"<= {self.high:g}"
@@ -74,7 +74,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that an evaluation found.  ``settings`` says what was run and on what."""
+    """The results of an evaluation.  ``settings`` describes the run and its inputs."""
 
     tables: tuple[Table, ...]
     targets: tuple[Target, ...]
@@ -83,7 +83,7 @@ class Report:
     videos: Mapping[str, VideoValues] = field(default_factory=dict)
 
     def table(self, title: str) -> Table:
-        """The table of that title.
+        """Returns the table of that title.
 
         Raises:
             InputError: there is none.
@@ -94,7 +94,7 @@ class Report:
         raise InputError("title", title, f"one of {[table.title for table in self.tables]}")
 
     def to_json(self) -> str:
-        """JSON with NaN written as null, so that every parser reads it."""
+        """Returns JSON with NaN written as null, for every parser."""
         document = {
             "settings": dict(self.settings),
             "tables": {t.title: {name: dict(row) for name, row in t.rows.items()}
@@ -111,7 +111,7 @@ class Report:
         return json.dumps(_finite(document), indent=2, default=str) + "\n"
 
     def to_markdown(self) -> str:
-        """The tables and targets as GitHub markdown."""
+        """Returns the tables and targets as GitHub markdown."""
         parts = []
         for table in self.tables:
             head = ["", *(column.heading for column in table.columns)]
@@ -123,7 +123,7 @@ class Report:
         return "\n\n".join([*parts, f"### Run\n\n{facts}"]) + "\n"
 
     def print(self, console: Console) -> None:
-        """The tables and targets in colour, as wide as the console."""
+        """Prints the tables and targets in colour, as wide as the console."""
         for table in self.tables:
             head = ["", *(column.heading for column in table.columns)]
             body = [[name, *table.cells(name)] for name in table.rows]
@@ -137,7 +137,7 @@ class Report:
         console.print(verdicts)
 
     def write(self, folder: Path) -> None:
-        """``report.json`` and ``report.md`` into an existing folder."""
+        """Writes ``report.json`` and ``report.md`` to an existing folder."""
         (folder / "report.json").write_text(self.to_json())
         (folder / "report.md").write_text(self.to_markdown())
 
@@ -164,7 +164,7 @@ def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def _finite(value: object) -> object:
-    """NaN and infinity have no JSON form."""
+    """Replaces NaN and infinity, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

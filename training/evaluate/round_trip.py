@@ -1,4 +1,4 @@
-"""True video through the VAE the way a stream goes through it: chunk by chunk.
+"""True video through the VAE as in a stream: chunk by chunk.
 
 Legend: B batch 1, C 3 colours, T frames, H W pixels.
 """
@@ -14,7 +14,7 @@ from flashtalk.streaming.spec import StreamSpec
 
 
 class Codec(Protocol):
-    """The two methods of ``flashtalk.models.vae.VideoVAE`` that are needed here."""
+    """The methods of ``flashtalk.models.vae.VideoVAE`` that are used here."""
 
     def encode(self, video_BCTHW: Tensor) -> Tensor: ...
 
@@ -33,7 +33,7 @@ def through_vae(
     """Encode and decode in chunks of 33 true frames, keeping the last 28 of each.
 
     The first 5 frames of a chunk are the true ones before it (the first chunk repeats frame 0), so
-    the result has the VAE's own error and its own seams, and nothing of the generator's.
+    the result has the VAE's own error and its own seams, but no errors of the generator.
     """
     new, motion = spec.new_frames, spec.motion_frames
     frames = len(video_THWC)

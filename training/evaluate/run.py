@@ -1,4 +1,4 @@
-"""One evaluation: perform every clip in every row, measure, summarise, draw.
+"""One evaluation: generates every clip of every row, measures, summarises, draws.
 
 Legend: T frames, H W pixels, N audio samples at 16 kHz.
 """
@@ -38,11 +38,11 @@ from training.evaluate.talkbench import talkbench_table
 
 
 class RoundTrip(Protocol):
-    """What every evaluation needs: the VAE."""
+    """The minimum of an evaluation: a VAE."""
 
     @property
     def spec(self) -> StreamSpec:
-        """The stream contract of its weights."""
+        """Returns the stream spec of its weights."""
 
     def through_codec(self, video_THWC: Frames) -> Frames:
         """The video encoded and decoded chunk by chunk, as long as it was."""
@@ -50,16 +50,16 @@ class RoundTrip(Protocol):
 
 @runtime_checkable
 class HasCodec(Protocol):
-    """A performer that can say which VAE it has."""
+    """A performer with a digest of its VAE."""
 
     @property
     def codec_digest(self) -> str:
-        """Of what ``through_codec`` depends on."""
+        """Returns a digest of the dependencies of ``through_codec``."""
 
 
 @runtime_checkable
 class Performer(RoundTrip, Protocol):
-    """A whole pipeline, or a stand-in for one in a test."""
+    """A whole pipeline, or a test double."""
 
     def perform(
         self, portrait_HWC: Rgb, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
@@ -68,7 +68,7 @@ class Performer(RoundTrip, Protocol):
 
 
 class Clips(Protocol):
-    """Clips by index; they may be loaded when asked for, as a long one is large."""
+    """Clips by index; they may be loaded on access, since long ones are large."""
 
     def __len__(self) -> int: ...
 
@@ -77,10 +77,10 @@ class Clips(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.  ``wrong_audio`` clips are also performed with another clip's speech.
+    """The plan of a run.  ``wrong_audio`` clips are also generated with another clip's speech.
 
-    ``kept`` holds readings of truth and VAE of earlier evaluations; its facts name everything but
-    the clip that they depend on.
+    ``kept`` contains readings of truth and VAE of earlier evaluations; its facts name all their
+    dependencies except the clip.
     """
 
     short: Clips
@@ -96,9 +96,9 @@ class Plan:
 def evaluate(
     performer: RoundTrip, plan: Plan, probes: Probes, out: Path, *, show_progress: bool = True
 ) -> Report:
-    """Run the plan; pictures, ``report.json`` and ``report.md`` go to ``out`` (made if missing).
+    """Runs the plan; writes pictures, ``report.json`` and ``report.md`` to ``out``.
 
-    A ``performer`` that has no ``perform`` is a VAE alone: only the truth rows are filled.
+    A ``performer`` without ``perform`` is a VAE alone: only the truth rows are filled.
     """
     out.mkdir(parents=True, exist_ok=True)
     new_frames, fps = performer.spec.new_frames, performer.spec.fps

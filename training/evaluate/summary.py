@@ -1,4 +1,4 @@
-"""Readings of many videos to the rows, targets and curves of the report.
+"""Converts readings of many videos to rows, targets and curves of the report.
 
 Legend: T frames, D identity numbers.
 """
@@ -130,7 +130,7 @@ def _frechet(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
 
 
 def _over(value: float, reference: float) -> float:
-    """The ratio; NaN over a reference of 0, which says nothing."""
+    """Returns the ratio; NaN for a reference of 0."""
     return value / reference if reference > 0 else float("nan")
 
 
@@ -163,9 +163,9 @@ def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[NDArray[np.fl
 
 
 def identified(readings: Sequence[Reading]) -> list[NDArray[np.float64]]:
-    """For each video, 1.0 in the frames [T] whose nearest portrait of all clips is its own.
+    """Returns, per video, 1.0 in the frames [T] whose nearest portrait of all clips is its own.
 
-    With a single clip there is nobody to be mistaken for: all ones.
+    With a single clip all values are one.
     """
     portraits_ND = np.stack([r.portrait_D for r in readings]).astype(np.float64)
     found = []
@@ -177,7 +177,7 @@ def identified(readings: Sequence[Reading]) -> list[NDArray[np.float64]]:
 
 
 def stranger_distance(readings: Sequence[Reading]) -> float:
-    """Mean distance between the portraits of different clips, the scale of ``ID dist``."""
+    """Returns the mean distance between different clips' portraits, the scale of ``ID dist``."""
     portraits_ND = np.stack([r.portrait_D for r in readings]).astype(np.float64)
     count = len(portraits_ND)
     if count < 2:
@@ -216,7 +216,7 @@ def _part(track_T: NDArray[np.float32], third: int) -> NDArray[np.float32]:
 
 
 def targets(short: Table, long: Table | None) -> tuple[Target, ...]:
-    """What the shipped model must show; a row that was not run leaves its targets out."""
+    """Returns the shipped model's targets; those of rows that were not run are omitted."""
     found: list[Target] = []
     generated = short.rows.get(GENERATED)
     vae = short.rows.get(VAE)

@@ -1,7 +1,7 @@
-"""The one table: every row of the short clips and the long streams with the report's columns.
+"""The main table: every row of the short clips and the long streams with the report's columns.
 
-Report, Table 1 and section 3 (TalkBench-Short and -Long), with what only a drawn world can measure
-beside it.
+Report, Table 1 and section 3 (TalkBench-Short and -Long), with additional measures that need
+rendered data.
 
 Legend: T frames.
 """
@@ -43,9 +43,9 @@ COLUMNS = (
     Column("sharpness_slope", "sharpness slope", 4),
     Column("fps", f"FPS {UP}", 1),
 )  # fmt: skip
-# Whole frames: a mean of them over resamples says nothing.
+# Whole frames: their mean over resamples is meaningless.
 WITHOUT_INTERVAL = frozenset({"sync_offset", "sync_offset_own", "lip_lag_frames"})
-# Too large with few videos: what stands in the table is the jackknife's value.
+# Biased with few videos: the table contains the jackknife's value.
 _BIASED = ("frechet",)
 _MEDIANS = ("sync_offset", "sync_offset_own")
 
@@ -53,9 +53,9 @@ _MEDIANS = ("sync_offset", "sync_offset_own")
 def talkbench_table(
     short: ReadingsByRow, long: ReadingsByRow, *, chunk_frames: int
 ) -> tuple[Table, dict[str, VideoValues]]:
-    """The table with its intervals, and every video's share in every number of it.
+    """Returns the table with its intervals, and every video's contribution to every number.
 
-    Row names are ``short: generated`` and so on; columns that no row fills are left out.
+    Row names are ``short: generated`` and so on; columns without values are omitted.
     """
     values: dict[str, Mapping[str, float]] = {}
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
@@ -117,14 +117,14 @@ def _measured(
 
 
 def _scores(readings: Sequence[Reading]) -> dict[str, float]:
-    """Means over the videos; of offsets the median, a whole frame in an odd number of videos."""
+    """Returns means over the videos; for offsets the median, a whole frame for an odd number."""
     names = sorted(set().union(*(r.scores for r in readings)))
     columns = {n: [r.scores.get(n, float("nan")) for r in readings] for n in names}
     return {n: float(np.median(v) if n in _MEDIANS else np.mean(v)) for n, v in columns.items()}
 
 
 def _dynamic(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
-    """Mean of the dynamic ratios of mouth, head and hands."""
+    """Returns the mean of the dynamic ratios of mouth, head and hands."""
     parts = [
         dynamic_ratio([r.measured.stack(names) for r in readings],
                       [t.measured.stack(names) for t in truth])
@@ -136,7 +136,7 @@ def _dynamic(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
 def _slopes(
     readings: Sequence[Reading], truth: Sequence[Reading], chunk_frames: int
 ) -> dict[str, float]:
-    """Drift per chunk, mean of the videos' least-squares slopes."""
+    """Returns drift per chunk, mean of the videos' least-squares slopes."""
     curves = {
         "identity": [identity_distance(r.measured.identity_TD, r.portrait_D) for r in readings],
         "background_db": [r.background_db_T for r in readings],

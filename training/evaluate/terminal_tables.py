@@ -1,4 +1,4 @@
-"""Wide tables on a narrow terminal: several tables below each other instead of wrapped numbers."""
+"""Wide tables on a narrow terminal: several tables below each other without wrapped numbers."""
 
 import re
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ def print_table(
 ) -> None:
     """Prints rows of cells; ``head`` and every row begin with the row's name.
 
-    Names and headings may break between words, numbers never.  Columns that do not fit into the
-    console's width go into further tables, which repeat the names.
+    Names and headings may break between words, numbers never.  Columns that exceed the console's
+    width are printed in further tables, which repeat the names.
     """
     names = _names_width(head, body, console.width)
     room = console.width - names - _FRAME - 1
@@ -30,7 +30,7 @@ def print_table(
         table.add_column(head[0], width=names, overflow="fold")
         left = room - sum(_narrowest(head, body, column) + _FRAME for column in columns)
         for column in columns:
-            # What is left of the line goes to headings that would have to break.
+            # The rest of the line is for headings that would otherwise break.
             narrow = _narrowest(head, body, column)
             more = max(0, min(left, len(head[column]) - narrow))
             left -= more
@@ -41,7 +41,7 @@ def print_table(
 
 
 def print_markdown(console: Console, text: str) -> None:
-    """Prints a text as it is, but its tables as ``print_table`` does."""
+    """Prints a text unchanged, except its tables, with ``print_table``."""
     lines = text.splitlines()
     at = 0
     while at < len(lines):
@@ -58,7 +58,7 @@ def print_markdown(console: Console, text: str) -> None:
 
 
 def _names_width(head: Sequence[str], body: Sequence[Sequence[str]], width: int) -> int:
-    """A long name folds: it takes at most a third of the line, and leaves room for any column."""
+    """Returns the width of names: at most a third of the line, with space for any column."""
     names = [row[0] for row in (head, *body)]
     widest = max((_narrowest(head, body, column) for column in range(1, len(head))), default=0)
     wanted = min(max(map(len, names)), width // 3, width - widest - 2 * _FRAME - 1)
@@ -66,7 +66,7 @@ def _names_width(head: Sequence[str], body: Sequence[Sequence[str]], width: int)
 
 
 def _parts(head: Sequence[str], body: Sequence[Sequence[str]], room: int) -> list[list[int]]:
-    """Column numbers, as many together as fit; at least one, however narrow the terminal is."""
+    """Returns groups of column numbers that fit; at least one each, even on a narrow terminal."""
     parts: list[list[int]] = [[]]
     left = room
     for column in range(1, len(head)):

@@ -1,4 +1,4 @@
-"""Train the measuring probes on renders: ``python -m training.evaluate.train_probe --out DIR``.
+"""Trains the measuring probes on renders: ``python -m training.evaluate.train_probe --out DIR``.
 
 Minutes on two CPU cores.  Writes ``probes.safetensors`` and a card with the held-out accuracy.
 
@@ -32,13 +32,13 @@ from training.evaluate.probes import (
 )
 from training.evaluate.regressor import Regressor, RegressorConfig
 
-# Identity seeds far from every split of the data set, so that the probes never met a test face.
+# Identity seeds far from every split of the data set, so that test faces are new to the probes.
 _TRAIN_SEED, _HELD_OUT_SEED = 7_000_000_000, 8_000_000_000
 
 
 @dataclass(frozen=True)
 class ProbeRecipe:
-    """How much to render and how long to train; the defaults are those of the shipped probes."""
+    """Number of renders and steps; the defaults are those of the shipped probes."""
 
     identities: int = 3000
     frames_each: int = 12
@@ -50,17 +50,17 @@ class ProbeRecipe:
 
     @classmethod
     def smoke(cls) -> "ProbeRecipe":
-        """Seconds: shows that everything runs, not that it measures well."""
+        """Returns a setting of seconds, which tests the code and not the quality."""
         return cls(identities=8, frames_each=4, held_out_identities=4, steps=3, batch=8)
 
 
 def person_names() -> tuple[str, ...]:
-    """The identity columns that describe the person (the background is measured by PSNR)."""
+    """Returns the identity columns of the person (the background is measured by PSNR)."""
     return tuple(IDENTITY_COLUMNS[:PERSON_COLUMNS])
 
 
 def train_probes(recipe: ProbeRecipe) -> Probes:
-    """All three probes, trained one after the other on the same rendered frames."""
+    """Trains all three probes, one after the other on the same rendered frames."""
     torch.manual_seed(recipe.seed)
     pool = render_pool(range(_TRAIN_SEED, _TRAIN_SEED + recipe.identities), recipe.frames_each,
                        title="render")  # fmt: skip
@@ -88,7 +88,7 @@ def _fit(
     config: RegressorConfig, pool: ProbeFrames, target_NK: Tensor, recipe: ProbeRecipe,
     prepare: Prepare, title: str,
 ) -> Regressor:  # fmt: skip
-    """Mean squared error in units of each target's deviation; one-cycle learning rate."""
+    """Minimises mean squared error in units of each target's deviation; one-cycle schedule."""
     net = Regressor(config)
     net.set_population(target_NK.mean(0), target_NK.std(0))
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
@@ -112,9 +112,9 @@ def _fit(
 
 
 def held_out_accuracy(probes: Probes, recipe: ProbeRecipe) -> dict[str, float]:
-    """Pearson r of every measured number on identities that training never saw.
+    """Returns Pearson r of every measured number on identities outside of the training data.
 
-    The mouth is read from the crop that the *predicted* pose cuts, as in use.
+    The mouth is measured in the crop at the *predicted* pose, as in use.
     """
     seeds = range(_HELD_OUT_SEED, _HELD_OUT_SEED + recipe.held_out_identities)
     pool = render_pool(seeds, 16, title="render held-out")
@@ -130,7 +130,7 @@ def held_out_accuracy(probes: Probes, recipe: ProbeRecipe) -> dict[str, float]:
 
 
 def card(recipe: ProbeRecipe, scores: Mapping[str, float], minutes: float, megabytes: float) -> str:
-    """The model card: what the probes are, how they were made, how well they read."""
+    """Returns the model card: the probes, their training, and their accuracy."""
     rows = "\n".join(f"| {name} | {r:.3f} |" for name, r in scores.items())
     return f"""# Measuring probes
 
@@ -155,7 +155,7 @@ the crop that the predicted pose cuts (identity rows: how far a face shows that 
 
 
 def main() -> int:
-    """Command line of the probe training; gives the exit code."""
+    """Runs the probe training; returns the exit code."""
     parser = OneLineParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_PROBES.parent, help="folder to write")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")

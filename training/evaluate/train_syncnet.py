@@ -1,7 +1,7 @@
-"""Train the small SyncNet: ``python -m training.evaluate.train_syncnet --data .cache/synthtalk``.
+"""Trains the small SyncNet: ``python -m training.evaluate.train_syncnet --data .cache/synthtalk``.
 
 Twenty minutes on one CPU core.  Writes ``syncnet.safetensors`` and a card with the held-out scores.
-Killed half-way, the same command goes on from the last checkpoint.
+An interrupted training is resumed from the last checkpoint by the same command.
 
 Legend: U utterances of a step, R a stretch of windows of each, B = U R windows, D embedding.
 """
@@ -35,7 +35,7 @@ from training.evaluate.syncnet.speech_and_mouths import Mouths, gather
 
 @dataclass(frozen=True)
 class SyncRecipe:
-    """How long to train and on how much; the defaults are those of the shipped network."""
+    """Number of steps and amount of data; the defaults are those of the shipped network."""
 
     utterances: int = 1200
     steps: int = 1500
@@ -47,16 +47,16 @@ class SyncRecipe:
 
     @classmethod
     def smoke(cls) -> "SyncRecipe":
-        """Seconds: shows that everything runs, not that it judges well."""
+        """Returns a setting of seconds, which tests the code and not the quality."""
         return cls(utterances=2, steps=2, utterances_each=2, stretch=6, checkpoint_every=1)
 
 
 class Trainer:
-    """Contrastive training (InfoNCE both ways): of all windows of a step, a stretch of each of
-    several utterances, the pictures must find their own speech and the speech its pictures.
+    """Contrastive training (InfoNCE both ways): among all windows of a step, a stretch of each of
+    several utterances, pictures must match their own speech and speech its pictures.
 
-    Neighbouring windows of the same utterance are the hard negatives that make the network
-    measure time; those of other utterances make it tell wrong speech from right.
+    Neighbouring windows of the same utterance are the hard negatives, from which the network
+    learns time; from those of other utterances it learns to reject wrong speech.
     """
 
     def __init__(self, recipe: SyncRecipe, mouths: Mouths) -> None:
@@ -74,7 +74,7 @@ class Trainer:
         )
 
     def save(self, path: Path) -> None:
-        """Everything that the next step needs; the draws of a step depend on its number alone."""
+        """Saves the state for the next step; random draws depend on the step number alone."""
         part = path.with_suffix(".part")
         torch.save({"net": self.net.state_dict(), "scale": self.log_scale.detach(),
                     "optimiser": self.optimiser.state_dict(),
@@ -82,7 +82,7 @@ class Trainer:
         part.rename(path)
 
     def resume(self, path: Path) -> None:
-        """Go on from ``save``'s file; nothing happens where there is none."""
+        """Restores ``save``'s file, if it exists."""
         if not path.exists():
             return
         kept = torch.load(path, weights_only=True)
@@ -94,7 +94,7 @@ class Trainer:
         self.step = int(kept["step"])
 
     def update(self) -> float:
-        """One step; returns its loss."""
+        """Makes one step; returns its loss."""
         rng = np.random.default_rng([self.recipe.seed, self.step])
         pictures_BNCSS, speech_BCW = self._draw(rng)
         pictures_BD = self.net.embed_pictures(pictures_BNCSS)
@@ -125,16 +125,16 @@ class Trainer:
             start = FRAMES_PER_PICTURE * first
             stop = start + FRAMES_PER_PICTURE * (stretch - 1) + WINDOW_FRAMES
             cepstra_MC = torch.from_numpy(self.mouths.cepstra_UMC[index, start:stop].copy())
-            # The first number is the log energy: this is a voice that is nearer or farther.
+            # The first number is the log energy: this simulates the distance of a voice.
             cepstra_MC[:, 0] += float(rng.uniform(-1.5, 1.5))
             speech.append(cepstra_MC.unfold(0, WINDOW_FRAMES, FRAMES_PER_PICTURE))
         return torch.cat(pictures), torch.cat(speech)
 
 
 def _worn(crops_TCSS: Tensor, rng: np.random.Generator) -> Tensor:
-    """Half of the stretches as a codec would wear them: one blur, gain, cast and grain for all.
+    """Degrades half of the stretches like a codec: one blur, gain, cast and grain for all.
 
-    The network must judge generated video too, which is softer than a render.
+    The network must also score generated video, which is softer than a render.
     """
     if rng.random() < 0.5:
         return crops_TCSS
@@ -151,7 +151,7 @@ def _worn(crops_TCSS: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def train(recipe: SyncRecipe, mouths: Mouths, work: Path, console: Console) -> SmallSyncNet:
-    """Train to the end, or on from the checkpoint in ``work``."""
+    """Trains to the end, from the checkpoint in ``work`` if there is one."""
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, mouths)
     trainer.resume(work / "checkpoint.pt")
@@ -166,7 +166,7 @@ def train(recipe: SyncRecipe, mouths: Mouths, work: Path, console: Console) -> S
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line of the SyncNet training."""
+    """Runs the SyncNet training; returns the exit code."""
     parser = OneLineParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
                         help="folder with the rendered splits train and test")  # fmt: skip

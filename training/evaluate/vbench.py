@@ -2,11 +2,11 @@
 
 Huang et al., "VBench" (2024), section 3.2, and the code published with it (Vchitect/VBench:
 ``subject_consistency.py``, ``background_consistency.py``, ``motion_smoothness.py``,
-``temporal_flickering.py``).  The formulas are exact; what goes into them is either the networks
-that VBench uses (``extractors.py``) or the stand-ins of this file, and the columns say which.
+``temporal_flickering.py``).  The formulas are exact; their inputs are either the networks of VBench
+(``extractors.py``) or the substitutes of this file, distinguished by the columns.
 
-All scores lie in 0..1, higher is steadier, and a frozen video gets the best of all: read them
-beside the dynamic ratio.  The report prints them times 100.
+All scores are in 0..1, higher is steadier, and a frozen video gets the best of all: interpret them
+together with the dynamic ratio.  The report prints them times 100.
 
 Legend: T frames, H W pixels, C colours, D feature numbers, E even frames.
 """
@@ -41,7 +41,7 @@ def consistency(features_TD: RealArray) -> float:
 def temporal_flickering(video_THWC: Frames) -> float:
     """Temporal-F: (255 - mean absolute difference of neighbouring frames) / 255.
 
-    VBench asks it of videos of still scenes only; of a talking person it also counts movement.
+    VBench uses it for videos of still scenes only; for a talking person it also counts motion.
     """
     if len(video_THWC) < 2:
         raise InputError("video", len(video_THWC), "at least 2 frames")
@@ -54,7 +54,7 @@ def motion_smoothness(video_THWC: Frames, interpolate: Interpolate) -> float:
     """Motion-S: (255 - mean absolute difference between the odd frames and what ``interpolate``
     puts between their even neighbours) / 255.
 
-    VBench interpolates with AMT-S; ``linear`` is the stand-in.
+    VBench interpolates with AMT-S; ``linear`` is the substitute.
     """
     if len(video_THWC) < 3:
         raise InputError("video", len(video_THWC), "at least 3 frames")
@@ -75,8 +75,8 @@ def linear(before_HWC: Rgb, after_HWC: Rgb) -> Rgb:
 def background_pixels(video_THWC: Frames, background_HW: BoolArray) -> RealArray:
     """Stand-in features [T, D] of BG-C: the background's own pixels.
 
-    They are measured from the mean colour of the first frame's background; without that, every
-    cosine of pictures, which are all positive, would be near 1 whatever they show.
+    They are relative to the mean colour of the first frame's background; else the cosine of any
+    two pictures, which are all positive, would be near 1.
     """
     if not background_HW.any():
         raise InputError("background", 0, "at least one pixel")

@@ -29,8 +29,8 @@ from flashtalk.models.vae.layers import (
 from flashtalk.ops.eager import works_in_blocks
 
 LARGEST_ELEMENTS = 1 << 30
-"""Of a tensor that is made at once. Kernels count elements in 32 bits: 33 frames of 192 channels at
-768x448, the last doubling of the published VAE, are 2.18e9, more than 2^31."""
+"""Limit of the elements of one tensor. Kernels count elements in 32 bits: 33 frames of 192 channels
+at 768x448, the last doubling of the published VAE, are 2.18e9, more than 2^31."""
 
 
 class FrameConv(nn.Conv2d):

@@ -26,7 +26,7 @@ _RELATIVE_LU = -10.0
 _OFFSET_LU = -0.691
 """0 LUFS is a full-scale sine of 997 Hz in one channel, to 3 dB."""
 _FORGOTTEN = 1e-18
-"""Of the filters' memory no more than this is left where it is cut off."""
+"""Remaining share of the filters' impulse response at which it is truncated."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Distribution matching: directions, normaliser, motion policies (training specification 6.8)."""
+"""Distribution matching: directions, normaliser, motion policies."""
 
 from __future__ import annotations
 

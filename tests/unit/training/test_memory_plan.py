@@ -53,7 +53,7 @@ def test_three_networks_fit_32_devices_of_96_gigabytes() -> None:
 def test_four_devices_do_not_do_and_eight_are_tight() -> None:
     with pytest.raises(InputError, match=r"memory: .* use more ranks"):
         plan(4).check()
-    # Hybrid sharding inside a node holds this much (training specification 2.8).
+    # Hybrid sharding inside a node holds this much.
     assert plan(8).total > 0.9 * DEVICE
 
 

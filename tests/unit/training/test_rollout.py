@@ -1,4 +1,4 @@
-"""Rollouts: what is evaluated, what has a graph, what a chunk continues (specification 6.8)."""
+"""Rollouts: what is evaluated, what has a graph, what a chunk continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 1 inputs and loss (training.md 6.8, items 1 and 4; report Eq. 1)."""
+"""Stage 1 inputs and loss (report Eq. 1)."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ from flashtalk.models.dit.config import DiTConfig
 from training import times
 from training.times import Machine, evaluation_flops, main, stage1_hours, stage2_hours
 
-# 32 H20; what one sustains is an assumption (training specification 2.6).
+# 32 H20; what one sustains is an assumption.
 H20S = Machine(ranks=32, tflops=80.0, vae_s=1.5)
 
 

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""SyncNet: the definition of Sync-C and Sync-D, the published network, and our small one."""

@@ -1,4 +1,4 @@
-"""Sync-C and Sync-D: what they are, given the embeddings of pictures and of speech.
+"""Sync-C and Sync-D: their definition, given embeddings of pictures and of speech.
 
 Chung and Zisserman, "Out of time: automated lip sync in the wild" (2016), section 4, and the code
 published with it (joonson/syncnet_python, ``SyncNetInstance.evaluate``).
@@ -22,7 +22,7 @@ MAX_OFFSET_FRAMES = 15
 class SyncScore:
     """``confidence`` is Sync-C, ``distance`` Sync-D, ``offset_frames`` > 0 a picture that is late.
 
-    ``mean_distance`` holds the mean distance at every offset, -15 first.
+    ``mean_distance`` contains the mean distance at every offset, -15 first.
     """
 
     confidence: float
@@ -34,20 +34,20 @@ class SyncScore:
 def sync_score(
     video_TD: Tensor, audio_TD: Tensor, *, zero_padded: bool, max_offset: int = MAX_OFFSET_FRAMES
 ) -> SyncScore:
-    """Judge one video.
+    """Scores one video.
 
     The distance of the pictures to the speech is averaged over time for every offset; Sync-D is
-    the smallest of these means, Sync-C the median of them less the smallest, and the offset is
-    where the smallest stands.
+    the minimum of these means, Sync-C their median less the minimum, and the offset that of the
+    minimum.
 
     Args:
         video_TD, audio_TD: embeddings, one per window, of equal shape.
-        zero_padded: where an offset asks for speech beyond either end, compare with a zero vector,
-            as the published code does.  False drops the first and last ``max_offset`` windows of
-            the pictures instead, so that all offsets are judged on the same pictures.
+        zero_padded: compare with a zero vector if an offset needs speech beyond either end, as in
+            the published code.  False drops the first and last ``max_offset`` windows of the
+            pictures instead, so that all offsets use the same pictures.
 
     Raises:
-        InputError: shapes differ, or no window would be left.
+        InputError: shapes differ, or no window would remain.
     """
     if video_TD.shape != audio_TD.shape or video_TD.ndim != 2:
         raise InputError("embeddings", tuple(video_TD.shape), f"{tuple(audio_TD.shape)}, [T, D]")
@@ -57,18 +57,18 @@ def sync_score(
     padded_TD = F.pad(audio_TD, (0, 0, max_offset, max_offset))
     kept = slice(0, count) if zero_padded else slice(max_offset, count - max_offset)
     means = []
-    # Speech from ``shift`` frames later; the sign turns because speech that matches from earlier
+    # Speech from ``shift`` frames later; the sign is inverted, since a match with earlier speech
     # (a negative shift) means that the picture is late.
     for place in range(2 * max_offset + 1):
         shifted_TD = padded_TD[place : place + count]
         means.append(float(F.pairwise_distance(video_TD[kept], shifted_TD[kept]).mean()))
     best = int(np.argmin(means))
-    # torch.median is the lower middle of an even count; 31 offsets have a true middle.
+    # torch.median is the lower middle of an even count; 31 offsets have a unique middle.
     confidence = float(np.median(means)) - means[best]
     return SyncScore(confidence, means[best], max_offset - best, tuple(reversed(means)))
 
 
 def later_speech(audio_TD: Tensor, frames: int) -> Tensor:
-    """The embeddings as if the speech came ``frames`` later; the ends repeat (for tests)."""
+    """Shifts embeddings as if the speech were ``frames`` later; the ends repeat (for tests)."""
     index_T = torch.arange(len(audio_TD)).sub(frames).clamp(0, len(audio_TD) - 1)
     return audio_TD[index_T]

@@ -1,4 +1,4 @@
-"""How well a small SyncNet judges people, voices and sentences that its training never saw.
+"""Scores of a small SyncNet on people, voices and sentences that are not in its training data.
 
 Legend: U utterances, T frames, S side in pixels, M steps at 100 Hz, C 13 cepstra.
 """
@@ -35,7 +35,7 @@ class HeldOut:
 
 
 def held_out_scores(net: SmallSyncNet, data: SynthTalk, probes: Probes, count: int = 32) -> HeldOut:
-    """Every utterance with its own speech, with the next one's, and with its own shifted."""
+    """Scores every utterance with its own speech, the next one's, and its own shifted."""
     judge = SmallSyncJudge(net, probes)
     frames = data.config.frames
     amount = min(count, len(data))
@@ -65,7 +65,7 @@ def held_out_scores(net: SmallSyncNet, data: SynthTalk, probes: Probes, count: i
 def _shifted(
     judge: SmallSyncJudge, crops_TCSS: torch.Tensor, cepstra_MC: np.ndarray, shift: int
 ) -> SyncScore:
-    """The score when the picture comes ``shift`` frames late."""
+    """Returns the score for a picture that is ``shift`` frames late."""
     if shift >= 0:
         crops_TCSS = crops_TCSS[: len(crops_TCSS) - shift]
         return judge.score_crops(crops_TCSS, cepstra_MC[FRAMES_PER_PICTURE * shift :])
@@ -74,7 +74,7 @@ def _shifted(
 
 
 def card(facts: Mapping[str, object], judged: HeldOut) -> str:
-    """The model card: what the network is, how it was made, how well it judges."""
+    """Returns the model card: the network, its training, and its scores."""
     return f"""# Small SyncNet
 
 Two small convolutional towers that put five mouth crops and 0.2 s of speech on one unit sphere.

@@ -20,25 +20,25 @@ from training.evaluate.syncnet.small import DEFAULT_SYNCNET, PICTURES, SmallSync
 from training.evaluate.syncnet.speech_and_mouths import crop_mouths, long_enough
 
 _BATCH = 256
-# Below this many frames no offset could be told from another.
+# Below this many frames offsets cannot be distinguished.
 SHORTEST_FRAMES = 2 * MAX_OFFSET_FRAMES + PICTURES + 5
 
 
 class SyncJudge(Protocol):
-    """Judges lip sync; ``is_published`` says whether the numbers compare with the literature."""
+    """Scores lip sync; ``is_published``: whether the numbers are comparable with the literature."""
 
     @property
     def is_published(self) -> bool:
-        """True for the published network alone."""
+        """True for the published network only."""
 
     def score(
         self, video_THWC: Frames, pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
-        """Video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame.
+        """Scores video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame.
 
-        ``head_T4`` is the head's pose (``Measurement.stack(HEAD)``) where it was read before; a
-        judge that does not need it reads nothing twice.
+        ``head_T4`` is the head's pose (``Measurement.stack(HEAD)``) if it is already measured, for
+        judges that need it.
         """
 
 
@@ -58,20 +58,20 @@ class SmallSyncJudge:
         self, video_THWC: Frames, pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
-        """See ``SyncJudge``."""
+        """Scores a video with our network."""
         frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
         crops_TCSS = torch.from_numpy(crop_mouths(video_THWC[:frames], self.probes, head_T4))
         cepstra_MC = long_enough(mfcc(pcm_N[: FRAME_SAMPLES * frames]), frames)
         return self.score_crops(crops_TCSS, cepstra_MC)
 
     def score_crops(self, crops_TCSS: Tensor, cepstra_MC: NDArray[np.float32]) -> SyncScore:
-        """Crops uint8 [T, 3, 32, 32] against cepstra [M, 13]."""
+        """Scores crops uint8 [T, 3, 32, 32] against cepstra [M, 13]."""
         video_TD, audio_TD = self.embed(crops_TCSS, cepstra_MC)
         return sync_score(video_TD, audio_TD, zero_padded=False)
 
     @torch.inference_mode()
     def embed(self, crops_TCSS: Tensor, cepstra_MC: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Embeddings [T - 4, D] of the pictures and of the speech."""
+        """Returns embeddings [T - 4, D] of the pictures and of the speech."""
         count = len(crops_TCSS) - PICTURES + 1
         speech_TCW = torch.from_numpy(windows(cepstra_MC, count))
         stacks_TNCSS = crops_TCSS.unfold(0, PICTURES, 1).permute(0, 4, 1, 2, 3)
@@ -86,7 +86,7 @@ class SmallSyncJudge:
 def open_sync_judge(
     probes: Probes, published: Path | None, *, device: str = "cpu", own: Path = DEFAULT_SYNCNET
 ) -> SyncJudge:
-    """The published network where its weight file is given, else ours.
+    """Returns the published network if its weight file is given, else ours.
 
     Raises:
         WeightsError: the file is missing or does not fit.

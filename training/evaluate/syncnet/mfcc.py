@@ -3,7 +3,7 @@
 The published SyncNet was trained on the defaults of the package python_speech_features (25 ms
 frames without a window function, steps of 10 ms, pre-emphasis 0.97, 26 mel filters on an FFT of
 512, lifter 22, log frame energy in place of the first cepstrum) on 16-bit samples.  This is a
-vectorised writing of the same arithmetic; only the definition carries over.
+vectorised implementation of the same arithmetic; only the definition is shared.
 
 Legend: N samples at 16 kHz, M frames at 100 Hz, C 13 cepstra, F filters, K spectrum bins, T video
 frames at 25 fps, W 20 frames of one window.
@@ -28,7 +28,7 @@ _LIFTER, _PREEMPHASIS, _FULL_SCALE = 22, 0.97, 32768.0
 
 
 def mfcc(pcm_N: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cepstra float32 [M, 13] of speech float32 [N] in [-1, 1] at 16 kHz; M = N / 160, about.
+    """Returns cepstra float32 [M, 13] of speech float32 [N] in [-1, 1] at 16 kHz; M = N / 160.
 
     Raises:
         InputError: not one-dimensional, or empty.
@@ -39,7 +39,7 @@ def mfcc(pcm_N: NDArray[np.float32]) -> NDArray[np.float32]:
     tiny = np.finfo(np.float64).eps
     energy_M = np.maximum(power_MK.sum(axis=1), tiny)
     filtered_MF = power_MK @ _filterbank().T
-    # Digital silence has no logarithm; the reference puts the smallest step there, and so do we.
+    # Digital silence has no logarithm; the reference uses the smallest step there, as here.
     filtered_MF = np.where(filtered_MF == 0, tiny, filtered_MF)
     cepstra_MC = dct(np.log(filtered_MF), type=2, axis=1, norm="ortho")[:, :CEPSTRA]
     order_C = np.arange(CEPSTRA)
@@ -49,7 +49,7 @@ def mfcc(pcm_N: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def windows(cepstra_MC: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """The windows [T, 13, 20] of the first ``count`` video frames: 20 steps from each frame on.
+    """Returns windows [T, 13, 20] of the first ``count`` video frames: 20 steps from each frame.
 
     Raises:
         InputError: the speech is too short for that many windows.

@@ -38,7 +38,7 @@ FaceCropper = Callable[[Frames], Frames]
 
 
 class PublishedSyncNet(nn.Module):
-    """``netcnnaud``/``netfcaud`` hear, ``netcnnlip``/``netfclip`` see; 1024 numbers each."""
+    """``netcnnaud``/``netfcaud`` embed speech, ``netcnnlip``/``netfclip`` pictures, [B, 1024]."""
 
     def __init__(self, embedding: int = 1024) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class PublishedSyncNet(nn.Module):
         )  # fmt: skip
 
     def embed_speech(self, cepstra_BCW: Tensor) -> Tensor:
-        """Cepstra [B, 13, 20] -> [B, 1024]."""
+        """Embeds cepstra [B, 13, 20] as [B, 1024]."""
         embedded_BD: Tensor = self.netfcaud(self.netcnnaud(cepstra_BCW[:, None]).flatten(1))
         return embedded_BD
 
     def embed_pictures(self, faces_BCTSS: Tensor) -> Tensor:
-        """BGR faces [B, 3, 5, 224, 224], 0..255 -> [B, 1024]."""
+        """Embeds BGR faces [B, 3, 5, 224, 224], 0..255, as [B, 1024]."""
         embedded_BD: Tensor = self.netfclip(self.netcnnlip(faces_BCTSS).flatten(1))
         return embedded_BD
 
@@ -93,7 +93,7 @@ def _embedded(embedding: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class PublishedSyncJudge:
-    """The published network and what cuts the faces out for it."""
+    """The published network and its face cropper."""
 
     net: PublishedSyncNet
     cropper: FaceCropper
@@ -101,7 +101,7 @@ class PublishedSyncJudge:
 
     @property
     def is_published(self) -> bool:
-        """True: the numbers are Sync-C and Sync-D as the literature prints them."""
+        """True: the numbers are Sync-C and Sync-D as in the literature."""
         return True
 
     @torch.inference_mode()
@@ -109,7 +109,7 @@ class PublishedSyncJudge:
         self, video_THWC: Frames, pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
     ) -> SyncScore:  # fmt: skip
-        """See ``SyncJudge``; memory holds the faces of ``_BATCH`` windows at a time."""
+        """Scores a video; memory is bounded by the faces of ``_BATCH`` windows."""
         frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
         count = frames - PICTURES
         speech_BCW = torch.from_numpy(windows(mfcc(pcm_N), count))
@@ -126,9 +126,9 @@ class PublishedSyncJudge:
 
 @dataclass(frozen=True)
 class ProbedFace:
-    """Faces as the published pipeline cuts them, but found by the pose probe of SynthTalk.
+    """Crops faces as the published pipeline, but at the head pose from SynthTalk's pose probe.
 
-    That pipeline runs a face detector of its own; for filmed video pass a cropper that does.
+    That pipeline has its own face detector; for filmed video pass a cropper with one.
     """
 
     probes: Probes
@@ -152,7 +152,7 @@ class ProbedFace:
         frames_TCHW = torch.from_numpy(video_THWC.copy()).permute(0, 3, 1, 2).float()
         size = [len(video_THWC), 3, FACE_PX, FACE_PX]
         grid_TSS2 = F.affine_grid(theta_T23, size, align_corners=False)
-        # Grey beyond the frame, as there: subtract it, since the sampler knows only zeros.
+        # Grey beyond the frame, as there: subtracted first, since the sampler pads with zeros.
         faces_TCSS = F.grid_sample(frames_TCHW - _PADDING_GREY, grid_TSS2, align_corners=False)
         pixels_TCSS = (faces_TCSS + _PADDING_GREY).round().clamp(0, 255).to(torch.uint8)
         faces: Frames = pixels_TCSS.permute(0, 2, 3, 1).numpy()
@@ -160,10 +160,10 @@ class ProbedFace:
 
 
 def load_published(path: Path) -> PublishedSyncNet:
-    """The network with the weights of ``syncnet_v2.model``, a state dict that torch wrote.
+    """Loads the network with ``syncnet_v2.model``, a state dict in torch's format.
 
     Raises:
-        WeightsError: the file is missing, holds anything but tensors, or its names or shapes are
+        WeightsError: the file is missing, contains more than tensors, or its names or shapes are
             not exactly the architecture's.
     """
     if not path.is_file():
@@ -180,6 +180,6 @@ def load_published(path: Path) -> PublishedSyncNet:
 def open_published(
     path: Path, probes: Probes, *, device: str = "cpu", cropper: FaceCropper | None = None
 ) -> PublishedSyncJudge:
-    """A judge for SynthTalk video, or for any other with its own ``cropper``."""
+    """Returns a judge for SynthTalk video, or for any other with its own ``cropper``."""
     place = torch.device(device)
     return PublishedSyncJudge(load_published(path).to(place), cropper or ProbedFace(probes), place)

@@ -1,8 +1,8 @@
 """A small SyncNet for SynthTalk: five mouth crops and 0.2 s of speech on one unit sphere.
 
 The published network (``published.py``) has 13 million numbers and was trained on broadcast
-faces; procedural faces need far less.  The definition of the scores is the same, the scale is not:
-distances of unit vectors lie in 0..2.
+faces; rendered faces need far less.  The definition of the scores is the same, the scale is not:
+distances of unit vectors are in 0..2.
 
 Legend: B windows, N 5 frames, C colours, S side in pixels, D embedding numbers.
 """
@@ -24,7 +24,7 @@ from training.evaluate.syncnet.mfcc import CEPSTRA, WINDOW_FRAMES
 DEFAULT_SYNCNET = Path(__file__).parents[3] / "weights" / "syncnet" / "syncnet.safetensors"
 PICTURES = 5
 _GROUP_CHANNELS = 8
-# Digital silence lies many deviations away; beyond these bounds there is nothing to hear.
+# Digital silence is many deviations away; values beyond these bounds carry no information.
 _LOUDEST = 4.0
 
 
@@ -39,7 +39,7 @@ class SmallSyncNetConfig:
 
 
 class SmallSyncNet(nn.Module):
-    """Two towers that meet on the unit sphere.  Buffers hold the mean and deviation of cepstra."""
+    """Two towers with outputs on the unit sphere.  Buffers: mean and deviation of cepstra."""
 
     def __init__(self, config: SmallSyncNetConfig) -> None:
         super().__init__()
@@ -64,19 +64,19 @@ class SmallSyncNet(nn.Module):
         self.register_buffer("std_C", torch.ones(CEPSTRA))
 
     def embed_pictures(self, crops_BNCSS: Tensor) -> Tensor:
-        """Crops [B, 5, 3, 32, 32] in [-1, 1] -> unit vectors [B, D]."""
-        # A window against its own mean shows the movement; who it is does not matter.
+        """Embeds crops [B, 5, 3, 32, 32] in [-1, 1] as unit vectors [B, D]."""
+        # A window less its own mean contains the motion; the identity does not matter.
         still_B1CSS = crops_BNCSS.mean(dim=1, keepdim=True)
         moving_BNCSS = torch.cat([crops_BNCSS[:, :4] - still_B1CSS, still_B1CSS], dim=1)
         return F.normalize(self.pictures(moving_BNCSS.flatten(1, 2)), dim=1)
 
     def embed_speech(self, cepstra_BCW: Tensor) -> Tensor:
-        """Windows [B, 13, 20] of cepstra -> unit vectors [B, D]."""
+        """Embeds windows [B, 13, 20] of cepstra as unit vectors [B, D]."""
         level_BCW = (cepstra_BCW - self.mean_C[:, None]) / self.std_C[:, None]
         return F.normalize(self.speech(level_BCW.clamp(-_LOUDEST, _LOUDEST)[:, None]), dim=1)
 
     def save(self, path: Path) -> None:
-        """One safetensors file in half precision, the configuration in its metadata."""
+        """Writes one safetensors file in half precision, the configuration in its metadata."""
         tensors = {
             name: (value if name.endswith("_C") else value.half()).contiguous()
             for name, value in self.state_dict().items()
@@ -85,7 +85,7 @@ class SmallSyncNet(nn.Module):
 
     @classmethod
     def load(cls, path: Path = DEFAULT_SYNCNET) -> "SmallSyncNet":
-        """Raises WeightsError when the file is missing or does not fit its own configuration."""
+        """Loads the file. Raises WeightsError if it is missing or does not fit its config."""
         if not path.is_file():
             command = "python -m training.evaluate.train_syncnet"
             raise WeightsError(f"no SyncNet at {path}: run {command}")

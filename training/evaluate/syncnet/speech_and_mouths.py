@@ -1,4 +1,4 @@
-"""What the small SyncNet is trained on: mouth crops and cepstra of a rendered split.
+"""Training data of the small SyncNet: mouth crops and cepstra of a rendered split.
 
 Legend: U utterances, T frames at 25 fps, S side in pixels, M steps at 100 Hz, C 13 cepstra.
 """
@@ -32,9 +32,9 @@ class Mouths:
 def crop_mouths(
     video_THWC: Frames, probes: Probes, head_T4: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8]:
-    """Upright mouth crops uint8 [T, 3, 32, 32], found by the pose probe: no truth is needed.
+    """Returns upright mouth crops uint8 [T, 3, 32, 32], found by the pose probe, without the truth.
 
-    ``head_T4`` is what it read (``Measurement.stack(HEAD)``), where that is known already.
+    ``head_T4`` is its measurement (``Measurement.stack(HEAD)``), if already available.
     """
     parts = []
     for start in range(0, len(video_THWC), _BATCH):
@@ -49,15 +49,15 @@ def crop_mouths(
 
 
 def long_enough(cepstra_MC: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Cepstra [4 T + 16, 13]: the end repeats its last step, so that every frame has a window."""
+    """Returns cepstra [4 T + 16, 13]: the last step repeats, so that every frame has a window."""
     needed = FRAMES_PER_PICTURE * (frames - 1) + WINDOW_FRAMES
     index_M = np.minimum(np.arange(needed), len(cepstra_MC) - 1)
     return cepstra_MC[index_M]
 
 
 def gather(data: SynthTalk, probes: Probes, store: Path, count: int | None = None) -> Mouths:
-    """Crops and cepstra of the first ``count`` utterances; kept in ``store``, where they are found
-    again by a run that goes on after an interruption."""
+    """Returns crops and cepstra of the first ``count`` utterances; cached in ``store`` for resumed
+    runs."""
     amount = len(data) if count is None else min(count, len(data))
     frames = data.config.frames
     shape = (amount, frames, 3, MOUTH_CROP_PX, MOUTH_CROP_PX)
