@@ -106,7 +106,7 @@ class OneLoss:
         raise NotImplementedError
 
     def groups(self) -> Mapping[str, ParameterGroup]:
-        """See ``Task``."""
+        """Returns one group with all modules."""
         return {MODEL: ParameterGroup(tuple(self.modules()))}
 
     def updates(self, context: StepContext) -> Iterator[Update]:

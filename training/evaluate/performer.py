@@ -24,7 +24,7 @@ class VaeOnly:
     spec: StreamSpec
 
     def through_codec(self, video_THWC: Frames) -> Frames:
-        """See ``round_trip.through_vae``."""
+        """Returns the frames after encoding and decoding, uint8 [T, H, W, 3]."""
         return through_vae(self.vae, video_THWC, spec=self.spec)
 
 

@@ -64,7 +64,7 @@ class TalkPerformer:
                           "device": self.device, "dtype": self.dtype})  # fmt: skip
 
     def through_codec(self, video_THWC: Frames) -> Frames:
-        """See ``round_trip.through_vae``."""
+        """Returns the frames after encoding and decoding, uint8 [T, H, W, 3]."""
         vae = self.pipeline.codec.vae
         return through_vae(vae, video_THWC, spec=self.spec, device=self.device, dtype=self.dtype)
 

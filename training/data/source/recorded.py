@@ -111,7 +111,7 @@ class VideoFolder:
         return sound_between(self._media(video), begin_s, count * _SPEC.samples_per_frame).pcm_S
 
     def quiet(self, index: int, first: int, count: int) -> BoolArray:
-        """See ``VideoSource.quiet``."""
+        """Returns which frames have no speech, by loudness; bool [count]."""
         return quiet_by_loudness(self.pcm(index, first, count), _SPEC)
 
     def _begin_s(self, video: _Video) -> float:

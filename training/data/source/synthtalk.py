@@ -61,13 +61,13 @@ class SynthTalkSource:
         return self.data.clip(index, first, count).pcm_16k
 
     def quiet(self, index: int, first: int, count: int) -> BoolArray:
-        """See ``VideoSource.quiet``; from the phonemes."""
+        """Returns which frames have no speech, from the phonemes; bool [count]."""
         check_range(self.facts(index), first, count)
         quiet_T: BoolArray = self.data.arrays["phonemes"][index, first : first + count] == SILENCE
         return quiet_T
 
     def mouth_boxes(self, index: int, frames_T: IntArray, size_hw: SizeHW) -> FloatArray:
-        """See ``KnowsMouths``."""
+        """Returns boxes around the lips, float32 [T, 4], from the tracks that drew them."""
         own_hw = self.data.config.size_hw
         tracks = self.data.arrays["tracks"][index][frames_T]
         boxes_T4 = mouth_box(tracks, self.data.identity(index), own_hw).astype(np.float32)
