@@ -37,7 +37,7 @@ class Corruption:
 
 @dataclass(frozen=True)
 class CorruptionRates:
-    """Probabilities of the dropped conditions, of motion latents without clean ones, of noise levels.
+    """Probabilities of dropped conditions and of noisy motion latents; noise levels.
 
     ``drop_audio`` and ``drop_text`` count the samples that lose only that condition,
     ``drop_both`` those that lose both; the three exclude each other.
