@@ -278,9 +278,13 @@ def _internal(error: BaseException) -> str:
     hint = f"{DEBUG_VARIABLE}=1 shows the traceback"
     with contextlib.suppress(OSError, ValueError):
         kept = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it stays
-            "w", prefix="flashtalk-", suffix=".traceback", delete=False, encoding="utf-8",
+            "w",
+            prefix="flashtalk-",
+            suffix=".traceback",
+            delete=False,
+            encoding="utf-8",
             errors="backslashreplace",
-        )  # fmt: skip
+        )
         with kept:
             traceback.print_exception(error, file=kept)
         hint = f"{hint}; it is in {kept.name}"

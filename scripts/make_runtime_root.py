@@ -20,10 +20,28 @@ from pathlib import Path
 
 # What a service never imports of the standard library, or cannot without a screen.
 LEFT_OUT = shutil.ignore_patterns(
-    "test", "tests", "idlelib", "ensurepip", "lib2to3", "pydoc_data", "tkinter", "turtledemo",
-    "turtle.py", "config-*", "site-packages", "dist-packages", "__pycache__", "_tkinter*", "_test*",
-    "_ctypes_test*", "xxlimited*", "distutils", "_dbm*", "_gdbm*", "nis.*",
-)  # fmt: skip
+    "test",
+    "tests",
+    "idlelib",
+    "ensurepip",
+    "lib2to3",
+    "pydoc_data",
+    "tkinter",
+    "turtledemo",
+    "turtle.py",
+    "config-*",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "_tkinter*",
+    "_test*",
+    "_ctypes_test*",
+    "xxlimited*",
+    "distutils",
+    "_dbm*",
+    "_gdbm*",
+    "nis.*",
+)
 # Loaded by name when they are needed, so that no program lists them.
 LOADED_LATE = ("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

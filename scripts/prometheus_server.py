@@ -68,16 +68,18 @@ class Scraping:
         ]
         interval = f"{round(1_000 * self.interval_s)}ms"
         told = [{"static_configs": [{"targets": [self.alertmanager]}]}]
-        return json.dumps({
-            "global": {
-                "scrape_interval": interval,
-                "scrape_timeout": interval,
-                "evaluation_interval": interval,
-            },
-            "rule_files": [str(path) for path in self.rules],
-            "scrape_configs": jobs,
-            "alerting": {"alertmanagers": told if self.alertmanager else []},
-        })  # fmt: skip
+        return json.dumps(
+            {
+                "global": {
+                    "scrape_interval": interval,
+                    "scrape_timeout": interval,
+                    "evaluation_interval": interval,
+                },
+                "rule_files": [str(path) for path in self.rules],
+                "scrape_configs": jobs,
+                "alerting": {"alertmanagers": told if self.alertmanager else []},
+            }
+        )
 
 
 class Prometheus:
@@ -203,9 +205,13 @@ def _server(
     with log.open("wb") as sink:
         # Without an environment there is no proxy in it. In a session of its own, Ctrl-C is ours.
         process = subprocess.Popen(
-            [program, *arguments], env={}, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+            [program, *arguments],
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
         _wait_for(process, log, f"http://127.0.0.1:{port}/-/ready", start_s)
         yield

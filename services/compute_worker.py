@@ -139,9 +139,13 @@ class ComputeWorker:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         checkpoint = open_checkpoint(
-            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
-            compiled=settings.compile, attention=settings.attention,
-        )  # fmt: skip
+            settings.preset,
+            settings.weights,
+            device=settings.device,
+            dtype=settings.dtype,
+            compiled=settings.compile,
+            attention=settings.attention,
+        )
         sizes = settings.sizes_hw(checkpoint.sampling.size_hw)
         for height, width in sizes:
             try:

@@ -269,15 +269,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
     parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
     parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
-    parser.add_argument("--ranks", type=int, default=1, metavar="N",
-                        help="processes that share the transformer (%(default)s)")  # fmt: skip
-    parser.add_argument("--vae-ranks", type=int, default=1, metavar="N",
-                        help="processes that share the VAE (%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--ranks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the transformer (%(default)s)",
+    )
+    parser.add_argument(
+        "--vae-ranks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the VAE (%(default)s)",
+    )
     parser.add_argument("--logs", type=Path, help="folder for logs (default: a temporary one)")
     parser.add_argument(
-        "--run", nargs=argparse.REMAINDER, default=[], metavar="COMMAND",
+        "--run",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="COMMAND",
         help="run a command against the suite, then stop; {gateway} is its address",
-    )  # fmt: skip
+    )
     return parser
 
 

@@ -45,9 +45,12 @@ def settle() -> None:
     from hypothesis import HealthCheck, settings
 
     settings.register_profile(
-        "suite", deadline=None, derandomize=not offset(), database=None,
+        "suite",
+        deadline=None,
+        derandomize=not offset(),
+        database=None,
         suppress_health_check=[HealthCheck.too_slow],
-    )  # fmt: skip
+    )
     settings.load_profile("suite")
     shift()
 

@@ -63,14 +63,20 @@ def plan_of_14b(
     height, width = spec.latent_size(*size_hw)
     config = sizes.dit
     activations = ActivationSize(
-        tokens=spec.latent_frames * height * width // spec.patch_hw**2, batch=batch,
-        dim=config.dim, ffn_dim=config.ffn_dim, layers=config.num_layers,
+        tokens=spec.latent_frames * height * width // spec.patch_hw**2,
+        batch=batch,
+        dim=config.dim,
+        ffn_dim=config.ffn_dim,
+        layers=config.num_layers,
         checkpointing=checkpointing,
-    )  # fmt: skip
+    )
     return plan_memory(
-        networks, activations, ranks=ranks, device_bytes=int(device_gb * 1e9),
+        networks,
+        activations,
+        ranks=ranks,
+        device_bytes=int(device_gb * 1e9),
         others=[("VAE and encoders, whole, bfloat16", frozen * _HALF)],
-    )  # fmt: skip
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,10 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if getattr(options, field) < 1:
                 raise InputError(f"--{field}", getattr(options, field), "at least 1")
         made = plan_of_14b(
-            options.stage, ranks=options.ranks, batch=options.batch,
+            options.stage,
+            ranks=options.ranks,
+            batch=options.batch,
             size_hw=parse_size_hw(options.size, "--size", preset_spec(PUBLISHED)),
-            checkpointing=not options.no_checkpointing, device_gb=options.device_gb,
-        )  # fmt: skip
+            checkpointing=not options.no_checkpointing,
+            device_gb=options.device_gb,
+        )
     except InputError as error:
         note(f"training: {error}")
         return 2

@@ -163,9 +163,13 @@ class Models:
             _check_finished(folder, FROZEN_ROLES | LEARNED_ROLES)
         place = _placement(world, plan)
         found = open_checkpoint(
-            preset, folder, device=str(world.device), dtype=str(place.dtype).removeprefix("torch."),
-            sampling=Sampling(), architecture=architecture,
-        )  # fmt: skip
+            preset,
+            folder,
+            device=str(world.device),
+            dtype=str(place.dtype).removeprefix("torch."),
+            sampling=Sampling(),
+            architecture=architecture,
+        )
         if transformer:
             other = folder / transformer
             if not other.is_dir():
@@ -187,10 +191,12 @@ class Models:
         _check_finished(folder, FROZEN_ROLES)
         roles = {role: folder / role for role in (*FROZEN_ROLES, *LEARNED_ROLES)}
         sizes = Architecture(
-            dit=dit, text=text, vae=vae_weights.load_config(roles["vae"]),
+            dit=dit,
+            text=text,
+            vae=vae_weights.load_config(roles["vae"]),
             audio=audio_weights.load_config(roles["wav2vec2"]),
             clip=clip_weights.load_config(roles["clip"]),
-        )  # fmt: skip
+        )
         layout = CheckpointLayout("own", **roles, tokenizer=roles["umt5"])
         place = _placement(world, plan)
         spec = sizes.spec(preset_spec(TINY))
@@ -217,9 +223,12 @@ class Models:
         area = max(height * width for height, width in sizes_hw)
         activations = ActivationSize(
             tokens=spec.latent_frames * area // spec.token_px**2,
-            batch=max(1, batch // self.world.size), dim=config.dim, ffn_dim=config.ffn_dim,
-            layers=config.num_layers, checkpointing=self.plan.checkpointing,
-        )  # fmt: skip
+            batch=max(1, batch // self.world.size),
+            dim=config.dim,
+            ffn_dim=config.ffn_dim,
+            layers=config.num_layers,
+            checkpointing=self.plan.checkpointing,
+        )
         paths = self.checkpoint.layout
         encoders = sum(
             file.stat().st_size
@@ -227,9 +236,12 @@ class Models:
             for file in _files_below(path)
         )
         made = plan_memory(
-            networks, activations, ranks=self.world.size, device_bytes=device_bytes,
+            networks,
+            activations,
+            ranks=self.world.size,
+            device_bytes=device_bytes,
             others=[("VAE and encoders, whole (size of their files)", encoders)],
-        )  # fmt: skip
+        )
         made.show(Console(stderr=True, quiet=not self.world.first))
         made.check()
         return made

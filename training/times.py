@@ -64,8 +64,13 @@ def _flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
     counter = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
     with FakeTensorMode(), torch.no_grad(), counter:
         dit = DiT(config)
-        windows = (1, spec.chunk_frames, config.audio_window, config.audio_blocks,
-                   config.audio_channels)  # fmt: skip
+        windows = (
+            1,
+            spec.chunk_frames,
+            config.audio_window,
+            config.audio_blocks,
+            config.audio_channels,
+        )
         dit(
             torch.empty(1, config.out_dim, frames, height, width),
             torch.empty(1),
@@ -111,9 +116,15 @@ def stage1_hours(flops: int, machine: Machine, *, steps: int, batch: int) -> flo
 
 
 def stage2_hours(
-    flops: int, machine: Machine, *, turns: int, batch: int, chunks: Sequence[int],
-    previous: str = "full", guided: int = 3,
-) -> float:  # fmt: skip
+    flops: int,
+    machine: Machine,
+    *,
+    turns: int,
+    batch: int,
+    chunks: Sequence[int],
+    previous: str = "full",
+    guided: int = 3,
+) -> float:
     """Returns the hours of Stage 2: turns update the fake score, every fifth the student too.
 
     Args:
@@ -165,12 +176,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ranks", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32, help="of all devices (%(default)s)")
     parser.add_argument("--size", default="416x720", metavar="WxH", help="(%(default)s)")
-    parser.add_argument("--tflops", type=float, default=80.0,
-                        help="each device sustains (%(default)s, assumed: H20)")  # fmt: skip
-    parser.add_argument("--vae-s", type=float, default=1.5,
-                        help="decode and encode between chunks (%(default)s, assumed)")  # fmt: skip
-    parser.add_argument("--previous", choices=("full", "same"), default="full",
-                        help="steps of the chunks before the last (%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--tflops",
+        type=float,
+        default=80.0,
+        help="each device sustains (%(default)s, assumed: H20)",
+    )
+    parser.add_argument(
+        "--vae-s",
+        type=float,
+        default=1.5,
+        help="decode and encode between chunks (%(default)s, assumed)",
+    )
+    parser.add_argument(
+        "--previous",
+        choices=("full", "same"),
+        default="full",
+        help="steps of the chunks before the last (%(default)s)",
+    )
     parser.add_argument("--no-checkpointing", action="store_true")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
     options = parser.parse_args(arguments)

@@ -61,18 +61,41 @@ def draw_bars(bars: list[Bar], title: str, path: Path) -> None:
     spans = [max(0.0, bar.p95_ms - bar.ms) for bar in bars]
     axes.barh(places, [bar.ms for bar in bars], color=_BAR, height=0.62, label="median")
     axes.errorbar(
-        [bar.ms for bar in bars], places, xerr=[[0.0] * len(bars), spans], fmt="none",
-        ecolor=_TEXT, capsize=3, elinewidth=1, label="to the 95th percentile",
-    )  # fmt: skip
-    limits = [(bar.limit_ms, place) for bar, place in zip(bars, places, strict=True)
-              if bar.limit_ms is not None]  # fmt: skip
+        [bar.ms for bar in bars],
+        places,
+        xerr=[[0.0] * len(bars), spans],
+        fmt="none",
+        ecolor=_TEXT,
+        capsize=3,
+        elinewidth=1,
+        label="to the 95th percentile",
+    )
+    limits = [
+        (bar.limit_ms, place)
+        for bar, place in zip(bars, places, strict=True)
+        if bar.limit_ms is not None
+    ]
     if limits:
-        axes.plot([ms for ms, _ in limits], [place for _, place in limits], linestyle="none",
-                  marker="|", markersize=16, markeredgewidth=2.5, color=_LIMIT,
-                  label="limit of this machine")  # fmt: skip
+        axes.plot(
+            [ms for ms, _ in limits],
+            [place for _, place in limits],
+            linestyle="none",
+            marker="|",
+            markersize=16,
+            markeredgewidth=2.5,
+            color=_LIMIT,
+            label="limit of this machine",
+        )
     for bar, place in zip(bars, places, strict=True):
-        axes.annotate(f"{bar.ms:.3g}", (max(bar.ms, bar.p95_ms), place), xytext=(6, 0),
-                      textcoords="offset points", va="center", fontsize=9, color=_TEXT)  # fmt: skip
+        axes.annotate(
+            f"{bar.ms:.3g}",
+            (max(bar.ms, bar.p95_ms), place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=_TEXT,
+        )
     axes.set_yticks(places, [bar.name for bar in bars], fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.12)

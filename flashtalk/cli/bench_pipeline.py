@@ -89,9 +89,13 @@ class PipelineChoice:
         self.check()
         if not self.random:
             pipeline = load_pipeline(
-                self.preset, self.weights, device=self.device, dtype=self.precision,
-                sampling=self.sampling, compiled=self.compiled,
-            )  # fmt: skip
+                self.preset,
+                self.weights,
+                device=self.device,
+                dtype=self.precision,
+                sampling=self.sampling,
+                compiled=self.compiled,
+            )
         else:
             pipeline = random_pipeline(
                 self.architecture or _ARCHITECTURES[self.preset](),

@@ -130,13 +130,23 @@ def _pipeline(args: argparse.Namespace) -> Pipeline:
     if args.random:
         architecture = _ARCHITECTURES[args.preset]()
         sampling = None if args.preset == "tiny" else Sampling()
-        return build_random(architecture, numbers=preset_spec(args.preset), sampling=sampling,
-                            device=args.device, dtype=dtype, compiled=compiled,
-                            attention=args.attention)  # fmt: skip
+        return build_random(
+            architecture,
+            numbers=preset_spec(args.preset),
+            sampling=sampling,
+            device=args.device,
+            dtype=dtype,
+            compiled=compiled,
+            attention=args.attention,
+        )
     return load_pipeline(
-        args.preset, args.weights, device=args.device, dtype=dtype, compiled=compiled,
+        args.preset,
+        args.weights,
+        device=args.device,
+        dtype=dtype,
+        compiled=compiled,
         attention=args.attention,
-    )  # fmt: skip
+    )
 
 
 def _sampling(args: argparse.Namespace, default: Sampling) -> Sampling:

@@ -125,10 +125,15 @@ def measure_chunks(talk: Talk, warmup: int, count: int, tick: Tick) -> tuple[flo
     step = dit_step(talk.pipeline, session)
     device = session.reference.z_BCFHW.device
     measured, warm_s, began_s = Measured(), 0.0, time.perf_counter()
-    with TemporaryDirectory() as folder, Mp4Writer(
-        Path(folder) / "bench.mp4", fps=spec.fps, size_hw=session.reference.size_hw,
-        pcm_hz=spec.pcm_hz,
-    ) as writer:  # fmt: skip
+    with (
+        TemporaryDirectory() as folder,
+        Mp4Writer(
+            Path(folder) / "bench.mp4",
+            fps=spec.fps,
+            size_hw=session.reference.size_hw,
+            pcm_hz=spec.pcm_hz,
+        ) as writer,
+    ):
         for chunk in chunks(talk.packets(warmup + count), spec):
             if chunk.index == warmup:
                 warm_s, measured = time.perf_counter() - began_s, Measured()

@@ -40,10 +40,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--sessions", type=int, default=8, help="that the fleet has to keep (default 8)"
     )
-    parser.add_argument("--busy-share", type=float, default=0.8,
-                        help="of a pod's time that sessions may use (default 0.8)")  # fmt: skip
-    parser.add_argument("--windows", action="store_true",
-                        help="a VAE of the published overlapping windows")  # fmt: skip
+    parser.add_argument(
+        "--busy-share",
+        type=float,
+        default=0.8,
+        help="of a pod's time that sessions may use (default 0.8)",
+    )
+    parser.add_argument(
+        "--windows", action="store_true", help="a VAE of the published overlapping windows"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.set_defaults(run=run)
 

@@ -37,8 +37,9 @@ def capacity(args: argparse.Namespace) -> int:
     if args.exchange_us is not None:
         link = dataclasses.replace(link, exchange_us=args.exchange_us)
     rows = [_row(one, link, size_hw, ranks, args) for ranks in RANKS]
-    plans = fleets(one, link, size_hw, args.steps, args.sessions, args.busy_share,
-                   exact=not args.windows)  # fmt: skip
+    plans = fleets(
+        one, link, size_hw, args.steps, args.sessions, args.busy_share, exact=not args.windows
+    )
     if args.out is not None:
         document = {
             "format": 1,
@@ -104,8 +105,16 @@ def _row(
 
 def _over_ranks(rows: list[dict[str, float]], size: str) -> Table:
     table = Table(title=f"14B, {size}, modelled: one session on so many GPUs")
-    for heading in ("GPUs", "Ulysses x ring", "encode ms", "decode ms", "DiT step ms", "cycle ms",
-                    "frames/s", "RTF"):  # fmt: skip
+    for heading in (
+        "GPUs",
+        "Ulysses x ring",
+        "encode ms",
+        "decode ms",
+        "DiT step ms",
+        "cycle ms",
+        "frames/s",
+        "RTF",
+    ):
         table.add_column(heading, justify="right")
     for row in rows:
         numbers = [f"{row[key]:.0f}" for key in ("encode_ms", "decode_ms", "step_ms", "cycle_ms")]
@@ -117,13 +126,23 @@ def _over_ranks(rows: list[dict[str, float]], size: str) -> Table:
 
 def _plans(plans: list[Fleet], sessions: int) -> Table:
     table = Table(title=f"fleets for {sessions} sessions, fewest GPUs first")
-    for heading in ("GPUs", "DiT pods", "VAE pods", "keeps", "sessions per GPU",
-                    "compute latency ms"):  # fmt: skip
+    for heading in (
+        "GPUs",
+        "DiT pods",
+        "VAE pods",
+        "keeps",
+        "sessions per GPU",
+        "compute latency ms",
+    ):
         table.add_column(heading, justify="right")
     for plan in plans:
         vae = f"{plan.vae_pods} x {plan.vae_ranks}" if plan.vae_ranks else "in the DiT pods"
         table.add_row(
-            str(plan.devices), f"{plan.dit_pods} x {plan.dit_ranks}", vae, str(plan.sessions),
-            f"{plan.sessions / plan.devices:.2f}", f"{plan.times.cycle_ms:.0f}",
-        )  # fmt: skip
+            str(plan.devices),
+            f"{plan.dit_pods} x {plan.dit_ranks}",
+            vae,
+            str(plan.sessions),
+            f"{plan.sessions / plan.devices:.2f}",
+            f"{plan.times.cycle_ms:.0f}",
+        )
     return table

@@ -18,8 +18,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_pipeline_options(parser)
     parser.add_argument("--steps", type=int, help="network evaluations per chunk")
-    parser.add_argument("--warmup", type=int, default=3, help="chunks before those that count "
-                        "(default 3)")  # fmt: skip
+    parser.add_argument(
+        "--warmup", type=int, default=3, help="chunks before those that count (default 3)"
+    )
     parser.add_argument("--chunks", type=int, default=10, help="chunks that count (default 10)")
     add_report_options(parser, "cycle")
     parser.set_defaults(run=run)

@@ -63,16 +63,18 @@ def show(report: dict[str, Any], console: Console) -> None:
     for line in (report["title"], report["machine_line"], peaks_line(report)):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(_stages(report))
-    counted = [(TITLES[name], stage) for name, stage in report["stages"].items()
-               if "flops" in stage]  # fmt: skip
+    counted = [
+        (TITLES[name], stage) for name, stage in report["stages"].items() if "flops" in stage
+    ]
     console.print(limits_table("Beside what this machine can do", counted))
     console.print(_start(report))
 
 
 def _stages(report: dict[str, Any]) -> Table:
     cycle = report["cycle"]
-    table = Table(title=f"One chunk, over {report['setting']['chunks']} chunks",
-                  title_justify="left")  # fmt: skip
+    table = Table(
+        title=f"One chunk, over {report['setting']['chunks']} chunks", title_justify="left"
+    )
     table.add_column("stage", no_wrap=True)
     for heading in ("p50 ms", "p95 ms", "share", "limit ms"):
         table.add_column(heading, justify="right")

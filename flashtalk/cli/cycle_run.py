@@ -76,9 +76,12 @@ def cycle(args: argparse.Namespace) -> int:
 
 
 def measure(
-    choice: PipelineChoice, size_hw: tuple[int, int] | None, step_count: int | None, warmup: int,
+    choice: PipelineChoice,
+    size_hw: tuple[int, int] | None,
+    step_count: int | None,
+    warmup: int,
     count: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Returns the contents of the JSON; ``None``: the weights' default size and steps."""
     device = choice.placement().device
     with steps(6) as tick:

@@ -88,9 +88,12 @@ def _device_table(machine: Machine) -> Table:
         table.add_column(heading)
     for device in machine.devices:
         table.add_row(
-            device.name, device.model, size_text(device.memory_bytes),
-            size_text(device.free_bytes), ", ".join(device.attention),
-        )  # fmt: skip
+            device.name,
+            device.model,
+            size_text(device.memory_bytes),
+            size_text(device.free_bytes),
+            ", ".join(device.attention),
+        )
     return table
 
 

@@ -153,22 +153,30 @@ _FORMS = (
     Form("RMS norm of channels", "VAE", ((64, 96), (96,)), _channel_norm),
     Form("GELU", "DiT, CLIP", ((64, 256),), lambda x: F.gelu(x, approximate="tanh")),
     Form("SiLU", "VAE, DiT", ((64, 256),), F.silu),
-    Form("attention to a latent frame's speech", "DiT",
-         ((1, 48, 4, 64), (1, 3, 8, 4, 64), (1, 3, 8, 4, 64)), _by_frame),
+    Form(
+        "attention to a latent frame's speech",
+        "DiT",
+        ((1, 48, 4, 64), (1, 3, 8, 4, 64), (1, 3, 8, 4, 64)),
+        _by_frame,
+    ),
     Form("convolution 3x3x3", "VAE", (_FRAMES, (64, 64, 3, 3, 3)), _video),
     Form("convolution 1x3x3", "VAE", (_FRAMES, (64, 64, 1, 3, 3)), _video),
     Form("convolution 3x1x1", "VAE", (_FRAMES, (64, 64, 3, 1, 1)), _video),
     Form("convolution 3x1x1, stride 2", "VAE", (_FRAMES, (64, 64, 3, 1, 1)), _every_second_frame),
-    Form("convolution 3x3", "VAE", ((4, 64, 16, 16), (32, 64, 3, 3)),
-         lambda x, w: convolve_frames(x, w, None, margin=1)),
-    Form("convolution 3x3, stride 2", "VAE", ((4, 64, 17, 17), (64, 64, 3, 3)),
-         _every_second_pixel),
+    Form(
+        "convolution 3x3",
+        "VAE",
+        ((4, 64, 16, 16), (32, 64, 3, 3)),
+        lambda x, w: convolve_frames(x, w, None, margin=1),
+    ),
+    Form(
+        "convolution 3x3, stride 2", "VAE", ((4, 64, 17, 17), (64, 64, 3, 3)), _every_second_pixel
+    ),
     *_waveform_forms(),
     *(_positional(config) for config in _SPEECH),
-    Form("convolution 3x3x3, gradients", "VAE", (_FRAMES, (64, 64, 3, 3, 3)), _video,
-         trained=True),
+    Form("convolution 3x3x3, gradients", "VAE", (_FRAMES, (64, 64, 3, 3, 3)), _video, trained=True),
     Form("matrix product, gradients", "all", ((96, 256), (512, 256)), F.linear, trained=True),
-)  # fmt: skip
+)
 
 
 def attention_forms(device: str) -> tuple[Form, ...]:

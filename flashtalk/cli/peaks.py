@@ -148,9 +148,7 @@ def _convolution_flops_s(device: torch.device, kind: torch.dtype, sizes: Sizes) 
     x_BCTHW = x_BCHW.permute(1, 0, 2, 3)[None].contiguous(memory_format=torch.channels_last_3d)
     w3 = w[:, :, None].expand(-1, -1, 3, -1, -1).contiguous(memory_format=torch.channels_last_3d)
     whole = flops * 3 * (frames - 2) / frames
-    deep = _per_second(
-        whole, lambda: F.conv3d(x_BCTHW, w3, padding=(0, 1, 1)), device, sizes
-    )  # fmt: skip
+    deep = _per_second(whole, lambda: F.conv3d(x_BCTHW, w3, padding=(0, 1, 1)), device, sizes)
     return max(flat, deep)
 
 

@@ -47,9 +47,13 @@ def steps(total: int) -> Iterator[Callable[[str], None]]:
     """A bar over steps of different length; yields a function to call with each step's name."""
     console = live_console()
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        console=console, disable=not console.is_terminal, transient=True,
-    ) as progress:  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
         task, done = progress.add_task("", total=total), iter(range(total + 1))
         yield lambda name: progress.update(task, description=name, completed=next(done, total))
 

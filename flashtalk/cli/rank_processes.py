@@ -47,9 +47,12 @@ def check_ranks(ranks: int, device: torch.device) -> None:
 
 
 def on_ranks(
-    function: Callable[..., Any], arguments: tuple[Any, ...], ranks: int, device_type: str,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    ranks: int,
+    device_type: str,
     limit_s: float,
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     """Runs ``function(rank, ranks, *arguments)`` in every process with ``torch.distributed``.
 
     Args:
@@ -122,9 +125,14 @@ def _end(processes: list[BaseProcess], ends: list[Connection], patience_s: float
 
 
 def _rank(
-    end: Connection, rank: int, ranks: int, device_type: str, meeting: str,
-    function: Callable[..., Any], arguments: tuple[Any, ...],
-) -> None:  # fmt: skip
+    end: Connection,
+    rank: int,
+    ranks: int,
+    device_type: str,
+    meeting: str,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
     import torch.distributed as dist
 
     # Ctrl-C reaches every process of a terminal; the starting process ends the others.
@@ -135,9 +143,12 @@ def _rank(
         else:
             torch.set_num_threads(max(1, multiprocessing.cpu_count() // ranks))
         dist.init_process_group(
-            "nccl" if device_type == "cuda" else "gloo", f"file://{meeting}", rank=rank,
-            world_size=ranks, timeout=timedelta(seconds=_EXCHANGE_S),
-        )  # fmt: skip
+            "nccl" if device_type == "cuda" else "gloo",
+            f"file://{meeting}",
+            rank=rank,
+            world_size=ranks,
+            timeout=timedelta(seconds=_EXCHANGE_S),
+        )
         answer = True, function(rank, ranks, *arguments)
         dist.barrier()
         dist.destroy_process_group()

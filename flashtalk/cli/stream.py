@@ -22,13 +22,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--audio", type=Path, help="sound, repeated; default a drawn one")
     parser.add_argument("--size", help="WxH in pixels, one that the suite serves")
     parser.add_argument("--sessions", type=int, default=1, help="at once (default 1)")
-    parser.add_argument("--warmup", type=int, default=2, help="chunks of a session before those "
-                        "that count, at least 1 (default 2)")  # fmt: skip
-    parser.add_argument("--chunks", type=int, default=20, help="chunks of a session that count "
-                        "(default 20)")  # fmt: skip
+    parser.add_argument(
+        "--warmup",
+        type=int,
+        default=2,
+        help="chunks of a session before those that count, at least 1 (default 2)",
+    )
+    parser.add_argument(
+        "--chunks", type=int, default=20, help="chunks of a session that count (default 20)"
+    )
     parser.add_argument("--patience", type=float, default=60.0, help="seconds without a gateway")
-    parser.add_argument("--out", type=Path, default=Path("out/stream.json"),
-                        help="JSON file to write (default %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/stream.json"),
+        help="JSON file to write (default %(default)s)",
+    )
     parser.set_defaults(run=run)
 
 

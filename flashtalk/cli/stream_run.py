@@ -136,9 +136,13 @@ async def _measure(args: argparse.Namespace, plan: _Plan) -> list[list[Arrival]]
 async def _session(client: FlashTalkClient, plan: _Plan, seed: int) -> list[Arrival]:
     size = plan.size_hw and (plan.size_hw[1], plan.size_hw[0])
     session = await client.create_session(
-        plan.picture, seed=seed, size=size, idle_policy=pb.IDLE_POLICY_WAIT,
-        pacing=pb.PACING_UNLIMITED, wait_for_slot=True,
-    )  # fmt: skip
+        plan.picture,
+        seed=seed,
+        size=size,
+        idle_policy=pb.IDLE_POLICY_WAIT,
+        pacing=pb.PACING_UNLIMITED,
+        wait_for_slot=True,
+    )
     try:
         async with client.stream(session) as opened:
             speaking = asyncio.create_task(_speak(opened, plan))
@@ -222,5 +226,6 @@ def show(report: dict[str, Any], console: Console) -> None:
         table.add_row(name, f"{of['p50_ms']:.1f}", f"{of['p95_ms']:.1f}")
     console.print(table)
     verdict = "keeps up" if report["keeps_up"] else "does not keep up"
-    console.print(f"{verdict}: worst chunk {ratio['worst']:.3f}, {report['retries']} retries",
-                  highlight=False)  # fmt: skip
+    console.print(
+        f"{verdict}: worst chunk {ratio['worst']:.3f}, {report['retries']} retries", highlight=False
+    )

@@ -17,10 +17,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_pipeline_options(parser)
-    parser.add_argument("--ranks", default="1", metavar="N,..",
-                        help="numbers of devices, one row each (default 1)")  # fmt: skip
-    parser.add_argument("--warmup", type=int, default=2, help="calls before those that count "
-                        "(default 2)")  # fmt: skip
+    parser.add_argument(
+        "--ranks", default="1", metavar="N,..", help="numbers of devices, one row each (default 1)"
+    )
+    parser.add_argument(
+        "--warmup", type=int, default=2, help="calls before those that count (default 2)"
+    )
     parser.add_argument("--repeats", type=int, default=10, help="calls that count (default 10)")
     add_report_options(parser, "table4")
     parser.set_defaults(run=run)

@@ -109,9 +109,12 @@ def row_of(
 
 
 def measured(
-    pipeline: Pipeline, size_hw: tuple[int, int], repeats: Repeats, layout: str = "1",
+    pipeline: Pipeline,
+    size_hw: tuple[int, int],
+    repeats: Repeats,
+    layout: str = "1",
     grid: str = "1",
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Measures a loaded pipeline; with its work (``stages_work``) it gives a ``row_of``."""
     device = next(pipeline.denoiser.dit.parameters()).device
     reset_peak(device)
@@ -218,10 +221,14 @@ def read_ranks(text: str) -> list[int]:
 def _draw(report: dict[str, Any], path: Path) -> None:
     several = len(report["rows"]) > 1
     bars = [
-        Bar(f"{title}, {as_words(row['ranks'])}" if several else title, stage["p50_ms"],
-            stage["p95_ms"], stage["limit_ms"])
+        Bar(
+            f"{title}, {as_words(row['ranks'])}" if several else title,
+            stage["p50_ms"],
+            stage["p95_ms"],
+            stage["limit_ms"],
+        )
         for name, title in TITLES.items()
         for row in report["rows"]
         for stage in [row["stages"][name]]
-    ]  # fmt: skip
+    ]
     draw_bars(bars, f"{report['title']}\n{report['machine_line']}", path)

@@ -106,10 +106,14 @@ def limits_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Tabl
         table.add_column(heading, justify="right")
     for name, row in rows:
         table.add_row(
-            name, number(row["flops"] / unit), number(row["moved_bytes"] / 1e9),
-            number(row["limit_ms"]), row["bound_by"], number(row["tflops_s"] * 1e12 / unit),
+            name,
+            number(row["flops"] / unit),
+            number(row["moved_bytes"] / 1e9),
+            number(row["limit_ms"]),
+            row["bound_by"],
+            number(row["tflops_s"] * 1e12 / unit),
             f"{100 * row['peak_share']:.0f} %",
-        )  # fmt: skip
+        )
     return table
 
 

@@ -46,9 +46,7 @@ def drawn(
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if kept := buffers & shapes.keys():
         raise WeightsError(f"{type(model).__name__}: no random value for {', '.join(sorted(kept))}")
-    weights = {
-        name: _drawn(name, shape, device, dtype, seed) for name, shape in shapes.items()
-    }  # fmt: skip
+    weights = {name: _drawn(name, shape, device, dtype, seed) for name, shape in shapes.items()}
     model.load_state_dict(weights, strict=True, assign=True)
     if isinstance(model, HasBuffers):
         model.reset_buffers()

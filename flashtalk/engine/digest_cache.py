@@ -52,9 +52,14 @@ class FileStamp:
         """Reads the metadata. Raises OSError for a missing file."""
         found, place = path.stat(), str(path.resolve())
         return cls(
-            name, place, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev,
+            name,
+            place,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+            found.st_dev,
             found.st_ino,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

@@ -210,9 +210,11 @@ class Checkpoint:
     def load_speech(self) -> Wav2Vec2Features:
         """Loads the network of the speech encoder, float32."""
         return self._model(
-            lambda: Wav2Vec2Features(self.sizes.audio), self.layout.wav2vec2,
-            audio_weights.convert_published, dtype=torch.float32,
-        )  # fmt: skip
+            lambda: Wav2Vec2Features(self.sizes.audio),
+            self.layout.wav2vec2,
+            audio_weights.convert_published,
+            dtype=torch.float32,
+        )
 
     def load_clip(self) -> ClipVision:
         """Loads the image encoder."""

@@ -90,8 +90,9 @@ class Architecture:
             "text length": (self.dit.text_len, self.text.text_len),
             "text width": (self.dit.text_dim, self.text.dim),
         }
-        wrong = [f"{name} {ours} and {other}" for name, (ours, other) in pairs.items()
-                 if ours != other]  # fmt: skip
+        wrong = [
+            f"{name} {ours} and {other}" for name, (ours, other) in pairs.items() if ours != other
+        ]
         if wrong:
             raise WeightsError(f"transformer and encoders do not fit: {', '.join(wrong)}")
 

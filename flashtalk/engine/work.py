@@ -172,12 +172,16 @@ class _Counter(TorchDispatchMode):
         moved = _bytes(args) + _bytes((result,))
         if packet in _CONVOLUTIONS:
             weight = _bytes(args[1:2])
-            self.work += Work(convolution_flops=flops, convolution_weight_bytes=weight,
-                              activation_bytes=moved - weight)  # fmt: skip
+            self.work += Work(
+                convolution_flops=flops,
+                convolution_weight_bytes=weight,
+                activation_bytes=moved - weight,
+            )
         else:
             weight = _bytes(args[-1:]) if packet in _PRODUCTS else 0
-            self.work += Work(matrix_flops=flops, matrix_weight_bytes=weight,
-                              activation_bytes=moved - weight)  # fmt: skip
+            self.work += Work(
+                matrix_flops=flops, matrix_weight_bytes=weight, activation_bytes=moved - weight
+            )
         return result
 
     def _parts(self, func: Any, args: tuple[Any, ...], given: Mapping[str, Any]) -> Any:

@@ -63,9 +63,14 @@ class Float8Linear(nn.Module):
         rows_MK, scale_M1 = quantise(x_MK)
         if has_float8(input.device):
             out_MN: Tensor = torch._scaled_mm(
-                rows_MK, self.weight.t(), scale_a=scale_M1, scale_b=self.scale_N1.t(),
-                bias=self.bias, out_dtype=input.dtype, use_fast_accum=True,
-            )  # fmt: skip
+                rows_MK,
+                self.weight.t(),
+                scale_a=scale_M1,
+                scale_b=self.scale_N1.t(),
+                bias=self.bias,
+                out_dtype=input.dtype,
+                use_fast_accum=True,
+            )
         else:
             weight_NK = (self.weight.float() * self.scale_N1).to(input.dtype)
             out_MN = F.linear((rows_MK.float() * scale_M1).to(input.dtype), weight_NK, self.bias)

@@ -62,9 +62,15 @@ class Fleet:
 
 
 def chunk_times(
-    one: OneDevice, link: Link, size_hw: tuple[int, int], steps: int, dit_ranks: int,
-    vae_ranks: int, *, exact: bool = True,
-) -> Times:  # fmt: skip
+    one: OneDevice,
+    link: Link,
+    size_hw: tuple[int, int],
+    steps: int,
+    dit_ranks: int,
+    vae_ranks: int,
+    *,
+    exact: bool = True,
+) -> Times:
     """Returns the times of a chunk on pods with these numbers of ranks."""
     return Times(
         dit_ms=steps * step_ms(one, dit_ranks, size_hw, link),
@@ -74,9 +80,15 @@ def chunk_times(
 
 
 def fleets(
-    one: OneDevice, link: Link, size_hw: tuple[int, int], steps: int, sessions: int,
-    busy_share: float = 0.8, *, exact: bool = True,
-) -> list[Fleet]:  # fmt: skip
+    one: OneDevice,
+    link: Link,
+    size_hw: tuple[int, int],
+    steps: int,
+    sessions: int,
+    busy_share: float = 0.8,
+    *,
+    exact: bool = True,
+) -> list[Fleet]:
     """Returns all layouts that serve this number of sessions in real time, fewest devices first.
 
     Args:
@@ -94,8 +106,9 @@ def fleets(
     found = []
     for dit_ranks in RANKS:
         for vae_ranks in (0, *RANKS):
-            times = chunk_times(one, link, size_hw, steps, dit_ranks, vae_ranks or dit_ranks,
-                                exact=exact)  # fmt: skip
+            times = chunk_times(
+                one, link, size_hw, steps, dit_ranks, vae_ranks or dit_ranks, exact=exact
+            )
             if times.cycle_ms > CHUNK_MS:
                 continue
             fleet = _fleet(times, dit_ranks, vae_ranks, sessions, busy_share * CHUNK_MS)
@@ -118,5 +131,6 @@ def _fleet(
     if not of_dit or not of_vae:
         return None
     dit_pods, vae_pods = -(-sessions // of_dit), -(-sessions // of_vae)
-    return Fleet(dit_ranks, vae_ranks, dit_pods, vae_pods,
-                 min(dit_pods * of_dit, vae_pods * of_vae), times)  # fmt: skip
+    return Fleet(
+        dit_ranks, vae_ranks, dit_pods, vae_pods, min(dit_pods * of_dit, vae_pods * of_vae), times
+    )

@@ -126,13 +126,19 @@ class NeighbourMargins:
         north = rank - grid.columns if row else None
         south = rank + grid.columns if row < grid.rows - 1 else None
         # Columns first: the widened rows then include the corners.
-        return self._widen(self._widen(x, -1, left, right, west, east), -2, top, bottom,
-                           north, south)  # fmt: skip
+        return self._widen(
+            self._widen(x, -1, left, right, west, east), -2, top, bottom, north, south
+        )
 
     def _widen(
-        self, x: Tensor, dim: int, before: int, after: int, previous: int | None,
+        self,
+        x: Tensor,
+        dim: int,
+        before: int,
+        after: int,
+        previous: int | None,
         following: int | None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         head, tail = _room(x, dim, before), _room(x, dim, after)
         sends, wants = [], []
         # The previous rank needs as many lines beyond its end as this one.
@@ -157,8 +163,9 @@ class FrameTokens:
         # Slices differ in size; each rank sends its number of positions.
         counts = self.mesh.everyone.all_gather(
             torch.tensor([x_F1NC.shape[2]], device=x_F1NC.device),
-            [(1,)] * self.mesh.grid.ranks, FRAME,
-        )  # fmt: skip
+            [(1,)] * self.mesh.grid.ranks,
+            FRAME,
+        )
         frames, _, _, channels = x_F1NC.shape
         shapes = [(frames, 1, count, channels) for count in torch.cat(counts).tolist()]
         return torch.cat(self.mesh.everyone.all_gather(x_F1NC, shapes, FRAME), dim=2)

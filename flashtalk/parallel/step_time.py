@@ -81,11 +81,17 @@ def step_ms(
     slower = (1 + _HALF_SPEED_TOKENS / each) / (1 + _HALF_SPEED_TOKENS / tokens)
     compute_ms = alone_ms * each / tokens * slower
     sizes = Evaluation(
-        tokens, DIT.num_heads, DIT.head_dim, DIT.num_layers, DIT.text_len + DIT.clip_tokens,
+        tokens,
+        DIT.num_heads,
+        DIT.head_dim,
+        DIT.num_layers,
+        DIT.text_len + DIT.clip_tokens,
         patch_values=DIT.patch_hw**2 * DIT.out_dim,
-    )  # fmt: skip
-    sent_ms = {kind: count / link.gigabytes_per_s / 1e6
-               for kind, count in sent_bytes(chosen, 0, sizes).items()}  # fmt: skip
+    )
+    sent_ms = {
+        kind: count / link.gigabytes_per_s / 1e6
+        for kind, count in sent_bytes(chosen, 0, sizes).items()
+    }
     # A ring sends its blocks during the attention.
     attention_ms = compute_ms * _ATTENTION_SHARE
     ring_ms = max(0.0, sent_ms.pop("ring", 0.0) - attention_ms)

@@ -131,9 +131,7 @@ def _about(request: Any) -> dict[str, str | int]:
     """Returns session, chunk and epoch of a request, as far as it contains them."""
     key = getattr(request, "key", None)
     if isinstance(key, worker_pb2.ChunkKey):
-        return {
-            "session_id": key.session_id, "chunk_index": key.chunk_index, "epoch": key.epoch
-        }  # fmt: skip
+        return {"session_id": key.session_id, "chunk_index": key.chunk_index, "epoch": key.epoch}
     name = getattr(request, "session_id", "")
     return {"session_id": name[:_LONGEST_NAME]} if name else {}
 
@@ -157,10 +155,15 @@ def _failure_logged(method: str, failure: _Failure) -> Iterator[None]:
         level = "error" if known.code is grpc.StatusCode.INTERNAL else "info"
         getattr(_LOG, level)(
             "call failed",
-            extra={"method": method, "code": known.code.name, "reason": known.reason.value,
-                   "error": str(known), **known.metadata},
+            extra={
+                "method": method,
+                "code": known.code.name,
+                "reason": known.reason.value,
+                "error": str(known),
+                **known.metadata,
+            },
             exc_info=None if isinstance(error, FlashTalkError) else error,
-        )  # fmt: skip
+        )
         raise
 
 

@@ -49,9 +49,12 @@ def as_service_error(error: FlashTalkError) -> FlashTalkError:
     """Converts errors of the store to those of the protocol; passes on others."""
     if isinstance(error, KeyFull):
         return ServiceError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.KEY_LIMIT, str(error),
-            retry_after_s=error.retry_after_s, metadata={"limit": error.limit},
-        )  # fmt: skip
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            Reason.KEY_LIMIT,
+            str(error),
+            retry_after_s=error.retry_after_s,
+            metadata={"limit": error.limit},
+        )
     for kind, code, reason in _KINDS:
         if isinstance(error, kind):
             delay_s = _RETRY_AFTER_S if kind is StoreError else None
@@ -89,9 +92,11 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         caller = self._caller(context)
         if self._host.draining:
             raise ServiceError(
-                grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away",
+                grpc.StatusCode.UNAVAILABLE,
+                Reason.DRAINING,
+                "this gateway is going away",
                 retry_after_s=_RETRY_AFTER_S,
-            )  # fmt: skip
+            )
         creation = check_creation(request, self._limits)
         record = await _with_service_errors(self._desk.create(creation, caller))
         return pb.CreateSessionResponse(session=self._view(record))

@@ -159,9 +159,12 @@ def join_pod(device_type: str, limits: Limits, more_steps: Callable[[], int] = l
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(
-        backend, store=PrefixStore("pod", store), rank=rank, world_size=size,
+        backend,
+        store=PrefixStore("pod", store),
+        rank=rank,
+        world_size=size,
         timeout=COMMAND_DEADLINE,
-    )  # fmt: skip
+    )
     starting = dist.new_group(backend="gloo", timeout=START_DEADLINE)
     commands = dist.new_group(backend="gloo", timeout=COMMAND_DEADLINE)
     # A separate connection: the watch must not wait for the model's use of the store.

@@ -148,10 +148,13 @@ class Watch:
     def _write(self, *, left: bool) -> None:
         progress = self._progress
         word = {
-            "beat": self._beats, "busy": progress.busy and progress.warm, "left": left,
+            "beat": self._beats,
+            "busy": progress.busy and progress.warm,
+            "left": left,
             "steps": progress.steps + self._more_steps(),
-            "pid": os.getpid(), "host": socket.gethostname(),
-        }  # fmt: skip
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+        }
         self._store.set(_key(self._rank), json.dumps(word))
 
     def _look(self, now_s: float) -> None:

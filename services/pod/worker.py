@@ -123,9 +123,13 @@ def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
         torch.set_num_threads(settings.threads)
     try:
         checkpoint = open_checkpoint(
-            settings.preset, settings.weights, device=settings.device, dtype=settings.dtype,
-            compiled=settings.compile, attention=settings.attention,
-        )  # fmt: skip
+            settings.preset,
+            settings.weights,
+            device=settings.device,
+            dtype=settings.dtype,
+            compiled=settings.compile,
+            attention=settings.attention,
+        )
         follow(pod, role.follow(checkpoint))
     except Exception as error:
         _LOG.exception("a follower ended by an error", extra={"rank": pod.rank})

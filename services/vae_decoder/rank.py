@@ -62,17 +62,23 @@ class CodecRank:
             clock: measures the times of the stages.
         """
         stream = self.codec.stream(
-            torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
-            frames=command.frames, clock=clock,
-        )  # fmt: skip
+            torch.from_numpy(command.z_BCFHW),
+            self._color(command.color),
+            self._strength,
+            frames=command.frames,
+            clock=clock,
+        )
         return _floats((yield from in_step(self._group, stream)))
 
     def motion(self, command: Decode, clock: StageClock) -> FloatArray:
         """Returns only the motion latents; arguments as ``decode``."""
         motion_z = self.codec.motion(
-            torch.from_numpy(command.z_BCFHW), self._color(command.color), self._strength,
-            frames=command.frames, clock=clock,
-        )  # fmt: skip
+            torch.from_numpy(command.z_BCFHW),
+            self._color(command.color),
+            self._strength,
+            frames=command.frames,
+            clock=clock,
+        )
         return _floats(motion_z)
 
     def carry_out(self, command: Command) -> None:

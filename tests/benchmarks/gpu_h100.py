@@ -137,9 +137,12 @@ def work(run: Run, lines: Path) -> None:
     lines.touch()
     with lines.with_suffix(".log").open("ab") as log:
         child = subprocess.Popen(
-            [*words, *(["--rehearse"] if run.rehearsal else [])], stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True, env=given,
-        )  # fmt: skip
+            [*words, *(["--rehearse"] if run.rehearsal else [])],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=given,
+        )
         try:
             _watch(run, child, lines)
         finally:
@@ -219,12 +222,16 @@ def show(document: dict[str, Any], console: Console) -> None:
 
 def _draw(document: dict[str, Any], path: Path) -> None:
     bars = [
-        Bar(f"{name.removeprefix('stages-')}: {title}", stage["p50_ms"], stage["p95_ms"],
-            stage["limit_ms"])
+        Bar(
+            f"{name.removeprefix('stages-')}: {title}",
+            stage["p50_ms"],
+            stage["p95_ms"],
+            stage["limit_ms"],
+        )
         for name, part in document["parts"].items()
         if name.startswith("stages-") and "result" in part
         for title, stage in part["result"]["stages"].items()
-    ]  # fmt: skip
+    ]
     machine = document["parts"]["machine"].get("result", {}).get("machine_line", "")
     if bars:
         draw_bars(bars, f"One GPU, stages of a chunk\n{machine}", path)

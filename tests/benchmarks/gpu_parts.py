@@ -68,18 +68,36 @@ class Scale:
     def published(cls) -> Scale:
         """The 14B preset on a GPU."""
         choice = PipelineChoice("flashtalk-14b", random=True, device="cuda", precision=BF16)
-        return cls(choice, ((416, 720), (448, 768)), Repeats(2, 8), 5, 2, (10_530, 40),
-                   Sizes.of(torch.device("cuda")))  # fmt: skip
+        return cls(
+            choice,
+            ((416, 720), (448, 768)),
+            Repeats(2, 8),
+            5,
+            2,
+            (10_530, 40),
+            Sizes.of(torch.device("cuda")),
+        )
 
     @classmethod
     def rehearsal(cls) -> Scale:
         """The same on a CPU, in seconds."""
         choice = PipelineChoice(
-            random=True, device="cpu", precision=BF16, architecture=MICRO,
-            sampling=Sampling(steps=2, height_px=32, width_px=32), emulated=True,
-        )  # fmt: skip
-        return cls(choice, ((32, 32), (32, 48)), Repeats(1, 2), 2, 1, (64, 2),
-                   Sizes.of(torch.device("cpu")))  # fmt: skip
+            random=True,
+            device="cpu",
+            precision=BF16,
+            architecture=MICRO,
+            sampling=Sampling(steps=2, height_px=32, width_px=32),
+            emulated=True,
+        )
+        return cls(
+            choice,
+            ((32, 32), (32, 48)),
+            Repeats(1, 2),
+            2,
+            1,
+            (64, 2),
+            Sizes.of(torch.device("cpu")),
+        )
 
 
 class Parts:
@@ -107,14 +125,20 @@ class Parts:
             return part()
         precision, compiled, size = rest.split("-")
         choice = dataclasses.replace(
-            self.scale.choice, compiled=compiled == "compiled",
+            self.scale.choice,
+            compiled=compiled == "compiled",
             precision={"bf16": BF16, "fp8": FP8}[precision],
-        )  # fmt: skip
+        )
         size_hw = self.scale.sizes_hw[0 if size == "720x416" else 1]
         return {
-            "stages": self.stages, "cycle": self.cycle, "error": self.error, "trace": self.trace,
-            "graphs": self.graphs, "replay": self.replay, "algorithms": self.algorithms,
-        }[kind](choice, size_hw)  # fmt: skip
+            "stages": self.stages,
+            "cycle": self.cycle,
+            "error": self.error,
+            "trace": self.trace,
+            "graphs": self.graphs,
+            "replay": self.replay,
+            "algorithms": self.algorithms,
+        }[kind](choice, size_hw)
 
     def machine(self) -> Result:
         """What it is, and its peaks."""
@@ -137,8 +161,9 @@ class Parts:
                 out: Tensor = attention(q, k, v, backend=backend)
                 times = time_calls(
                     lambda backend=backend: attention(q, k, v, backend=backend),  # type: ignore[misc]
-                    device, self.scale.repeats,
-                )  # fmt: skip
+                    device,
+                    self.scale.repeats,
+                )
                 ms = median_ms(times)
                 off = float((out.float() - exact).norm() / exact.norm())
                 found[backend] = {"ms": ms, "tflops_s": flops / ms / 1e9, "relative_to_sdpa": off}
@@ -275,8 +300,9 @@ class Parts:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             self._build = {
-                "took_s": time.perf_counter() - began_s, "memory": device_memory(self.device),
-            }  # fmt: skip
+                "took_s": time.perf_counter() - began_s,
+                "memory": device_memory(self.device),
+            }
             self._built = choice, built
         return self._built[1]
 

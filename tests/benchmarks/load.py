@@ -234,10 +234,13 @@ async def measure(counts: list[int], course: Course, store: str, console: Consol
                 async with (
                     _store(store, Path(name)) as url,
                     rig(
-                        Path(name), TABLE_4_S, slots=count, store=url,
+                        Path(name),
+                        TABLE_4_S,
+                        slots=count,
+                        store=url,
                         workers_module=course.workers_module,
                     ) as running,
-                ):  # fmt: skip
+                ):
                     if course.own_core:
                         running.give_cores()
                     watched = await serve_callers(running, count, course)

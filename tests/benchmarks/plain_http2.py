@@ -109,9 +109,13 @@ class Connection(asyncio.Protocol):
         number, self._next_number = self._next_number, self._next_number + 2
         stream = self._streams[number] = Stream(self, number, self._stream_window, take)
         fields = (
-            (":method", "POST"), (":scheme", "http"), (":path", path),
-            (":authority", "gateway"), ("te", "trailers"), ("content-type", "application/grpc"),
-        )  # fmt: skip
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "gateway"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        )
         self.write_frame(_HEADERS, _END_HEADERS, number, _literals(fields))
         return stream
 

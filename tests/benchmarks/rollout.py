@@ -59,9 +59,14 @@ def measure(chunks: int, turns: int, options: Mapping[str, str]) -> Cost:
     recipe = find_recipe("tiny_distill", RECIPES)
     config = apply_overrides(
         recipe.full(),
-        ["pool=0", f"matching.exits.chunks={chunks}", "matching.exits.fixed=true",
-         "student_every=1", f"trainer.threads={options['threads']}"],
-    )  # fmt: skip
+        [
+            "pool=0",
+            f"matching.exits.chunks={chunks}",
+            "matching.exits.fixed=true",
+            "student_every=1",
+            f"trainer.threads={options['threads']}",
+        ],
+    )
     assert isinstance(config, DistillRecipe)
     weights, data = Path(options["weights"]), Path(options["data"])
     with tempfile.TemporaryDirectory() as folder:
@@ -101,10 +106,14 @@ def show(costs: Sequence[Cost], console: Console) -> None:
     first = costs[0]
     for cost in costs:
         table.add_row(
-            str(cost.chunks), f"{cost.student_s:.2f}", f"{cost.fake_s:.2f}",
-            f"{cost.turns_s:.2f}", f"{cost.turns_s / first.turns_s:.2f}",
-            f"{cost.peak_mib:.0f}", f"{cost.peak_mib / first.peak_mib:.2f}",
-        )  # fmt: skip
+            str(cost.chunks),
+            f"{cost.student_s:.2f}",
+            f"{cost.fake_s:.2f}",
+            f"{cost.turns_s:.2f}",
+            f"{cost.turns_s / first.turns_s:.2f}",
+            f"{cost.peak_mib:.0f}",
+            f"{cost.peak_mib / first.peak_mib:.2f}",
+        )
     console.print(table)
     base, slope, fit = line(costs)
     console.print(f"seconds = {base:.2f} + {slope:.2f} k, R^2 {fit:.4f}")
@@ -127,8 +136,15 @@ def main() -> None:
     console = Console()
     costs = []
     for chunks in track(range(1, 6), "roll out", console=console):
-        command = [sys.executable, "-m", "tests.benchmarks.rollout", "--one", str(chunks),
-                   "--turns", str(given.turns)]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.rollout",
+            "--one",
+            str(chunks),
+            "--turns",
+            str(given.turns),
+        ]
         command += [part for name, value in options.items() for part in (f"--{name}", value)]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, check=True, timeout=_LIMIT_S
@@ -137,8 +153,11 @@ def main() -> None:
     show(costs, console)
     base, slope, fit = line(costs)
     given.json.parent.mkdir(parents=True, exist_ok=True)
-    document = {"machine": machine(), "costs": [asdict(cost) for cost in costs],
-                "seconds": {"base": base, "per_chunk": slope, "r_squared": fit}}  # fmt: skip
+    document = {
+        "machine": machine(),
+        "costs": [asdict(cost) for cost in costs],
+        "seconds": {"base": base, "per_chunk": slope, "r_squared": fit},
+    }
     given.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -130,9 +130,11 @@ def show(costs: list[PartCost], console: Console) -> None:
         table.add_column(title, justify="left" if title == "part" else "right")
     for cost in (*costs, replace(total)):
         table.add_row(
-            cost.name, f"{cost.calls:.2f}", f"{cost.seconds:.3f}",
+            cost.name,
+            f"{cost.calls:.2f}",
+            f"{cost.seconds:.3f}",
             f"{cost.seconds / total.seconds:.0%}",
-        )  # fmt: skip
+        )
     console.print(table)
 
 
@@ -149,9 +151,12 @@ def main() -> None:
     show(costs, Console())
     given.json.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "machine": machine(), "overrides": given.overrides, "cycles": given.cycles,
-        "turn_s": sum(cost.seconds for cost in costs), "parts": [asdict(cost) for cost in costs],
-    }  # fmt: skip
+        "machine": machine(),
+        "overrides": given.overrides,
+        "cycles": given.cycles,
+        "turn_s": sum(cost.seconds for cost in costs),
+        "parts": [asdict(cost) for cost in costs],
+    }
     given.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -24,13 +24,16 @@ from tests.patience import patient, wait_until
 
 PUBLIC, WORKER = "flashtalk.example.com", "flashtalk-worker"
 PRODUCTION = (
-    f"--values={CHART}/profiles/production.yaml", "--set=redis.enabled=true",
-    "--set=redis.external.existingSecret=", "--set=monitoring.podMonitor.enabled=false",
+    f"--values={CHART}/profiles/production.yaml",
+    "--set=redis.enabled=true",
+    "--set=redis.external.existingSecret=",
+    "--set=monitoring.podMonitor.enabled=false",
     "--set=monitoring.alerts.enabled=false",
     # Policies would keep the probes below out before their certificates are looked at.
     "--set=networkPolicy.enabled=false",
-    "--set=gateway.autoscaling.minReplicas=2", "--set=gateway.replicas=2",
-)  # fmt: skip
+    "--set=gateway.autoscaling.minReplicas=2",
+    "--set=gateway.replicas=2",
+)
 
 
 @dataclass
@@ -52,9 +55,11 @@ class Release:
     def client(self, key: str) -> FlashTalkClient:
         """Of the forwarded gateway."""
         return FlashTalkClient(
-            f"localhost:{self.port}", credentials=tls_credentials(self.outside.ca), api_key=key,
+            f"localhost:{self.port}",
+            credentials=tls_credentials(self.outside.ca),
+            api_key=key,
             patience_s=patient(60),
-        )  # fmt: skip
+        )
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +137,26 @@ def asked_by_a_pod(cluster: Cluster, words: list[str]) -> tuple[str, str]:
     deployed = cluster.get("deployment", "ft-flashtalk-gateway")["spec"]["template"]["spec"]
     (container,) = deployed["containers"]
     pod = {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asks"},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "asks"},
         "spec": {
-            "restartPolicy": "Never", "automountServiceAccountToken": False,
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
             "securityContext": deployed["securityContext"],
-            "containers": [{
-                "name": "asks", "image": container["image"],
-                "imagePullPolicy": container["imagePullPolicy"],
-                "command": ["python", "-m", "services.health", *words],
-                "securityContext": container["securityContext"],
-                "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
-            }],
+            "containers": [
+                {
+                    "name": "asks",
+                    "image": container["image"],
+                    "imagePullPolicy": container["imagePullPolicy"],
+                    "command": ["python", "-m", "services.health", *words],
+                    "securityContext": container["securityContext"],
+                    "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
+                }
+            ],
             "volumes": [{"name": "tls", "secret": {"secretName": "flashtalk-gateway-client-tls"}}],
         },
-    }  # fmt: skip
+    }
     cluster.apply(json.dumps(pod))
 
     def phase() -> str:

@@ -37,8 +37,10 @@ def gateway(cluster: Cluster) -> Iterator[str]:
 
 def everything(cluster: Cluster) -> set[str]:
     """Names of all things of the kinds that a release makes."""
-    kinds = ("deployments,statefulsets,pods,services,configmaps,secrets,serviceaccounts,"
-             "poddisruptionbudgets,networkpolicies,persistentvolumeclaims")  # fmt: skip
+    kinds = (
+        "deployments,statefulsets,pods,services,configmaps,secrets,serviceaccounts,"
+        "poddisruptionbudgets,networkpolicies,persistentvolumeclaims"
+    )
     items = cluster.get(kinds)["items"]
     names = {f"{i['kind']}/{i['metadata']['name']}" for i in items}
     return {name for name in names if "flashtalk" in name or name.startswith("Secret/sh.helm")}
@@ -90,21 +92,37 @@ def test_a_pod_of_each_kind_is_deleted_under_a_stream(cluster: Cluster, gateway:
 def test_upgrades_and_rollbacks_under_a_stream(cluster: Cluster, gateway: str) -> None:
     def upgrade(*words: str) -> Change:
         async def change() -> None:
-            await cluster.change("helm", "upgrade", "ft", str(CHART), *cluster.values, *words,
-                                 "--wait", "--timeout=5m")  # fmt: skip
+            await cluster.change(
+                "helm",
+                "upgrade",
+                "ft",
+                str(CHART),
+                *cluster.values,
+                *words,
+                "--wait",
+                "--timeout=5m",
+            )
 
         return change
 
     async def bad_upgrade() -> None:
         done = await asyncio.to_thread(
-            cluster.tried, "helm", "upgrade", "ft", str(CHART), *cluster.values,
-            "--set=gateway.settings.heartbeatS=never", "--rollback-on-failure", "--wait",
+            cluster.tried,
+            "helm",
+            "upgrade",
+            "ft",
+            str(CHART),
+            *cluster.values,
+            "--set=gateway.settings.heartbeatS=never",
+            "--rollback-on-failure",
+            "--wait",
             "--timeout=60s",
-        )  # fmt: skip
+        )
         assert done.returncode != 0
 
-    scale = [upgrade(f"--set=gateway.replicas={n},vaeDecoder.replicas={m}") for n, m in
-             ((3, 2), (1, 1))]  # fmt: skip
+    scale = [
+        upgrade(f"--set=gateway.replicas={n},vaeDecoder.replicas={m}") for n, m in ((3, 2), (1, 1))
+    ]
     changed = upgrade("--set=gateway.drainSeconds=15,logLevel=WARNING")
     frames_of(gateway, [changed, bad_upgrade, *scale])
     history = cluster.run("helm", "history", "ft")
@@ -148,8 +166,14 @@ def test_a_node_is_drained_under_a_stream(cluster: Cluster, gateway: str) -> Non
 
     async def drain() -> None:
         try:
-            await cluster.change("kubectl", "drain", node, f"--pod-selector={pods}",
-                                 "--delete-emptydir-data", "--ignore-daemonsets")  # fmt: skip
+            await cluster.change(
+                "kubectl",
+                "drain",
+                node,
+                f"--pod-selector={pods}",
+                "--delete-emptydir-data",
+                "--ignore-daemonsets",
+            )
         finally:
             await cluster.change("kubectl", "uncordon", node)
         for name in deployments():

@@ -54,9 +54,14 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """The same, whatever it ends with; ``given`` is its standard input."""
         return subprocess.run(
-            [str(BIN / program), f"--namespace={self.namespace}", *words], env=self._environment(),
-            text=True, capture_output=True, timeout=patient(limit_s), check=False, input=given,
-        )  # fmt: skip
+            [str(BIN / program), f"--namespace={self.namespace}", *words],
+            env=self._environment(),
+            text=True,
+            capture_output=True,
+            timeout=patient(limit_s),
+            check=False,
+            input=given,
+        )
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}  # noqa: TID251
@@ -86,9 +91,11 @@ class Cluster:
         """A port of this machine that leads there."""
         words = [f"--namespace={self.namespace}", "port-forward", what, f":{port}"]
         forwarding = subprocess.Popen(
-            [str(BIN / "kubectl"), *words], env=self._environment(), text=True,
+            [str(BIN / "kubectl"), *words],
+            env=self._environment(),
+            text=True,
             stdout=subprocess.PIPE,
-        )  # fmt: skip
+        )
         try:
             assert forwarding.stdout is not None
             yield int(forwarding.stdout.readline().split(":")[1].split()[0])
@@ -113,8 +120,17 @@ class Cluster:
 
     def install(self, *words: str) -> None:
         """The release, ready."""
-        self.run("helm", "install", "ft", str(CHART), *self.values, *words, "--wait",
-                 "--timeout=5m", limit_s=400)  # fmt: skip
+        self.run(
+            "helm",
+            "install",
+            "ft",
+            str(CHART),
+            *self.values,
+            *words,
+            "--wait",
+            "--timeout=5m",
+            limit_s=400,
+        )
 
 
 def deployments() -> tuple[str, ...]:
@@ -165,9 +181,12 @@ async def talk(gateway: str, **options: Any) -> AsyncIterator[Talk]:
     """A session of the example portrait; it ends well, or the test fails."""
     async with FlashTalkClient(gateway, patience_s=patient(180), **options) as client:
         session = await client.create_session(
-            ROOT / "examples/portrait.png", seed=SEED, idle_policy=pb.IDLE_POLICY_WAIT,
-            pacing=pb.PACING_UNLIMITED, wait_for_slot=True,
-        )  # fmt: skip
+            ROOT / "examples/portrait.png",
+            seed=SEED,
+            idle_policy=pb.IDLE_POLICY_WAIT,
+            pacing=pb.PACING_UNLIMITED,
+            wait_for_slot=True,
+        )
         async with client.stream(session) as stream:
             talking = Talk(stream)
             yield talking

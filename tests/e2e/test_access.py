@@ -57,9 +57,19 @@ class Access:
     def talk(self, out: Path, *words: str, key: str = "") -> subprocess.CompletedProcess[str]:
         """``flashtalk talk`` with what this suite needs, or without some of it."""
         command = [
-            "talk", "--gateway", self.kept.running.gateway, "--image", "examples/portrait.png",
-            "--audio", str(self.speech), "--out", str(out), "--patience", str(patient(60)), *words,
-        ]  # fmt: skip
+            "talk",
+            "--gateway",
+            self.kept.running.gateway,
+            "--image",
+            "examples/portrait.png",
+            "--audio",
+            str(self.speech),
+            "--out",
+            str(out),
+            "--patience",
+            str(patient(60)),
+            *words,
+        ]
         given = dict(os.environ) | {"FLASHTALK_API_KEY": key}  # noqa: TID251 - what a shell would hand on
         return completed("flashtalk.cli", command, out.parent, given, patient(LIMIT_S))
 
@@ -84,12 +94,17 @@ def access(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     collected = stack.enter_context(collector())
     (metrics_port,) = stack.enter_context(held_ports(1))
     settings = {
-        "LOG_LEVEL": "DEBUG", "METRICS_PORT": str(metrics_port),
+        "LOG_LEVEL": "DEBUG",
+        "METRICS_PORT": str(metrics_port),
         "OTLP_ENDPOINT": collected.endpoint,
-        "TLS_CERT": str(public.cert), "TLS_KEY": str(public.key), "API_KEYS": str(file.path),
-        "WORKERS_CA": str(inside.ca), "WORKERS_CERT": str(gateway.cert),
-        "WORKERS_KEY": str(gateway.key), "WORKERS_TLS_NAME": NAME,
-    }  # fmt: skip
+        "TLS_CERT": str(public.cert),
+        "TLS_KEY": str(public.key),
+        "API_KEYS": str(file.path),
+        "WORKERS_CA": str(inside.ca),
+        "WORKERS_CERT": str(gateway.cert),
+        "WORKERS_KEY": str(gateway.key),
+        "WORKERS_TLS_NAME": NAME,
+    }
     given = {f"FLASHTALK_GATEWAY_{name}": value for name, value in settings.items()}
     for role in ROLES:
         asked = {"CERT": worker.cert, "KEY": worker.key, "CLIENT_CA": inside.ca}
@@ -148,19 +163,28 @@ def test_the_client_in_javascript_shows_a_key_too(
     access: Access, example: Path, repo_root: Path, tmp_path: Path
 ) -> None:
     words = [
-        program("node"), "talk.js", f"--gateway={access.kept.running.gateway}",
-        f"--image={repo_root / 'examples/portrait.png'}", f"--audio={access.speech}",
-        f"--out={tmp_path / 'a.mp4'}", f"--tls-ca={access.outside.ca}",
-    ]  # fmt: skip
+        program("node"),
+        "talk.js",
+        f"--gateway={access.kept.running.gateway}",
+        f"--image={repo_root / 'examples/portrait.png'}",
+        f"--audio={access.speech}",
+        f"--out={tmp_path / 'a.mp4'}",
+        f"--tls-ca={access.outside.ca}",
+    ]
     given = dict(os.environ)  # noqa: TID251 - what a shell would hand on
     for key, code, said in (
         (access.file.keys["alice"], 0, "frames=50"),
         ("", 1, "an API key is needed"),
     ):
         done = subprocess.run(
-            words, cwd=example, env=given | {"FLASHTALK_API_KEY": key}, capture_output=True,
-            text=True, timeout=patient(LIMIT_S), check=False,
-        )  # fmt: skip
+            words,
+            cwd=example,
+            env=given | {"FLASHTALK_API_KEY": key},
+            capture_output=True,
+            text=True,
+            timeout=patient(LIMIT_S),
+            check=False,
+        )
         assert done.returncode == code, done.stderr
         assert said in done.stdout + done.stderr
 

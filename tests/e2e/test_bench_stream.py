@@ -19,15 +19,30 @@ def test_every_chunk_that_counts_is_in_the_report(
 
     async def scenario() -> int:
         async with suite(weights, tmp_path) as running:
-            words = ["--gateway", targets(running), "--sessions", "2", "--warmup", "1",
-                     "--chunks", "2", "--patience", "3600", "--out", str(out)]  # fmt: skip
+            words = [
+                "--gateway",
+                targets(running),
+                "--sessions",
+                "2",
+                "--warmup",
+                "1",
+                "--chunks",
+                "2",
+                "--patience",
+                "3600",
+                "--out",
+                str(out),
+            ]
             return await asyncio.to_thread(main, ["bench", "stream", *words])
 
     assert asyncio.run(scenario()) == 0
     report = json.loads(out.read_text())
     assert report["setting"] | {"gateway": ""} == {
-        "gateway": "", "sessions": 2, "warmup_chunks": 1, "chunks": 4,
-    }  # fmt: skip
+        "gateway": "",
+        "sessions": 2,
+        "warmup_chunks": 1,
+        "chunks": 4,
+    }
     ratio = report["period_over_media"]
     assert 0 < ratio["p50"] <= ratio["p95"] <= ratio["worst"]
     # Chunks are whole: what they play is 28 frames at 25 a second.

@@ -45,8 +45,20 @@ class Talked:
 def talk_command(repo_root: Path, *, audio: str, out: str) -> str:
     flashtalk = str(Path(sys.executable).with_name("flashtalk"))
     image = str(repo_root / "examples/portrait.png")
-    return shlex.join([flashtalk, "talk", "--gateway", "{gateway}", "--image", image,
-                       "--audio", audio, "--out", out])  # fmt: skip
+    return shlex.join(
+        [
+            flashtalk,
+            "talk",
+            "--gateway",
+            "{gateway}",
+            "--image",
+            image,
+            "--audio",
+            audio,
+            "--out",
+            out,
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +71,14 @@ def talked(weights: Path, repo_root: Path, tmp_path_factory: pytest.TempPathFact
     both = f"{talk_command(repo_root, audio='-', out='-')} && {file} > {shlex.quote(str(summary))}"
     pcm = np.random.default_rng(0).normal(0, 2_000, 3 * 16_000).astype("<i2").tobytes()
     done = subprocess.run(
-        [*LOCAL, "--run", "sh", "-c", both], cwd=repo_root, env=environment(weights), input=pcm,
-        capture_output=True, timeout=patient(LIMIT_S), check=False,
-    )  # fmt: skip
+        [*LOCAL, "--run", "sh", "-c", both],
+        cwd=repo_root,
+        env=environment(weights),
+        input=pcm,
+        capture_output=True,
+        timeout=patient(LIMIT_S),
+        check=False,
+    )
     told = done.stderr.decode()
     assert summary.exists(), told
     return Talked(done.returncode, told, done.stdout, folder, summary.read_text())
@@ -136,9 +153,14 @@ def alive(process: psutil.Process) -> bool:
 
 def test_a_service_that_cannot_start_says_why(repo_root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [*LOCAL], cwd=repo_root, env=environment(tmp_path / "nowhere"), capture_output=True,
-        text=True, timeout=patient(LIMIT_S), check=False,
-    )  # fmt: skip
+        [*LOCAL],
+        cwd=repo_root,
+        env=environment(tmp_path / "nowhere"),
+        capture_output=True,
+        text=True,
+        timeout=patient(LIMIT_S),
+        check=False,
+    )
     assert done.returncode == 1
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr

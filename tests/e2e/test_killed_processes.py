@@ -116,9 +116,13 @@ def test_gateways_and_redis_are_killed(
                     # A new client begins with the first gateway, and ends with the second.
                     async with patient_client(running) as client:
                         got = await disturbed(
-                            client, png(PORTRAIT), VOICE, frame,
-                            lambda: kill(running, "gateway"), reconnects=1,
-                        )  # fmt: skip
+                            client,
+                            png(PORTRAIT),
+                            VOICE,
+                            frame,
+                            lambda: kill(running, "gateway"),
+                            reconnects=1,
+                        )
                     assert got == expected, frame
                     await restart(running, "gateway")
 

@@ -72,9 +72,14 @@ def install(folder: Path) -> None:
     told = []
     for words, env in tries:
         done = subprocess.run(
-            words, cwd=folder, env=env, timeout=patient(250), check=False,
-            capture_output=True, text=True,
-        )  # fmt: skip
+            words,
+            cwd=folder,
+            env=env,
+            timeout=patient(250),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode == 0:
             return
         told.append(done.stderr)
@@ -96,15 +101,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def node(example: Path, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        program("node"), *arguments, cwd=example,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        program("node"),
+        *arguments,
+        cwd=example,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
 
 
 def talk(gateways: str, files: Path, out: Path) -> list[str]:
-    names = {"gateway": gateways, "image": files / "portrait.png", "audio": files / "speech.wav",
-             "out": out, "seed": SEED}  # fmt: skip
+    names = {
+        "gateway": gateways,
+        "image": files / "portrait.png",
+        "audio": files / "speech.wav",
+        "out": out,
+        "seed": SEED,
+    }
     return ["talk.js", *(f"--{name}={value}" for name, value in names.items())]
 
 

@@ -67,9 +67,13 @@ def test_the_picture_shows_the_cycle_first() -> None:
 def test_bad_options_are_one_line(repo_root: Path) -> None:
     for options, word in ((["--sessions", "65"], "sessions"), (["--picture", "x.png"], "picture")):
         done = subprocess.run(
-            [*COMMAND, *options], cwd=repo_root, capture_output=True, text=True, check=False,
+            [*COMMAND, *options],
+            cwd=repo_root,
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=patient(120),
-        )  # fmt: skip
+        )
         assert done.returncode == 2
         assert done.stdout == ""
         assert word in done.stderr

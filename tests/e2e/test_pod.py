@@ -107,9 +107,12 @@ def test_a_pod_that_loses_a_rank_loses_no_frame(
             for harm in harms:
                 log = running.services[pod].log
                 got = await disturbed(
-                    client, png(PORTRAIT), VOICE, 40,
+                    client,
+                    png(PORTRAIT),
+                    VOICE,
+                    40,
                     lambda harm=harm: hurt_and_restart(running, pod, harm, hang),  # type: ignore[misc]
-                )  # fmt: skip
+                )
                 assert got == whole, harm
                 said = {
                     signal.SIGSTOP: rf"rank {harm[0]} has been silent for \d",
@@ -130,21 +133,34 @@ def test_a_group_over_nodes_starts_as_the_chart_starts_it(weights: Path, tmp_pat
     launched = []
     for number, template in enumerate(("leaderTemplate", "workerTemplate")):
         pod = group["spec"]["leaderWorkerTemplate"][template]["spec"]
-        given = {"LWS_GROUP_SIZE": "2", "LWS_WORKER_INDEX": str(number),
-                 "LWS_LEADER_ADDRESS": "127.0.0.1"}  # fmt: skip
-        words = [re.sub(r"\$\((\w+)\)", lambda found: given[found[1]], word)  # noqa: B023
-                 for word in pod["containers"][0]["command"]]  # fmt: skip
+        given = {
+            "LWS_GROUP_SIZE": "2",
+            "LWS_WORKER_INDEX": str(number),
+            "LWS_LEADER_ADDRESS": "127.0.0.1",
+        }
+        words = [
+            re.sub(r"\$\((\w+)\)", lambda found: given[found[1]], word)  # noqa: B023
+            for word in pod["containers"][0]["command"]
+        ]
         assert words[:3] == ["python", "-m", "torch.distributed.run"]
-        changed = {"--nproc-per-node=8": "--nproc-per-node=1",
-                   "--master-port=29500": f"--master-port={port}"}  # fmt: skip
+        changed = {
+            "--nproc-per-node=8": "--nproc-per-node=1",
+            "--master-port=29500": f"--master-port={port}",
+        }
         assert changed.keys() < set(words)
-        settings = {"PORT": "0", "METRICS_PORT": "0", "HOST": "127.0.0.1",
-                    "PORT_FILE": str(tmp_path / f"port{number}")}  # fmt: skip
+        settings = {
+            "PORT": "0",
+            "METRICS_PORT": "0",
+            "HOST": "127.0.0.1",
+            "PORT_FILE": str(tmp_path / f"port{number}"),
+        }
         own = {f"FLASHTALK_DIT_WORKER_{name}": value for name, value in settings.items()}
         process = begin(
-            "tests.fakes.forked_ranks", [changed.get(word, word) for word in words[3:]],
-            tmp_path / str(number), environment(weights, **own),
-        )  # fmt: skip
+            "tests.fakes.forked_ranks",
+            [changed.get(word, word) for word in words[3:]],
+            tmp_path / str(number),
+            environment(weights, **own),
+        )
         launched.append(process)
     leader, follower = (tmp_path / str(number) for number in range(2))
     try:

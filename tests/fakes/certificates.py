@@ -49,10 +49,21 @@ class Authority:
         """
         pair = Pair(self._folder / f"{file}.crt", self._folder / f"{file}.key")
         _openssl(
-            "-CA", str(self.ca), "-CAkey", str(self._key), "-out", str(pair.cert),
-            "-keyout", str(pair.key), "-subj", f"/CN={file}",
-            "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE",
-        )  # fmt: skip
+            "-CA",
+            str(self.ca),
+            "-CAkey",
+            str(self._key),
+            "-out",
+            str(pair.cert),
+            "-keyout",
+            str(pair.key),
+            "-subj",
+            f"/CN={file}",
+            "-addext",
+            f"subjectAltName={names}",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        )
         return pair
 
 

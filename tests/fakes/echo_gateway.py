@@ -62,13 +62,17 @@ class _Servicer(pb_grpc.SessionServiceServicer):
         self._sessions += 1
         size = media_pb2.VideoSize(width_px=SIZE_PX, height_px=SIZE_PX)
         spec = media_pb2.StreamSpec(
-            fps=SPEC.fps, sample_rate_hz=SPEC.pcm_hz, samples_per_frame=SPEC.samples_per_frame,
-            chunk_frames=SPEC.new_frames, size=size,
-        )  # fmt: skip
+            fps=SPEC.fps,
+            sample_rate_hz=SPEC.pcm_hz,
+            samples_per_frame=SPEC.samples_per_frame,
+            chunk_frames=SPEC.new_frames,
+            size=size,
+        )
         limits = pb.SessionLimits(
-            max_packet_bytes=2**20, max_buffered_samples=30 * SPEC.pcm_hz,
+            max_packet_bytes=2**20,
+            max_buffered_samples=30 * SPEC.pcm_hz,
             max_portrait_bytes=MOST_BYTES,
-        )  # fmt: skip
+        )
         session = pb.Session(session_id=f"s{self._sessions}", spec=spec, limits=limits)
         return pb.CreateSessionResponse(session=session)
 
@@ -119,9 +123,12 @@ def _frame(encoder: ChunkEncoder, index: int, pcm_S: Any) -> stream_pb2.Frame:
     noise = np.random.default_rng(index)
     picture_HWC = noise.integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
     return stream_pb2.Frame(
-        frame_index=index, first_sample=index * SPEC.samples_per_frame,
-        pcm=pcm_S.astype("<f4").tobytes(), video=encoder.encode(picture_HWC), key_frame=index == 0,
-    )  # fmt: skip
+        frame_index=index,
+        first_sample=index * SPEC.samples_per_frame,
+        pcm=pcm_S.astype("<f4").tobytes(),
+        video=encoder.encode(picture_HWC),
+        key_frame=index == 0,
+    )
 
 
 @contextlib.contextmanager

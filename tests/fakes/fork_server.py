@@ -66,9 +66,12 @@ def begin(
 
 
 def completed(
-    module: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str],
+    module: str,
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
     limit_s: float,
-) -> CompletedProcess[str]:  # fmt: skip
+) -> CompletedProcess[str]:
     """As ``subprocess.run`` of ``python -m MODULE ARGUMENTS``; killed after ``limit_s``.
 
     Args:

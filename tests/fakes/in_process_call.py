@@ -121,9 +121,11 @@ class Call:
         status = await self._status()
         if status.code is not grpc.StatusCode.OK:
             raise grpc.aio.AioRpcError(
-                status.code, grpc.aio.Metadata(), grpc.aio.Metadata(*status.trailing),
+                status.code,
+                grpc.aio.Metadata(),
+                grpc.aio.Metadata(*status.trailing),
                 details=status.details,
-            )  # fmt: skip
+            )
 
     def cancel(self) -> bool:
         """The caller leaves; False if the call was over."""

@@ -26,13 +26,23 @@ def otlp_agent(folder: Path, onward: str, port: int, spare_port: int) -> Iterato
     """
     log = folder / "rotel.log"
     command = [
-        str(files("rotel") / "rotel-agent"), "start",
-        "--otlp-grpc-endpoint", f"127.0.0.1:{port}",
-        "--otlp-http-endpoint", f"127.0.0.1:{spare_port}",
-        "--exporter", "otlp", "--otlp-exporter-endpoint", onward,
-        "--otlp-exporter-protocol", "grpc", "--otlp-exporter-compression", "none",
-        "--batch-timeout", "100ms",
-    ]  # fmt: skip
+        str(files("rotel") / "rotel-agent"),
+        "start",
+        "--otlp-grpc-endpoint",
+        f"127.0.0.1:{port}",
+        "--otlp-http-endpoint",
+        f"127.0.0.1:{spare_port}",
+        "--exporter",
+        "otlp",
+        "--otlp-exporter-endpoint",
+        onward,
+        "--otlp-exporter-protocol",
+        "grpc",
+        "--otlp-exporter-compression",
+        "none",
+        "--batch-timeout",
+        "100ms",
+    ]
     with log.open("wb") as sink:
         # Without an environment there is no proxy in it.
         process = subprocess.Popen(command, env={}, stdout=sink, stderr=sink)

@@ -55,10 +55,16 @@ class Collector(pb_grpc.TraceServiceServicer):
 
 def _span(service: str, span: trace_pb2.Span) -> Span:
     return Span(
-        service, span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex(),
-        span.start_time_unix_nano, span.end_time_unix_nano, _attributes(span),
+        service,
+        span.name,
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        _attributes(span),
         tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
-    )  # fmt: skip
+    )
 
 
 def _attributes(owner: Any) -> dict[str, Any]:

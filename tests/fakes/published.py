@@ -72,8 +72,9 @@ def write_published_audio(folder: Path, model: Wav2Vec2Features) -> None:
 def write_shards(state: dict[str, Tensor], folder: Path, stem: str, shards: int) -> None:
     """Safetensors shards with an index, the names dealt out in turn."""
     names = list(state)
-    homes = {n: f"{stem}-{1 + i % shards:05}-of-{shards:05}.safetensors"
-             for i, n in enumerate(names)}  # fmt: skip
+    homes = {
+        n: f"{stem}-{1 + i % shards:05}-of-{shards:05}.safetensors" for i, n in enumerate(names)
+    }
     for home in sorted(set(homes.values())):
         save_file({n: state[n].contiguous() for n in names if homes[n] == home}, folder / home)
     index = {"metadata": {}, "weight_map": homes}

@@ -80,9 +80,11 @@ class RankPool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.close()
 
     def _collect(self, limit_s: float) -> list[Any]:
@@ -101,9 +103,12 @@ def _serve(end: Connection, rank: int, size: int, meeting: str) -> None:
     torch.set_num_threads(1)
     seeds.shift()
     dist.init_process_group(
-        "gloo", f"file://{meeting}", rank=rank, world_size=size,
+        "gloo",
+        f"file://{meeting}",
+        rank=rank,
+        world_size=size,
         timeout=timedelta(seconds=patient(_CALL_S)),
-    )  # fmt: skip
+    )
     end.send_bytes(_pack((True, None)))
     while True:
         try:

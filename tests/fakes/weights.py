@@ -24,23 +24,44 @@ from tests.fakes.published import SENTENCES, write_published
 # 32x32 pixels, one layer each: a chunk takes a few hundredths of a second.
 MICRO = Architecture(
     dit=DiTConfig(
-        dim=32, ffn_dim=32, num_heads=2, num_layers=2, freq_dim=32, text_len=16, text_dim=16,
-        intermediate_dim=16, output_dim=16, context_tokens=2, audio_blocks=1, audio_channels=16,
-        clip_dim=16, clip_tokens=5,
+        dim=32,
+        ffn_dim=32,
+        num_heads=2,
+        num_layers=2,
+        freq_dim=32,
+        text_len=16,
+        text_dim=16,
+        intermediate_dim=16,
+        output_dim=16,
+        context_tokens=2,
+        audio_blocks=1,
+        audio_channels=16,
+        clip_dim=16,
+        clip_tokens=5,
     ),
     vae=VAEConfig(
-        dim=16, dim_mult=(1,), num_res_blocks=1, decoder_res_blocks=1, spatial_down=(),
-        temporal_down=(), patch_size=8, patch_frames=4, linear_bypass=True,
+        dim=16,
+        dim_mult=(1,),
+        num_res_blocks=1,
+        decoder_res_blocks=1,
+        spatial_down=(),
+        temporal_down=(),
+        patch_size=8,
+        patch_frames=4,
+        linear_bypass=True,
     ),
     audio=AudioConfig(
-        conv_dim=(8,) * 7, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+        conv_dim=(8,) * 7,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
     ),
     clip=ClipConfig(image_size=32, patch_size=16, width=16, layers=2, heads=2),
-    text=TextConfig(
-        vocab=300, dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1, text_len=16
-    ),
-)  # fmt: skip
+    text=TextConfig(vocab=300, dim=16, dim_attn=16, dim_ffn=16, heads=2, layers=1, text_len=16),
+)
 MICRO_SAMPLING = Sampling(steps=2, height_px=32, width_px=32, prompt="A person is talking.")
 
 

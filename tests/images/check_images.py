@@ -37,9 +37,14 @@ def running(repo_root: Path) -> Iterator[Engine]:
         pytest.skip("neither docker nor podman is installed")
     given = {**os.environ, "BUILDER": " ".join(command), "IMAGE_TAG": TAG}  # noqa: TID251
     done = subprocess.run(
-        ["scripts/build_images.sh"], cwd=repo_root, env=given, capture_output=True, text=True,
-        timeout=patient(3_000), check=False,
-    )  # fmt: skip
+        ["scripts/build_images.sh"],
+        cwd=repo_root,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=patient(3_000),
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     with engine(command) as made:
         yield made
@@ -68,25 +73,41 @@ def test_a_video_through_locked_down_containers(
     started = {}
     for worker in WORKERS:
         role = f"FLASHTALK_{worker.upper().replace('-', '_')}_"
-        started[worker] = running.start(image(worker), f"{running.network}-{worker}",
-                                        {f"{role}THREADS": "1"})  # fmt: skip
+        started[worker] = running.start(
+            image(worker), f"{running.network}-{worker}", {f"{role}THREADS": "1"}
+        )
     seconds = {worker: running.await_ready(started[worker]) for worker in WORKERS}
     places = {w: f"{started[w].address}:{PORTS[w]}" for w in WORKERS}
     started["gateway"] = running.start(
-        image("gateway"), f"{running.network}-gateway",
+        image("gateway"),
+        f"{running.network}-gateway",
         {
             "FLASHTALK_GATEWAY_AUDIO_ENCODERS": places["audio-encoder"],
             "FLASHTALK_GATEWAY_DIT_WORKERS": places["dit-worker"],
             "FLASHTALK_GATEWAY_VAE_DECODERS": places["vae-decoder"],
         },
-    )  # fmt: skip
+    )
     seconds["gateway"] = running.await_ready(started["gateway"])
     out = tmp_path / "a.mp4"
     done = subprocess.run(
-        [".venv/bin/flashtalk", "talk", "--gateway", f"{started['gateway'].address}:50050",
-         "--image", "examples/portrait.png", "--audio", "examples/speech.wav", "--out", str(out)],
-        cwd=repo_root, capture_output=True, text=True, timeout=patient(300), check=False,
-    )  # fmt: skip
+        [
+            ".venv/bin/flashtalk",
+            "talk",
+            "--gateway",
+            f"{started['gateway'].address}:50050",
+            "--image",
+            "examples/portrait.png",
+            "--audio",
+            "examples/speech.wav",
+            "--out",
+            str(out),
+        ],
+        cwd=repo_root,
+        capture_output=True,
+        text=True,
+        timeout=patient(300),
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     with av.open(str(out)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 300

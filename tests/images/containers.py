@@ -15,8 +15,17 @@ from typing import Any
 
 from tests.patience import patient, wait_until
 
-LOCKED = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges",
-          "--tmpfs", "/tmp", "--user", "10001:10001"]  # fmt: skip
+LOCKED = [
+    "--read-only",
+    "--cap-drop",
+    "all",
+    "--security-opt",
+    "no-new-privileges",
+    "--tmpfs",
+    "/tmp",
+    "--user",
+    "10001:10001",
+]
 """As a cluster's restricted policy runs them; only /tmp can be written to."""
 
 
@@ -58,9 +67,12 @@ class Engine:
     def call(self, *words: str, limit_s: float = 120.0) -> str:
         """Standard output of a command. Raises AssertionError with its errors."""
         done = subprocess.run(
-            [*self.command, *words], capture_output=True, text=True, timeout=patient(limit_s),
+            [*self.command, *words],
+            capture_output=True,
+            text=True,
+            timeout=patient(limit_s),
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout.strip()
 
@@ -72,8 +84,9 @@ class Engine:
         """A container in the background, locked down."""
         given = [word for pair in settings.items() for word in ("--env", "=".join(pair))]
         begun_s = time.monotonic()
-        self.call("run", "--detach", "--name", name, "--network", self.network, *LOCKED, *given,
-                  image)  # fmt: skip
+        self.call(
+            "run", "--detach", "--name", name, "--network", self.network, *LOCKED, *given, image
+        )
         networks = self.inspect("container", name)["NetworkSettings"]["Networks"]
         return Container(name, networks[self.network]["IPAddress"], begun_s)
 

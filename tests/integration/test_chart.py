@@ -40,9 +40,13 @@ from tests.patience import patient
 
 GOLDENS = ROOT / "tests/charts"
 FOREIGN = {
-    "PodMonitor", "ServiceMonitor", "PrometheusRule", "ScaledObject", "GRPCRoute",
+    "PodMonitor",
+    "ServiceMonitor",
+    "PrometheusRule",
+    "ScaledObject",
+    "GRPCRoute",
     "LeaderWorkerSet",
-}  # fmt: skip
+}
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "GATEWAY": GatewaySettings,
     "AUDIO_ENCODER": AudioEncoderSettings,
@@ -177,8 +181,12 @@ def test_a_group_over_nodes_serves_through_its_leader_alone() -> None:
         spec["workerTemplate"]["metadata"]["labels"].items()
     )
     assert "ports" not in among
-    scaled = rendered("multi-node", NEW, "--set=ditWorker.keda.enabled=true",
-                      "--set=ditWorker.keda.prometheus=http://prometheus:9090")  # fmt: skip
+    scaled = rendered(
+        "multi-node",
+        NEW,
+        "--set=ditWorker.keda.enabled=true",
+        "--set=ditWorker.keda.prometheus=http://prometheus:9090",
+    )
     (scaler,) = of_kind(scaled, "ScaledObject")
     assert scaler["spec"]["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
 
@@ -242,9 +250,11 @@ NEEDS = {
     "tls.internal.enabled": ["tls.internal.secret=s"],
     "tls.public.enabled": ["tls.public.secret=s", "tls.public.name=n"],
     "tls.public.clientCertificates": [
-        "tls.public.enabled=true", "tls.public.secret=s", "tls.public.name=n",
+        "tls.public.enabled=true",
+        "tls.public.secret=s",
+        "tls.public.name=n",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("switch", booleans(VALUES))

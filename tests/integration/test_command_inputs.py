@@ -61,9 +61,12 @@ def generate_options(draw: random.Random, files: Files) -> tuple[list[str], Opti
 
 def talk_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     good: Options = {
-        "image": str(files.image), "audio": str(files.audio), "out": str(files.out),
-        "gateway": "127.0.0.1:1", "patience": "0.01",
-    }  # fmt: skip
+        "image": str(files.image),
+        "audio": str(files.audio),
+        "out": str(files.out),
+        "gateway": "127.0.0.1:1",
+        "patience": "0.01",
+    }
     hosts = ("", ":", "http://a:1", "a", "a:0", "a:99999", "a:x", "[::1", "a b:1", ",", "\udcff:1")
     bad: dict[str, Callable[[], str]] = {
         "image": lambda: files.path(draw, files.image),
@@ -99,8 +102,18 @@ def capacity_options(draw: random.Random, files: Files) -> tuple[list[str], Opti
         # Folders that are missing are made, and so is what a broken link leads to.
         "out": lambda: str(draw.choice((files.folder / "sub", "/dev/null/x/y", "/proc/x/y"))),
     }
-    for name in ("step-ms", "encode-ms", "decode-ms", "audio-ms", "other-ms", "steps", "link-gb-s",
-                 "exchange-us", "sessions", "busy-share"):  # fmt: skip
+    for name in (
+        "step-ms",
+        "encode-ms",
+        "decode-ms",
+        "audio-ms",
+        "other-ms",
+        "steps",
+        "link-gb-s",
+        "exchange-us",
+        "sessions",
+        "busy-share",
+    ):
         bad[name] = lambda: draw.choice((*NUMBERS, "1e-9", "1e9", "5"))
     return ["bench", "capacity"], spoiled(draw, bad)
 
@@ -111,8 +124,11 @@ def doctor_options(draw: random.Random, files: Files) -> tuple[list[str], Option
 
 
 def train_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
-    good: Options = {"recipe": "tiny_vae", "data": str(files.folder / "none"), "run-dir": str(
-        files.folder / "run")}  # fmt: skip
+    good: Options = {
+        "recipe": "tiny_vae",
+        "data": str(files.folder / "none"),
+        "run-dir": str(files.folder / "run"),
+    }
     bad: dict[str, Callable[[], str]] = {
         "recipe": lambda: draw.choice(("none", "", "\udcff", "tiny-vae")),
         "minutes": lambda: draw.choice(NUMBERS),
@@ -246,8 +262,17 @@ def code_of(run: Callable[[list[str]], int], words: list[str]) -> int:
         return int(str(stopped.code))
 
 
-REDIRECTIONS = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full",
-                ">/dev/full 2>&1", "| true", "2>&1 | true")  # fmt: skip
+REDIRECTIONS = (
+    "<&-",
+    ">&-",
+    "2>&-",
+    "<&- >&- 2>&-",
+    ">/dev/full",
+    "2>/dev/full",
+    ">/dev/full 2>&1",
+    "| true",
+    "2>&1 | true",
+)
 RUNS = {
     "--help": (0, 2, 141),
     "generate --help": (0, 2, 141),
@@ -266,9 +291,13 @@ def test_closed_and_broken_streams_of_a_process(words: str, files: Files) -> Non
         for each in REDIRECTIONS
     )
     done = subprocess.run(
-        ["bash", "-c", f"exec 3>&1; {{ {script}; }} 1>/dev/null"], cwd=files.folder,
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["bash", "-c", f"exec 3>&1; {{ {script}; }} 1>/dev/null"],
+        cwd=files.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     codes = [int(line) for line in done.stdout.split()]
     assert len(codes) == len(REDIRECTIONS), done.stderr
     assert set(codes) <= set(RUNS[words]), dict(zip(REDIRECTIONS, codes, strict=True))
@@ -287,8 +316,15 @@ def test_an_error_of_the_program_itself_is_one_line_too(
 
     monkeypatch.setattr(flashtalk.engine, "load_pipeline", fails)
     monkeypatch.setattr(tempfile, "tempdir", str(files.folder / "sub"))
-    words = ["generate", "--image", str(files.image), "--audio", str(files.audio), "--out",
-             str(files.out)]  # fmt: skip
+    words = [
+        "generate",
+        "--image",
+        str(files.image),
+        "--audio",
+        str(files.audio),
+        "--out",
+        str(files.out),
+    ]
     assert main(words) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("flashtalk: internal error: RuntimeError: several lines (")

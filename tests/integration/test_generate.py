@@ -106,9 +106,12 @@ def test_size_steps_and_prompt_are_obeyed(files: Path, weights: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec", "pcm_hz", "channels"),
-    [("a.wav", "pcm_s16le", 8_000, 2), ("a.mp3", "libmp3lame", 44_100, 2),
-     ("a.ogg", "libopus", 48_000, 1)],
-)  # fmt: skip
+    [
+        ("a.wav", "pcm_s16le", 8_000, 2),
+        ("a.mp3", "libmp3lame", 44_100, 2),
+        ("a.ogg", "libopus", 48_000, 1),
+    ],
+)
 def test_sound_of_any_kind(
     files: Path, weights: Path, name: str, codec: str, pcm_hz: int, channels: int
 ) -> None:

@@ -76,16 +76,26 @@ def test_a_part_that_hangs_or_dies_costs_itself(
     """Children that stand for ``gpu_parts``: they write its lines, and then hang or end."""
     child = tmp_path / "child.py"
     child.write_text(CHILD)
-    parts = {"good": patient(60), "hangs": 0.2, "dies": patient(60), "again": patient(60),
-             "last": patient(60)}  # fmt: skip
+    parts = {
+        "good": patient(60),
+        "hangs": 0.2,
+        "dies": patient(60),
+        "again": patient(60),
+        "last": patient(60),
+    }
     monkeypatch.setattr(gpu_h100, "PARTS", parts)
     monkeypatch.setattr(gpu_h100, "CHILD", [sys.executable, str(child)])
     run = Run(tmp_path / "a.json", True, time.monotonic() + patient(120))
     while run.waiting:
         gpu_h100.work(run, tmp_path / "a.lines")
     states = {name: part["state"] for name, part in run.parts.items()}
-    assert states == {"good": "done", "hangs": "late", "dies": "died", "again": "done",
-                      "last": "refused"}  # fmt: skip
+    assert states == {
+        "good": "done",
+        "hangs": "late",
+        "dies": "died",
+        "again": "done",
+        "last": "refused",
+    }
     assert json.loads(run.out.read_text())["parts"]["dies"]["error"].endswith("9")
 
 

@@ -55,9 +55,14 @@ def shell(command: str, files: Path, gateway: Heard, **environment: str) -> Any:
     """Runs a line of bash; standard input is empty unless the line says otherwise."""
     variables = {**os.environ, "GATEWAY": gateway.target, **environment}  # noqa: TID251
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=files, env=variables, capture_output=True,
-        check=False, stdin=subprocess.DEVNULL, timeout=patient(120),
-    )  # fmt: skip
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=files,
+        env=variables,
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=patient(120),
+    )
 
 
 def frames_of(video: Path | bytes) -> int:
@@ -97,9 +102,12 @@ def test_a_terminal_is_no_pipe(number: int, files: Path, gateway: Heard) -> None
     streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     streams["stdin" if number == 0 else "stdout"] = theirs
     done = subprocess.run(
-        words.replace("$GATEWAY", gateway.target).split(), cwd=files, stderr=subprocess.PIPE,
-        check=False, **streams,
-    )  # fmt: skip
+        words.replace("$GATEWAY", gateway.target).split(),
+        cwd=files,
+        stderr=subprocess.PIPE,
+        check=False,
+        **streams,
+    )
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 2
@@ -119,9 +127,13 @@ def test_half_a_sample_is_left_out_and_noted(files: Path, gateway: Heard) -> Non
 
 @pytest.mark.parametrize(
     ("name", "codec", "pcm_hz", "channels"),
-    [("a.wav", "pcm_s16le", 44_100, 2), ("a.mp3", "libmp3lame", 44_100, 1),
-     ("a.ogg", "libopus", 48_000, 2), ("a.flac", "flac", 22_050, 1)],
-)  # fmt: skip
+    [
+        ("a.wav", "pcm_s16le", 44_100, 2),
+        ("a.mp3", "libmp3lame", 44_100, 1),
+        ("a.ogg", "libopus", 48_000, 2),
+        ("a.flac", "flac", 22_050, 1),
+    ],
+)
 def test_a_container_in_the_pipe_is_decoded_at_its_own_rate(
     name: str, codec: str, pcm_hz: int, channels: int, files: Path, gateway: Heard
 ) -> None:
@@ -188,8 +200,12 @@ def test_a_signal_leaves_a_playable_file(
     gateway.connected.clear()
     words = talk(audio="-").replace("$GATEWAY", gateway.target).split()
     process = subprocess.Popen(
-        words, cwd=files, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        words,
+        cwd=files,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.stdin is not None
     try:
         # So much that some of the video has left FFmpeg's buffer.

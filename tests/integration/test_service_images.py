@@ -61,9 +61,12 @@ def folders(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def said(folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Per service, from where it was imported; or why it could not be."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(folders)], capture_output=True, text=True,
-        timeout=patient(200), cwd=tmp_path_factory.mktemp("empty"),
-    )  # fmt: skip
+        [sys.executable, "-c", PROGRAM, json.dumps(folders)],
+        capture_output=True,
+        text=True,
+        timeout=patient(200),
+        cwd=tmp_path_factory.mktemp("empty"),
+    )
     assert done.returncode == 0, done.stderr[-500:]
     return dict(json.loads(line) for line in done.stdout.splitlines())
 

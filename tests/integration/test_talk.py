@@ -70,8 +70,9 @@ def test_streamed_is_offline_to_the_bit(pipeline: Pipeline, packet_samples: int)
 
 
 def test_streamed_is_offline_at_the_tiny_presets_size() -> None:
-    pipeline = random_pipeline(sampling=Sampling(steps=2, audio_guidance=3.0, height_px=64,
-                                                 width_px=64))  # fmt: skip
+    pipeline = random_pipeline(
+        sampling=Sampling(steps=2, audio_guidance=3.0, height_px=64, width_px=64)
+    )
     pcm = speech(20_000)
     whole = list(talk(pipeline, PORTRAIT, [pcm]))
     assert same(list(talk(pipeline, PORTRAIT, in_packets(pcm, 320))), whole)
@@ -132,9 +133,12 @@ def test_seed_speech_portrait_and_prompt_all_matter_and_nothing_else(pipeline: P
         chosen: dict[str, object] = {"portrait": PORTRAIT, "pcm": pcm, "seed": 1, "prompt": "a"}
         chosen |= changes
         results = talk(
-            pipeline, chosen["portrait"], [chosen["pcm"]],  # type: ignore[arg-type,list-item]
-            seed=chosen["seed"], prompt=chosen["prompt"],  # type: ignore[arg-type]
-        )  # fmt: skip
+            pipeline,
+            chosen["portrait"],  # type: ignore[arg-type]
+            [chosen["pcm"]],  # type: ignore[list-item]
+            seed=chosen["seed"],  # type: ignore[arg-type]
+            prompt=chosen["prompt"],  # type: ignore[arg-type]
+        )
         return frames_of(list(results))
 
     first = made()
@@ -234,9 +238,13 @@ def test_a_preset_size_turns_with_the_portrait(pipeline: Pipeline) -> None:
 def test_a_checkpoint_in_the_published_layout_talks(pipeline: Pipeline, tmp_path: Path) -> None:
     folder = write_published_layout(pipeline, tmp_path / "checkpoint")
     loaded = load_pipeline(
-        "flashtalk-14b", folder, device="cpu", dtype="float32", architecture=MICRO,
+        "flashtalk-14b",
+        folder,
+        device="cpu",
+        dtype="float32",
+        architecture=MICRO,
         sampling=MICRO_SAMPLING,
-    )  # fmt: skip
+    )
     pcm = speech(20_000)
     results = list(talk(loaded, PORTRAIT, [pcm], seed=1))
     assert frames_of(results).shape == (32, 32, 32, 3)

@@ -83,11 +83,15 @@ def pipeline(goldens: Path, golden: Golden) -> Pipeline:
     dit = DiT(DiTConfig.from_dict(json.loads((goldens / "dit_tiny.json").read_text())["config"]))
     dit.load_state_dict(state_of(goldens / "dit_tiny.safetensors"))
     values = json.loads((goldens / "vae_tiny.json").read_text())["config"]
-    vae = VideoVAE(VAEConfig(
-        dim=values["dim"], z_channels=values["z_dim"], dim_mult=tuple(values["dim_mult"]),
-        num_res_blocks=values["num_res_blocks"],
-        temporal_down=tuple(values["temperal_downsample"]),
-    ))  # fmt: skip
+    vae = VideoVAE(
+        VAEConfig(
+            dim=values["dim"],
+            z_channels=values["z_dim"],
+            dim_mult=tuple(values["dim_mult"]),
+            num_res_blocks=values["num_res_blocks"],
+            temporal_down=tuple(values["temperal_downsample"]),
+        )
+    )
     vae.load_state_dict(state_of(goldens / "vae_tiny.safetensors"))
     speech = RecordedSpeech(golden[f"in.audio{chunk}_q8"].float() / 32 for chunk in range(2))
     return Pipeline(

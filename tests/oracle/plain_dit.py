@@ -68,9 +68,15 @@ class PlainDiT:
         return _unpatchify(h.float(), grid, cfg.out_dim)
 
     def _block(
-        self, name: str, h: Tensor, six: Tensor, angles: Tensor, image: Tensor, words: Tensor,
+        self,
+        name: str,
+        h: Tensor,
+        six: Tensor,
+        angles: Tensor,
+        image: Tensor,
+        words: Tensor,
         speech: Tensor,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         eps, dtype = self._config.eps, self._dtype
         modulation = self._state[f"{name}.modulation"].float() + six
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.chunk(6, dim=1)

@@ -50,9 +50,14 @@ def tried(tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> tuple[li
         [*port, "--unknown"],
     ]
     done = subprocess.run(
-        [sys.executable, "-c", TRIES], input=json.dumps(tries), capture_output=True, text=True,
-        cwd=repo_root, timeout=patient(60), check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", TRIES],
+        input=json.dumps(tries),
+        capture_output=True,
+        text=True,
+        cwd=repo_root,
+        timeout=patient(60),
+        check=True,
+    )
     *answers, modules = map(json.loads, done.stdout.splitlines())
     assert [code for code, _ in answers] == [2] * len(tries), answers
     return [said for _, said in answers], set(modules)

@@ -52,9 +52,14 @@ class Ranks:
             self.there.discard(rank)
 
         return Watch(
-            self.store, rank, size, LIMITS, self.progress[rank], lose=lose,
+            self.store,
+            rank,
+            size,
+            LIMITS,
+            self.progress[rank],
+            lose=lose,
             now_s=lambda: self.now_s,
-        )  # fmt: skip
+        )
 
     def pass_time(self, seconds: float) -> None:
         """Each rank that is there beats as often as it does in so much time."""

@@ -49,8 +49,11 @@ def test_virtual_time_is_exact_and_costs_nothing() -> None:
         return seen
 
     assert run_virtual(scenario) == [
-        ("now", 0), ("an hour", 3_600), ("a day", 86_400), ("the end", 86_410),
-    ]  # fmt: skip
+        ("now", 0),
+        ("an hour", 3_600),
+        ("a day", 86_400),
+        ("the end", 86_410),
+    ]
 
 
 def test_virtual_time_stands_still_while_a_thread_is_held() -> None:
@@ -73,10 +76,12 @@ def test_the_table_adds_up_folders() -> None:
     def report(nodeid: str, duration: float) -> pytest.TestReport:
         return pytest.TestReport(nodeid, ("", 0, ""), {}, "passed", None, "call", duration=duration)
 
-    rows = time_table.rows([
-        report("tests/unit/ops/test_a.py::test_x", 1.0),
-        report("tests/unit/ops/test_a.py::test_x", 0.5),
-        report("tests/unit/ops/deep/test_b.py::test_y[1/2]", 1.0),
-        report("tests/unit/test_house.py::test_z", 4.0),
-    ])  # fmt: skip
+    rows = time_table.rows(
+        [
+            report("tests/unit/ops/test_a.py::test_x", 1.0),
+            report("tests/unit/ops/test_a.py::test_x", 0.5),
+            report("tests/unit/ops/deep/test_b.py::test_y[1/2]", 1.0),
+            report("tests/unit/test_house.py::test_z", 4.0),
+        ]
+    )
     assert rows == [("tests/unit/test_house.py", 4.0, 1), ("tests/unit/ops", 2.5, 2)]

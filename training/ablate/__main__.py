@@ -32,20 +32,38 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("tables", nargs="+", metavar="TABLE", help=", ".join(TABLES))
-    parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
-                        help="rendered splits (default %(default)s)")  # fmt: skip
-    parser.add_argument("--weights", type=Path, default=Path("weights/tiny"),
-                        help="frozen models (default %(default)s)")  # fmt: skip
-    parser.add_argument("--teacher", type=Path,
-                        help="the Stage 1 transformer (default: in WEIGHTS)")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".cache/synthtalk"),
+        help="rendered splits (default %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("weights/tiny"),
+        help="frozen models (default %(default)s)",
+    )
+    parser.add_argument(
+        "--teacher", type=Path, help="the Stage 1 transformer (default: in WEIGHTS)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="folder to fill")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of K = 1 and random")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
-    parser.add_argument("--judge", default="--short 16 --long 8 --wrong-audio 0",
-                        help="options of training.evaluate (default %(default)s)")  # fmt: skip
-    parser.add_argument("--set", nargs="*", default=[], metavar="key=value", dest="overrides",
-                        help="change a field of every row")  # fmt: skip
+    parser.add_argument(
+        "--judge",
+        default="--short 16 --long 8 --wrong-audio 0",
+        help="options of training.evaluate (default %(default)s)",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        dest="overrides",
+        help="change a field of every row",
+    )
     return parser
 
 
@@ -61,8 +79,12 @@ def run(options: argparse.Namespace, console: Console) -> bool:
     place = AblationPlace(options.out)
     teacher = options.teacher or _teacher(options.weights)
     judging = shlex.split(options.judge)
-    settings = {"teacher": teacher, "smoke": options.smoke, "fields": options.overrides,
-                "judging": judging}  # fmt: skip
+    settings = {
+        "teacher": teacher,
+        "smoke": options.smoke,
+        "fields": options.overrides,
+        "judging": judging,
+    }
     place.prepare(options.weights, teacher, settings)
     training = [*options.overrides, *(["--smoke"] if options.smoke else [])]
     threads = max(1, (os.cpu_count() or 1) // options.jobs)

@@ -44,23 +44,46 @@ class Commands:
         """Returns the command of a training, which resumes by itself."""
         turns = [f"steps={turns_of(run, place)}"] if run.needs else []
         return [
-            sys.executable, "-m", "training.train", "--recipe", run.recipe,
-            "--data", str(self.data), "--weights", str(place.weights),
-            "--run-dir", str(place.run_dir(run)), f"role={run.name}", f"trainer.seed={run.seed}",
-            f"trainer.threads={self.threads}", *self.training, *turns,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "training.train",
+            "--recipe",
+            run.recipe,
+            "--data",
+            str(self.data),
+            "--weights",
+            str(place.weights),
+            "--run-dir",
+            str(place.run_dir(run)),
+            f"role={run.name}",
+            f"trainer.seed={run.seed}",
+            f"trainer.threads={self.threads}",
+            *self.training,
+            *turns,
+        ]
 
     def judge(self, run: Run, place: AblationPlace) -> list[str]:
         """Returns the evaluation's command; without colour correction, which would hide drift."""
-        splits = [str(self.data / split) for split in ("test", "long")
-                  if (self.data / split).is_dir()]  # fmt: skip
+        splits = [
+            str(self.data / split) for split in ("test", "long") if (self.data / split).is_dir()
+        ]
         return [
-            sys.executable, "-m", "training.evaluate", "--weights", str(place.student(run)),
+            sys.executable,
+            "-m",
+            "training.evaluate",
+            "--weights",
+            str(place.student(run)),
             *(part for split in splits for part in ("--data", split)),
-            "--cache", str(place.root / "clips"), "--readings", str(place.root / "readings"),
-            "--out", str(place.report(run)),
-            "--color-strength", "0", *self.judging,
-        ]  # fmt: skip
+            "--cache",
+            str(place.root / "clips"),
+            "--readings",
+            str(place.root / "readings"),
+            "--out",
+            str(place.report(run)),
+            "--color-strength",
+            "0",
+            *self.judging,
+        ]
 
     def is_done(self, run: Run, place: AblationPlace) -> bool:
         """Whether a run is finished."""
@@ -141,9 +164,12 @@ class Jobs:
         environment = {**self.commands.environment, "OMP_NUM_THREADS": str(self.commands.threads)}
         with self.place.log(run).open("ab") as log:
             self._going[run] = subprocess.Popen(
-                self.commands.next(run, self.place), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, env=environment,
-            )  # fmt: skip
+                self.commands.next(run, self.place),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
 
     def _end(self) -> None:
         """Asks trainings to stop, which write a checkpoint."""

@@ -95,8 +95,9 @@ class AblationPlan:
 
     def runs(self) -> Sequence[Run]:
         """Returns all runs: one of every row before the second of any, dependencies first."""
-        unique = {run: None for table in self.tables for runs in self.rows(table).values()
-                  for run in runs}  # fmt: skip
+        unique = {
+            run: None for table in self.tables for runs in self.rows(table).values() for run in runs
+        }
         return sorted(unique, key=lambda run: (run.seed, len(run.needs)))
 
     def _runs(self, row: Row) -> tuple[Run, ...]:

@@ -26,8 +26,11 @@ def write_tables(
         entries, costs, lost = [], [], []
         for title, runs in plan.rows(table).items():
             done = [run for run in runs if place.is_judged(run)]
-            lost += [f"- {title}, seed {run.seed}: {failed.get(run, 'not finished')}"
-                     for run in runs if run not in done]  # fmt: skip
+            lost += [
+                f"- {title}, seed {run.seed}: {failed.get(run, 'not finished')}"
+                for run in runs
+                if run not in done
+            ]
             if done:
                 entries.append(Entry(title, tuple(read_report(place.report(run)) for run in done)))
                 costs.append((title, [place.cost(run) for run in done]))
@@ -47,7 +50,8 @@ def write_tables(
 def _costs(rows: Sequence[tuple[str, Sequence[Cost]]]) -> str:
     lines = ["| training | turns | minutes | s per turn |", "| --- | ---: | ---: | ---: |"]
     for title, costs in rows:
-        turns, elapsed_s = (mean(getattr(cost, name) for cost in costs)
-                            for name in ("turns", "elapsed_s"))  # fmt: skip
+        turns, elapsed_s = (
+            mean(getattr(cost, name) for cost in costs) for name in ("turns", "elapsed_s")
+        )
         lines.append(f"| {title} | {turns:.0f} | {elapsed_s / 60:.1f} | {elapsed_s / turns:.2f} |")
     return "\n".join(lines) + "\n"

@@ -198,9 +198,12 @@ class _Bucket:
     def _clips(self, cache_dir: Path) -> tuple[CachedRows, Path]:
         plan, folder = self.plan.clips, self._folder(cache_dir, "clips", self.plan.clips)
         return self._filled(
-            folder, CLIP_ARRAYS, plan.per_shot, "",
+            folder,
+            CLIP_ARRAYS,
+            plan.per_shot,
+            "",
             lambda number: self.encoder.clips(plan, number, self.shots[number]),
-        )  # fmt: skip
+        )
 
     def _portraits(self, cache_dir: Path) -> tuple[CachedRows, Path]:
         """Where Stage 1 has left its clips, from there."""
@@ -209,16 +212,22 @@ class _Bucket:
             return CachedRows(open_store(whole, PORTRAIT_ARRAYS), plan.per_shot), whole
         folder = self._folder(cache_dir, "portraits", plan)
         return self._filled(
-            folder, PORTRAIT_ARRAYS, plan.per_shot, "portraits of ",
+            folder,
+            PORTRAIT_ARRAYS,
+            plan.per_shot,
+            "portraits of ",
             lambda number: self.encoder.portraits(plan, number, self.shots[number]),
-        )  # fmt: skip
+        )
 
     def _stretches(self, cache_dir: Path, plan: StretchPlan) -> tuple[CachedRows, Path]:
         folder = self._folder(cache_dir, "stretches", plan)
         return self._filled(
-            folder, STRETCH_ARRAYS, plan.per_shot, "stretches of ",
+            folder,
+            STRETCH_ARRAYS,
+            plan.per_shot,
+            "stretches of ",
             lambda number: self.encoder.stretches(plan, number, self.shots[number]),
-        )  # fmt: skip
+        )
 
     def _filled(
         self,

@@ -195,10 +195,17 @@ class Matching:
             return velocity_in_chunk
 
         return roll_out(
-            velocity_of, batch.motion_BCMHW, tuple(batch.reference_BCFHW.shape), self._sigmas,
-            at, self._handover, draws, previous=self.config.previous, jitter=self.config.jitter,
+            velocity_of,
+            batch.motion_BCMHW,
+            tuple(batch.reference_BCFHW.shape),
+            self._sigmas,
+            at,
+            self._handover,
+            draws,
+            previous=self.config.previous,
+            jitter=self.config.jitter,
             graph=graph,
-        )  # fmt: skip
+        )
 
     @torch.no_grad()
     def walk(
@@ -237,10 +244,18 @@ class Matching:
         latents = batch.true_motion_BKCMHW.shape[3]
         missing = latents - batch.motion_BCMHW.shape[2]
         at = walk_to_exits(
-            velocity_of, functional.pad(batch.motion_BCMHW, (0, 0, 0, 0, 0, missing)),
-            batch.held_B, tuple(batch.reference_BCFHW.shape), self._sigmas, exits, mine,
-            self._handover, draws, previous=self.config.previous, jitter=self.config.jitter,
-        )  # fmt: skip
+            velocity_of,
+            functional.pad(batch.motion_BCMHW, (0, 0, 0, 0, 0, missing)),
+            batch.held_B,
+            tuple(batch.reference_BCFHW.shape),
+            self._sigmas,
+            exits,
+            mine,
+            self._handover,
+            draws,
+            previous=self.config.previous,
+            jitter=self.config.jitter,
+        )
         return at, self._raw_at(batch, prompts, at)
 
     @torch.no_grad()
@@ -303,9 +318,14 @@ class Matching:
 
         def along(x_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
             return guided_velocity(
-                self.real, x_BCFHW, sigma_B, given, prompts.empty_BND, self.config.guidance,
+                self.real,
+                x_BCFHW,
+                sigma_B,
+                given,
+                prompts.empty_BND,
+                self.config.guidance,
                 bf16=self._bf16,
-            )  # fmt: skip
+            )
 
         levels_NB = path_levels(at.sigma_B, self.config.endpoint.steps, self.config.shift)
         return path_end(along, at.x_BCFHW, at.motion_BCMHW, at.held_B, levels_NB)
@@ -341,9 +361,14 @@ class Matching:
             drawn = clean_motion(drawn)
         x = scorer_input(x0, motion, drawn, chunk.at.held_B)
         v = guided_velocity(
-            self.real, x, drawn.sigma_B, given, prompts.empty_BND, self.config.guidance,
+            self.real,
+            x,
+            drawn.sigma_B,
+            given,
+            prompts.empty_BND,
+            self.config.guidance,
             bf16=self._bf16,
-        )  # fmt: skip
+        )
         return predicted_x0(x, v, drawn.sigma_B)
 
     def _conditions(self, batch: Stage2Batch, prompts: Prompts, chunk_B: Tensor) -> Conditions:

@@ -44,20 +44,37 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the parser; default counts are those of FULL or, with --quick, QUICK."""
     parser = OneLineParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--vae-only", action="store_true",
-                        help="the folder holds a VAE; fill the truth rows only")  # fmt: skip
-    parser.add_argument("--transformer", type=Path,
-                        help="folder of another transformer in the place of the weights' own, "
-                        "such as WEIGHTS/teacher")  # fmt: skip
+    parser.add_argument(
+        "--vae-only", action="store_true", help="the folder holds a VAE; fill the truth rows only"
+    )
+    parser.add_argument(
+        "--transformer",
+        type=Path,
+        help="folder of another transformer in the place of the weights' own, "
+        "such as WEIGHTS/teacher",
+    )
     parser.add_argument("--preset", default="tiny", help="architecture of the weights")
     parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder to write")
-    parser.add_argument("--data", type=Path, action="append", default=[],
-                        help="a SynthTalk cache to use; may be given again")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=Path(".cache/synthtalk"),
-                        help="where caches are built that --data does not hold")  # fmt: skip
-    parser.add_argument("--readings", type=Path, default=Path(".cache/readings"),
-                        help="where measured truth is kept for the next evaluation of the same "
-                        "clips and VAE (default %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        help="a SynthTalk cache to use; may be given again",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(".cache/synthtalk"),
+        help="where caches are built that --data does not hold",
+    )
+    parser.add_argument(
+        "--readings",
+        type=Path,
+        default=Path(".cache/readings"),
+        help="where measured truth is kept for the next evaluation of the same "
+        "clips and VAE (default %(default)s)",
+    )
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--size", help="WIDTHxHEIGHT of data that is built; else the weights' own")
     parser.add_argument("--quick", action="store_true", help="4 clips of 5 s, no long streams")
@@ -82,8 +99,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="instead of the tables: one stream of this length, measured while it "
         "runs; colour correction is off unless --color-strength says otherwise",
     )
-    parser.add_argument("--marks", type=float, nargs="+", default=MARKS_S, metavar="SECOND",
-                        help="seconds that the contact sheet of --continuous shows")  # fmt: skip
+    parser.add_argument(
+        "--marks",
+        type=float,
+        nargs="+",
+        default=MARKS_S,
+        metavar="SECOND",
+        help="seconds that the contact sheet of --continuous shows",
+    )
     add_judge_options(parser)
     parsed = parser.parse_args(arguments)
     if parsed.continuous is not None and parsed.color_strength is None:
@@ -113,30 +136,58 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         long = _clips(arguments, arguments.long, arguments.long_seconds)
     height, width = short.size_hw
     settings = {
-        "weights": arguments.weights, "preset": arguments.preset, "device": arguments.device,
-        "dtype": arguments.dtype, "split": short.data.config.split, "size": f"{width}x{height}",
-        "seconds, short": short.seconds, "seconds, long": arguments.long_seconds,
-        "seed": arguments.seed, **_changes(arguments), **_transformer(arguments),
-    }  # fmt: skip
-    plan = Plan(short, long, wrong_audio=arguments.wrong_audio, pictures=arguments.pictures,
-                seed=arguments.seed, settings=settings, judges=judges,
-                kept=_kept(arguments, performer, probes, judges))  # fmt: skip
+        "weights": arguments.weights,
+        "preset": arguments.preset,
+        "device": arguments.device,
+        "dtype": arguments.dtype,
+        "split": short.data.config.split,
+        "size": f"{width}x{height}",
+        "seconds, short": short.seconds,
+        "seconds, long": arguments.long_seconds,
+        "seed": arguments.seed,
+        **_changes(arguments),
+        **_transformer(arguments),
+    }
+    plan = Plan(
+        short,
+        long,
+        wrong_audio=arguments.wrong_audio,
+        pictures=arguments.pictures,
+        seed=arguments.seed,
+        settings=settings,
+        judges=judges,
+        kept=_kept(arguments, performer, probes, judges),
+    )
     evaluate(performer, plan, probes, arguments.out).print(console)
     console.print(f"written to {arguments.out}")
 
 
 def _run_continuous(
-    arguments: argparse.Namespace, performer: RoundTrip, judges: Judges, probes: Probes,
+    arguments: argparse.Namespace,
+    performer: RoundTrip,
+    judges: Judges,
+    probes: Probes,
     console: Console,
-) -> None:  # fmt: skip
+) -> None:
     if not isinstance(performer, Streamer):
         raise InputError("--continuous", arguments.continuous, "a whole pipeline, not --vae-only")
     clips = _clips(arguments, max(arguments.long, 1), arguments.long_seconds)
-    course = talk_on(performer, clips, probes, seconds=arguments.continuous, judges=judges,
-                     marks_s=arguments.marks, seed=arguments.seed)  # fmt: skip
-    settings = {"weights": arguments.weights, "seconds": arguments.continuous,
-                "seed": arguments.seed, **_changes(arguments),
-                **_transformer(arguments)}  # fmt: skip
+    course = talk_on(
+        performer,
+        clips,
+        probes,
+        seconds=arguments.continuous,
+        judges=judges,
+        marks_s=arguments.marks,
+        seed=arguments.seed,
+    )
+    settings = {
+        "weights": arguments.weights,
+        "seconds": arguments.continuous,
+        "seed": arguments.seed,
+        **_changes(arguments),
+        **_transformer(arguments),
+    }
     write_course(course, arguments.out, settings)
     print_markdown(console, (arguments.out / "continuous.md").read_text())
     console.print(f"written to {arguments.out}")
@@ -168,9 +219,14 @@ def _performer(arguments: argparse.Namespace) -> RoundTrip:
     # Imported here: a VAE can be evaluated without the dependencies of a pipeline.
     from training.evaluate.pipeline import open_pipeline
 
-    return open_pipeline(arguments.preset, arguments.weights, device=arguments.device,
-                         dtype=arguments.dtype, changes=_changes(arguments),
-                         transformer=arguments.transformer)  # fmt: skip
+    return open_pipeline(
+        arguments.preset,
+        arguments.weights,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        changes=_changes(arguments),
+        transformer=arguments.transformer,
+    )
 
 
 def _kept(
@@ -179,8 +235,12 @@ def _kept(
     """Returns the kept readings of truth and VAE, shared by all students; None for a single VAE."""
     if not isinstance(performer, HasCodec):
         return None
-    facts = {"code": digest_of_code(), "codec": performer.codec_digest, "probes": probes.digest,
-             "judges": digest_of_judges(arguments, judges)}  # fmt: skip
+    facts = {
+        "code": digest_of_code(),
+        "codec": performer.codec_digest,
+        "probes": probes.digest,
+        "judges": digest_of_judges(arguments, judges),
+    }
     return KeptReadings(arguments.readings, facts)
 
 
@@ -206,8 +266,14 @@ def _size_hw(arguments: argparse.Namespace) -> tuple[int, int]:
 
 
 def _clips(arguments: argparse.Namespace, count: int, seconds: float) -> ClipSet:
-    return open_clips(arguments.data, arguments.cache, split=arguments.split, count=count,
-                      seconds=seconds, size_hw=_size_hw(arguments))  # fmt: skip
+    return open_clips(
+        arguments.data,
+        arguments.cache,
+        split=arguments.split,
+        count=count,
+        seconds=seconds,
+        size_hw=_size_hw(arguments),
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -75,9 +75,13 @@ def interval(
 
 
 def difference(
-    value: float, pseudo_SV: Sequence[Sequence[float]], other_SV: Sequence[Sequence[float]], *,
-    resamples: int = RESAMPLES, seed: int = 0,
-) -> Interval:  # fmt: skip
+    value: float,
+    pseudo_SV: Sequence[Sequence[float]],
+    other_SV: Sequence[Sequence[float]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
     """Returns the interval of ``value``, the first less the other, with the same videos for both.
 
     Using the same videos makes small differences visible: a hard clip is hard for both.  Training
@@ -89,8 +93,7 @@ def difference(
     first, second = np.asarray(pseudo_SV, np.float64), np.asarray(other_SV, np.float64)
     if first.shape[1] != second.shape[1]:
         raise InputError("videos", first.shape[1], f"as many as the other has, {second.shape[1]}")
-    spread_R = (_means(first, resamples, seed, stream=0)
-                - _means(second, resamples, seed, stream=1))  # fmt: skip
+    spread_R = _means(first, resamples, seed, stream=0) - _means(second, resamples, seed, stream=1)
     return _around(value, spread_R, np.array([[first.mean() - second.mean()] * first.shape[1]]))
 
 

@@ -65,10 +65,13 @@ def mouth_crops(canvas_TCSS: Tensor, pose_T4: Tensor) -> Tensor:
     middle_y_T = FACE_Y + y_T + sin_T * head_x_T + cos_T * head_y_T
     # grid_sample expects -1 .. 1 over the unit square: two per unit.
     half = 2.0 * MOUTH_CROP_HALF
-    theta_T23 = torch.stack([
-        torch.stack([half * cos_T, -half * sin_T, 2.0 * middle_x_T], dim=1),
-        torch.stack([half * sin_T, half * cos_T, 2.0 * middle_y_T - 1.0], dim=1),
-    ], dim=1)  # fmt: skip
+    theta_T23 = torch.stack(
+        [
+            torch.stack([half * cos_T, -half * sin_T, 2.0 * middle_x_T], dim=1),
+            torch.stack([half * sin_T, half * cos_T, 2.0 * middle_y_T - 1.0], dim=1),
+        ],
+        dim=1,
+    )
     shape = (len(canvas_TCSS), 3, MOUTH_CROP_PX, MOUTH_CROP_PX)
     grid_TSS2 = F.affine_grid(theta_T23, list(shape), align_corners=False)
     return F.grid_sample(canvas_TCSS, grid_TSS2, padding_mode="border", align_corners=False)

@@ -45,10 +45,22 @@ class Clip:
     @cached_property
     def digest(self) -> str:
         """Returns a digest of all inputs of the measures."""
-        arrays = (self.pcm_N, self.frames_THWC, self.tracks_TK, self.silent_T, self.mouth_THW,
-                  self.background_HW)  # fmt: skip
-        return digest_of({"name": self.name, "tracks": self.track_names, "caption": self.caption,
-                          "arrays": digest_of_arrays(arrays)})  # fmt: skip
+        arrays = (
+            self.pcm_N,
+            self.frames_THWC,
+            self.tracks_TK,
+            self.silent_T,
+            self.mouth_THW,
+            self.background_HW,
+        )
+        return digest_of(
+            {
+                "name": self.name,
+                "tracks": self.track_names,
+                "caption": self.caption,
+                "arrays": digest_of_arrays(arrays),
+            }
+        )
 
     def track(self, name: str) -> NDArray[np.float32]:
         """Returns one true track [T]."""

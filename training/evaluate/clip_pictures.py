@@ -24,9 +24,14 @@ _ABOUT_PX = 128
 
 
 def draw_clip(
-    out: Path, index: int, clip: Clip, videos: Mapping[str, ShownFrames],
-    readings: Mapping[str, Reading], frames: Sequence[int], fps: int,
-) -> None:  # fmt: skip
+    out: Path,
+    index: int,
+    clip: Clip,
+    videos: Mapping[str, ShownFrames],
+    readings: Mapping[str, Reading],
+    frames: Sequence[int],
+    fps: int,
+) -> None:
     """Draws contact sheet, lip tracks, overlay and loops of a short clip.
 
     ``videos`` contains whole videos, or at least ``frames`` of them.
@@ -36,18 +41,26 @@ def draw_clip(
     openness = {name: reading.measured.tracks["openness"] for name, reading in readings.items()}
     truth_T = clip.track("openness")
     lip_plot(
-        out / f"lips-{index}.png", truth_T[:shortest],
+        out / f"lips-{index}.png",
+        truth_T[:shortest],
         {name: track_T[:shortest] for name, track_T in openness.items()},
-        title=f"{clip.name}: {clip.caption}", silent_T=clip.silent_T[:shortest], fps=fps,
-    )  # fmt: skip
+        title=f"{clip.name}: {clip.caption}",
+        silent_T=clip.silent_T[:shortest],
+        fps=fps,
+    )
     best = GENERATED if GENERATED in videos else VAE
     shown_THWC = videos[best]
     if not isinstance(shown_THWC, np.ndarray):
         return
     lip_overlay(
-        out / f"overlay-{index}.png", clip.frames_THWC[:shortest], shown_THWC[:shortest],
-        truth_T[:shortest], openness[best][:shortest], names=(TRUTH, best), fps=fps,
-    )  # fmt: skip
+        out / f"overlay-{index}.png",
+        clip.frames_THWC[:shortest],
+        shown_THWC[:shortest],
+        truth_T[:shortest],
+        openness[best][:shortest],
+        names=(TRUTH, best),
+        fps=fps,
+    )
     if best != GENERATED:
         return
     zoom = _zoom(clip.frames_THWC.shape[1])
@@ -57,9 +70,13 @@ def draw_clip(
 
 
 def draw_stream(
-    out: Path, index: int, videos: Mapping[str, ShownFrames], readings: Mapping[str, Reading],
-    frames: Sequence[int], fps: int,
-) -> None:  # fmt: skip
+    out: Path,
+    index: int,
+    videos: Mapping[str, ShownFrames],
+    readings: Mapping[str, Reading],
+    frames: Sequence[int],
+    fps: int,
+) -> None:
     """Draws the contact sheet of a long stream; ``videos`` as in ``draw_clip``."""
     shortest = min(reading.frames for reading in readings.values())
     draw_sheet(out / f"long-{index}.png", videos, [k for k in frames if k < shortest], fps)

@@ -25,10 +25,10 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Parses the command line; returns the words after ``--`` unchanged."""
     given = list(arguments)
     cut = given.index("--") if "--" in given else len(given)
-    parser = OneLineParser(prog="python -m training.evaluate.compare",
-                                     description=__doc__)  # fmt: skip
-    parser.add_argument("models", nargs="+", metavar="NAME=PATH",
-                        help="differences are taken to the first name")  # fmt: skip
+    parser = OneLineParser(prog="python -m training.evaluate.compare", description=__doc__)
+    parser.add_argument(
+        "models", nargs="+", metavar="NAME=PATH", help="differences are taken to the first name"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/compare"), help="folder to write")
     parser.add_argument("--row", default=GENERATED, help="which row of the reports")
     parser.add_argument("--resamples", type=int, default=2000)
@@ -45,8 +45,10 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], console: Console) ->
         reports.setdefault(name, []).append(Path(path))
     entries = []
     for name, paths in reports.items():
-        folders = [_evaluated(path, arguments.out / f"{name}-{seed}", rest, console)
-                   for seed, path in enumerate(paths)]  # fmt: skip
+        folders = [
+            _evaluated(path, arguments.out / f"{name}-{seed}", rest, console)
+            for seed, path in enumerate(paths)
+        ]
         entries.append(Entry(name, tuple(read_report(folder) for folder in folders)))
     found = compare(entries, kind=arguments.row, resamples=arguments.resamples)
     arguments.out.mkdir(parents=True, exist_ok=True)

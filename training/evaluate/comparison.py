@@ -72,8 +72,12 @@ class Comparison:
                 for subset, rows in part.items()
             }
 
-        document = {"names": self.names, "seeds": dict(self.seeds), "values": plain(self.values),
-                    "differences": plain(self.differences)}  # fmt: skip
+        document = {
+            "names": self.names,
+            "seeds": dict(self.seeds),
+            "values": plain(self.values),
+            "differences": plain(self.differences),
+        }
         return json.dumps(document, indent=2) + "\n"
 
     def to_markdown(self) -> str:
@@ -84,8 +88,10 @@ class Comparison:
             if self.differences.get(subset):
                 lines = _table(self.differences[subset], self.seeds, bold=True)
                 parts.append(f"{SUBSETS[subset]}, less {self.names[0]}:\n\n{lines}")
-        parts.append("Square brackets: 95 % bootstrap over videos and training seeds. Bold: the "
-                     "interval of the difference excludes 0.")  # fmt: skip
+        parts.append(
+            "Square brackets: 95 % bootstrap over videos and training seeds. Bold: the "
+            "interval of the difference excludes 0."
+        )
         return "\n\n".join(parts) + "\n"
 
 
@@ -127,16 +133,22 @@ def compare(
             continue
         first = entries[0]
         _check_clips(entries, row)
-        measures = [c.key for c in COLUMNS if c.key not in without
-                    and any(math.isfinite(e.value(row, c.key)) for e in entries)]  # fmt: skip
+        measures = [
+            c.key
+            for c in COLUMNS
+            if c.key not in without and any(math.isfinite(e.value(row, c.key)) for e in entries)
+        ]
         values[subset] = {
             entry.name: {m: _own(entry, row, m, resamples) for m in measures} for entry in entries
         }
         differences[subset] = {
-            entry.name: {m: _less(entry, first, row, m, resamples) for m in measures
-                         if m not in WITHOUT_INTERVAL}
+            entry.name: {
+                m: _less(entry, first, row, m, resamples)
+                for m in measures
+                if m not in WITHOUT_INTERVAL
+            }
             for entry in entries[1:]
-        }  # fmt: skip
+        }
     if not values:
         raise InputError("kind", kind, "a row that all reports have")
     seeds = {entry.name: len(entry.reports) for entry in entries}

@@ -51,9 +51,15 @@ class Speeches(Protocol):
 
 
 def talk_on(
-    streamer: Streamer, clips: Speeches, probes: Probes, *, seconds: float,
-    judges: Judges | None = None, marks_s: Sequence[float] = MARKS_S, seed: int = 0,
-) -> Course:  # fmt: skip
+    streamer: Streamer,
+    clips: Speeches,
+    probes: Probes,
+    *,
+    seconds: float,
+    judges: Judges | None = None,
+    marks_s: Sequence[float] = MARKS_S,
+    seed: int = 0,
+) -> Course:
     """Streams the first clip's person for ``seconds``: all clips' speeches in turn, repeatedly.
 
     Every block is measured against the first clip's portrait and the speech's own phonemes.
@@ -183,11 +189,18 @@ def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
     still_THWC = np.broadcast_to(person.portrait_HWC, block_THWC.shape)
     nothing_THW = np.zeros(block_THWC.shape[:3], np.bool_)
     return Clip(
-        name=person.name, pcm_N=heard.pcm_N, frames_THWC=still_THWC, tracks_TK=tracks_TK,
-        track_names=person.track_names, silent_T=np.zeros(frames, np.bool_),
-        mouth_THW=nothing_THW, background_HW=person.background_HW, caption=person.caption,
-        background_under=person.background_under, drawn_under=person.drawn_under,
-    )  # fmt: skip
+        name=person.name,
+        pcm_N=heard.pcm_N,
+        frames_THWC=still_THWC,
+        tracks_TK=tracks_TK,
+        track_names=person.track_names,
+        silent_T=np.zeros(frames, np.bool_),
+        mouth_THW=nothing_THW,
+        background_HW=person.background_HW,
+        caption=person.caption,
+        background_under=person.background_under,
+        drawn_under=person.drawn_under,
+    )
 
 
 def _slope(values: Sequence[float], block_s: float) -> float:

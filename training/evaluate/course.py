@@ -20,16 +20,43 @@ from flashtalk.arrays import Rgb
 _INK, _PAPER, _GAP_PX, _HEAD_PX = (30, 30, 30), (250, 250, 250), 6, 24
 _CELL_PX = 288
 NAMES = {
-    "lip_corr": "LipCorr", "sync_c": "Sync-C", "sync_d": "Sync-D", "sync_c_own": "Sync-C own",
-    "sync_d_own": "Sync-D own", "identity": "ID distance", "background_db": "background, dB",
-    "colour": "colour error, dE", "sharpness": "sharpness", "patched": "patched, %",
+    "lip_corr": "LipCorr",
+    "sync_c": "Sync-C",
+    "sync_d": "Sync-D",
+    "sync_c_own": "Sync-C own",
+    "sync_d_own": "Sync-D own",
+    "identity": "ID distance",
+    "background_db": "background, dB",
+    "colour": "colour error, dE",
+    "sharpness": "sharpness",
+    "patched": "patched, %",
     "temporal_f": "Temporal-F",
-    "ase": "ASE", "iqa": "IQA", "id_c": "ID-C", "bg_pixel_c": "BG-pixel",
-    "motion_linear": "Motion-lin", "subject_c": "Subject-C", "bg_c": "BG-C", "motion_s": "Motion-S",
-    "sync_offset": "offset", "sync_offset_own": "offset own",
-}  # fmt: skip
-_DRAWN = ("lip_corr", "sync_c", "sync_d", "sync_c_own", "sync_d_own", "identity", "background_db",
-          "colour", "sharpness", "patched", "temporal_f", "ase", "iqa")  # fmt: skip
+    "ase": "ASE",
+    "iqa": "IQA",
+    "id_c": "ID-C",
+    "bg_pixel_c": "BG-pixel",
+    "motion_linear": "Motion-lin",
+    "subject_c": "Subject-C",
+    "bg_c": "BG-C",
+    "motion_s": "Motion-S",
+    "sync_offset": "offset",
+    "sync_offset_own": "offset own",
+}
+_DRAWN = (
+    "lip_corr",
+    "sync_c",
+    "sync_d",
+    "sync_c_own",
+    "sync_d_own",
+    "identity",
+    "background_db",
+    "colour",
+    "sharpness",
+    "patched",
+    "temporal_f",
+    "ase",
+    "iqa",
+)
 
 
 @dataclass(frozen=True)
@@ -104,8 +131,11 @@ def _sheet(marks: Mapping[float, Rgb], path: Path) -> None:
     cell_w, cell_h = width * scale, height * scale
     face_px = round(0.5 * min(height, width))
     columns: Sequence[tuple[float, Rgb]] = sorted(marks.items())
-    sheet = Picture.new("RGB", (len(columns) * (cell_w + _GAP_PX) + _GAP_PX,
-                                _HEAD_PX + cell_h + cell_w + 2 * _GAP_PX), _PAPER)  # fmt: skip
+    sheet = Picture.new(
+        "RGB",
+        (len(columns) * (cell_w + _GAP_PX) + _GAP_PX, _HEAD_PX + cell_h + cell_w + 2 * _GAP_PX),
+        _PAPER,
+    )
     pen = ImageDraw.Draw(sheet)
     for column, (mark, frame_HWC) in enumerate(columns):
         left = _GAP_PX + column * (cell_w + _GAP_PX)
@@ -114,8 +144,10 @@ def _sheet(marks: Mapping[float, Rgb], path: Path) -> None:
         sheet.paste(whole.resize((cell_w, cell_h), Picture.Resampling.NEAREST), (left, _HEAD_PX))
         x, y = (width - face_px) // 2, round(0.48 * height - 0.42 * face_px)
         face = whole.crop((x, y, x + face_px, y + face_px))
-        sheet.paste(face.resize((cell_w, cell_w), Picture.Resampling.NEAREST),
-                    (left, _HEAD_PX + cell_h + _GAP_PX))  # fmt: skip
+        sheet.paste(
+            face.resize((cell_w, cell_w), Picture.Resampling.NEAREST),
+            (left, _HEAD_PX + cell_h + _GAP_PX),
+        )
     sheet.save(path, optimize=True)
 
 

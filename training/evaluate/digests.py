@@ -56,8 +56,11 @@ def signature_of_files(path: Path | None) -> list[str]:
     if path is None:
         return []
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}"
-            for file in files if file.is_file()]  # fmt: skip
+    return [
+        f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        for file in files
+        if file.is_file()
+    ]
 
 
 def _plain(value: object) -> object:

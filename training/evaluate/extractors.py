@@ -41,8 +41,10 @@ class SubjectFeatures:
         parts = []
         for start in range(0, len(video_THWC), _BATCH):
             pixels_TCHW = _resized(video_THWC[start : start + _BATCH], "bilinear", antialias=True)
-            seen = self.net(pixel_values=_standardised(pixels_TCHW, _IMAGENET).to(self.device),
-                            interpolate_pos_encoding=True)  # fmt: skip
+            seen = self.net(
+                pixel_values=_standardised(pixels_TCHW, _IMAGENET).to(self.device),
+                interpolate_pos_encoding=True,
+            )
             parts.append(seen.last_hidden_state[:, 0].float().cpu())
         return torch.cat(parts).numpy()
 
@@ -86,8 +88,10 @@ class FilmInterpolator:
         """The frame between two, uint8 [H, W, 3]."""
         height, width = before_HWC.shape[:2]
         pad = (0, -width % 16, 0, -height % 16)
-        pair = [F.pad(_tensor(frame[None]) / 255.0, pad, mode="replicate").to(self.device)
-                for frame in (before_HWC, after_HWC)]  # fmt: skip
+        pair = [
+            F.pad(_tensor(frame[None]) / 255.0, pad, mode="replicate").to(self.device)
+            for frame in (before_HWC, after_HWC)
+        ]
         time = torch.full((1, 1, 1, 1), 0.5, device=self.device)
         between_1CHW = self.net(*pair, time)[..., :height, :width].float().cpu()
         pixels_1CHW = (between_1CHW * 255.0).round().clamp(0, 255).to(torch.uint8)

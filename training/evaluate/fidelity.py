@@ -17,9 +17,13 @@ PSNR_CAP_DB = 60.0  # rounding to 8 bits alone costs this much; equal pictures h
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # sRGB (D65) to XYZ divided by the white point, IEC 61966-2-1 and CIE 1976.
 _TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
-     [0.0193339, 0.1191920, 0.9503041]], np.float32,
-) / np.array([[0.95047], [1.0], [1.08883]], np.float32)  # fmt: skip
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ],
+    np.float32,
+) / np.array([[0.95047], [1.0], [1.08883]], np.float32)
 
 
 def _linear_light() -> NDArray[np.float32]:

@@ -98,9 +98,14 @@ def _eroded(mask_HW: NDArray[np.bool_], *, margin_px: int) -> NDArray[np.bool_]:
 
 
 def open_clips(
-    folders: Sequence[Path], cache_root: Path, *, split: str, count: int, seconds: float,
+    folders: Sequence[Path],
+    cache_root: Path,
+    *,
+    split: str,
+    count: int,
+    seconds: float,
     size_hw: tuple[int, int],
-) -> ClipSet:  # fmt: skip
+) -> ClipSet:
     """Returns ``count`` clips of ``seconds`` from the first suitable folder, else a new cache.
 
     A folder counts as long if its utterances have 30 s or more; short clips are never cut from

@@ -52,7 +52,8 @@ def _panel(axis: Axes, found: Comparison, subset: str, measure: str) -> None:
             continue
         y = place + shift
         if math.isfinite(number.low):
-            axis.plot([number.low, number.high], [y, y], color=_COLOURS[subset], linewidth=2,
-                      alpha=0.5)  # fmt: skip
+            axis.plot(
+                [number.low, number.high], [y, y], color=_COLOURS[subset], linewidth=2, alpha=0.5
+            )
         axis.plot([number.value], [y], "o", color=_COLOURS[subset], markersize=5, label=label)
         label = None

@@ -63,9 +63,12 @@ class Judges:
     rater: QAlign | None = None
 
     def scores(
-        self, video_THWC: Frames, pcm_N: NDArray[np.float32], measured: Measurement,
+        self,
+        video_THWC: Frames,
+        pcm_N: NDArray[np.float32],
+        measured: Measurement,
         background_HW: BoolArray,
-    ) -> dict[str, float]:  # fmt: skip
+    ) -> dict[str, float]:
         """Returns every score of one video; NaN if the video is too short for it.
 
         Args:
@@ -142,8 +145,12 @@ def add_judge_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dino", type=Path, metavar="DIR", help="DINO ViT-B/16 for Subject-C")
     group.add_argument("--clip", type=Path, metavar="DIR", help="CLIP ViT-B/32 for BG-C")
     group.add_argument("--amt", type=Path, metavar="FILE", help="AMT-S (.pt2) for Motion-S")
-    group.add_argument("--qalign", type=Path, metavar="DIR",
-                       help="Q-Align for ASE and IQA; runs the code in the folder")  # fmt: skip
+    group.add_argument(
+        "--qalign",
+        type=Path,
+        metavar="DIR",
+        help="Q-Align for ASE and IQA; runs the code in the folder",
+    )
 
 
 def open_judges(arguments: argparse.Namespace, probes: Probes) -> Judges:

@@ -65,8 +65,12 @@ def _strip(
     for column, frame in enumerate(picked):
         left, right = edges[column] / fps, edges[column + 1] / fps
         gap = 0.02 * (right - left)
-        axis.imshow(_face(video_THWC[frame]), extent=(left + gap, right - gap, 0, 1),
-                    aspect="auto", interpolation="lanczos")  # fmt: skip
+        axis.imshow(
+            _face(video_THWC[frame]),
+            extent=(left + gap, right - gap, 0, 1),
+            aspect="auto",
+            interpolation="lanczos",
+        )
     axis.set_ylim(0, 1)
     axis.set_yticks([])
     axis.tick_params(bottom=False)
@@ -83,13 +87,26 @@ def _face(frame_HWC: Rgb) -> Rgb:
 
 
 def _tracks(
-    axis: Axes, phonemes_T: NDArray[np.floating], measured_T: NDArray[np.floating], first: int,
-    stop: int, fps: int, *, name: str,
-) -> None:  # fmt: skip
+    axis: Axes,
+    phonemes_T: NDArray[np.floating],
+    measured_T: NDArray[np.floating],
+    first: int,
+    stop: int,
+    fps: int,
+    *,
+    name: str,
+) -> None:
     seconds_T = (np.arange(first, stop) + 0.5) / fps
     axis.fill_between(seconds_T, phonemes_T[first:stop], color=_PHONEMES, label="phonemes")
-    axis.plot(seconds_T, measured_T[first:stop], color=_SHOWN, marker=".", markersize=4,
-              linewidth=1.4, label=f"{name}, measured")  # fmt: skip
+    axis.plot(
+        seconds_T,
+        measured_T[first:stop],
+        color=_SHOWN,
+        marker=".",
+        markersize=4,
+        linewidth=1.4,
+        label=f"{name}, measured",
+    )
     axis.set_ylim(-0.05, 1.05)
     axis.set_ylabel("opening")
     axis.legend(loc="upper right", fontsize=8, ncols=2)

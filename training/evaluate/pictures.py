@@ -130,9 +130,13 @@ def gif(
         for frame in frames_THWC
     ]
     pages[0].save(
-        path, save_all=True, append_images=pages[1:], loop=0,
-        duration=round(1000 * every / fps), optimize=True,
-    )  # fmt: skip
+        path,
+        save_all=True,
+        append_images=pages[1:],
+        loop=0,
+        duration=round(1000 * every / fps),
+        optimize=True,
+    )
     return path.stat().st_size
 
 

@@ -46,8 +46,15 @@ class TalkPerformer:
         self, portrait_HWC: Rgb, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
     ) -> Iterator[Frames]:
         """Chunks [T, H, W, 3] as they are made; ``speech`` is read when it is needed."""
-        chunks = talk(self.pipeline, np.ascontiguousarray(portrait_HWC), speech, prompt=prompt,
-                      seed=seed, size_hw=size_of(portrait_HWC), sampling=self.sampling)  # fmt: skip
+        chunks = talk(
+            self.pipeline,
+            np.ascontiguousarray(portrait_HWC),
+            speech,
+            prompt=prompt,
+            seed=seed,
+            size_hw=size_of(portrait_HWC),
+            sampling=self.sampling,
+        )
         for chunk in chunks:
             yield chunk.frames_THWC
 
@@ -60,8 +67,14 @@ class TalkPerformer:
     def codec_digest(self) -> str:
         """Returns a digest of the dependencies of ``through_codec``."""
         vae = self.pipeline.codec.vae
-        return digest_of({"config": vae.config, "numbers": digest_of_network(vae),
-                          "device": self.device, "dtype": self.dtype})  # fmt: skip
+        return digest_of(
+            {
+                "config": vae.config,
+                "numbers": digest_of_network(vae),
+                "device": self.device,
+                "dtype": self.dtype,
+            }
+        )
 
     def through_codec(self, video_THWC: Frames) -> Frames:
         """Returns the frames after encoding and decoding, uint8 [T, H, W, 3]."""
@@ -69,9 +82,9 @@ class TalkPerformer:
         return through_vae(vae, video_THWC, spec=self.spec, device=self.device, dtype=self.dtype)
 
 
-def packets(pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES) -> Iterator[
-    NDArray[np.float32]
-]:  # fmt: skip
+def packets(
+    pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES
+) -> Iterator[NDArray[np.float32]]:
     """Yields the speech in packets."""
     for start in range(0, len(pcm_N), samples):
         yield pcm_N[start : start + samples]

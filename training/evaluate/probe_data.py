@@ -21,13 +21,22 @@ from training.evaluate.probes import HEAD, MOUTH_OUTPUTS
 # Wider than the data set moves (motion.py): a generated head may leave the true range, and a probe
 # that has seen only the true range would pull it back.
 _RANGES = {
-    "head_x": (-0.08, 0.08), "head_y": (-0.06, 0.07), "head_roll": (-0.16, 0.16),
-    "head_scale": (0.92, 1.08), "blink": (0.0, 1.0), "brow": (0.0, 1.0),
-    "gaze_x": (-1.0, 1.0), "gaze_y": (-1.0, 1.0),
-    "hand_l_x": (-0.08, 0.08), "hand_l_y": (-0.26, 0.1), "hand_l_angle": (-1.0, 0.8),
-    "hand_r_x": (-0.08, 0.08), "hand_r_y": (-0.26, 0.1), "hand_r_angle": (-0.8, 1.0),
+    "head_x": (-0.08, 0.08),
+    "head_y": (-0.06, 0.07),
+    "head_roll": (-0.16, 0.16),
+    "head_scale": (0.92, 1.08),
+    "blink": (0.0, 1.0),
+    "brow": (0.0, 1.0),
+    "gaze_x": (-1.0, 1.0),
+    "gaze_y": (-1.0, 1.0),
+    "hand_l_x": (-0.08, 0.08),
+    "hand_l_y": (-0.26, 0.1),
+    "hand_l_angle": (-1.0, 0.8),
+    "hand_r_x": (-0.08, 0.08),
+    "hand_r_y": (-0.26, 0.1),
+    "hand_r_angle": (-0.8, 1.0),
     "energy": (0.0, 1.0),
-}  # fmt: skip
+}
 _RESTLESS = ("head_", "hand_")
 
 

@@ -58,8 +58,10 @@ class Probes:
     @torch.inference_mode()
     def measure(self, video_THWC: Frames) -> Measurement:
         """Read every frame on its own: no smoothing that could hide flicker."""
-        parts = [self._measure_batch(to_canvas(video_THWC[start : start + _BATCH]))
-                 for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip
+        parts = [
+            self._measure_batch(to_canvas(video_THWC[start : start + _BATCH]))
+            for start in range(0, len(video_THWC), _BATCH)
+        ]
         pose_TK, mouth_TK, identity_TD = (torch.cat(p).numpy() for p in zip(*parts, strict=True))
         tracks = dict(zip(POSE_OUTPUTS, pose_TK.T, strict=True))
         tracks |= dict(zip(MOUTH_OUTPUTS, mouth_TK.T, strict=True))
@@ -79,8 +81,10 @@ class Probes:
     @torch.inference_mode()
     def look(self, video_THWC: Frames) -> NDArray[np.float32]:
         """The identity probe's last hidden layer [T, D]: how each frame looks to it."""
-        parts = [self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))
-                 for start in range(0, len(video_THWC), _BATCH)]  # fmt: skip
+        parts = [
+            self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))
+            for start in range(0, len(video_THWC), _BATCH)
+        ]
         return torch.cat(parts).numpy()
 
     def save(self, path: Path) -> None:
@@ -115,9 +119,12 @@ def _restore(
         raise WeightsError(f"{path}: no configuration of the {net} probe")
     fields = json.loads(metadata[net])
     config = RegressorConfig(
-        outputs=tuple(fields["outputs"]), side_px=fields["side_px"],
-        unshuffle=fields["unshuffle"], widths=tuple(fields["widths"]), hidden=fields["hidden"],
-    )  # fmt: skip
+        outputs=tuple(fields["outputs"]),
+        side_px=fields["side_px"],
+        unshuffle=fields["unshuffle"],
+        widths=tuple(fields["widths"]),
+        hidden=fields["hidden"],
+    )
     module = Regressor(config)
     own = {k.removeprefix(f"{net}."): v for k, v in tensors.items() if k.startswith(f"{net}.")}
     try:

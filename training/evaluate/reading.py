@@ -62,9 +62,13 @@ ReadingsByRow = Mapping[str, Sequence[Reading]]
 
 
 def read_video(
-    video_THWC: Frames, clip: Clip, probes: Probes, *, wall_s: float = float("nan"),
+    video_THWC: Frames,
+    clip: Clip,
+    probes: Probes,
+    *,
+    wall_s: float = float("nan"),
     judges: Judges | None = None,
-) -> Reading:  # fmt: skip
+) -> Reading:
     """Measures one video of ``clip``; ``wall_s`` is the time of its generation.
 
     The judges compare it with the clip's own speech, even if it was made from other speech.

@@ -46,16 +46,16 @@ def unpack_reading(arrays: Mapping[str, NDArray[Any]]) -> Reading:
     """
     plain = json.loads(str(arrays[_PLAIN]))
     scores = plain.pop("scores")
-    tracks = {name.removeprefix(_TRACK): arrays[name] for name in arrays
-              if name.startswith(_TRACK)}  # fmt: skip
+    tracks = {name.removeprefix(_TRACK): arrays[name] for name in arrays if name.startswith(_TRACK)}
     flat: dict[str, Any] = {
         name: plain[name] if name in plain else arrays[name] for name in _flat_fields()
     }
     return Reading(
         measured=Measurement(tracks, arrays["identity_TD"]),
         looks=Looks(arrays["look_frames_TD"], arrays["look_drawn_TD"]),
-        scores=scores, **flat,
-    )  # fmt: skip
+        scores=scores,
+        **flat,
+    )
 
 
 def _flat_fields() -> list[str]:

@@ -97,17 +97,25 @@ class Report:
         """Returns JSON with NaN written as null, for every parser."""
         document = {
             "settings": dict(self.settings),
-            "tables": {t.title: {name: dict(row) for name, row in t.rows.items()}
-                       for t in self.tables},
-            "intervals": {t.title: {name: {k: list(v) for k, v in row.items()}
-                                    for name, row in t.intervals.items()}
-                          for t in self.tables if t.intervals},
-            "videos": {row: {"clips": list(v.clips), "shares": dict(v.shares)}
-                       for row, v in self.videos.items()},
+            "tables": {
+                t.title: {name: dict(row) for name, row in t.rows.items()} for t in self.tables
+            },
+            "intervals": {
+                t.title: {
+                    name: {k: list(v) for k, v in row.items()} for name, row in t.intervals.items()
+                }
+                for t in self.tables
+                if t.intervals
+            },
+            "videos": {
+                row: {"clips": list(v.clips), "shares": dict(v.shares)}
+                for row, v in self.videos.items()
+            },
             "targets": [{**asdict(t), "bound": t.bound, "met": t.met} for t in self.targets],
-            "curves": {name: {k: list(v) for k, v in rows.items()}
-                       for name, rows in self.curves.items()},
-        }  # fmt: skip
+            "curves": {
+                name: {k: list(v) for k, v in rows.items()} for name, rows in self.curves.items()
+            },
+        }
         return json.dumps(_finite(document), indent=2, default=str) + "\n"
 
     def to_markdown(self) -> str:
@@ -128,12 +136,17 @@ class Report:
             head = ["", *(column.heading for column in table.columns)]
             body = [[name, *table.cells(name)] for name in table.rows]
             print_table(console, table.title, head, body)
-        verdicts = RichTable("target", "measured", "bound", "", title="Targets",
-                             title_justify="left")  # fmt: skip
+        verdicts = RichTable(
+            "target", "measured", "bound", "", title="Targets", title_justify="left"
+        )
         for target in self.targets:
             colour = "green" if target.met else "red"
-            verdicts.add_row(target.name, _number(target.value, 2), target.bound,
-                             f"[{colour}]{_verdict(target)}[/]")  # fmt: skip
+            verdicts.add_row(
+                target.name,
+                _number(target.value, 2),
+                target.bound,
+                f"[{colour}]{_verdict(target)}[/]",
+            )
         console.print(verdicts)
 
     def write(self, folder: Path) -> None:

@@ -102,8 +102,12 @@ def evaluate(
     """
     out.mkdir(parents=True, exist_ok=True)
     new_frames, fps = performer.spec.new_frames, performer.spec.fps
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, disable=not show_progress) as progress:
         short = _short_rows(performer, plan, probes, out, progress)
         long = _long_rows(performer, plan, probes, out, progress)
@@ -146,8 +150,9 @@ def _short_rows(
             for name, pcm_N in speeches.items():
                 made_THWC, wall_s = _timed(performer, clip, pcm_N, plan.seed + index)
                 videos[name] = made_THWC
-                readings[name] = read_video(made_THWC, clip, probes, judges=plan.judges,
-                                            wall_s=wall_s)  # fmt: skip
+                readings[name] = read_video(
+                    made_THWC, clip, probes, judges=plan.judges, wall_s=wall_s
+                )
         for name, reading in readings.items():
             rows[name].append(reading)
         if index < plan.pictures:
@@ -167,8 +172,9 @@ def _long_rows(
         if isinstance(performer, Performer):
             made_THWC, wall_s = _timed(performer, clip, clip.pcm_N, plan.seed + index)
             videos[GENERATED] = made_THWC
-            readings[GENERATED] = read_video(made_THWC, clip, probes, judges=plan.judges,
-                                             wall_s=wall_s)  # fmt: skip
+            readings[GENERATED] = read_video(
+                made_THWC, clip, probes, judges=plan.judges, wall_s=wall_s
+            )
         for name, reading in readings.items():
             rows[name].append(reading)
         if index < plan.pictures:
@@ -193,16 +199,19 @@ def _references(
     if not isinstance(performer, Performer):
         video_THWC = performer.through_codec(clip.frames_THWC)
         reading = read_video(video_THWC, clip, probes, judges=plan.judges)
-        return ({TRUTH: clip.frames_THWC, VAE: video_THWC},
-                {TRUTH: truth().reading, VAE: reading})  # fmt: skip
+        return ({TRUTH: clip.frames_THWC, VAE: video_THWC}, {TRUTH: truth().reading, VAE: reading})
     if plan.kept is None:
         found = {TRUTH: truth(), VAE: through_vae()}
     else:
         facts = {"clip": clip.digest, "shown": list(frames), "spec": performer.spec}
-        found = {TRUTH: plan.kept.get({**facts, "row": TRUTH}, truth),
-                 VAE: plan.kept.get({**facts, "row": VAE}, through_vae)}  # fmt: skip
-    return ({TRUTH: clip.frames_THWC, VAE: found[VAE].shown},
-            {name: one.reading for name, one in found.items()})  # fmt: skip
+        found = {
+            TRUTH: plan.kept.get({**facts, "row": TRUTH}, truth),
+            VAE: plan.kept.get({**facts, "row": VAE}, through_vae),
+        }
+    return (
+        {TRUTH: clip.frames_THWC, VAE: found[VAE].shown},
+        {name: one.reading for name, one in found.items()},
+    )
 
 
 def _timed(

@@ -25,29 +25,45 @@ from training.evaluate.report import Column, Table, Target
 TRUTH, VAE, GENERATED, WRONG = "ground truth", "truth through VAE", "generated", "wrong audio"
 
 SHORT_COLUMNS = (
-    Column("lip_corr", "LipCorr"), Column("lip_lag_frames", "LipLag", 0),
-    Column("lip_corr_width", "width r"), Column("silence_openness", "open in silence"),
-    Column("silence_closed", "closed in silence"), Column("mouth_dynamic", "mouth dyn"),
-    Column("head_dynamic", "head dyn"), Column("hands_dynamic", "hands dyn"),
-    Column("blink_dynamic", "blink dyn"), Column("psnr_db", "PSNR dB", 1),
-    Column("mouth_psnr_db", "mouth dB", 1), Column("background_db", "backgr dB", 1),
-    Column("border", "border"), Column("border_vs_vae", "border / VAE"),
-    Column("patched", "patched %", 1), Column("patched_vs_vae", "patched / VAE", 1),
+    Column("lip_corr", "LipCorr"),
+    Column("lip_lag_frames", "LipLag", 0),
+    Column("lip_corr_width", "width r"),
+    Column("silence_openness", "open in silence"),
+    Column("silence_closed", "closed in silence"),
+    Column("mouth_dynamic", "mouth dyn"),
+    Column("head_dynamic", "head dyn"),
+    Column("hands_dynamic", "hands dyn"),
+    Column("blink_dynamic", "blink dyn"),
+    Column("psnr_db", "PSNR dB", 1),
+    Column("mouth_psnr_db", "mouth dB", 1),
+    Column("background_db", "backgr dB", 1),
+    Column("border", "border"),
+    Column("border_vs_vae", "border / VAE"),
+    Column("patched", "patched %", 1),
+    Column("patched_vs_vae", "patched / VAE", 1),
     Column("frechet", "Fréchet", 3),
-    Column("identity_distance", "ID dist"), Column("fps", "fps", 1),
+    Column("identity_distance", "ID dist"),
+    Column("fps", "fps", 1),
     Column("real_time_factor", "RTF"),
-)  # fmt: skip
+)
 
 LONG_COLUMNS = (
-    Column("lip_corr_first", "LipCorr first third"), Column("lip_corr_last", "last third"),
-    Column("identity_first", "ID first 3 chunks"), Column("identity_last", "ID last 3"),
-    Column("identity_slope", "ID slope", 4), Column("identified_last", "identified last 3"),
+    Column("lip_corr_first", "LipCorr first third"),
+    Column("lip_corr_last", "last third"),
+    Column("identity_first", "ID first 3 chunks"),
+    Column("identity_last", "ID last 3"),
+    Column("identity_slope", "ID slope", 4),
+    Column("identified_last", "identified last 3"),
     Column("background_db_first", "backgr dB first", 1),
-    Column("background_db_last", "last", 1), Column("background_db_slope", "slope", 3),
-    Column("colour_last", "colour dE last"), Column("colour_slope", "slope", 3),
-    Column("sharpness_last", "sharpness last"), Column("sharpness_slope", "slope", 4),
-    Column("patched_first", "patched % first", 1), Column("patched_last", "last", 1),
-)  # fmt: skip
+    Column("background_db_last", "last", 1),
+    Column("background_db_slope", "slope", 3),
+    Column("colour_last", "colour dE last"),
+    Column("colour_slope", "slope", 3),
+    Column("sharpness_last", "sharpness last"),
+    Column("sharpness_slope", "slope", 4),
+    Column("patched_first", "patched % first", 1),
+    Column("patched_last", "last", 1),
+)
 
 
 def short_table(rows: ReadingsByRow, *, chunk_frames: int, fps: int) -> Table:
@@ -60,8 +76,9 @@ def _short_row(name: str, rows: ReadingsByRow, chunk_frames: int, fps: int) -> d
     readings = rows[name]
     truth = {reading.clip: reading for reading in rows[TRUTH]}
     same = [truth[reading.clip] for reading in readings]
-    shut = closure([r.measured.tracks["openness"] for r in readings],
-                   [r.silent_T for r in readings])  # fmt: skip
+    shut = closure(
+        [r.measured.tracks["openness"] for r in readings], [r.silent_T for r in readings]
+    )
     row = {
         **_lips(readings),
         "silence_openness": shut.mean_openness,
@@ -75,19 +92,28 @@ def _short_row(name: str, rows: ReadingsByRow, chunk_frames: int, fps: int) -> d
     if name != TRUTH:
         row |= {
             f"{part}_dynamic": _dynamic(readings, same, names)
-            for part, names in (("mouth", MOUTH), ("head", HEAD), ("hands", HANDS),
-                                ("blink", ("blink",)))
-        }  # fmt: skip
+            for part, names in (
+                ("mouth", MOUTH),
+                ("head", HEAD),
+                ("hands", HANDS),
+                ("blink", ("blink",)),
+            )
+        }
     if name == VAE:
-        row |= {"psnr_db": float(np.mean([r.whole_db for r in readings])),
-                "mouth_psnr_db": float(np.mean([r.mouth_db for r in readings]))}  # fmt: skip
+        row |= {
+            "psnr_db": float(np.mean([r.whole_db for r in readings])),
+            "mouth_psnr_db": float(np.mean([r.mouth_db for r in readings])),
+        }
     if name == GENERATED:
         own = border_ratio([r.change_T for r in rows.get(VAE, ())], chunk_frames=chunk_frames)
         wall_s = sum(r.wall_s for r in readings)
         frames = sum(r.frames for r in readings)
-        row |= {"border_vs_vae": row["border"] / own, "fps": frames / wall_s,
-                "patched_vs_vae": _over(row["patched"], _patched(rows.get(VAE, ()))),
-                "real_time_factor": wall_s * fps / frames}  # fmt: skip
+        row |= {
+            "border_vs_vae": row["border"] / own,
+            "fps": frames / wall_s,
+            "patched_vs_vae": _over(row["patched"], _patched(rows.get(VAE, ()))),
+            "real_time_factor": wall_s * fps / frames,
+        }
     return row
 
 
@@ -97,16 +123,18 @@ def _lips(readings: Sequence[Reading]) -> dict[str, float]:
     return {
         "lip_corr": lip_corr(openness, truth),
         "lip_lag_frames": float(lip_lag(openness, truth)),
-        "lip_corr_width": lip_corr([r.measured.tracks["width"] for r in readings],
-                                   [r.width_T for r in readings]),
-    }  # fmt: skip
+        "lip_corr_width": lip_corr(
+            [r.measured.tracks["width"] for r in readings], [r.width_T for r in readings]
+        ),
+    }
 
 
 def _dynamic(
     readings: Sequence[Reading], truth: Sequence[Reading], names: tuple[str, ...]
 ) -> float:
-    return dynamic_ratio([r.measured.stack(names) for r in readings],
-                         [r.measured.stack(names) for r in truth])  # fmt: skip
+    return dynamic_ratio(
+        [r.measured.stack(names) for r in readings], [r.measured.stack(names) for r in truth]
+    )
 
 
 def _identity(reading: Reading) -> NDArray[np.float64]:
@@ -123,8 +151,9 @@ def _patched(readings: Sequence[Reading]) -> float:
 
 def _frechet(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
     def distance(chosen: Sequence[int]) -> float:
-        return picture_distance([readings[k].looks for k in chosen],
-                                [truth[k].looks for k in chosen])  # fmt: skip
+        return picture_distance(
+            [readings[k].looks for k in chosen], [truth[k].looks for k in chosen]
+        )
 
     return debiased(distance, len(readings))
 
@@ -194,15 +223,24 @@ def long_table(rows: ReadingsByRow, curves: Mapping[str, Mapping[str, Sequence[f
             continue
         row: dict[str, float] = {}
         for end, part in (("first", slice(None, 3)), ("last", slice(-3, None))):
-            for measure in ("identity", "identified", "background_db", "colour", "sharpness",
-                            "patched"):  # fmt: skip
+            for measure in (
+                "identity",
+                "identified",
+                "background_db",
+                "colour",
+                "sharpness",
+                "patched",
+            ):
                 row[f"{measure}_{end}"] = float(np.mean(curves[measure][name][part]))
         for measure in ("identity", "background_db", "colour", "sharpness"):
             row[f"{measure}_slope"] = drift_per_chunk(
                 np.asarray(curves[measure][name], np.float64), chunk_frames=1
             )
-        thirds = [(_part(r.measured.tracks["openness"], k), _part(r.openness_T, k))
-                  for k in (0, 2) for r in readings]  # fmt: skip
+        thirds = [
+            (_part(r.measured.tracks["openness"], k), _part(r.openness_T, k))
+            for k in (0, 2)
+            for r in readings
+        ]
         half = len(thirds) // 2
         for end, pairs in (("first", thirds[:half]), ("last", thirds[half:])):
             row[f"lip_corr_{end}"] = lip_corr([m for m, _ in pairs], [t for _, t in pairs])
@@ -225,20 +263,26 @@ def targets(short: Table, long: Table | None) -> tuple[Target, ...]:
             Target("LipCorr", generated["lip_corr"], low=0.75),
             Target("LipLag, frames", generated["lip_lag_frames"], -1, 1),
             Target("closed in silence", generated["silence_closed"], low=0.9),
-            *(Target(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
-              for part in ("mouth", "head", "hands")),
+            *(
+                Target(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
+                for part in ("mouth", "head", "hands")
+            ),
             Target("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
             Target("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
             Target("Fréchet distance", generated["frechet"], high=0.5),
-        ]  # fmt: skip
+        ]
     if vae is not None:
-        found += [Target("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
-                  Target("VAE PSNR, mouth, dB", vae["mouth_psnr_db"], low=28)]  # fmt: skip
+        found += [
+            Target("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
+            Target("VAE PSNR, mouth, dB", vae["mouth_psnr_db"], low=28),
+        ]
     if WRONG in short.rows:
         wrong = abs(short.rows[WRONG]["lip_corr"])
         found.append(Target("wrong audio, |LipCorr|", wrong, high=0.2))
     if long is not None and GENERATED in long.rows:
         end = long.rows[GENERATED]
-        found += [Target("identified at the end", end["identified_last"], low=0.95),
-                  Target("LipCorr, last third", end["lip_corr_last"], low=0.75)]  # fmt: skip
+        found += [
+            Target("identified at the end", end["identified_last"], low=0.95),
+            Target("LipCorr, last third", end["lip_corr_last"], low=0.75),
+        ]
     return tuple(found)

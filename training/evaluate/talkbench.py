@@ -25,24 +25,34 @@ TRUTH_ROW = "ground truth"
 
 UP, DOWN = "↑", "↓"
 COLUMNS = (
-    Column("ase", f"ASE {UP}"), Column("iqa", f"IQA {UP}"),
-    Column("sync_c", f"Sync-C {UP}"), Column("sync_d", f"Sync-D {DOWN}"),
+    Column("ase", f"ASE {UP}"),
+    Column("iqa", f"IQA {UP}"),
+    Column("sync_c", f"Sync-C {UP}"),
+    Column("sync_d", f"Sync-D {DOWN}"),
     Column("sync_offset", "offset", 0),
-    Column("sync_c_own", f"Sync-C own {UP}", 3), Column("sync_d_own", f"Sync-D own {DOWN}", 3),
+    Column("sync_c_own", f"Sync-C own {UP}", 3),
+    Column("sync_d_own", f"Sync-D own {DOWN}", 3),
     Column("sync_offset_own", "offset own", 0),
-    Column("lip_corr", f"LipCorr {UP}"), Column("lip_lag_frames", "LipLag", 0),
-    Column("subject_c", f"Subject-C {UP}"), Column("id_c", f"ID-C {UP}"),
-    Column("bg_c", f"BG-C {UP}"), Column("bg_pixel_c", f"BG-pixel {UP}"),
-    Column("motion_s", f"Motion-S {UP}"), Column("motion_linear", f"Motion-lin {UP}"),
-    Column("temporal_f", f"Temporal-F {UP}"), Column("sharpness", "sharpness"),
-    Column("dynamic", "dynamic"), Column("border", f"border {DOWN}"),
-    Column("patched", f"patched % {DOWN}"), Column("frechet", f"Fréchet {DOWN}", 3),
+    Column("lip_corr", f"LipCorr {UP}"),
+    Column("lip_lag_frames", "LipLag", 0),
+    Column("subject_c", f"Subject-C {UP}"),
+    Column("id_c", f"ID-C {UP}"),
+    Column("bg_c", f"BG-C {UP}"),
+    Column("bg_pixel_c", f"BG-pixel {UP}"),
+    Column("motion_s", f"Motion-S {UP}"),
+    Column("motion_linear", f"Motion-lin {UP}"),
+    Column("temporal_f", f"Temporal-F {UP}"),
+    Column("sharpness", "sharpness"),
+    Column("dynamic", "dynamic"),
+    Column("border", f"border {DOWN}"),
+    Column("patched", f"patched % {DOWN}"),
+    Column("frechet", f"Fréchet {DOWN}", 3),
     Column("identity_slope", f"ID slope {DOWN}", 4),
     Column("background_db_slope", f"backgr dB slope {UP}", 3),
     Column("colour_slope", f"colour slope {DOWN}", 3),
     Column("sharpness_slope", "sharpness slope", 4),
     Column("fps", f"FPS {UP}", 1),
-)  # fmt: skip
+)
 # Whole frames: their mean over resamples is meaningless.
 WITHOUT_INTERVAL = frozenset({"sync_offset", "sync_offset_own", "lip_lag_frames"})
 # Biased with few videos: the table contains the jackknife's value.
@@ -100,8 +110,9 @@ def _measured(
 ) -> dict[str, float]:
     openness = [r.measured.tracks["openness"] for r in readings]
     spoken = [r.openness_T for r in readings]
-    relative = [r.sharpness_T.mean() / t.sharpness_T.mean()
-                for r, t in zip(readings, truth, strict=True)]  # fmt: skip
+    relative = [
+        r.sharpness_T.mean() / t.sharpness_T.mean() for r, t in zip(readings, truth, strict=True)
+    ]
     found = {
         **_scores(readings),
         "lip_corr": lip_corr(openness, spoken),
@@ -126,10 +137,11 @@ def _scores(readings: Sequence[Reading]) -> dict[str, float]:
 def _dynamic(readings: Sequence[Reading], truth: Sequence[Reading]) -> float:
     """Returns the mean of the dynamic ratios of mouth, head and hands."""
     parts = [
-        dynamic_ratio([r.measured.stack(names) for r in readings],
-                      [t.measured.stack(names) for t in truth])
+        dynamic_ratio(
+            [r.measured.stack(names) for r in readings], [t.measured.stack(names) for t in truth]
+        )
         for names in (MOUTH, HEAD, HANDS)
-    ]  # fmt: skip
+    ]
     return float(np.mean(parts))
 
 
@@ -141,11 +153,13 @@ def _slopes(
         "identity": [identity_distance(r.measured.identity_TD, r.portrait_D) for r in readings],
         "background_db": [r.background_db_T for r in readings],
         "colour": [r.colour_T for r in readings],
-        "sharpness": [r.sharpness_T / t.sharpness_T.mean()
-                      for r, t in zip(readings, truth, strict=True)],
-    }  # fmt: skip
+        "sharpness": [
+            r.sharpness_T / t.sharpness_T.mean() for r, t in zip(readings, truth, strict=True)
+        ],
+    }
     return {
-        f"{name}_slope": float(np.mean([drift_per_chunk(c, chunk_frames=chunk_frames)
-                                        for c in found]))
+        f"{name}_slope": float(
+            np.mean([drift_per_chunk(c, chunk_frames=chunk_frames) for c in found])
+        )
         for name, found in curves.items()
-    }  # fmt: skip
+    }

@@ -62,8 +62,9 @@ def person_names() -> tuple[str, ...]:
 def train_probes(recipe: ProbeRecipe) -> Probes:
     """Trains all three probes, one after the other on the same rendered frames."""
     torch.manual_seed(recipe.seed)
-    pool = render_pool(range(_TRAIN_SEED, _TRAIN_SEED + recipe.identities), recipe.frames_each,
-                       title="render")  # fmt: skip
+    pool = render_pool(
+        range(_TRAIN_SEED, _TRAIN_SEED + recipe.identities), recipe.frames_each, title="render"
+    )
     whole = RegressorConfig(POSE_OUTPUTS, unshuffle=2, widths=(32, 64, 128))
     pose = _fit(whole, pool, pool.column(POSE_OUTPUTS), recipe, _whole_frame, "pose")
     lips = RegressorConfig(MOUTH_OUTPUTS, side_px=MOUTH_CROP_PX, widths=(24, 48, 96))
@@ -85,9 +86,13 @@ def _mouth_crop(canvas_BCSS: Tensor, head_B4: Tensor, generator: torch.Generator
 
 
 def _fit(
-    config: RegressorConfig, pool: ProbeFrames, target_NK: Tensor, recipe: ProbeRecipe,
-    prepare: Prepare, title: str,
-) -> Regressor:  # fmt: skip
+    config: RegressorConfig,
+    pool: ProbeFrames,
+    target_NK: Tensor,
+    recipe: ProbeRecipe,
+    prepare: Prepare,
+    title: str,
+) -> Regressor:
     """Minimises mean squared error in units of each target's deviation; one-cycle schedule."""
     net = Regressor(config)
     net.set_population(target_NK.mean(0), target_NK.std(0))
@@ -122,8 +127,10 @@ def held_out_accuracy(probes: Probes, recipe: ProbeRecipe) -> dict[str, float]:
     measured = probes.measure(video)
     names = (*POSE_OUTPUTS, *MOUTH_OUTPUTS)
     truth_NK = pool.column(names).numpy()
-    scores = {name: pearson(measured.tracks[name], truth_NK[:, column])
-              for column, name in enumerate(names)}  # fmt: skip
+    scores = {
+        name: pearson(measured.tracks[name], truth_NK[:, column])
+        for column, name in enumerate(names)
+    }
     for column, name in enumerate(probes.person.config.outputs):
         scores[name] = pearson(measured.identity_TD[:, column], pool.person_ND[:, column].numpy())
     return scores
@@ -178,8 +185,10 @@ def main() -> int:
     for name, r in scores.items():
         console.print(f"{name:18s} r {r:.3f}")
     identity = np.mean([scores[name] for name in person_names()])
-    console.print(f"openness r {scores['openness']:.3f}, identity mean r {identity:.3f}, "
-                  f"{megabytes:.1f} MB, {minutes:.1f} min -> {path}")  # fmt: skip
+    console.print(
+        f"openness r {scores['openness']:.3f}, identity mean r {identity:.3f}, "
+        f"{megabytes:.1f} MB, {minutes:.1f} min -> {path}"
+    )
     return 0
 
 

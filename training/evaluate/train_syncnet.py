@@ -76,9 +76,16 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Saves the state for the next step; random draws depend on the step number alone."""
         part = path.with_suffix(".part")
-        torch.save({"net": self.net.state_dict(), "scale": self.log_scale.detach(),
-                    "optimiser": self.optimiser.state_dict(),
-                    "schedule": self.schedule.state_dict(), "step": self.step}, part)  # fmt: skip
+        torch.save(
+            {
+                "net": self.net.state_dict(),
+                "scale": self.log_scale.detach(),
+                "optimiser": self.optimiser.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "step": self.step,
+            },
+            part,
+        )
         part.rename(path)
 
     def resume(self, path: Path) -> None:
@@ -168,11 +175,19 @@ def train(recipe: SyncRecipe, mouths: Mouths, work: Path, console: Console) -> S
 def main(arguments: list[str] | None = None) -> int:
     """Runs the SyncNet training; returns the exit code."""
     parser = OneLineParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(".cache/synthtalk"),
-                        help="folder with the rendered splits train and test")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".cache/synthtalk"),
+        help="folder with the rendered splits train and test",
+    )
     parser.add_argument("--out", type=Path, default=DEFAULT_SYNCNET.parent, help="folder to write")
-    parser.add_argument("--work", type=Path, default=Path(".cache/syncnet"),
-                        help="folder of the crops and of the checkpoint")  # fmt: skip
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(".cache/syncnet"),
+        help="folder of the crops and of the checkpoint",
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--steps", type=int, help="training steps")
     given = parser.parse_args(arguments)
@@ -201,9 +216,14 @@ def _train_and_judge(
     net.save(path)
     judged: HeldOut = held_out_scores(SmallSyncNet.load(path), open_split(data, "test"), probes)
     megabytes = path.stat().st_size / 1e6
-    facts = {"utterances": len(mouths.crops_UTCSS), "steps": recipe.steps, "seed": recipe.seed,
-             "windows": recipe.utterances_each * recipe.stretch, "minutes": round(minutes),
-             "megabytes": round(megabytes, 2)}  # fmt: skip
+    facts = {
+        "utterances": len(mouths.crops_UTCSS),
+        "steps": recipe.steps,
+        "seed": recipe.seed,
+        "windows": recipe.utterances_each * recipe.stretch,
+        "minutes": round(minutes),
+        "megabytes": round(megabytes, 2),
+    }
     (out / "README.md").write_text(card(facts, judged))
     console.print(f"{judged} -> {path}")
 

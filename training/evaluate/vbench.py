@@ -45,8 +45,10 @@ def temporal_flickering(video_THWC: Frames) -> float:
     """
     if len(video_THWC) < 2:
         raise InputError("video", len(video_THWC), "at least 2 frames")
-    changes = [np.abs(video_THWC[k + 1].astype(np.int16) - video_THWC[k]).mean()
-               for k in range(len(video_THWC) - 1)]  # fmt: skip
+    changes = [
+        np.abs(video_THWC[k + 1].astype(np.int16) - video_THWC[k]).mean()
+        for k in range(len(video_THWC) - 1)
+    ]
     return float((255.0 - np.mean(changes)) / 255.0)
 
 

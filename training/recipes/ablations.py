@@ -54,20 +54,38 @@ _ROWS: tuple[tuple[str, str, Change], ...] = (
     ("table2_k1", "Table 2: one chunk", chunks(1, fixed=True)),
     ("table2_k3", "Table 2: three chunks", chunks(3, fixed=True)),
     ("table2_k5", "Table 2: five chunks", chunks(5, fixed=True)),
-    ("table2_random", "Table 2: one to five chunks; also the fourth row of Table 3",
-     chunks(5, fixed=False)),
-    ("table3_gt", "Table 3: true motion latents, clean",
-     motion(MotionPolicy("gt", add_noise=False))),
+    (
+        "table2_random",
+        "Table 2: one to five chunks; also the fourth row of Table 3",
+        chunks(5, fixed=False),
+    ),
+    (
+        "table3_gt",
+        "Table 3: true motion latents, clean",
+        motion(MotionPolicy("gt", add_noise=False)),
+    ),
     ("table3_gt_noise", "Table 3: true motion latents, noised", motion(MotionPolicy("gt"))),
-    ("table3_predicted", "Table 3: predicted motion latents, clean",
-     motion(MotionPolicy(add_noise=False))),
-    ("table3_loss", "Table 3: predicted, noised, counted in the loss",
-     motion(MotionPolicy(calc_loss=True))),
-    ("table3_clean_teacher", "beside Table 3: the real score alone sees clean motion latents",
-     motion(MotionPolicy(teacher_noise=False))),
-    ("table3_tied", "beside Table 3: the student's motion positions are tied to the real score's",
-     motion(MotionPolicy(tie=1.0))),
-)  # fmt: skip
+    (
+        "table3_predicted",
+        "Table 3: predicted motion latents, clean",
+        motion(MotionPolicy(add_noise=False)),
+    ),
+    (
+        "table3_loss",
+        "Table 3: predicted, noised, counted in the loss",
+        motion(MotionPolicy(calc_loss=True)),
+    ),
+    (
+        "table3_clean_teacher",
+        "beside Table 3: the real score alone sees clean motion latents",
+        motion(MotionPolicy(teacher_noise=False)),
+    ),
+    (
+        "table3_tied",
+        "beside Table 3: the student's motion positions are tied to the real score's",
+        motion(MotionPolicy(tie=1.0)),
+    ),
+)
 
 
 def ablation_recipes() -> tuple[Recipe, ...]:

@@ -116,7 +116,11 @@ def smoke_14b_distill() -> DistillRecipe:
     stretches = StretchPlan(chunks=2, spread=1)
     return DistillRecipe(
         trainer=TrainerConfig(
-            steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1,
+            steps=3,
+            betas=(0.0, 0.999),
+            clip_norm=10.0,
+            evaluate_every_s=0,
+            log_every_steps=1,
             ema_decay=0.0,
         ),
         on=GroundConfig(
@@ -131,4 +135,4 @@ def smoke_14b_distill() -> DistillRecipe:
         student_every=2,
         fake_lr_scale=0.2,
         checkpointing=True,
-    )  # fmt: skip
+    )

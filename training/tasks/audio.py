@@ -120,8 +120,10 @@ class AudioTask(OneLoss):
         entropy = (entropy_BT * weight_BT).sum()
         mouth = ((mouth_BTK - batch.mouth_BTK).square().mean(2) * weight_BT).sum()
         return {
-            "loss": entropy + self.recipe.mouth_loss * mouth, "phoneme": entropy, "mouth": mouth,
-        }  # fmt: skip
+            "loss": entropy + self.recipe.mouth_loss * mouth,
+            "phoneme": entropy,
+            "mouth": mouth,
+        }
 
     def _read(self, pcm_BS: Tensor) -> tuple[Tensor, Tensor]:
         logits, mouth = self.heads(self.model(pcm_BS, self.frames))

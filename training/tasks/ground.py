@@ -126,14 +126,19 @@ class Ground:
             raise InputError("export", config.export, "student: published files are not copied")
         if config.device_gb:
             self.models.show_memory(
-                ("student", "fake score"), ("real score",), config.videos.bucket_sizes(), batch,
+                ("student", "fake score"),
+                ("real score",),
+                config.videos.bucket_sizes(),
+                batch,
                 int(config.device_gb * 1e9),
-            )  # fmt: skip
+            )
         self.frozen = self.models.frozen()
         self.prompter = Prompter(
-            self.models.text(), self.models.checkpoint.load_tokenizer(), world.device,
+            self.models.text(),
+            self.models.checkpoint.load_tokenizer(),
+            world.device,
             config.negative_prompt,
-        )  # fmt: skip
+        )
         self._empty_1ND = self.prompter.tokens([config.negative_prompt])
         self._caches: Mapping[Split, list[BucketCache]] = {}
         self._samplers: Mapping[Split, Stage2Sampler] = {}
@@ -183,9 +188,14 @@ class Ground:
         if self.config.measured == "pictures":
             return self._report_on_pictures(student, board)
         return sample_report(
-            self.config.samples.like(self._sampling), student, self.frozen, self.truth.data,
-            self.spec, lambda video: self.prompter.tokens([self.truth.facts(video).caption]), board,
-        )  # fmt: skip
+            self.config.samples.like(self._sampling),
+            student,
+            self.frozen,
+            self.truth.data,
+            self.spec,
+            lambda video: self.prompter.tokens([self.truth.facts(video).caption]),
+            board,
+        )
 
     @torch.no_grad()
     def _report_on_pictures(self, student: DiT, board: Board) -> Mapping[str, float]:
@@ -200,9 +210,15 @@ class Ground:
             caption = source.facts(shot.video).caption
             portrait_HWC = np.ascontiguousarray(scene.frames_THWC[0])
             shown = sampled_frames(
-                student, self.frozen, portrait_HWC, pcm, self.prompter.tokens([caption]),
-                self.spec, samples.uncorrected(portrait_HWC.shape[:2], 1.0), samples.seed,
-            )  # fmt: skip
+                student,
+                self.frozen,
+                portrait_HWC,
+                pcm,
+                self.prompter.tokens([caption]),
+                self.spec,
+                samples.uncorrected(portrait_HWC.shape[:2], 1.0),
+                samples.seed,
+            )
             made = video_from_frames(shown[: true.shape[2]])
             motion.append(liveliness(made, true))
             drift.append(colour_drift(made, self.spec))

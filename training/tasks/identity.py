@@ -106,8 +106,10 @@ class IdentityTask(OneLoss):
         person = squared_I[:PERSON_COLUMNS].mean()
         place = squared_I[PERSON_COLUMNS:].mean()
         return {
-            "loss": person + self.recipe.place_weight * place, "person": person, "place": place,
-        }  # fmt: skip
+            "loss": person + self.recipe.place_weight * place,
+            "person": person,
+            "place": place,
+        }
 
     def _images(self, frames_BHWC: npt.NDArray[np.uint8]) -> Tensor:
         image = torch.from_numpy(frames_BHWC).permute(0, 3, 1, 2).float()

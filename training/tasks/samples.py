@@ -102,9 +102,15 @@ def sample_report(
         rows.append(_row(whole.frames))
         for kind, guidance in kinds.items():
             video_THWC = sampled_frames(
-                dit, frozen, whole.frames[0], whole.pcm_16k, text_of(utterance), spec,
-                config.uncorrected(whole.frames.shape[1:3], guidance), config.seed,
-            )[: len(whole.tracks)]  # fmt: skip
+                dit,
+                frozen,
+                whole.frames[0],
+                whole.pcm_16k,
+                text_of(utterance),
+                spec,
+                config.uncorrected(whole.frames.shape[1:3], guidance),
+                config.seed,
+            )[: len(whole.tracks)]
             made[kind].append(video_THWC)
             rows.append(_row(video_THWC))
     board.picture("samples", strip(rows))
@@ -119,10 +125,14 @@ def sample_report(
                 report[f"{kind}_{part}_dyn"] = dynamic_ratio(
                     [one.stack(names) for one in seen], [one.stack(names) for one in truths]
                 )
-            report[f"{kind}_patched"] = float(np.mean([
-                quick_patched(video_THWC, clip, read)
-                for video_THWC, clip, read in zip(videos, clips, seen, strict=True)
-            ]))  # fmt: skip
+            report[f"{kind}_patched"] = float(
+                np.mean(
+                    [
+                        quick_patched(video_THWC, clip, read)
+                        for video_THWC, clip, read in zip(videos, clips, seen, strict=True)
+                    ]
+                )
+            )
             if config.chunks > 1:
                 report[f"{kind}_drift"] = _drift([one.identity_TD for one in seen], spec)
     return report
@@ -174,8 +184,11 @@ def sampled_frames(
     stages = frozen.stages(dit, spec)
     reference = stages.codec.encode_reference(portrait_HWC)
     conditioning = stages.denoiser.conditioned(
-        frozen.image(pixels(portrait_HWC, frozen.device)), text_1ND, reference.z_BCFHW,
-        reference.digest, projected=False,
-    )  # fmt: skip
+        frozen.image(pixels(portrait_HWC, frozen.device)),
+        text_1ND,
+        reference.z_BCFHW,
+        reference.digest,
+        projected=False,
+    )
     session = session_of(spec, conditioning, reference, seed=seed, sampling=sampling)
     return np.concatenate([chunk.frames_THWC for chunk in talk_on(stages, session, [pcm_S])])

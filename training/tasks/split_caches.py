@@ -23,8 +23,12 @@ def build_caches(
     """Returns the caches of both splits; lists unreadable videos in the run's folder."""
     return {
         split: build_video_caches(
-            source, encoders, plan, places.cache_dir, spec,
+            source,
+            encoders,
+            plan,
+            places.cache_dir,
+            spec,
             SkipList(places.run_dir / f"skipped-{split}.jsonl"),
         )
         for split, source in sources.items()
-    }  # fmt: skip
+    }

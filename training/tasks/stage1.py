@@ -135,9 +135,12 @@ class Stage1Task(OneLoss):
         self.spec = self.models.checkpoint.spec
         if recipe.device_gb:
             self.models.show_memory(
-                ("transformer",), (), recipe.videos.bucket_sizes(), recipe.batch,
+                ("transformer",),
+                (),
+                recipe.videos.bucket_sizes(),
+                recipe.batch,
                 int(recipe.device_gb * 1e9),
-            )  # fmt: skip
+            )
         self.dit: DiT
         self.text: TextEncoder | None = None
         if fresh is None:
@@ -289,9 +292,14 @@ class Stage1Task(OneLoss):
         if self.recipe.samples is None or self.frozen is None:
             return {}
         return sample_report(
-            self.recipe.samples, self.dit, self.frozen, self.truth.data, self.spec,
-            lambda video: self.prompter.tokens([self.truth.facts(video).caption]), board,
-        )  # fmt: skip
+            self.recipe.samples,
+            self.dit,
+            self.frozen,
+            self.truth.data,
+            self.spec,
+            lambda video: self.prompter.tokens([self.truth.facts(video).caption]),
+            board,
+        )
 
     def export(self, directory: Path) -> None:
         """Exports the transformer, which replaces the one in a copy of the checkpoint.

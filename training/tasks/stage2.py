@@ -90,16 +90,24 @@ class DistillTask:
         self.recipe, self.world = recipe, world
         matching = recipe.matching
         self.ground = Ground(
-            recipe.on, places, world, ShardPlan(recipe.bf16, recipe.checkpointing), recipe.rolled,
+            recipe.on,
+            places,
+            world,
+            ShardPlan(recipe.bf16, recipe.checkpointing),
+            recipe.rolled,
             Sampling(steps=matching.exits.steps, shift=matching.shift),
-        )  # fmt: skip
+        )
         self.student, self.fake = (self.ground.network(trained=True) for _ in range(2))
         self.real = self.ground.network(trained=False)
         self.matching = Matching(
-            matching, self.student, self.fake, self.real, self.ground.handover(),
+            matching,
+            self.student,
+            self.fake,
+            self.real,
+            self.ground.handover(),
             bf16=recipe.bf16 and world.size == 1,  # sharded weights come in bfloat16 themselves
             keys=world.size == 1 and not recipe.checkpointing,
-        )  # fmt: skip
+        )
         self._pool = RolloutPool(world, recipe.batch, recipe.pool)
 
     def modules(self) -> Mapping[str, nn.Module]:

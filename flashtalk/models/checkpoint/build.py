@@ -128,8 +128,9 @@ def check_state(
 
 
 def _ignored(name: str, ignore: Sequence[str]) -> bool:
-    return any(name == entry or (entry.endswith(".") and name.startswith(entry))
-               for entry in ignore)  # fmt: skip
+    return any(
+        name == entry or (entry.endswith(".") and name.startswith(entry)) for entry in ignore
+    )
 
 
 def _placed(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:

@@ -56,8 +56,14 @@ class TextConfig:
     def tiny(cls) -> TextConfig:
         """A two-layer encoder over a vocabulary of 512 byte pairs."""
         return cls(
-            vocab=512, dim=64, dim_attn=64, dim_ffn=128, heads=4, layers=2, text_len=32,
-        )  # fmt: skip
+            vocab=512,
+            dim=64,
+            dim_attn=64,
+            dim_ffn=128,
+            heads=4,
+            layers=2,
+            text_len=32,
+        )
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready dictionary; ``from_dict`` reads it back."""

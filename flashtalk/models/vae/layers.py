@@ -174,9 +174,15 @@ def convolve(
         stride = (stride_t, 1, 1)
         return onednn_convolution(x_BCTHW, weight, bias, margin=margin, stride=stride)
     return convolve_columns(
-        F.conv3d, x_BCTHW, weight, bias, stride_w=1, margin_w=margin,
-        padding=(0, margin, margin), stride=(stride_t, 1, 1),
-    )  # fmt: skip
+        F.conv3d,
+        x_BCTHW,
+        weight,
+        bias,
+        stride_w=1,
+        margin_w=margin,
+        padding=(0, margin, margin),
+        stride=(stride_t, 1, 1),
+    )
 
 
 def _convolve_by_taps(
@@ -217,9 +223,15 @@ def convolve_frames(
     if onednn:
         return onednn_convolution(x_FCHW, weight, bias, margin=margin, stride=(stride, stride))
     y_FCHW = convolve_columns(
-        F.conv2d, x_FCHW, weight, bias, stride_w=stride, margin_w=margin,
-        padding=margin, stride=stride,
-    )  # fmt: skip
+        F.conv2d,
+        x_FCHW,
+        weight,
+        bias,
+        stride_w=stride,
+        margin_w=margin,
+        padding=margin,
+        stride=stride,
+    )
     return y_FCHW[:1] if alone else y_FCHW
 
 

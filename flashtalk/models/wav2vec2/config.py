@@ -57,9 +57,14 @@ class AudioConfig:
             values = getattr(self, field)
             if not layers or len(values) != layers or min(values) <= 0:
                 raise InputError(field, values, f"{layers or 'some'} positive numbers")
-        for field in ("hidden_size", "num_hidden_layers", "num_attention_heads",
-                      "intermediate_size", "num_conv_pos_embeddings",
-                      "num_conv_pos_embedding_groups"):  # fmt: skip
+        for field in (
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "num_conv_pos_embeddings",
+            "num_conv_pos_embedding_groups",
+        ):
             if getattr(self, field) <= 0:
                 raise InputError(field, getattr(self, field), "must be positive")
         for field in ("num_attention_heads", "num_conv_pos_embedding_groups"):
@@ -98,8 +103,9 @@ class AudioConfig:
     def min_samples(self) -> int:
         """The shortest waveform with one convolutional feature (400: 25 ms)."""
         samples = 1
-        for kernel, stride in zip(reversed(self.conv_kernel), reversed(self.conv_stride),
-                                  strict=True):  # fmt: skip
+        for kernel, stride in zip(
+            reversed(self.conv_kernel), reversed(self.conv_stride), strict=True
+        ):
             samples = (samples - 1) * stride + kernel
         return samples
 

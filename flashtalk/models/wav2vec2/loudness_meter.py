@@ -47,9 +47,12 @@ class Biquad:
         x_K = np.concatenate([np.zeros(2), x_K])
         for n in range(2, len(y_K)):
             y_K[n] = (
-                self.b[0] * x_K[n] + self.b[1] * x_K[n - 1] + self.b[2] * x_K[n - 2]
-                - self.a[0] * y_K[n - 1] - self.a[1] * y_K[n - 2]
-            )  # fmt: skip
+                self.b[0] * x_K[n]
+                + self.b[1] * x_K[n - 1]
+                + self.b[2] * x_K[n - 2]
+                - self.a[0] * y_K[n - 1]
+                - self.a[1] * y_K[n - 2]
+            )
         return y_K[2:]
 
 

@@ -80,11 +80,19 @@ class RedisStore:
             asset_key,
         ]
         verdict, *rest = await self._calls.script(
-            "create", keys, codec.encode_setting(setting), form.head, _ms(setting.ttl_s),
-            _ms(setting.max_lifetime_s), _ms(limits.tombstone_s),
-            _ms(limits.asset_margin_s), session_id, repr(setting.created_s), self._session(""),
+            "create",
+            keys,
+            codec.encode_setting(setting),
+            form.head,
+            _ms(setting.ttl_s),
+            _ms(setting.max_lifetime_s),
+            _ms(limits.tombstone_s),
+            _ms(limits.asset_margin_s),
+            session_id,
+            repr(setting.created_s),
+            self._session(""),
             *_arrays(form.arrays, form.arrays),
-        )  # fmt: skip
+        )
         if verdict == b"known":
             known = await self.load(rest[0].decode())
             return _of_request(known, setting.request_digest), False
@@ -99,9 +107,15 @@ class RedisStore:
         """Counts a session that is about to be created; raises KeyFull at a limit of the key."""
         keys = [self._key(*_of(key_name, kind)) for kind in ("sessions", "making", "begun")]
         verdict, wait_ms = await self._calls.script(
-            "admit", keys, session_id, limits.max_sessions, limits.per_minute, _ms(lease_s),
-            _ms(MINUTE_S), self._session(""),
-        )  # fmt: skip
+            "admit",
+            keys,
+            session_id,
+            limits.max_sessions,
+            limits.per_minute,
+            _ms(lease_s),
+            _ms(MINUTE_S),
+            self._session(""),
+        )
         if verdict == b"open":
             raise too_many_open(key_name, limits)
         if verdict == b"begun":
@@ -144,9 +158,14 @@ class RedisStore:
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
         """Takes a session under a new fence."""
         found = await self._calls.session_script(
-            "claim", session_id, [self._session(session_id)], owner, int(replace),
-            _ms(self._limits.owner_timeout_s), secrets.token_hex(8),
-        )  # fmt: skip
+            "claim",
+            session_id,
+            [self._session(session_id)],
+            owner,
+            int(replace),
+            _ms(self._limits.owner_timeout_s),
+            secrets.token_hex(8),
+        )
         fields = _pairs(found[1])
         self._known.replace(session_id, _values(fields))
         return await self._record(found[1], light=False)
@@ -221,9 +240,15 @@ class RedisStore:
         ]
         limits = self._limits
         await self._calls.session_script(
-            "ask", session_id, keys, codec.encode_interrupt(request), _ms(limits.interrupt_s),
-            _ms(limits.answer_s), WAITING_INTERRUPTS, int(not request.interrupt_id),
-        )  # fmt: skip
+            "ask",
+            session_id,
+            keys,
+            codec.encode_interrupt(request),
+            _ms(limits.interrupt_s),
+            _ms(limits.answer_s),
+            WAITING_INTERRUPTS,
+            int(not request.interrupt_id),
+        )
 
     async def answer_interrupt(
         self, session_id: str, outcome: InterruptOutcome, key_name: str = ""
@@ -310,10 +335,16 @@ class RedisStore:
         for start in itertools.count(0, count):
             found = await self._calls.call(
                 functools.partial(
-                    self._calls.redis.zrange, index, low, "+inf", byscore=True, offset=start,
-                    num=count, withscores=True,
+                    self._calls.redis.zrange,
+                    index,
+                    low,
+                    "+inf",
+                    byscore=True,
+                    offset=start,
+                    num=count,
+                    withscores=True,
                 )
-            )  # fmt: skip
+            )
             places = ((float(score), name.decode()) for name, score in found)
             names += [each for each in places if place is None or each > place]
             if len(names) >= count or len(found) < count:

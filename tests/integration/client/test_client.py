@@ -312,10 +312,12 @@ def test_talk_says_what_is_wrong_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = {
-        "--gateway": "127.0.0.1:1", "--image": str(repo_root / "examples/portrait.png"),
-        "--audio": str(repo_root / "examples/speech.wav"), "--out": str(tmp_path / "a.mp4"),
+        "--gateway": "127.0.0.1:1",
+        "--image": str(repo_root / "examples/portrait.png"),
+        "--audio": str(repo_root / "examples/speech.wav"),
+        "--out": str(tmp_path / "a.mp4"),
         "--patience": "0.2",
-    }  # fmt: skip
+    }
     given |= dict(zip(options[::2], options[1::2], strict=True))
     words = ["talk", *(word for pair in given.items() for word in pair)]
     assert main(words) == 2

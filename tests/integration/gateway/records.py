@@ -30,10 +30,20 @@ def array(*shape: int, seed: int = 0) -> FloatArray:
 def setting(**changes: Any) -> SessionSetting:
     name = uuid.uuid4().hex
     first = SessionSetting(
-        session_id=f"session-{name}", request_id=f"request-{name}", request_digest="a" * 64,
-        width_px=96, height_px=96, seed=7, video_codec=1, idle_policy=1, pacing=1,
-        asset="c" * 64, created_s=time.time(), ttl_s=6_000.0, max_lifetime_s=60_000.0,
-    )  # fmt: skip
+        session_id=f"session-{name}",
+        request_id=f"request-{name}",
+        request_digest="a" * 64,
+        width_px=96,
+        height_px=96,
+        seed=7,
+        video_codec=1,
+        idle_policy=1,
+        pacing=1,
+        asset="c" * 64,
+        created_s=time.time(),
+        ttl_s=6_000.0,
+        max_lifetime_s=60_000.0,
+    )
     return dataclasses.replace(first, **changes)
 
 
@@ -44,9 +54,16 @@ def asset(digest: str = "c" * 64) -> SessionAsset:
 def plan(index: int, *, frames: int = 28) -> ChunkPlan:
     pcm = array(SPEC.new_samples, seed=index)
     return ChunkPlan(
-        index=index, epoch=0, first_frame=index * 28, frames=frames, pcm_S=pcm,
-        input_samples=index * 17_920 + 5, utterances=1, activity=2, speech_samples=9,
-    )  # fmt: skip
+        index=index,
+        epoch=0,
+        first_frame=index * 28,
+        frames=frames,
+        pcm_S=pcm,
+        input_samples=index * 17_920 + 5,
+        utterances=1,
+        activity=2,
+        speech_samples=9,
+    )
 
 
 def state(chunks: int = 0, *, kept: int = 3, begun: bool = False) -> SessionState:
@@ -56,13 +73,16 @@ def state(chunks: int = 0, *, kept: int = 3, begun: bool = False) -> SessionStat
     for index in range(chunks):
         position = position.advance(SPEC, plan(index).pcm_S, SPEC.new_frames)
     return SessionState(
-        epoch=0, position=position, input_samples=chunks * 17_920,
-        utterances=chunks, motion_z=array(1, 16, 2 if chunks else 1, 12, 12, seed=chunks),
+        epoch=0,
+        position=position,
+        input_samples=chunks * 17_920,
+        utterances=chunks,
+        motion_z=array(1, 16, 2 if chunks else 1, 12, 12, seed=chunks),
         history=tuple(
             ChunkRecord(plan(index), array(1, 16, 9, 12, 12, seed=index)) for index in in_history
         ),
         plan=plan(chunks) if begun else None,
-    )  # fmt: skip
+    )
 
 
 def same(first: Any, second: Any) -> bool:

@@ -72,8 +72,12 @@ def start(request: pytest.FixtureRequest, file: KeyFile, redis: RedisServer) -> 
     @contextlib.asynccontextmanager
     async def started(*files: Path | None) -> AsyncIterator[Here]:
         prefix = f"test-{uuid.uuid4().hex[:8]}"
-        limits = StoreLimits(deadline_s=patient(60), attempt_s=patient(20), prefix=prefix,
-                             owner_timeout_s=patient(60))  # fmt: skip
+        limits = StoreLimits(
+            deadline_s=patient(60),
+            attempt_s=patient(20),
+            prefix=prefix,
+            owner_timeout_s=patient(60),
+        )
         store: SessionStore = (
             memory_store() if request.param == "memory" else RedisStore(redis.url, limits)
         )

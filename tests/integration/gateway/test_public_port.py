@@ -207,9 +207,14 @@ def pb_stub(channel: grpc.aio.Channel) -> Any:
     ],
 )
 def test_a_gateway_that_everybody_can_reach_says_what_is_open(
-    host: str, keys: bool, tls: bool, warned: str, file: KeyFile, tmp_path: Path,
+    host: str,
+    keys: bool,
+    tls: bool,
+    warned: str,
+    file: KeyFile,
+    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     settings: dict[str, Any] = {"api_keys": file.path} if keys else {}
     if tls:
         pair: Pair = Authority(tmp_path / "ca").issue("public", "IP:127.0.0.1")

@@ -29,9 +29,14 @@ from tests.patience import patient
 
 # Lives so long that nothing ends by itself while a test runs: it moves the time (``Age``).
 LIMITS = StoreLimits(
-    deadline_s=patient(60), attempt_s=patient(20), owner_timeout_s=1_000, tombstone_s=2_000,
-    interrupt_s=1_000, answer_s=1_500, asset_margin_s=1_000,
-)  # fmt: skip
+    deadline_s=patient(60),
+    attempt_s=patient(20),
+    owner_timeout_s=1_000,
+    tombstone_s=2_000,
+    interrupt_s=1_000,
+    answer_s=1_500,
+    asset_margin_s=1_000,
+)
 Age = Callable[[float], Awaitable[None]]
 """As if so many seconds had gone by."""
 Test = Callable[[SessionStore], Awaitable[None]]

@@ -67,10 +67,12 @@ def channels(world: World, pair: Pair | None = None, name: str = NAME) -> Worker
 
 def pool_of(target: str, how: WorkerChannels) -> WorkerPool:
     return WorkerPool(
-        WorkerTargets(target, target, target), memory_store(),
+        WorkerTargets(target, target, target),
+        memory_store(),
         pool_limits(worker_linger_s=0.2),
-        connect=how.open, outdated=how.outdated,
-    )  # fmt: skip
+        connect=how.open,
+        outdated=how.outdated,
+    )
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -154,8 +156,10 @@ def test_settings_that_would_be_without_effect_are_refused(
 ) -> None:
     """Where certificates are set nothing is sent in the clear, not even by mistake."""
     full = {
-        "certificate": world.gateway.cert, "key": world.gateway.key, "authorities": world.ours.ca,
-    } | given  # fmt: skip
+        "certificate": world.gateway.cert,
+        "key": world.gateway.key,
+        "authorities": world.ours.ca,
+    } | given
     with pytest.raises(InputError) as caught:
         WorkerChannels(CertificateFiles(**full, names=NAMES), NAME)
     assert caught.value.field == named

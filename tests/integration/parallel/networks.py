@@ -72,8 +72,9 @@ def velocity(dit: DiT, shape: Shape) -> Tensor:
     context = dit.encode_context(
         draw(b, config.clip_tokens, config.clip_dim), draw(b, 3, config.text_dim)
     )
-    windows = draw(b, 4 * (f - 1) + 1, config.audio_window, config.audio_blocks,
-                   config.audio_channels)  # fmt: skip
+    windows = draw(
+        b, 4 * (f - 1) + 1, config.audio_window, config.audio_blocks, config.audio_channels
+    )
     audio = dit.encode_audio(windows)
     x, y = draw(b, config.out_dim, f, *size), draw(b, config.cond_dim, f, *size)
     t = torch.full((b,), 833.33)
@@ -117,8 +118,9 @@ def golden_network() -> DiT:
     """The network whose numbers the published code recorded."""
     notes = json.loads(GOLDEN.with_suffix(".json").read_text())
     dit = DiT(DiTConfig.from_dict(notes["config"] | notes["fixed"])).eval().requires_grad_(False)
-    state = {k.removeprefix("state."): v for k, v in load_file(GOLDEN).items()
-             if k.startswith("state.")}  # fmt: skip
+    state = {
+        k.removeprefix("state."): v for k, v in load_file(GOLDEN).items() if k.startswith("state.")
+    }
     dit.load_state_dict(state, strict=True)
     return dit
 

@@ -18,11 +18,17 @@ CONFIGS = {
     "published": VAEConfig(dim=8, num_res_blocks=1),
     "tiny": VAEConfig.tiny(),
     "pyramid": VAEConfig(
-        dim=8, dim_mult=(2, 3, 3), num_res_blocks=1, decoder_res_blocks=1,
-        spatial_down=(True, False), temporal_down=(True, True), patch_size=4,
-        linear_shortcuts=True, linear_bypass=True,
+        dim=8,
+        dim_mult=(2, 3, 3),
+        num_res_blocks=1,
+        decoder_res_blocks=1,
+        spatial_down=(True, False),
+        temporal_down=(True, True),
+        patch_size=4,
+        linear_shortcuts=True,
+        linear_bypass=True,
     ),
-}  # fmt: skip
+}
 MESHES: dict[Grid, PictureMesh] = {}
 Call = Literal["encode", "decode", "encode in steps", "decode in steps"]
 

@@ -23,8 +23,12 @@ from tests.integration.parallel.pictures import (
 from tests.tolerances import PUBLISHED, assert_rounded
 
 Pools = dict[int, RankPool]
-GRIDS = [Grid(rows, ranks // rows) for ranks in (2, 3, 4) for rows in range(1, ranks + 1)
-         if ranks % rows == 0]  # fmt: skip
+GRIDS = [
+    Grid(rows, ranks // rows)
+    for ranks in (2, 3, 4)
+    for rows in range(1, ranks + 1)
+    if ranks % rows == 0
+]
 
 
 def pictures(grid: Grid, count: int) -> list[tuple[Picture, Call]]:

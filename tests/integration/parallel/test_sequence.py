@@ -21,8 +21,9 @@ from tests.integration.parallel.networks import (
 from tests.tolerances import PUBLISHED, assert_rounded
 
 Pools = dict[int, RankPool]
-LAYOUTS = [Layout(u, ranks // u) for ranks in (2, 3, 4) for u in range(1, ranks + 1)
-           if ranks % u == 0]  # fmt: skip
+LAYOUTS = [
+    Layout(u, ranks // u) for ranks in (2, 3, 4) for u in range(1, ranks + 1) if ranks % u == 0
+]
 
 
 def shapes(layout: Layout, count: int) -> list[Shape]:
@@ -51,8 +52,9 @@ def test_every_rank_gives_what_one_rank_gives(pools: Pools, layout: Layout) -> N
             assert_rounded(v, alone, str(shape))
 
 
-@pytest.mark.parametrize("layout", [Layout(2, 1), Layout(1, 2), Layout(1, 3), Layout(2, 2),
-                                    Layout(1, 4)], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "layout", [Layout(2, 1), Layout(1, 2), Layout(1, 3), Layout(2, 2), Layout(1, 4)], ids=str
+)
 def test_the_published_numbers_on_every_layout(pools: Pools, layout: Layout) -> None:
     recorded = load_file(GOLDEN)["out.t1"]
     alone = golden_velocity(None)
@@ -114,8 +116,15 @@ def test_a_layout_for_other_ranks_than_there_are_is_refused(pools: Pools) -> Non
 
 @pytest.mark.parametrize(
     ("ranks", "heads", "expected"),
-    [(8, 40, Layout(8, 1)), (4, 40, Layout(4, 1)), (3, 40, Layout(1, 3)), (6, 40, Layout(2, 3)),
-     (16, 40, Layout(8, 2)), (4, 6, Layout(2, 2)), (1, 40, Layout(1, 1))],
-)  # fmt: skip
+    [
+        (8, 40, Layout(8, 1)),
+        (4, 40, Layout(4, 1)),
+        (3, 40, Layout(1, 3)),
+        (6, 40, Layout(2, 3)),
+        (16, 40, Layout(8, 2)),
+        (4, 6, Layout(2, 2)),
+        (1, 40, Layout(1, 1)),
+    ],
+)
 def test_ulysses_goes_before_ring(ranks: int, heads: int, expected: Layout) -> None:
     assert choose_layout(ranks, heads) == expected

@@ -18,10 +18,14 @@ from tests.tolerances import assert_frames
 
 @pytest.mark.parametrize(
     ("layout", "grid"),
-    [(Layout(2, 1), Grid(1, 2)), (Layout(1, 2), Grid(2, 1)), (Layout(1, 3), Grid(3, 1)),
-     (Layout(2, 2), Grid(2, 2))],
+    [
+        (Layout(2, 1), Grid(1, 2)),
+        (Layout(1, 2), Grid(2, 1)),
+        (Layout(1, 3), Grid(3, 1)),
+        (Layout(2, 2), Grid(2, 2)),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_frames_of_several_ranks_are_those_of_one(
     pools: dict[int, RankPool], layout: Layout, grid: Grid
 ) -> None:

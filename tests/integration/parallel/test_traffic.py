@@ -8,8 +8,15 @@ from tests.fakes.rank_pool import RankPool
 from tests.integration.parallel.networks import Shape, network, shared_exchanges, shared_velocity
 from tests.integration.parallel.pictures import Picture, sliced_exchanges
 
-LAYOUTS = [Layout(2, 1), Layout(1, 2), Layout(3, 1), Layout(1, 3), Layout(2, 2), Layout(4, 1),
-           Layout(1, 4)]  # fmt: skip
+LAYOUTS = [
+    Layout(2, 1),
+    Layout(1, 2),
+    Layout(3, 1),
+    Layout(1, 3),
+    Layout(2, 2),
+    Layout(4, 1),
+    Layout(1, 4),
+]
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -175,13 +175,23 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 ERRORS: list[tuple[BaseException, grpc.StatusCode, Reason, str | None]] = [
-    (InputError("pcm", "x" * 900, "128000 samples"), grpc.StatusCode.INVALID_ARGUMENT,
-     Reason.INVALID_FIELD, "pcm"),
-    (ServiceError(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUEUE_FULL, "full", retry_after_s=1.5),
-     grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUEUE_FULL, None),
+    (
+        InputError("pcm", "x" * 900, "128000 samples"),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_FIELD,
+        "pcm",
+    ),
+    (
+        ServiceError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUEUE_FULL, "full", retry_after_s=1.5
+        ),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Reason.QUEUE_FULL,
+        None,
+    ),
     (RuntimeError(SECRET), grpc.StatusCode.INTERNAL, Reason.INTERNAL, None),
     (KeyError(SECRET), grpc.StatusCode.INTERNAL, Reason.INTERNAL, None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("error", "code", "reason", "field"), ERRORS)

@@ -20,15 +20,40 @@ from tests.patience import patient
 
 CASES = 300
 HOSTS = (
-    "", ":", "http://a:1", "a", "a:0", "a:99999", "a:x", "[::1", "a b:1", ",", "\udcff:1", "[]:1",
-    "dns:///", "dns:///x:y", "unix:", "a:1,,b:2", "a:1\nb:2", "x" * 300 + ":1", "::1",
+    "",
+    ":",
+    "http://a:1",
+    "a",
+    "a:0",
+    "a:99999",
+    "a:x",
+    "[::1",
+    "a b:1",
+    ",",
+    "\udcff:1",
+    "[]:1",
+    "dns:///",
+    "dns:///x:y",
+    "unix:",
+    "a:1,,b:2",
+    "a:1\nb:2",
+    "x" * 300 + ":1",
+    "::1",
     "127.0.0.1:-1",
-)  # fmt: skip
+)
 STORES = (
-    "", "memory", "memory:", "memory://x", "http://x", "redis://:pw@[::1", "x" * 5_000,
-    "redis://u:geheim@127.0.0.1:x/0", "redis://127.0.0.1:99999/0", "\udcff",
+    "",
+    "memory",
+    "memory:",
+    "memory://x",
+    "http://x",
+    "redis://:pw@[::1",
+    "x" * 5_000,
+    "redis://u:geheim@127.0.0.1:x/0",
+    "redis://127.0.0.1:99999/0",
+    "\udcff",
     "rediss://127.0.0.1:1?ssl_cert_reqs=what",
-)  # fmt: skip
+)
 
 
 def kinds(role: str) -> dict[str, tuple[str, ...]]:
@@ -43,12 +68,23 @@ def kinds(role: str) -> dict[str, tuple[str, ...]]:
     if role == "gateway":
         fields |= dict.fromkeys(("AUDIO_ENCODERS", "DIT_WORKERS", "VAE_DECODERS"), HOSTS)
         fields |= {"STORE": STORES, "OWNER": (*TEXTS, "\n", "a b", "")}
-        numbers += ["MAX_BUFFERED_S", "MAX_PACKET_BYTES", "SEND_AHEAD_S", "MAX_LIFETIME_S",
-                    "CALL_TIMEOUT_S", "CHUNK_TIMEOUT_S", "HEARTBEAT_S"]  # fmt: skip
+        numbers += [
+            "MAX_BUFFERED_S",
+            "MAX_PACKET_BYTES",
+            "SEND_AHEAD_S",
+            "MAX_LIFETIME_S",
+            "CALL_TIMEOUT_S",
+            "CHUNK_TIMEOUT_S",
+            "HEARTBEAT_S",
+        ]
     else:
-        fields |= {"WEIGHTS": NAMES, "PRESET": ("huge", "", "\udcff", "tiny\n"), "SIZES": SIZES,
-                   "DEVICE": ("toaster", "", "cuda:99", "cpu:x", "mps", "meta", *TEXTS),
-                   "DTYPE": ("int3", "", "f" * 5_000)}  # fmt: skip
+        fields |= {
+            "WEIGHTS": NAMES,
+            "PRESET": ("huge", "", "\udcff", "tiny\n"),
+            "SIZES": SIZES,
+            "DEVICE": ("toaster", "", "cuda:99", "cpu:x", "mps", "meta", *TEXTS),
+            "DTYPE": ("int3", "", "f" * 5_000),
+        }
         numbers += ["THREADS", "MAX_PENDING", "SESSION_SLOTS"]
     return fields | dict.fromkeys(numbers, (*NUMBERS, "70000", "-5", "1e-9"))
 

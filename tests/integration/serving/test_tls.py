@@ -65,9 +65,13 @@ async def served(folder: Path, pair: Pair, client_ca: Path | None = None) -> Asy
     """The port of a service with TLS."""
     port_file = folder / "port"
     settings = ServiceSettings(
-        host="127.0.0.1", port_file=port_file, drain_s=1.0,
-        tls_cert=pair.cert, tls_key=pair.key, tls_client_ca=client_ca,
-    )  # fmt: skip
+        host="127.0.0.1",
+        port_file=port_file,
+        drain_s=1.0,
+        tls_cert=pair.cert,
+        tls_key=pair.key,
+        tls_client_ca=client_ca,
+    )
 
     def register(server: grpc.aio.Server) -> Sequence[str]:
         return []

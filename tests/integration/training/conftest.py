@@ -37,8 +37,16 @@ def trained(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [recipe.name for recipe in RECIPES][: len(TINY)] == list(TINY)
     for name in TINY:
         options = [
-            "--recipe", name, "--smoke", "--run-dir", str(runs / name),
-            "--data", str(data_dir), "--weights", str(runs / "weights"), "trainer.threads=1",
-        ]  # fmt: skip
+            "--recipe",
+            name,
+            "--smoke",
+            "--run-dir",
+            str(runs / name),
+            "--data",
+            str(data_dir),
+            "--weights",
+            str(runs / "weights"),
+            "trainer.threads=1",
+        ]
         assert main(options) == 0
     return runs / "weights"

@@ -20,9 +20,14 @@ class ForkedCommand:
     """Stands in for ``subprocess.Popen`` of ``[python, -m, MODULE, ...]`` with a log."""
 
     def __init__(
-        self, command: Sequence[str], *, stdin: int, stdout: Any, stderr: int,
+        self,
+        command: Sequence[str],
+        *,
+        stdin: int,
+        stdout: Any,
+        stderr: int,
         env: Mapping[str, str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         _, dash_m, module, *arguments = command
         assert dash_m == "-m"
         self._process = begin(module, arguments, Path(stdout.name), env)
@@ -69,11 +74,18 @@ class Ranks:
 
     def _environment(self, rank: int) -> dict[str, str]:
         given = {
-            "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2,
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self._store.port,
-            "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0,
-            "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1, "OMP_WAIT_POLICY": "PASSIVE",
-        }  # fmt: skip
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": 2,
+            "LOCAL_WORLD_SIZE": 2,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": self._store.port,
+            "TORCHELASTIC_USE_AGENT_STORE": True,
+            "TORCHELASTIC_RESTART_COUNT": 0,
+            "TORCHELASTIC_RUN_ID": "test",
+            "OMP_NUM_THREADS": 1,
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
         environment = dict(os.environ)  # noqa: TID251 - what a shell would hand on
         return environment | {name: str(value) for name, value in given.items()}
 

@@ -23,9 +23,12 @@ ROWS = (
 
 
 def test_the_command_trains_judges_and_shows_the_table(
-    trained: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    trained: Path,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("COLUMNS", str(TERMINAL_COLUMNS))
     monkeypatch.setattr(plan, "TABLES", {"table2": ROWS})
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
@@ -33,10 +36,23 @@ def test_the_command_trains_judges_and_shows_the_table(
     monkeypatch.setattr(jobs, "_POLL_S", 0.02)
     # The same arithmetic on every CPU.
     command = [
-        "table2", "--smoke", "--seeds", "1", "--jobs", "2", "--data", str(data_dir),
-        "--weights", str(trained), "--out", str(tmp_path / "out"), "--set", "bf16=false",
-        "--judge", "--quick --short 1 --short-seconds 2 --long 0 --wrong-audio 0",
-    ]  # fmt: skip
+        "table2",
+        "--smoke",
+        "--seeds",
+        "1",
+        "--jobs",
+        "2",
+        "--data",
+        str(data_dir),
+        "--weights",
+        str(trained),
+        "--out",
+        str(tmp_path / "out"),
+        "--set",
+        "bf16=false",
+        "--judge",
+        "--quick --short 1 --short-seconds 2 --long 0 --wrong-audio 0",
+    ]
     assert main(command) == 0, _logs(tmp_path)
     text = (tmp_path / "out" / "table2.md").read_text()
     shown = _tables(capsys.readouterr().out)

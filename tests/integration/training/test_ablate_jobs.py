@@ -59,8 +59,14 @@ class StandInCommands:
         return (self.folder / f"done-{run.name}").exists()
 
     def next(self, run: Run, _place: AblationPlace) -> list[str]:
-        return [sys.executable, "-c", PROGRAM, str(self.folder), run.name,
-                str(self.codes.get(run, 0))]  # fmt: skip
+        return [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(self.folder),
+            run.name,
+            str(self.codes.get(run, 0)),
+        ]
 
 
 def jobs(folder: Path, at_once: int = 2, codes: Mapping[Run, int] | None = None) -> Jobs:

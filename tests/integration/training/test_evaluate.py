@@ -111,9 +111,12 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
     short: ClipSet, long: ClipSet, probes: Probes, tmp_path: Path
 ) -> None:
     report = evaluate(
-        Puppeteer(short, long), Plan(short, long, pictures=1, settings={"seed": 0}), probes,
-        tmp_path / "new" / "out", show_progress=False,
-    )  # fmt: skip
+        Puppeteer(short, long),
+        Plan(short, long, pictures=1, settings={"seed": 0}),
+        probes,
+        tmp_path / "new" / "out",
+        show_progress=False,
+    )
     rows = report.table("Short clips").rows
     assert list(rows) == [TRUTH, VAE, GENERATED, WRONG]
     assert rows[TRUTH]["lip_corr"] > 0.95
@@ -167,8 +170,9 @@ def test_patches_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> Non
     assert row["patched_vs_vae"] > 5
     # Nothing else shows them: lips, movement and borders are as they were.
     assert {t.name for t in report.targets if not t.met} - {"wrong audio, |LipCorr|"} == {
-        "patched / VAE's own", "Fréchet distance",
-    }  # fmt: skip
+        "patched / VAE's own",
+        "Fréchet distance",
+    }
 
 
 class Counting(Puppeteer):
@@ -186,12 +190,24 @@ def test_truth_and_vae_are_measured_once_for_all_students(
 ) -> None:
     kept = KeptReadings(tmp_path / "readings", {"codec": "blur"})
     performers = [Counting(short), Counting(short, spoil=late)]
-    shared = [evaluate(one, Plan(short, pictures=1, wrong_audio=0, kept=kept), probes,
-                       tmp_path / str(k), show_progress=False)
-              for k, one in enumerate(performers)]  # fmt: skip
+    shared = [
+        evaluate(
+            one,
+            Plan(short, pictures=1, wrong_audio=0, kept=kept),
+            probes,
+            tmp_path / str(k),
+            show_progress=False,
+        )
+        for k, one in enumerate(performers)
+    ]
     assert [one.through for one in performers] == [len(short), 0]
-    alone = evaluate(Puppeteer(short, spoil=late), Plan(short, pictures=1, wrong_audio=0), probes,
-                     tmp_path / "alone", show_progress=False)  # fmt: skip
+    alone = evaluate(
+        Puppeteer(short, spoil=late),
+        Plan(short, pictures=1, wrong_audio=0),
+        probes,
+        tmp_path / "alone",
+        show_progress=False,
+    )
     for title in ("TalkBench", "Short clips"):
         for name, row in alone.table(title).rows.items():
             found = shared[1].table(title).rows[name]

@@ -17,9 +17,11 @@ from training.evaluate.summary import TRUTH, VAE
 
 @pytest.mark.parametrize("subfolder", ["", "vae"])
 def test_a_random_vae_is_judged_as_one(
-    subfolder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    subfolder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     torch.manual_seed(0)
     folder, out = tmp_path / "model" / subfolder, tmp_path / "out"
     folder.mkdir(parents=True)
@@ -28,9 +30,21 @@ def test_a_random_vae_is_judged_as_one(
         {k: v.contiguous() for k, v in vae.state_dict().items()}, folder / "model.safetensors"
     )
     save_config(vae.config, folder)
-    command = ["evaluate", "--weights", str(tmp_path / "model"), "--vae-only", "--quick",
-               "--short", "2", "--short-seconds", "2", "--out", str(out),
-               "--cache", str(tmp_path / "cache")]  # fmt: skip
+    command = [
+        "evaluate",
+        "--weights",
+        str(tmp_path / "model"),
+        "--vae-only",
+        "--quick",
+        "--short",
+        "2",
+        "--short-seconds",
+        "2",
+        "--out",
+        str(out),
+        "--cache",
+        str(tmp_path / "cache"),
+    ]
     monkeypatch.setattr(sys, "argv", command)
     assert main() == 0
     report = json.loads((out / "report.json").read_text())

@@ -34,9 +34,20 @@ PLAIN: dict[str, Any] = {"device": "cpu", "dtype": "float32", "changes": {}}
 
 def train(recipe: str, data_dir: Path, run_dir: Path, *overrides: str) -> int:
     return main(
-        ["--recipe", recipe, "--smoke", "--run-dir", str(run_dir), "--data", str(data_dir),
-         "--weights", str(run_dir.parent / "weights"), "trainer.threads=1", *overrides]
-    )  # fmt: skip
+        [
+            "--recipe",
+            recipe,
+            "--smoke",
+            "--run-dir",
+            str(run_dir),
+            "--data",
+            str(data_dir),
+            "--weights",
+            str(run_dir.parent / "weights"),
+            "trainer.threads=1",
+            *overrides,
+        ]
+    )
 
 
 def test_the_recipes_together_make_a_pipeline_that_talks(trained: Path, data_dir: Path) -> None:

@@ -21,8 +21,17 @@ TORCHRUN = ["--standalone", "--nproc-per-node", "2", "-m", "training.train"]
 
 
 def arguments(recipe: str, data_dir: Path, weights: Path, run_dir: Path) -> list[str]:
-    return ["--recipe", recipe, "--smoke", "--run-dir", str(run_dir), "--data", str(data_dir),
-            "--weights", str(weights)]  # fmt: skip
+    return [
+        "--recipe",
+        recipe,
+        "--smoke",
+        "--run-dir",
+        str(run_dir),
+        "--data",
+        str(data_dir),
+        "--weights",
+        str(weights),
+    ]
 
 
 def on_two(folder: Path, options: list[str], *overrides: str) -> None:
@@ -45,10 +54,13 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], atol: fl
 @pytest.mark.parametrize(
     ("recipe", "optimizer"),
     [
-        ("tiny_sft", "adamw"), ("tiny_sft", "muon"), ("tiny_distill", "adamw"),
-        ("flashtalk_14b_sft", "adamw"), ("flashtalk_14b_distill", "adamw"),
+        ("tiny_sft", "adamw"),
+        ("tiny_sft", "muon"),
+        ("tiny_distill", "adamw"),
+        ("flashtalk_14b_sft", "adamw"),
+        ("flashtalk_14b_distill", "adamw"),
     ],
-)  # fmt: skip
+)
 def test_two_ranks_do_what_one_does(
     recipe: str, optimizer: str, trained: Path, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -130,8 +142,11 @@ def test_torchrun_starts_it(trained: Path, data_dir: Path, tmp_path: Path) -> No
     launcher.join(patient(LIMIT_S))
     launcher.kill()
     assert launcher.exitcode == 0, log.read_text()
-    on_two(tmp_path / "logs", arguments(
-        "tiny_sft", data_dir, tmp_path / "weights", tmp_path / "forked"), *RUN)  # fmt: skip
+    on_two(
+        tmp_path / "logs",
+        arguments("tiny_sft", data_dir, tmp_path / "weights", tmp_path / "forked"),
+        *RUN,
+    )
     (steps, theirs), (same, ours) = (kept(tmp_path / n, "tiny_sft") for n in ("run", "forked"))
     assert steps == same
     assert_close(ours, theirs, 1e-5)

@@ -60,8 +60,13 @@ def lies(shape: Sequence[int]) -> list[tuple[str, Tensor]]:
 
 def pictures() -> list[tuple[str, media_pb2.RgbImage, str]]:
     """Portraits that are none, and the field to blame."""
-    cases = [("short", 48, 32, -1, "rgb"), ("long", 48, 32, 1, "rgb"), ("flat", 48, 0, 0, "size"),
-             ("huge", 2**32 - 1, 2**32 - 1, 0, "size"), ("turned", 32, 48, 0, "size")]  # fmt: skip
+    cases = [
+        ("short", 48, 32, -1, "rgb"),
+        ("long", 48, 32, 1, "rgb"),
+        ("flat", 48, 0, 0, "size"),
+        ("huge", 2**32 - 1, 2**32 - 1, 0, "size"),
+        ("turned", 32, 48, 0, "size"),
+    ]
     made = []
     for name, width, height, more, field in cases:
         size = media_pb2.VideoSize(width_px=width, height_px=height)

@@ -122,15 +122,19 @@ def test_portraits_and_conditionings(weights: Path, pipeline: Pipeline) -> None:
             wrong = [
                 *((n, condition(image_tokens=t), f"{head}image_tokens") for n, t in lies(image)),
                 *((n, condition(text_tokens=t), f"{head}text_tokens") for n, t in lies(text)),
-                *((n, condition(reference_latents=t), f"{head}reference_latents")
-                  for n, t in lies(REFERENCE)),
-                *((n, embed(reference_latents=t), "portrait.reference_latents")
-                  for n, t in lies(REFERENCE)),
+                *(
+                    (n, condition(reference_latents=t), f"{head}reference_latents")
+                    for n, t in lies(REFERENCE)
+                ),
+                *(
+                    (n, embed(reference_latents=t), "portrait.reference_latents")
+                    for n, t in lies(REFERENCE)
+                ),
                 *((n, embed(portrait=p), f"portrait.portrait.{f}") for n, p, f in pictures()),
                 ("narrow image tokens", condition(image_tokens=narrow), f"{head}image_tokens"),
                 ("other image tokens", condition(image_tokens=fewer), f"{head}image_tokens"),
                 ("wide text tokens", condition(text_tokens=wide), f"{head}text_tokens"),
-            ]  # fmt: skip
+            ]
             await all_refused(wrong, good, lambda: here.worker.lane.pending)
 
     run(scenario)
@@ -141,9 +145,12 @@ def test_latents_and_colours(weights: Path) -> None:
         async with vae_worker(weights) as here:
             z = np.random.default_rng(0).standard_normal(REFERENCE, dtype=np.float32)
             kept: dict[str, Any] = {
-                "key": key(), "frames": 3, "video_codec": RAW, "latents": tensor_to_proto(z),
+                "key": key(),
+                "frames": 3,
+                "video_codec": RAW,
+                "latents": tensor_to_proto(z),
                 "color": tensor_to_proto(np.ones((2, 3), np.float32)),
-            }  # fmt: skip
+            }
 
             def decode(**changed: Any) -> Any:
                 return decoded(here.stub, **{**kept, **changed})
@@ -183,8 +190,12 @@ def test_a_stale_epoch_and_a_conditioning_that_is_not_there(
             request = denoising(pipeline, made.conditioning.digest)
             request.key.epoch = 3
             first = await here.stub.Denoise(request, timeout=CALL_S)
-            z = {"latents": first.latents, "color": tensor_to_proto(np.ones((2, 3), np.float32)),
-                 "frames": 1, "video_codec": RAW}  # fmt: skip
+            z = {
+                "latents": first.latents,
+                "color": tensor_to_proto(np.ones((2, 3), np.float32)),
+                "frames": 1,
+                "video_codec": RAW,
+            }
             await decoded(decoder.stub, key=key(epoch=3), **z)
             request.key.epoch = 2
             for call in (

@@ -60,21 +60,24 @@ def test_a_denoiser_compiles_nothing_in_a_session(weights: Path, pipeline: Pipel
             latents = []
             for worker in (here, plain):
                 portrait = dit_pb2.PortraitSource(
-                    portrait=image_to_proto(PORTRAIT), prompt="hello",
+                    portrait=image_to_proto(PORTRAIT),
+                    prompt="hello",
                     reference_latents=tensor_to_proto(z),
-                )  # fmt: skip
+                )
                 kept = await worker.stub.Condition(
                     dit_pb2.ConditionRequest(portrait=portrait), timeout=CALL_S
                 )
                 for chunk in range(3):
                     answer = await worker.stub.Denoise(
                         dit_pb2.DenoiseRequest(
-                            key=key(chunk=chunk), seed=3, features=tensor_to_proto(rows.numpy()),
+                            key=key(chunk=chunk),
+                            seed=3,
+                            features=tensor_to_proto(rows.numpy()),
                             conditioning_digest=kept.conditioning.digest,
                             motion_latents=tensor_to_proto(z[:, :, : 2 if chunk else 1]),
                         ),
                         timeout=CALL_S,
-                    )  # fmt: skip
+                    )
                     latents.append(array(answer.latents))
                     assert recompiles() == 0
             for mine, theirs in zip(latents[:3], latents[3:], strict=True):

@@ -45,9 +45,10 @@ def test_two_chunks_of_24_frames_are_those_of_the_engine(nine: Path) -> None:
                 vae_pb2.EncodeReferenceRequest(portrait=image_to_proto(PORTRAIT)), timeout=CALL_S
             )
             portrait = dit_pb2.PortraitSource(
-                portrait=image_to_proto(PORTRAIT), prompt="hello",
+                portrait=image_to_proto(PORTRAIT),
+                prompt="hello",
                 reference_latents=reference.reference_latents,
-            )  # fmt: skip
+            )
             made = await dit.stub.Condition(
                 dit_pb2.ConditionRequest(portrait=portrait), timeout=CALL_S
             )
@@ -62,19 +63,28 @@ def test_two_chunks_of_24_frames_are_those_of_the_engine(nine: Path) -> None:
                 )
                 denoised = await dit.stub.Denoise(
                     dit_pb2.DenoiseRequest(
-                        key=name, seed=5, conditioning_digest=made.conditioning.digest,
-                        features=heard.features, motion_latents=motion,
+                        key=name,
+                        seed=5,
+                        conditioning_digest=made.conditioning.digest,
+                        features=heard.features,
+                        motion_latents=motion,
                     ),
                     timeout=CALL_S,
-                )  # fmt: skip
+                )
                 frames, result = await decoded(
-                    vae.stub, key=name, latents=denoised.latents, color=reference.color,
-                    frames=spec.new_frames, video_codec=media_pb2.VIDEO_CODEC_RAW_RGB24,
-                )  # fmt: skip
-                shown = np.stack([
-                    np.frombuffer(frame.video, np.uint8).reshape(PORTRAIT.shape)
-                    for frame in frames
-                ])  # fmt: skip
+                    vae.stub,
+                    key=name,
+                    latents=denoised.latents,
+                    color=reference.color,
+                    frames=spec.new_frames,
+                    video_codec=media_pb2.VIDEO_CODEC_RAW_RGB24,
+                )
+                shown = np.stack(
+                    [
+                        np.frombuffer(frame.video, np.uint8).reshape(PORTRAIT.shape)
+                        for frame in frames
+                    ]
+                )
                 assert_frames(shown, wanted.frames_THWC)
                 motion = result.motion_latents
                 position = position.advance(spec, chunk.pcm_S, chunk.frames)

@@ -154,9 +154,12 @@ def denoising(pipeline: Pipeline, digest: str, *, chunk: int = 0) -> dit_pb2.Den
     z = pipeline.codec.encode_reference(PORTRAIT).z_BCFHW[:, :, : 2 if chunk else 1].numpy()
     rows = pipeline.audio.chunk_rows(pipeline.audio.features(sound(3))).numpy()
     return dit_pb2.DenoiseRequest(
-        key=key(chunk=chunk), seed=5, conditioning_digest=digest,
-        features=tensor_to_proto(rows), motion_latents=tensor_to_proto(np.ascontiguousarray(z)),
-    )  # fmt: skip
+        key=key(chunk=chunk),
+        seed=5,
+        conditioning_digest=digest,
+        features=tensor_to_proto(rows),
+        motion_latents=tensor_to_proto(np.ascontiguousarray(z)),
+    )
 
 
 @pytest.mark.parametrize("chunk", [0, 3])
@@ -231,15 +234,23 @@ def test_requests_that_do_not_fit_the_network_are_refused_by_name(
             stub = here.stub
             for call, field in (
                 (stub.Condition(dit_pb2.ConditionRequest(), timeout=CALL_S), "source"),
-                (stub.Condition(dit_pb2.ConditionRequest(portrait=source(pipeline, large)),
-                                timeout=CALL_S), "portrait.portrait.size"),
-                (stub.Condition(dit_pb2.ConditionRequest(portrait=long), timeout=CALL_S),
-                 "portrait.prompt"),
-                (stub.Condition(dit_pb2.ConditionRequest(conditioning=name), timeout=CALL_S),
-                 "conditioning.digest"),
+                (
+                    stub.Condition(
+                        dit_pb2.ConditionRequest(portrait=source(pipeline, large)), timeout=CALL_S
+                    ),
+                    "portrait.portrait.size",
+                ),
+                (
+                    stub.Condition(dit_pb2.ConditionRequest(portrait=long), timeout=CALL_S),
+                    "portrait.prompt",
+                ),
+                (
+                    stub.Condition(dit_pb2.ConditionRequest(conditioning=name), timeout=CALL_S),
+                    "conditioning.digest",
+                ),
                 (stub.Denoise(two, timeout=CALL_S), "motion_latents"),
                 (stub.Denoise(speech, timeout=CALL_S), "features"),
-            ):  # fmt: skip
+            ):
                 error = await refused(call)
                 assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
                 assert field_of(error) == field
@@ -268,9 +279,11 @@ def test_frames_and_motion_have_the_bits_of_the_engine(
             )
             parts, motion = exhausted(stream)
             fields: dict[str, Any] = {
-                "key": key(), "latents": tensor_to_proto(z.numpy()), "color": answer.color,
+                "key": key(),
+                "latents": tensor_to_proto(z.numpy()),
+                "color": answer.color,
                 "frames": frames,
-            }  # fmt: skip
+            }
             got, result = await decoded(here.stub, video_codec=RAW, **fields)
             assert b"".join(f.video for f in got) == np.concatenate(parts).tobytes()
             assert [f.index for f in got] == list(range(frames))
@@ -320,18 +333,25 @@ def test_a_caller_that_leaves_frees_the_worker(weights: Path) -> None:
     async def scenario() -> None:
         async with vae_worker(weights) as here:
             request = vae_pb2.DecodeRequest(
-                key=key(), latents=tensor_to_proto(np.zeros((1, 16, 9, 4, 6), np.float32)),
-                color=tensor_to_proto(np.ones((2, 3), np.float32)), frames=28, video_codec=RAW,
-            )  # fmt: skip
+                key=key(),
+                latents=tensor_to_proto(np.zeros((1, 16, 9, 4, 6), np.float32)),
+                color=tensor_to_proto(np.ones((2, 3), np.float32)),
+                frames=28,
+                video_codec=RAW,
+            )
             for _ in range(5):
                 call = here.stub.Decode(request, timeout=CALL_S)
                 assert (await call.read()).decoded.frames[0].index == 0
                 call.cancel()
             await until(lambda: not here.worker.lane.pending)
             frames, _ = await decoded(
-                here.stub, key=key(), latents=request.latents, color=request.color, frames=2,
+                here.stub,
+                key=key(),
+                latents=request.latents,
+                color=request.color,
+                frames=2,
                 video_codec=RAW,
-            )  # fmt: skip
+            )
             assert len(frames) == 2
 
     run(scenario)

@@ -12,8 +12,19 @@ from flashtalk.engine import PRESETS
 from flashtalk.engine.load import DTYPES
 from flashtalk.presets import PRECISIONS
 
-LARGE = ("torch", "transformers", "av", "scipy", "grpc", "numpy", "PIL", "rich", "psutil",
-         "google.protobuf", "asyncio")  # fmt: skip
+LARGE = (
+    "torch",
+    "transformers",
+    "av",
+    "scipy",
+    "grpc",
+    "numpy",
+    "PIL",
+    "rich",
+    "psutil",
+    "google.protobuf",
+    "asyncio",
+)
 PROGRAM = """
 import sys
 from flashtalk.cli.main import main

@@ -21,9 +21,13 @@ PEAKS = Peaks(
     copy_bytes_s=1e9,
 )
 WORK = Work(
-    matrix_flops=8 * 10**9, attention_flops=4 * 10**9, convolution_flops=2 * 10**9,
-    matrix_weight_bytes=10**6, convolution_weight_bytes=10**5, activation_bytes=9 * 10**5,
-)  # fmt: skip
+    matrix_flops=8 * 10**9,
+    attention_flops=4 * 10**9,
+    convolution_flops=2 * 10**9,
+    matrix_weight_bytes=10**6,
+    convolution_weight_bytes=10**5,
+    activation_bytes=9 * 10**5,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +98,15 @@ def test_peaks_are_measured_for_each_type() -> None:
 
 def test_the_higher_of_two_peaks_counts() -> None:
     other = Peaks({"float32": 2e12, "bfloat16": 1e12}, {"float32": 5e11, "bfloat16": 3e12}, 2e9)
-    assert PEAKS.or_better(other) == other.or_better(PEAKS) == Peaks(
-        {"float32": 2e12, "bfloat16": 4e12, "float8": 8e12},
-        {"float32": 1e12, "bfloat16": 3e12}, 2e9,
-    )  # fmt: skip
+    assert (
+        PEAKS.or_better(other)
+        == other.or_better(PEAKS)
+        == Peaks(
+            {"float32": 2e12, "bfloat16": 4e12, "float8": 8e12},
+            {"float32": 1e12, "bfloat16": 3e12},
+            2e9,
+        )
+    )
 
 
 @pytest.mark.parametrize(("text", "found"), [("1", [1]), ("4, 1,2,2", [1, 2, 4])])

@@ -62,9 +62,12 @@ class Made(TorchDispatchMode):
         self._seen: set[int] = set()
 
     def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Any = (),
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Any = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and not result.is_meta:
             storage = result.untyped_storage()
@@ -113,10 +116,11 @@ def spoken(pipeline: Pipeline) -> np.ndarray[Any, np.dtype[np.uint8]]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_drawn_pipeline_talks(dtype: str) -> None:
     pipelines = [
-        random_pipeline(MICRO, sampling=MICRO_SAMPLING, dtype=dtype, encoders=encoders,
-                        on_device=True)
+        random_pipeline(
+            MICRO, sampling=MICRO_SAMPLING, dtype=dtype, encoders=encoders, on_device=True
+        )
         for encoders in (True, False)
-    ]  # fmt: skip
+    ]
     for pipeline in pipelines:
         frames_THWC = spoken(pipeline)
         assert frames_THWC.shape == (28, 32, 32, 3)

@@ -116,8 +116,9 @@ def test_the_presets_fit_together() -> None:
     Architecture.tiny()
     sizes = Architecture.flashtalk_14b()
     with pytest.raises(WeightsError, match="image tokens"):
-        dataclasses.replace(sizes, dit=DiTConfig(dim=64, ffn_dim=64, num_heads=1, num_layers=1,
-                                                 clip_tokens=17))  # fmt: skip
+        dataclasses.replace(
+            sizes, dit=DiTConfig(dim=64, ffn_dim=64, num_heads=1, num_layers=1, clip_tokens=17)
+        )
 
 
 def test_random_weights_are_named_by_their_seed_and_leave_the_generator_alone() -> None:

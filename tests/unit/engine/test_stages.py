@@ -204,9 +204,12 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
         return mixed
 
     expected = sample(
-        velocity, state.motion_z, state.shape, sigmas(2),
+        velocity,
+        state.motion_z,
+        state.shape,
+        sigmas(2),
         lambda step: chunk_noise(5, 0, step, state.shape),
-    )  # fmt: skip
+    )
     assert_rounded(found, expected)
     assert torch.equal(found, denoiser.denoise(conditioning, windows, state, sampling))
     assert torch.equal(found[:, :, :1], state.motion_z)

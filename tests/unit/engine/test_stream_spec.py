@@ -57,10 +57,17 @@ def test_weights_say_how_they_cut_time(own: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "stream",
     [
-        {"latent_channels": 128}, {"motion_frames": 8}, {"motion_frames": "9"}, {"fps": 0},
-        {"chunk_frames": 33.0}, {"motion_frames": 37}, {"fps": True}, [], "33",
+        {"latent_channels": 128},
+        {"motion_frames": 8},
+        {"motion_frames": "9"},
+        {"fps": 0},
+        {"chunk_frames": 33.0},
+        {"motion_frames": 37},
+        {"fps": True},
+        [],
+        "33",
     ],
-)  # fmt: skip
+)
 def test_other_numbers_are_weights_errors(own: Path, tmp_path: Path, stream: object) -> None:
     with pytest.raises(WeightsError, match=r"pipeline\.json.*(stream|frames)"):
         open_checkpoint("tiny", saying(own, tmp_path, stream))

@@ -68,8 +68,13 @@ def test_a_step_reads_each_weight_that_it_needs_once() -> None:
     needed = [*dit.time_embedding, *dit.time_projection, dit.patch_embedding, dit.head.head]
     block: Any
     for block in dit.blocks:
-        kept = (block.cross_attn.k, block.cross_attn.v, block.cross_attn.k_img,
-                block.cross_attn.v_img, block.audio_cross_attn.kv_linear)  # fmt: skip
+        kept = (
+            block.cross_attn.k,
+            block.cross_attn.v,
+            block.cross_attn.k_img,
+            block.cross_attn.v_img,
+            block.audio_cross_attn.kv_linear,
+        )
         needed += [m for m in block.modules() if m not in kept]
     weights = sum(m.weight.numel() for m in needed if isinstance(m, torch.nn.Linear))
     # The time code's layers compute in float32 whatever the weights are.

@@ -35,9 +35,11 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 def test_an_entry_becomes_a_key_with_its_limits() -> None:
     text = json.dumps(
-        [entry(max_sessions=2, sessions_per_minute=30, max_lifetime_s=600), {**entry(),
-         "name": "bob", "sha256": OTHER}]
-    )  # fmt: skip
+        [
+            entry(max_sessions=2, sessions_per_minute=30, max_lifetime_s=600),
+            {**entry(), "name": "bob", "sha256": OTHER},
+        ]
+    )
     alice, bob = read_keys(text)
     assert (alice.name, alice.digest) == ("alice", bytes.fromhex(DIGEST))
     assert (alice.max_sessions, alice.sessions_per_minute, alice.max_lifetime_s) == (2, 30, 600.0)

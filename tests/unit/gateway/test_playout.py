@@ -105,8 +105,11 @@ def test_messages_keep_their_order_and_frames_wait_for_their_time() -> None:
         start = loop.time()
         second, third, fourth = [await outbox.get(1) for _ in range(3)]
         assert [r.WhichOneof("message") for r in (first, second, third, fourth) if r] == [
-            "frame", "frame", "heartbeat", "frame",
-        ]  # fmt: skip
+            "frame",
+            "frame",
+            "heartbeat",
+            "frame",
+        ]
         assert loop.time() - start == pytest.approx(0.08, abs=1e-6)
         assert outbox.sent_frames == 3
         start = loop.time()

@@ -72,9 +72,12 @@ class Broken(io.RawIOBase):
     ],
 )
 def test_an_error_of_the_sink_is_told_once_and_by_us(
-    takes: int, error: OSError, kind: type[InputError], says: str,
+    takes: int,
+    error: OSError,
+    kind: type[InputError],
+    says: str,
     capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     writer = opened(Broken(takes, error))
     with pytest.raises(kind, match=says):
         push(writer, 60)

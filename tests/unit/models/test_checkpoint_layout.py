@@ -32,10 +32,13 @@ PIECES = [
     "chinese-wav2vec2-base",
 ]
 OWN_PIECES = [
-    *[f"{n}/{f}" for n in ("dit", "vae", "wav2vec2", "clip", "umt5")
-      for f in ("config.json", "model.safetensors")],
+    *[
+        f"{n}/{f}"
+        for n in ("dit", "vae", "wav2vec2", "clip", "umt5")
+        for f in ("config.json", "model.safetensors")
+    ],
     "umt5/tokenizer.json",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")

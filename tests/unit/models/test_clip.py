@@ -77,8 +77,10 @@ def test_tokens_are_those_of_transformers() -> None:
     tower = ClipVision(config).eval()
     state = library.state_dict()
     # The norm above the last block is not ours.
-    assert state.keys() - tower.state_dict().keys() == {"post_layernorm.weight",
-                                                        "post_layernorm.bias"}  # fmt: skip
+    assert state.keys() - tower.state_dict().keys() == {
+        "post_layernorm.weight",
+        "post_layernorm.bias",
+    }
     tower.load_state_dict({name: state[name] for name in tower.state_dict()})
     image_BCHW = torch.rand(2, 3, 64, 64) * 2 - 1
     with torch.no_grad():
@@ -126,8 +128,11 @@ def test_names_and_shapes_of_the_14b_preset_equal_the_manifest() -> None:
     }
     assert published_shapes(ClipConfig.flashtalk_14b()) == used
     visual = {name for name in tensors if name.startswith("visual.")}
-    assert visual - used.keys() == {"visual.head", "visual.post_norm.weight",
-                                    "visual.post_norm.bias"}  # fmt: skip
+    assert visual - used.keys() == {
+        "visual.head",
+        "visual.post_norm.weight",
+        "visual.post_norm.bias",
+    }
 
 
 def test_only_the_last_block_of_a_file_is_left_out(tiny: ClipVision) -> None:

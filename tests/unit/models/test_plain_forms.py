@@ -51,10 +51,13 @@ def test_the_plain_vae_decodes_as_published(
 def test_the_plain_transformer_gives_the_published_velocity(case: str) -> None:
     golden, dit = load_file(GOLDENS / "dit_tiny.safetensors"), golden_dit()
     v = PlainDiT(dit.config, dit.state_dict())(
-        golden["in.x"][None], golden[f"in.{case}"], golden["in.y"],
-        golden["in.clip_fea_q8"].float() / 32, golden["in.context"][None],
+        golden["in.x"][None],
+        golden[f"in.{case}"],
+        golden["in.y"],
+        golden["in.clip_fea_q8"].float() / 32,
+        golden["in.context"][None],
         golden["in.audio_q8"].float() / 32,
-    )  # fmt: skip
+    )
     torch.testing.assert_close(v, golden[f"out.{case}"], atol=PUBLISHED, rtol=0)
 
 

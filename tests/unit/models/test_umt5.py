@@ -203,15 +203,28 @@ def published_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as google/umt5-xxl has it, with a small sentencepiece model of our own."""
     folder: Path = tmp_path_factory.mktemp("published")
     SentencePieceTrainer.train(
-        sentence_iterator=iter(SENTENCES), model_prefix=str(folder / "spiece"), vocab_size=90,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, pad_piece="<pad>", eos_piece="</s>",
-        unk_piece="<unk>", hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
+        sentence_iterator=iter(SENTENCES),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=90,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        pad_piece="<pad>",
+        eos_piece="</s>",
+        unk_piece="<unk>",
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
     (folder / "spiece.vocab").unlink()
     config = {
-        "tokenizer_class": "T5Tokenizer", "pad_token": "<pad>", "eos_token": "</s>",
-        "unk_token": "<unk>", "extra_ids": 0, "additional_special_tokens": [],
-    }  # fmt: skip
+        "tokenizer_class": "T5Tokenizer",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "extra_ids": 0,
+        "additional_special_tokens": [],
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 

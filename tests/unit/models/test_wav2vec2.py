@@ -152,9 +152,13 @@ def test_unit_variance_of_anything_but_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pcm", "name"), [(np.array([0.0, np.nan]), "finite"), (np.zeros((2, 9)), "one channel"),
-                      (np.zeros(0), "one channel")],
-)  # fmt: skip
+    ("pcm", "name"),
+    [
+        (np.array([0.0, np.nan]), "finite"),
+        (np.zeros((2, 9)), "one channel"),
+        (np.zeros(0), "one channel"),
+    ],
+)
 def test_bad_samples_are_refused(pcm: np.ndarray, name: str) -> None:
     with pytest.raises(InputError, match=name):
         prepare_pcm(pcm)
@@ -248,11 +252,19 @@ def test_the_manifests_pretraining_heads_are_left_out(tiny: Wav2Vec2Features) ->
 @pytest.mark.parametrize("stable", [True, False])
 def test_hidden_states_are_those_of_transformers(norm: str, stable: bool) -> None:
     config = AudioConfig(
-        conv_dim=(8, 8), conv_kernel=(4, 2), conv_stride=(2, 2), conv_bias=True,
-        feat_extract_norm=norm, hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
-        intermediate_size=24, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+        conv_dim=(8, 8),
+        conv_kernel=(4, 2),
+        conv_stride=(2, 2),
+        conv_bias=True,
+        feat_extract_norm=norm,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=24,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
         do_stable_layer_norm=stable,
-    )  # fmt: skip
+    )
     whole: nn.Module = Wav2Vec2Model(wav2vec2_config(config))
     whole.eval()
     ours = Wav2Vec2Features(config).eval()

@@ -13,8 +13,9 @@ from tests.tolerances import FLOAT32_EPS
 def test_parts_of_the_keys_add_up(cuts: tuple[int, ...]) -> None:
     q = torch.randn(2, 7, 3, 16) * 4
     k, v = torch.randn(2, 2, sum(cuts), 3, 16) * 4
-    parts = [partial_attention(q, a, b)
-             for a, b in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)]  # fmt: skip
+    parts = [
+        partial_attention(q, a, b) for a, b in zip(k.split(cuts, 1), v.split(cuts, 1), strict=True)
+    ]
     total = parts[0]
     for part in parts[1:]:
         total = merge(total, part)

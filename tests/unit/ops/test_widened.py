@@ -18,18 +18,21 @@ from tests.tolerances import BFLOAT16_STEP
 CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "linear": (linear, ((2, 40, 24), (16, 24), (16,))),
     "linear with GELU": (
-        lambda x, w, b: linear(x, w, b, activate=True), ((2, 40, 24), (16, 24), (16,)),
+        lambda x, w, b: linear(x, w, b, activate=True),
+        ((2, 40, 24), (16, 24), (16,)),
     ),
     "linear, few rows, no bias": (linear, ((3, 24), (16, 24))),
     "attention": (attention, ((1, 40, 2, 64), (1, 24, 2, 64), (1, 24, 2, 64))),
     "video convolution": (
-        lambda x, w, b: convolve(x, w, b, margin=1), ((1, 8, 5, 6, 6), (8, 8, 3, 3, 3), (8,)),
+        lambda x, w, b: convolve(x, w, b, margin=1),
+        ((1, 8, 5, 6, 6), (8, 8, 3, 3, 3), (8,)),
     ),
     "frame convolution": (
-        lambda x, w, b: convolve_frames(x, w, b, margin=1), ((2, 8, 6, 6), (8, 8, 3, 3), (8,)),
+        lambda x, w, b: convolve_frames(x, w, b, margin=1),
+        ((2, 8, 6, 6), (8, 8, 3, 3), (8,)),
     ),
     "pointwise": (convolve_frames, ((2, 8, 6, 6), (4, 8, 1, 1), (4,))),
-}  # fmt: skip
+}
 
 
 def draw(shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:

@@ -20,8 +20,12 @@ from flashtalk.parallel.step_time import (
 
 SIZE, LINK = (416, 720), Link()
 # Table 4 of the report: GPUs, encode, decode, step without and with torch.compile, ms.
-TABLE_4 = [(1, 97, 988, 1070, 800), (2, 69, 690, 620, 490), (4, 39, 350, 313, 261),
-           (8, 21, 192, 193, 154)]  # fmt: skip
+TABLE_4 = [
+    (1, 97, 988, 1070, 800),
+    (2, 69, 690, 620, 490),
+    (4, 39, 350, 313, 261),
+    (8, 21, 192, 193, 154),
+]
 
 
 @pytest.mark.parametrize("row", TABLE_4, ids=lambda row: f"{row[0]} GPUs")
@@ -56,8 +60,9 @@ def test_slower_links_and_larger_pictures_take_longer(ranks: int, scale: float) 
 
 def test_exact_slices_are_smaller_than_windows() -> None:
     for ranks in (2, 4, 8):
-        exact, overlapping = (vae_ms(REPORT_EAGER, ranks, SIZE, decode=True, exact=exact)
-                              for exact in (True, False))  # fmt: skip
+        exact, overlapping = (
+            vae_ms(REPORT_EAGER, ranks, SIZE, decode=True, exact=exact) for exact in (True, False)
+        )
         assert exact < overlapping
 
 
@@ -87,8 +92,9 @@ def test_nothing_keeps_a_session_on_devices_that_are_too_slow() -> None:
     assert fleets(OneDevice(20_000, 97, 988), LINK, SIZE, 4, 1) == []
 
 
-@pytest.mark.parametrize(("sessions", "share", "name"), [(0, 0.8, "sessions"), (1, 0.0, "busy"),
-                                                         (1, 1.5, "busy")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sessions", "share", "name"), [(0, 0.8, "sessions"), (1, 0.0, "busy"), (1, 1.5, "busy")]
+)
 def test_impossible_questions_are_refused(sessions: int, share: float, name: str) -> None:
     with pytest.raises(InputError, match=name):
         fleets(REPORT_EAGER, LINK, SIZE, 4, sessions, share)

@@ -41,18 +41,29 @@ def test_the_chosen_grid_fits_and_has_the_smallest_slices(
 
 @pytest.mark.parametrize(
     ("ranks", "cells", "grid"),
-    [(8, (52, 90), Grid(4, 2)), (8, (56, 96), Grid(2, 4)), (4, (56, 96), Grid(2, 2)),
-     (2, (96, 56), Grid(2, 1)), (3, (60, 104), Grid(3, 1)), (1, (12, 12), Grid(1, 1))],
-)  # fmt: skip
+    [
+        (8, (52, 90), Grid(4, 2)),
+        (8, (56, 96), Grid(2, 4)),
+        (4, (56, 96), Grid(2, 2)),
+        (2, (96, 56), Grid(2, 1)),
+        (3, (60, 104), Grid(3, 1)),
+        (1, (12, 12), Grid(1, 1)),
+    ],
+)
 def test_known_grids(ranks: int, cells: tuple[int, int], grid: Grid) -> None:
     assert choose_grid(ranks, cells) == grid
 
 
 @pytest.mark.parametrize(
     ("span", "total", "wide"),
-    [((0, 8), 16, (0, 12)), ((8, 16), 16, (4, 16)), ((6, 12), 24, (4, 14)), ((0, 6), 6, (0, 6)),
-     ((0, 6), 8, (0, 8))],
-)  # fmt: skip
+    [
+        ((0, 8), 16, (0, 12)),
+        ((8, 16), 16, (4, 16)),
+        ((6, 12), 24, (4, 14)),
+        ((0, 6), 6, (0, 6)),
+        ((0, 6), 8, (0, 8)),
+    ],
+)
 def test_published_windows(span: tuple[int, int], total: int, wide: tuple[int, int]) -> None:
     assert window(span, total, pad=2) == wide
 

@@ -56,8 +56,9 @@ def test_the_published_model_sends_what_is_known_of_ulysses(ranks: int, gigabyte
 
 @pytest.mark.parametrize("layout", [Layout(8, 1), Layout(4, 2), Layout(2, 4), Layout(1, 8)])
 def test_even_shards_send_the_short_form(layout: Layout) -> None:
-    sizes = Evaluation(tokens=8_000, heads=40, head_dim=128, layers=1, context_tokens=769,
-                       element_bytes=1)  # fmt: skip
+    sizes = Evaluation(
+        tokens=8_000, heads=40, head_dim=128, layers=1, context_tokens=769, element_bytes=1
+    )
     width, ranks = 40 * 128, layout.ranks
     sent = sent_bytes(layout, 3, sizes)
     ulysses = 4 * 8_000 * width / ranks * (layout.ulysses - 1) / layout.ulysses

@@ -38,8 +38,10 @@ def test_a_cpu_refuses_it_and_names_the_other_backend() -> None:
     assert "xfuser" not in sys.modules
 
 
-@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'triton'"),
-                                   NotImplementedError("No Accelerators")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [ModuleNotFoundError("No module named 'triton'"), NotImplementedError("No Accelerators")],
+)
 def test_packages_that_do_not_fit_are_named_with_their_versions(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:

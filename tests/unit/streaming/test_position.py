@@ -75,9 +75,10 @@ def test_a_chunk_that_is_cut_is_as_one_that_was_shown_so_far(
     position = after(frames)
     frame = position.next_frame + min(shown, cut)
     whole = position.advance(SPEC, sound(position), shown)
-    one, other = whole.cut(SPEC, whole.chunk_index, frame), position.advance(
-        SPEC, sound(position), min(shown, cut)
-    )  # fmt: skip
+    one, other = (
+        whole.cut(SPEC, whole.chunk_index, frame),
+        position.advance(SPEC, sound(position), min(shown, cut)),
+    )
     assert (one.chunk_index, one.next_frame) == (other.chunk_index, other.next_frame)
     seen = SIZE - SPEC.new_samples
     np.testing.assert_array_equal(one.tail_S[-seen:], other.tail_S[-seen:])

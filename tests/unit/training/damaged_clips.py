@@ -37,12 +37,17 @@ def clip_of(person: int, *, motion: int) -> Clip:
         return background_mask(tracks_TK, identity, SIZE)
 
     return Clip(
-        name=str(person), pcm_N=np.zeros(640 * FRAMES, np.float32),
-        frames_THWC=render(identity, tracks, SIZE), tracks_TK=tracks, track_names=TRACK_COLUMNS,
-        silent_T=np.zeros(FRAMES, bool), mouth_THW=np.zeros((FRAMES, *SIZE), bool),
-        background_HW=background_under(tracks), background_under=background_under,
+        name=str(person),
+        pcm_N=np.zeros(640 * FRAMES, np.float32),
+        frames_THWC=render(identity, tracks, SIZE),
+        tracks_TK=tracks,
+        track_names=TRACK_COLUMNS,
+        silent_T=np.zeros(FRAMES, bool),
+        mouth_THW=np.zeros((FRAMES, *SIZE), bool),
+        background_HW=background_under(tracks),
+        background_under=background_under,
         drawn_under=lambda tracks_TK: render(identity, tracks_TK, SIZE),
-    )  # fmt: skip
+    )
 
 
 def spots(count: int, *, side: int = 8) -> Callable[[Frames], Frames]:

@@ -32,9 +32,11 @@ def test_the_rows_are_recipes_with_a_place_each() -> None:
 def test_rows_of_table_2_differ_in_the_chunks_alone() -> None:
     exits = {name: row.matching.exits for name, row in rows().items() if "table2" in name}
     assert {name: (e.chunks, e.fixed) for name, e in exits.items()} == {
-        "table2_k1": (1, True), "table2_k3": (3, True), "table2_k5": (5, True),
+        "table2_k1": (1, True),
+        "table2_k3": (3, True),
+        "table2_k5": (5, True),
         "table2_random": (5, False),
-    }  # fmt: skip
+    }
     base = tiny_distill()
     for name in exits:
         row = rows()[name]
@@ -42,22 +44,35 @@ def test_rows_of_table_2_differ_in_the_chunks_alone() -> None:
         assert row.matching.endpoint.weight == 0, "the report has no such loss"
         own = base.matching
         matching = dataclasses.replace(
-            row.matching, exits=own.exits, jitter=own.jitter, endpoint=own.endpoint,
+            row.matching,
+            exits=own.exits,
+            jitter=own.jitter,
+            endpoint=own.endpoint,
             score_shift=own.score_shift,
-        )  # fmt: skip
+        )
         assert dataclasses.replace(row, matching=matching, role=base.role) == base
 
 
 def test_rows_of_table_3_are_the_five_of_the_report() -> None:
     made = rows()
-    table = [made[name] for name in (
-        "table3_gt", "table3_gt_noise", "table3_predicted", "table2_random", "table3_loss"
-    )]  # fmt: skip
+    table = [
+        made[name]
+        for name in (
+            "table3_gt",
+            "table3_gt_noise",
+            "table3_predicted",
+            "table2_random",
+            "table3_loss",
+        )
+    ]
     policies = [row.matching.policy for row in table]
     assert [(p.source, p.add_noise, p.calc_loss) for p in policies] == [
-        ("gt", False, False), ("gt", True, False), ("predicted", False, False),
-        ("predicted", True, False), ("predicted", True, True),
-    ]  # fmt: skip
+        ("gt", False, False),
+        ("gt", True, False),
+        ("predicted", False, False),
+        ("predicted", True, False),
+        ("predicted", True, True),
+    ]
     assert policies[3] == MotionPolicy()
     assert [row.cold_start for row in table] == [0.0, 0.0, 0.5, 0.5, 0.5]
     assert len({row.matching.exits for row in table}) == 1

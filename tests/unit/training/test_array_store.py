@@ -61,8 +61,9 @@ class Holder:
     def __init__(self, folder: Path, group: int) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", HOLDER, str(folder / "claims.lock"), str(group)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"held\n"
 

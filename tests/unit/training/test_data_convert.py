@@ -193,10 +193,15 @@ def test_shards(tmp_path: Path) -> None:
     shard.parent.mkdir()
     with tarfile.open(shard, "w") as archive:
         for name, data in (
-            ("0001.mp4", b"v"), ("0001.txt", b"One."), ("0002.mp4", b"v"),
-            ("0002.json", b'{"caption": "Two."}'), ("0003.mp4", b"v"), ("0003.json", b"["),
-            ("./a.b/0004.mp4", b"v"), ("./a.b/0004.txt", b"Four."),
-        ):  # fmt: skip
+            ("0001.mp4", b"v"),
+            ("0001.txt", b"One."),
+            ("0002.mp4", b"v"),
+            ("0002.json", b'{"caption": "Two."}'),
+            ("0003.mp4", b"v"),
+            ("0003.json", b"["),
+            ("./a.b/0004.mp4", b"v"),
+            ("./a.b/0004.txt", b"Four."),
+        ):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))

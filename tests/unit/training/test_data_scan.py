@@ -63,9 +63,21 @@ ENTRIES = [
     Entry("good.mp4", shots_s=((0.0, 2.0), (2.0, 5.5))),
 ]
 EXPECTED = [
-    "usable", "too short", "no sound", "silent", "no sound", "too small", "corrupt", "corrupt",
-    "missing", "usable", "outside", "outside", "too short", "usable",
-]  # fmt: skip
+    "usable",
+    "too short",
+    "no sound",
+    "silent",
+    "no sound",
+    "too small",
+    "corrupt",
+    "corrupt",
+    "missing",
+    "usable",
+    "outside",
+    "outside",
+    "too short",
+    "usable",
+]
 
 
 def said(results: list[Result]) -> list[str]:
@@ -246,8 +258,10 @@ def test_the_list_of_skipped_videos_counts_each_once(tmp_path: Path) -> None:
     assert "a" in again
     assert "c" not in again
     assert json.loads(path.read_text().splitlines()[1]) == {
-        "key": "b", "reason": "missing", "detail": "y",
-    }  # fmt: skip
+        "key": "b",
+        "reason": "missing",
+        "detail": "y",
+    }
 
 
 def test_the_command_counts_and_lists(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:

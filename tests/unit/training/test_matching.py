@@ -24,9 +24,20 @@ from training.objective.motion_jitter import MotionJitter
 from training.objective.velocity import Guidance
 
 CONFIG = dataclasses.replace(
-    DiTConfig.tiny(), dim=24, ffn_dim=24, num_heads=2, num_layers=1, text_dim=8, text_len=4,
-    audio_blocks=2, audio_channels=8, clip_dim=8, clip_tokens=3, intermediate_dim=8, output_dim=8,
-)  # fmt: skip
+    DiTConfig.tiny(),
+    dim=24,
+    ffn_dim=24,
+    num_heads=2,
+    num_layers=1,
+    text_dim=8,
+    text_len=4,
+    audio_blocks=2,
+    audio_channels=8,
+    clip_dim=8,
+    clip_tokens=3,
+    intermediate_dim=8,
+    output_dim=8,
+)
 B, K, SIZE = 2, 3, 4
 
 
@@ -44,10 +55,14 @@ def network(seed: int) -> DiT:
 def batch(*, beginning: bool = False) -> Stage2Batch:
     reference, true = random(B, 16, 9, SIZE, SIZE), random(B, K, 16, 2, SIZE, SIZE, seed=1)
     return Stage2Batch(
-        reference, random(B, 3, 8), random(B, K, 33, 5, 2, 8),
-        reference[:, :, :1] if beginning else true[:, 0], true, np.arange(B),
+        reference,
+        random(B, 3, 8),
+        random(B, K, 33, 5, 2, 8),
+        reference[:, :, :1] if beginning else true[:, 0],
+        true,
+        np.arange(B),
         torch.full((B,), 1 if beginning else 2),
-    )  # fmt: skip
+    )
 
 
 PROMPTS = Prompts(random(B, 4, 8, seed=2), torch.zeros(B, 4, 8))
@@ -177,10 +192,14 @@ def test_a_tie_draws_the_students_motion_positions_to_the_real_scores() -> None:
 
 def test_rows_of_table_3_and_beside_it_are_different_updates() -> None:
     rows = [
-        MotionPolicy("gt", add_noise=False), MotionPolicy("gt"),
-        MotionPolicy(add_noise=False), MotionPolicy(), MotionPolicy(calc_loss=True),
-        MotionPolicy(teacher_noise=False), MotionPolicy(tie=1.0),
-    ]  # fmt: skip
+        MotionPolicy("gt", add_noise=False),
+        MotionPolicy("gt"),
+        MotionPolicy(add_noise=False),
+        MotionPolicy(),
+        MotionPolicy(calc_loss=True),
+        MotionPolicy(teacher_noise=False),
+        MotionPolicy(tie=1.0),
+    ]
     gradients = []
     for policy in rows:
         nets = Nets(policy=policy, guidance=Guidance(1, 1))

@@ -121,9 +121,12 @@ def test_what_scorers_see_of_the_motion_latents(noisy: bool, kind: str) -> None:
 def test_the_five_rows_of_table_3_are_five_different_things() -> None:
     x0, true_motion = latents(1), latents(2)[:, :, :M]
     rows = [
-        MotionPolicy("gt", add_noise=False), MotionPolicy("gt"),
-        MotionPolicy(add_noise=False), MotionPolicy(), MotionPolicy(calc_loss=True),
-    ]  # fmt: skip
+        MotionPolicy("gt", add_noise=False),
+        MotionPolicy("gt"),
+        MotionPolicy(add_noise=False),
+        MotionPolicy(),
+        MotionPolicy(calc_loss=True),
+    ]
     seen = []
     for policy in rows:
         drawn = draw_noise(SHAPE, policy, seeded())
@@ -168,8 +171,10 @@ def test_a_tie_counts_the_motion_positions_alone() -> None:
 
 def test_samples_that_hold_different_numbers_of_motion_latents() -> None:
     """In one batch each is what it would be among others of its kind."""
-    policy, drawn = MotionPolicy(noise="small"), draw_noise(SHAPE, MotionPolicy(noise="small"),
-                                                            seeded())  # fmt: skip
+    policy, drawn = (
+        MotionPolicy(noise="small"),
+        draw_noise(SHAPE, MotionPolicy(noise="small"), seeded()),
+    )
     x0, motion, held_B = latents(1), latents(2)[:, :, :M], torch.tensor([1, 2, 1])
     mixed = scorer_input(x0, motion, drawn, held_B)
     gradient = matching_gradient(x0, latents(3), latents(4), held_B)

@@ -28,8 +28,10 @@ def test_of_a_mean_the_shares_are_the_videos_own_values() -> None:
 def test_a_pooled_correlation_has_shares_too() -> None:
     rng = np.random.default_rng(0)
     truth = [rng.normal(size=200).astype(np.float32) for _ in range(12)]
-    heard = [(t + (2.0 if k == 3 else 0.3) * rng.normal(size=200)).astype(np.float32)
-             for k, t in enumerate(truth)]  # fmt: skip
+    heard = [
+        (t + (2.0 if k == 3 else 0.3) * rng.normal(size=200)).astype(np.float32)
+        for k, t in enumerate(truth)
+    ]
 
     def measure(chosen: Sequence[int]) -> dict[str, float]:
         return {"r": lip_corr([heard[k] for k in chosen], [truth[k] for k in chosen])}

@@ -24,9 +24,11 @@ def test_data_folders_add_up() -> None:
 
 @pytest.mark.parametrize("extra", [["--probes", "nowhere/p.safetensors"], ["--vae-only"]])
 def test_missing_files_are_one_line_and_exit_code_2(
-    extra: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    extra: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     weights, out = tmp_path / "absent", tmp_path / "out"
     command = ["evaluate", "--weights", str(weights), "--out", str(out), "--vae-only", *extra]
     monkeypatch.setattr(sys, "argv", command)

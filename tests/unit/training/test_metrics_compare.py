@@ -20,40 +20,67 @@ from training.evaluate.summary import GENERATED, TRUTH
 from training.evaluate.talkbench import COLUMNS, talkbench_table
 
 CHUNK = 28
-SETTINGS = {"split": "test", "size": "96x96", "seed": 0, "seconds, short": 8.0,
-            "seconds, long": 60.0}  # fmt: skip
+SETTINGS = {
+    "split": "test",
+    "size": "96x96",
+    "seed": 0,
+    "seconds, short": 8.0,
+    "seconds, long": 60.0,
+}
 
 
-def reading(clip: int, *, noise: float = 0.0, frozen: bool = False, drift: float = 0.0,
-            sync: float = 0.6) -> Reading:  # fmt: skip
+def reading(
+    clip: int, *, noise: float = 0.0, frozen: bool = False, drift: float = 0.0, sync: float = 0.6
+) -> Reading:
     rng = np.random.default_rng(clip)
     frames = 6 * CHUNK
     openness = np.convolve(rng.random(frames), [0.25, 0.5, 0.25], "same").astype(np.float32)
     shown = openness + noise * rng.standard_normal(frames).astype(np.float32)
     moves = 0.0 if frozen else 1.0
-    tracks = {n: (moves * rng.normal(size=frames)).astype(np.float32)
-              for n in (*POSE_OUTPUTS, *MOUTH_OUTPUTS)}  # fmt: skip
+    tracks = {
+        n: (moves * rng.normal(size=frames)).astype(np.float32)
+        for n in (*POSE_OUTPUTS, *MOUTH_OUTPUTS)
+    }
     tracks["openness"] = np.full(frames, 0.4, np.float32) if frozen else shown
     chunk = np.arange(frames) / CHUNK
     portrait = rng.normal(size=12).astype(np.float32)
     hidden = rng.normal(size=(frames, 12)).astype(np.float32)
     hard = 0.05 * rng.standard_normal()
-    scores = {"sync_c_own": sync + hard, "sync_d_own": 1 - sync / 2, "sync_offset_own": 0.0,
-              "temporal_f": 100.0 if frozen else 99.0}  # fmt: skip
+    scores = {
+        "sync_c_own": sync + hard,
+        "sync_d_own": 1 - sync / 2,
+        "sync_offset_own": 0.0,
+        "temporal_f": 100.0 if frozen else 99.0,
+    }
     return Reading(
         clip=f"test {clip}",
         measured=Measurement(tracks, (portrait + drift * chunk[:, None]).astype(np.float32)),
-        portrait_D=portrait, openness_T=openness, width_T=tracks["width"],
-        silent_T=np.zeros(frames, bool), change_T=moves * np.ones(frames - 1),
-        sharpness_T=5 - 0.1 * drift * chunk, background_db_T=40 - drift * chunk,
-        colour_T=drift * chunk, patched_T=0.5 + drift * chunk,
+        portrait_D=portrait,
+        openness_T=openness,
+        width_T=tracks["width"],
+        silent_T=np.zeros(frames, bool),
+        change_T=moves * np.ones(frames - 1),
+        sharpness_T=5 - 0.1 * drift * chunk,
+        background_db_T=40 - drift * chunk,
+        colour_T=drift * chunk,
+        patched_T=0.5 + drift * chunk,
         looks=Looks(portrait[None].repeat(frames, 0) + hidden, portrait + hidden),
-        whole_db=30.0, mouth_db=30.0, wall_s=6.0, scores=scores,
-    )  # fmt: skip
+        whole_db=30.0,
+        mouth_db=30.0,
+        wall_s=6.0,
+        scores=scores,
+    )
 
 
-def report(out: Path, *, videos: int = 8, sync: float = 0.6, drift: float = 0.0,
-           noise: float = 0.1, **settings: object) -> Path:  # fmt: skip
+def report(
+    out: Path,
+    *,
+    videos: int = 8,
+    sync: float = 0.6,
+    drift: float = 0.0,
+    noise: float = 0.1,
+    **settings: object,
+) -> Path:
     truth = [reading(k) for k in range(videos)]
     made = [reading(k, sync=sync, drift=drift, noise=noise) for k in range(videos)]
     rows = {TRUTH: truth, GENERATED: made}
@@ -69,8 +96,11 @@ def entry(name: str, *paths: Path) -> Entry:
 
 def test_truth_frozen_and_drifting_differ_in_the_right_columns() -> None:
     truth = [reading(k) for k in range(4)]
-    long = {TRUTH: truth, "frozen": [reading(k, frozen=True) for k in range(4)],
-            "drifting": [reading(k, drift=0.5) for k in range(4)]}  # fmt: skip
+    long = {
+        TRUTH: truth,
+        "frozen": [reading(k, frozen=True) for k in range(4)],
+        "drifting": [reading(k, drift=0.5) for k in range(4)],
+    }
     table, videos = talkbench_table({}, long, chunk_frames=CHUNK)
     best, frozen, drifting = (table.rows[f"long: {name}"] for name in long)
     assert best["lip_corr"] == pytest.approx(1.0)
@@ -101,8 +131,11 @@ def test_only_filled_columns_are_shown() -> None:
 
 
 def test_a_better_model_is_better_for_sure_and_an_equal_one_is_not(tmp_path: Path) -> None:
-    paths = {"base": report(tmp_path / "a"), "same": report(tmp_path / "b"),
-             "worse": report(tmp_path / "c", sync=0.5, drift=0.2, noise=0.5)}  # fmt: skip
+    paths = {
+        "base": report(tmp_path / "a"),
+        "same": report(tmp_path / "b"),
+        "worse": report(tmp_path / "c", sync=0.5, drift=0.2, noise=0.5),
+    }
     found = compare([entry(name, path) for name, path in paths.items()])
     less = found.differences["long"]
     for measure in ("sync_c_own", "lip_corr", "identity_slope"):

@@ -36,10 +36,15 @@ def utterance(seed: int, seconds: int = 8) -> Clip:
     mask[2:40, :8] = True
     first = render(draw_identity(seed), tracks[:1], SIZE)
     return Clip(
-        name=f"test {seed}", pcm_N=pcm, frames_THWC=first.repeat(frames, 0), tracks_TK=tracks,
-        track_names=TRACK_COLUMNS, silent_T=np.zeros(frames, bool),
-        mouth_THW=np.zeros((frames, *SIZE), bool), background_HW=mask,
-    )  # fmt: skip
+        name=f"test {seed}",
+        pcm_N=pcm,
+        frames_THWC=first.repeat(frames, 0),
+        tracks_TK=tracks,
+        track_names=TRACK_COLUMNS,
+        silent_T=np.zeros(frames, bool),
+        mouth_THW=np.zeros((frames, *SIZE), bool),
+        background_HW=mask,
+    )
 
 
 class Singer:

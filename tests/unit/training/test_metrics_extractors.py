@@ -25,9 +25,13 @@ from training.evaluate.qalign import MISSING, QAlign, open_qalign
 from training.evaluate.vbench import linear
 
 SIZES: dict[str, Any] = {
-    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
-    "image_size": 224, "patch_size": 56,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 224,
+    "patch_size": 56,
+}
 
 # A rater with Q-Align's interface: random weights, and no eye for quality whatever.
 RATER = """
@@ -153,8 +157,12 @@ def test_qalign_is_asked_once_a_second_for_both_tasks() -> None:
 
     rated = QAlign(Recorder()).rate(video(25 * 9 + 1))
     assert rated == {"ase": 3.0, "iqa": 4.0}
-    assert Recorder.asked == [(8, "aesthetics", "image"), (2, "aesthetics", "image"),
-                              (8, "quality", "image"), (2, "quality", "image")]  # fmt: skip
+    assert Recorder.asked == [
+        (8, "aesthetics", "image"),
+        (2, "aesthetics", "image"),
+        (8, "quality", "image"),
+        (2, "quality", "image"),
+    ]
 
 
 def test_qalign_loads_a_folder_with_its_own_code(rater: Path, dino: Path) -> None:
@@ -174,8 +182,12 @@ def test_columns_appear_with_their_networks_alone(dino: Path, clip: Path, rater:
     assert set(none.scores(shown, pcm, measured, mask)) == own
     assert none.notes["ASE, IQA"] == MISSING
     assert {"Subject-C", "BG-C", "Motion-S", "Sync-C, Sync-D"} < set(none.notes)
-    full = Judges(subject=open_subject_features(dino), background=open_background_features(clip),
-                  between=linear, rater=open_qalign(rater))  # fmt: skip
+    full = Judges(
+        subject=open_subject_features(dino),
+        background=open_background_features(clip),
+        between=linear,
+        rater=open_qalign(rater),
+    )
     found = set(full.scores(shown, pcm, measured, mask))
     assert found == own | {"subject_c", "bg_c", "motion_s", "ase", "iqa"}
     assert set(full.notes) == {"Sync-C, Sync-D"}

@@ -96,9 +96,11 @@ def test_the_jackknife_takes_most_of_the_bias_of_few_videos() -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_more_damage_is_further_away(
-    damage: Callable[[float], Callable[[Frames], Frames]], strengths: tuple[float, ...],
-    clips: list[Clip], probes: Probes,
-) -> None:  # fmt: skip
+    damage: Callable[[float], Callable[[Frames], Frames]],
+    strengths: tuple[float, ...],
+    clips: list[Clip],
+    probes: Probes,
+) -> None:
     truth = looks(clips, probes, whole)
     found = [distance(truth, truth)]
     found += [distance(looks(clips, probes, damage(strength)), truth) for strength in strengths]
@@ -111,8 +113,10 @@ def test_other_movement_of_the_same_people_is_near(clips: list[Clip], probes: Pr
     others = [clip_of(person, motion=70 + k) for k, person in enumerate(PEOPLE)]
     moved = distance(looks(others, probes, whole), truth)
     # Against the true clips themselves other movement would be as far away as damage.
-    itself = [Looks(a.frames_TD, b.frames_TD) for a, b in zip(
-        looks(others, probes, whole), truth, strict=True)]  # fmt: skip
+    itself = [
+        Looks(a.frames_TD, b.frames_TD)
+        for a, b in zip(looks(others, probes, whole), truth, strict=True)
+    ]
     assert moved < 0.25 * distance(itself, truth)
     assert moved < 0.5 * distance(looks(clips, probes, spots(3)), truth)
 

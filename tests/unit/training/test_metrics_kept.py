@@ -78,8 +78,11 @@ def test_an_entry_is_made_once(maker: Maker, tmp_path: Path) -> None:
 
 
 def test_whatever_it_depends_on_makes_another_entry(maker: Maker, tmp_path: Path) -> None:
-    known = [({"probes": 1}, {"clip": "a"}), ({"probes": 2}, {"clip": "a"}),
-             ({"probes": 1}, {"clip": "b"})]  # fmt: skip
+    known = [
+        ({"probes": 1}, {"clip": "a"}),
+        ({"probes": 2}, {"clip": "a"}),
+        ({"probes": 1}, {"clip": "b"}),
+    ]
     for facts, clip in known + known:
         KeptReadings(tmp_path, facts).get(clip, maker)
     assert maker.made == len(known)

@@ -79,8 +79,12 @@ def test_a_small_shift_is_explained_and_a_large_one_is_not(clips: list[Clip]) ->
 def test_more_damage_is_more_patched(
     damage: Callable[[float], Callable[[Frames], Frames]], clips: list[Clip], probes: Probes
 ) -> None:
-    strengths = {spots: (1, 3, 9), ghost: (0.15, 0.3, 0.45), noisy: (6, 12, 24),
-                 cast: (12, 24, 48)}[damage]  # fmt: skip
+    strengths = {
+        spots: (1, 3, 9),
+        ghost: (0.15, 0.3, 0.45),
+        noisy: (6, 12, 24),
+        cast: (12, 24, 48),
+    }[damage]
     found = [patched(clips, probes, whole)]
     found += [patched(clips, probes, damage(strength)) for strength in strengths]
     assert found == sorted(found)
@@ -133,8 +137,9 @@ def test_what_cannot_be_measured_is_not_a_number(clips: list[Clip], probes: Prob
     clip = clips[0]
     undrawn = Clip(**{**vars(clip), "drawn_under": None})
     assert np.isnan(quick_patched(clip.frames_THWC, undrawn, probes.measure(clip.frames_THWC)))
-    bodiless = Clip(**{**vars(clip), "background_HW": np.ones(SIZE, bool),
-                       "background_under": None})  # fmt: skip
+    bodiless = Clip(
+        **{**vars(clip), "background_HW": np.ones(SIZE, bool), "background_under": None}
+    )
     assert np.isnan(quick_patched(clip.frames_THWC, bodiless, probes.measure(clip.frames_THWC)))
     with pytest.raises(InputError, match="drawing"):
         unexplained_levels(clip.frames_THWC, clip.frames_THWC[:3])

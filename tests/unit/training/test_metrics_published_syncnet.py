@@ -25,18 +25,29 @@ from training.evaluate.syncnet.published import ProbedFace, PublishedSyncNet, lo
 
 # Layer names and weight shapes of SyncNetModel.S (joonson/syncnet_python).
 WEIGHTS = {
-    "netcnnaud.0": (64, 1, 3, 3), "netcnnaud.4": (192, 64, 3, 3), "netcnnaud.8": (384, 192, 3, 3),
-    "netcnnaud.11": (256, 384, 3, 3), "netcnnaud.14": (256, 256, 3, 3),
-    "netcnnaud.18": (512, 256, 5, 4), "netfcaud.0": (512, 512), "netfcaud.3": (1024, 512),
-    "netfclip.0": (512, 512), "netfclip.3": (1024, 512), "netcnnlip.0": (96, 3, 5, 7, 7),
-    "netcnnlip.4": (256, 96, 1, 5, 5), "netcnnlip.8": (256, 256, 1, 3, 3),
-    "netcnnlip.11": (256, 256, 1, 3, 3), "netcnnlip.14": (256, 256, 1, 3, 3),
+    "netcnnaud.0": (64, 1, 3, 3),
+    "netcnnaud.4": (192, 64, 3, 3),
+    "netcnnaud.8": (384, 192, 3, 3),
+    "netcnnaud.11": (256, 384, 3, 3),
+    "netcnnaud.14": (256, 256, 3, 3),
+    "netcnnaud.18": (512, 256, 5, 4),
+    "netfcaud.0": (512, 512),
+    "netfcaud.3": (1024, 512),
+    "netfclip.0": (512, 512),
+    "netfclip.3": (1024, 512),
+    "netcnnlip.0": (96, 3, 5, 7, 7),
+    "netcnnlip.4": (256, 96, 1, 5, 5),
+    "netcnnlip.8": (256, 256, 1, 3, 3),
+    "netcnnlip.11": (256, 256, 1, 3, 3),
+    "netcnnlip.14": (256, 256, 1, 3, 3),
     "netcnnlip.18": (512, 256, 1, 6, 6),
-}  # fmt: skip
+}
 NORMS = {
-    "netcnnaud": (1, 5, 9, 12, 15, 19), "netcnnlip": (1, 5, 9, 12, 15, 19), "netfcaud": (1,),
+    "netcnnaud": (1, 5, 9, 12, 15, 19),
+    "netcnnlip": (1, 5, 9, 12, 15, 19),
+    "netfcaud": (1,),
     "netfclip": (1,),
-}  # fmt: skip
+}
 
 
 def random_file(seed: int = 0) -> "OrderedDict[str, torch.Tensor]":

@@ -106,11 +106,19 @@ def test_good_rows_meet_every_target() -> None:
     ("lips", "missed"),
     [
         ("late", {"LipCorr", "LipLag, frames"}),
-        ("frozen", {"LipCorr", "closed in silence", "dynamic ratio, mouth", "dynamic ratio, head",
-                    "dynamic ratio, hands"}),
+        (
+            "frozen",
+            {
+                "LipCorr",
+                "closed in silence",
+                "dynamic ratio, mouth",
+                "dynamic ratio, head",
+                "dynamic ratio, hands",
+            },
+        ),
         ("other", {"LipCorr", "closed in silence"}),
     ],
-)  # fmt: skip
+)
 def test_broken_video_misses_its_targets(lips: str, missed: set[str]) -> None:
     table = short_table(rows(generated=lips, wrong="other"), chunk_frames=CHUNK, fps=25)
     assert missed <= {t.name for t in targets(table, None) if not t.met}
@@ -155,8 +163,10 @@ def test_drift_is_seen_and_its_absence_too() -> None:
 def test_identity_is_lost_when_another_portrait_becomes_nearer() -> None:
     kept = [reading(clip) for clip in range(3)]
     assert all(found.mean() == 1.0 for found in identified(kept))
-    apart = [identity_distance(a.portrait_D[None], b.portrait_D)
-             for a, b in itertools.combinations(kept, 2)]  # fmt: skip
+    apart = [
+        identity_distance(a.portrait_D[None], b.portrait_D)
+        for a, b in itertools.combinations(kept, 2)
+    ]
     assert stranger_distance(kept) == pytest.approx(np.mean(apart))
     swapped = kept[0].measured.identity_TD * 0 + kept[1].portrait_D
     lost = dataclasses.replace(

@@ -43,8 +43,10 @@ def test_padded_scores_repeat_the_published_arithmetic() -> None:
     """Frame by frame over a zero-padded gallery, as the published code walks it."""
     video, speech = talk(40, noise=2.0)
     gallery = F.pad(speech, (0, 0, 15, 15))
-    rows = [[float(torch.linalg.norm(video[i] - gallery[i + k] + 1e-6)) for k in range(31)]
-            for i in range(40)]  # fmt: skip
+    rows = [
+        [float(torch.linalg.norm(video[i] - gallery[i + k] + 1e-6)) for k in range(31)]
+        for i in range(40)
+    ]
     means = np.mean(rows, axis=0)
     score = sync_score(video, speech, zero_padded=True)
     assert score.distance == pytest.approx(means.min(), rel=1e-5)

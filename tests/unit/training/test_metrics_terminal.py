@@ -9,8 +9,10 @@ from rich.console import Console
 from training.evaluate.terminal_tables import print_markdown, print_table
 
 HEAD = ["", "LipCorr", "closed in silence", "Sync-C own ↑", "backgr dB slope ↑", "FPS ↑"]
-BODY = [["short: truth through VAE", "0.98", "1.00", "0.401 [0.300, 0.500]", "-0.001", "90.1"],
-        ["generated", "0.91", "0.99", "**+0.351 [0.322, 0.378]**", "0.002", "n/a"]]  # fmt: skip
+BODY = [
+    ["short: truth through VAE", "0.98", "1.00", "0.401 [0.300, 0.500]", "-0.001", "90.1"],
+    ["generated", "0.91", "0.99", "**+0.351 [0.322, 0.378]**", "0.002", "n/a"],
+]
 
 
 def console(width: int) -> Console:
@@ -58,8 +60,14 @@ def test_a_terminal_narrower_than_a_number_still_shows_all_columns() -> None:
 
 
 def test_markdown_keeps_its_text_and_splits_its_tables() -> None:
-    lines = ["### Short [clips]", "", *("| " + " | ".join(row) + " |" for row in
-             [HEAD, ["---"] + ["---:"] * 5, *BODY]), "", "| no table", "the end"]  # fmt: skip
+    lines = [
+        "### Short [clips]",
+        "",
+        *("| " + " | ".join(row) + " |" for row in [HEAD, ["---"] + ["---:"] * 5, *BODY]),
+        "",
+        "| no table",
+        "the end",
+    ]
     target = console(80)
     print_markdown(target, "\n".join(lines))
     text = printed(target)

@@ -48,8 +48,12 @@ def darker(video: np.ndarray) -> np.ndarray:
 
 
 def blurred(video: np.ndarray) -> np.ndarray:
-    return np.stack([gaussian_filter(f, (s, s, 0)) for f, s in
-                     zip(video, np.linspace(0, 3, len(video)), strict=True)])  # fmt: skip
+    return np.stack(
+        [
+            gaussian_filter(f, (s, s, 0))
+            for f, s in zip(video, np.linspace(0, 3, len(video)), strict=True)
+        ]
+    )
 
 
 def shuffled(video: np.ndarray) -> np.ndarray:

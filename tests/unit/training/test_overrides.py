@@ -36,9 +36,16 @@ class Outer:
 def test_values_are_parsed_by_the_type_of_their_field() -> None:
     config = apply_overrides(
         Outer(),
-        ["trainer.lr=1e-3", "trainer.steps=7", "second.width=9", "name=a=b", "flag=true",
-         "sizes=4,5,6", "limit=none"],
-    )  # fmt: skip
+        [
+            "trainer.lr=1e-3",
+            "trainer.steps=7",
+            "second.width=9",
+            "name=a=b",
+            "flag=true",
+            "sizes=4,5,6",
+            "limit=none",
+        ],
+    )
     assert config == Outer(Inner(1e-3, 7), Model(), Model(9), "a=b", True, (4, 5, 6), None)
 
 
@@ -66,8 +73,16 @@ def test_the_end_of_a_path_is_enough_where_it_is_the_only_one() -> None:
 
 
 def test_every_listed_path_can_be_overridden() -> None:
-    values = {"lr": "2", "steps": "2", "mode": "b", "name": "2", "flag": "1", "sizes": "2",
-              "limit": "2", "width": "2"}  # fmt: skip
+    values = {
+        "lr": "2",
+        "steps": "2",
+        "mode": "b",
+        "name": "2",
+        "flag": "1",
+        "sizes": "2",
+        "limit": "2",
+        "width": "2",
+    }
     for path in field_paths(Outer()):
         assert apply_overrides(Outer(), [f"{path}={values[path.split('.')[-1]]}"]) != Outer()
 

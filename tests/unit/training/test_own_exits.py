@@ -44,15 +44,28 @@ class Student:
         return z[:, :, -2:] * 0.5
 
     def walk(
-        self, exits: Sequence[Exit], previous: str = "full", held_B: Tensor | None = None,
-        draws: SharedDraws | None = None, mine: slice = slice(None),
-    ) -> AtExit:  # fmt: skip
+        self,
+        exits: Sequence[Exit],
+        previous: str = "full",
+        held_B: Tensor | None = None,
+        draws: SharedDraws | None = None,
+        mine: slice = slice(None),
+    ) -> AtExit:
         held_B = torch.full((B,), 2)[mine] if held_B is None else held_B
         shape = (len(held_B), *SHAPE[1:])
         return walk_to_exits(
-            self.velocity_of, MOTION[mine], held_B, shape, SIGMAS, exits, mine, self.handover,
-            seeded() if draws is None else draws, previous=previous, jitter=JITTER,  # type: ignore[arg-type]
-        )  # fmt: skip
+            self.velocity_of,
+            MOTION[mine],
+            held_B,
+            shape,
+            SIGMAS,
+            exits,
+            mine,
+            self.handover,
+            seeded() if draws is None else draws,
+            previous=previous,  # type: ignore[arg-type]
+            jitter=JITTER,
+        )
 
     def ended(self, at: AtExit) -> Tensor:
         """The prediction at the exits."""
@@ -76,9 +89,17 @@ def test_equal_exits_give_what_one_exit_gives(exit_: Exit, previous: str) -> Non
     student, every = Student(), torch.arange(B)
     at = student.walk([exit_] * B, previous)
     rolled = roll_out(
-        lambda chunk: Student().velocity_of(chunk, every), MOTION, SHAPE, SIGMAS, exit_,
-        Student().handover, seeded(), previous=previous, jitter=JITTER, graph=False,  # type: ignore[arg-type]
-    )  # fmt: skip
+        lambda chunk: Student().velocity_of(chunk, every),
+        MOTION,
+        SHAPE,
+        SIGMAS,
+        exit_,
+        Student().handover,
+        seeded(),
+        previous=previous,  # type: ignore[arg-type]
+        jitter=JITTER,
+        graph=False,
+    )
     torch.testing.assert_close(student.ended(at), rolled.raw_BCFHW)
     torch.testing.assert_close(at.with_motion(rolled.raw_BCFHW), rolled.x0_BCFHW)
     assert torch.equal(at.motion_BCMHW, rolled.motion_BCMHW)

@@ -51,9 +51,17 @@ class Student:
         jitter: MotionJitter = NO_JITTER,
     ) -> Rolled:
         return roll_out(
-            self.velocity_of, MOTION, SHAPE, SIGMAS, at, self.handover, seeded(),
-            previous=previous, jitter=jitter, graph=graph,  # type: ignore[arg-type]
-        )  # fmt: skip
+            self.velocity_of,
+            MOTION,
+            SHAPE,
+            SIGMAS,
+            at,
+            self.handover,
+            seeded(),
+            previous=previous,  # type: ignore[arg-type]
+            jitter=jitter,
+            graph=graph,
+        )
 
 
 def seeded() -> SharedDraws:
@@ -124,9 +132,12 @@ def test_the_way_to_the_exit_is_that_of_the_sampler() -> None:
     rolled = student.roll(Exit(1, 4))
     draws = seeded()
     whole = sample(
-        other.velocity_of(0), MOTION, SHAPE, SIGMAS,
+        other.velocity_of(0),
+        MOTION,
+        SHAPE,
+        SIGMAS,
         lambda _: draws.normal(SHAPE),
-    )  # fmt: skip
+    )
     torch.testing.assert_close(rolled.x0_BCFHW, whole)
     assert student.calls[0][:2] == other.calls[0][:2]
 

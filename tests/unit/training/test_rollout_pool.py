@@ -39,9 +39,17 @@ class Ground:
         made = [batch(beginning=False) for _ in range(4)]
         self.rows.append(request.mine)
         count = len(range(*request.mine.indices(8)))
-        joined = {name: torch.cat([getattr(one, name) for one in made])[:count]
-                  for name in ("reference_BCFHW", "image_BND", "speech_BKTWLD", "motion_BCMHW",
-                               "true_motion_BKCMHW", "held_B")}  # fmt: skip
+        joined = {
+            name: torch.cat([getattr(one, name) for one in made])[:count]
+            for name in (
+                "reference_BCFHW",
+                "image_BND",
+                "speech_BKTWLD",
+                "motion_BCMHW",
+                "true_motion_BKCMHW",
+                "held_B",
+            )
+        }
         # The rows differ, as drawn samples do.
         scale = torch.from_numpy(request.rng.uniform(0.5, 1.5, count)).float()
         joined["reference_BCFHW"] = joined["reference_BCFHW"] * scale[:, None, None, None, None]
@@ -52,8 +60,11 @@ class Ground:
 
     def prompts(self, _split: str, video_B: np.ndarray) -> Any:
         count = len(video_B)
-        return replace(PROMPTS, text_BND=PROMPTS.text_BND[:1].expand(count, -1, -1),
-                       empty_BND=PROMPTS.empty_BND[:1].expand(count, -1, -1))  # fmt: skip
+        return replace(
+            PROMPTS,
+            text_BND=PROMPTS.text_BND[:1].expand(count, -1, -1),
+            empty_BND=PROMPTS.empty_BND[:1].expand(count, -1, -1),
+        )
 
 
 def task(pool: int, seed: int = 0) -> tuple[DistillTask, Nets]:
@@ -61,9 +72,14 @@ def task(pool: int, seed: int = 0) -> tuple[DistillTask, Nets]:
     nets = Nets(guidance=Guidance(1, 1))
     ground = Ground()
     recipe = DistillRecipe(
-        TrainerConfig(seed=seed), ground, nets.matching.config, batch=BATCH, pool=pool,  # type: ignore[arg-type]
-        student_every=3, cold_start=0.0,
-    )  # fmt: skip
+        TrainerConfig(seed=seed),
+        ground,  # type: ignore[arg-type]
+        nets.matching.config,
+        batch=BATCH,
+        pool=pool,
+        student_every=3,
+        cold_start=0.0,
+    )
     made = DistillTask.__new__(DistillTask)
     world = World.alone()
     made.recipe, made.world, made.ground, made.matching = recipe, world, ground, nets.matching  # type: ignore[assignment]

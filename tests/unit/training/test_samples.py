@@ -39,14 +39,25 @@ def test_offline_frames_are_the_streamed_ones(
     sampling = CONFIG.uncorrected(PORTRAIT.shape[:2], guidance)
     _, text_1ND = pipeline.encoders.embed(PORTRAIT, PROMPT)
     offline = sampled_frames(
-        pipeline.denoiser.dit, frozen_of(pipeline), PORTRAIT, SPEECH, text_1ND, pipeline.spec,
-        sampling, CONFIG.seed,
-    )  # fmt: skip
+        pipeline.denoiser.dit,
+        frozen_of(pipeline),
+        PORTRAIT,
+        SPEECH,
+        text_1ND,
+        pipeline.spec,
+        sampling,
+        CONFIG.seed,
+    )
     packets = [SPEECH[start : start + packet] for start in range(0, len(SPEECH), packet)]
     streamed = talk(
-        pipeline, PORTRAIT, packets, prompt=PROMPT, seed=CONFIG.seed,
-        size_hw=(32, 48), sampling=sampling,
-    )  # fmt: skip
+        pipeline,
+        PORTRAIT,
+        packets,
+        prompt=PROMPT,
+        seed=CONFIG.seed,
+        size_hw=(32, 48),
+        sampling=sampling,
+    )
     assert offline.shape == (70, 32, 48, 3)
     assert_frames(offline, np.concatenate([chunk.frames_THWC for chunk in streamed]))
 
@@ -70,9 +81,15 @@ def test_a_network_is_trained_on_after_it_was_sampled(pipeline: Pipeline) -> Non
     try:
         before = gradient()
         sampled_frames(
-            dit, frozen_of(pipeline), PORTRAIT, SPEECH[:640], text_1ND, pipeline.spec,
-            CONFIG.uncorrected(PORTRAIT.shape[:2], 1.0), 0,
-        )  # fmt: skip
+            dit,
+            frozen_of(pipeline),
+            PORTRAIT,
+            SPEECH[:640],
+            text_1ND,
+            pipeline.spec,
+            CONFIG.uncorrected(PORTRAIT.shape[:2], 1.0),
+            0,
+        )
         assert_rounded(gradient(), before)
     finally:
         dit.requires_grad_(False)

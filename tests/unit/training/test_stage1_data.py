@@ -195,8 +195,10 @@ def test_other_weights_or_another_plan_get_a_cache_of_their_own(
     split: SynthTalk, tmp_path: Path
 ) -> None:
     for encoders, plan in (
-        (fake_encoders(), PLAN), (fake_encoders(digest="b"), PLAN), (fake_encoders(), ClipPlan(2)),
-    ):  # fmt: skip
+        (fake_encoders(), PLAN),
+        (fake_encoders(digest="b"), PLAN),
+        (fake_encoders(), ClipPlan(2)),
+    ):
         build(split, encoders, tmp_path / "cache", plan)
     assert len(list((tmp_path / "cache").iterdir())) == 3
 

@@ -117,11 +117,21 @@ def test_background_never_changes_and_is_a_fair_share(size_hw: tuple[int, int]) 
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("blink", 1.0), ("brow", 1.0), ("gaze_x", 1.0), ("head_roll", 0.1), ("head_y", 0.02),
-        ("head_scale", 1.04), ("teeth", 1.0), ("tongue", 1.0), ("rounding", 1.0), ("width", 1.0),
-        ("hand_l_y", -0.1), ("hand_r_x", 0.03), ("hand_l_angle", 0.4),
+        ("blink", 1.0),
+        ("brow", 1.0),
+        ("gaze_x", 1.0),
+        ("head_roll", 0.1),
+        ("head_y", 0.02),
+        ("head_scale", 1.04),
+        ("teeth", 1.0),
+        ("tongue", 1.0),
+        ("rounding", 1.0),
+        ("width", 1.0),
+        ("hand_l_y", -0.1),
+        ("hand_r_x", 0.03),
+        ("hand_l_angle", 0.4),
     ],
-)  # fmt: skip
+)
 def test_every_track_moves_pixels(column: str, value: float) -> None:
     identity = draw_identity(1)
     base = {"openness": 0.6}

@@ -198,9 +198,15 @@ def test_learning_rate_warms_up_then_decays_to_its_floor() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "field"),
-    [({"steps": 0}, "steps"), ({"schedule_by": "time"}, "minutes"), ({"warmup": 1.0}, "warmup"),
-     ({"ema_decay": 1.0}, "ema_decay"), ({"betas": (0.9,)}, "betas"), ({"threads": 0}, "threads")],
-)  # fmt: skip
+    [
+        ({"steps": 0}, "steps"),
+        ({"schedule_by": "time"}, "minutes"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"betas": (0.9,)}, "betas"),
+        ({"threads": 0}, "threads"),
+    ],
+)
 def test_a_config_that_cannot_run_is_refused(changes: dict[str, object], field: str) -> None:
     with pytest.raises(InputError, match=field):
         dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]

@@ -9,12 +9,23 @@ from flashtalk.wire.proxies import NO_PROXY, is_loopback, proxy_of, proxy_option
 @pytest.mark.parametrize(
     "target",
     [
-        "127.0.0.1:50050", "127.3.2.1:1", "localhost:50050", "LOCALHOST:1", "[::1]:50050",
-        "dns:///localhost:50050", "ipv4:127.0.0.1:1", "ipv6:[::1]:1", "unix:/run/a.sock",
-        "unix:///run/a.sock", "http://127.0.0.1:4317", "http://localhost:4317/v1", "localhost",
-        "a.localhost:1", "::1",
+        "127.0.0.1:50050",
+        "127.3.2.1:1",
+        "localhost:50050",
+        "LOCALHOST:1",
+        "[::1]:50050",
+        "dns:///localhost:50050",
+        "ipv4:127.0.0.1:1",
+        "ipv6:[::1]:1",
+        "unix:/run/a.sock",
+        "unix:///run/a.sock",
+        "http://127.0.0.1:4317",
+        "http://localhost:4317/v1",
+        "localhost",
+        "a.localhost:1",
+        "::1",
     ],
-)  # fmt: skip
+)
 def test_this_machine_is_reached_without_a_proxy(target: str) -> None:
     assert is_loopback(target)
     assert proxy_options(target) == [NO_PROXY]
@@ -23,10 +34,16 @@ def test_this_machine_is_reached_without_a_proxy(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "gateway:50050", "10.0.0.7:50050", "[2001:db8::1]:443", "dns:///gateway.example:443",
-        "localhost.example:443", "https://collector.example:4317", "127.example:1", "",
+        "gateway:50050",
+        "10.0.0.7:50050",
+        "[2001:db8::1]:443",
+        "dns:///gateway.example:443",
+        "localhost.example:443",
+        "https://collector.example:4317",
+        "127.example:1",
+        "",
     ],
-)  # fmt: skip
+)
 def test_elsewhere_the_environment_decides(target: str) -> None:
     assert not is_loopback(target)
     assert proxy_options(target) == []

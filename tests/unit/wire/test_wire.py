@@ -95,9 +95,15 @@ def test_loud_sound_is_limited_not_wrapped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "encoding"), [(b"", S16), (b"abc", S16), (b"abcdef", F32), (b"ab", 9),
-                           (np.array([np.nan], "<f4").tobytes(), F32)],
-)  # fmt: skip
+    ("data", "encoding"),
+    [
+        (b"", S16),
+        (b"abc", S16),
+        (b"abcdef", F32),
+        (b"ab", 9),
+        (np.array([np.nan], "<f4").tobytes(), F32),
+    ],
+)
 def test_bad_samples_are_refused(data: bytes, encoding: int) -> None:
     with pytest.raises(InputError, match=r"audio\.pcm"):
         pcm_from_bytes(data, encoding, "audio.pcm")

@@ -18,10 +18,23 @@ TEMPLATES: tuple[str, ...] = (
     "A {wall} room. A {kind} with {hair} is speaking {language} {pace}.",
 )
 _LANGUAGE_NAMES = {
-    "en": "English", "zh": "Mandarin", "de": "German", "es": "Spanish", "fr": "French",
-}  # fmt: skip
-_HUES = ((0.04, "red"), (0.11, "orange"), (0.19, "yellow"), (0.45, "green"), (0.54, "teal"),
-         (0.72, "blue"), (0.85, "purple"), (0.95, "pink"), (1.01, "red"))  # fmt: skip
+    "en": "English",
+    "zh": "Mandarin",
+    "de": "German",
+    "es": "Spanish",
+    "fr": "French",
+}
+_HUES = (
+    (0.04, "red"),
+    (0.11, "orange"),
+    (0.19, "yellow"),
+    (0.45, "green"),
+    (0.54, "teal"),
+    (0.72, "blue"),
+    (0.85, "purple"),
+    (0.95, "pink"),
+    (1.01, "red"),
+)
 
 
 def colour_word(rgb: FloatArray) -> str:

@@ -52,9 +52,11 @@ def contact_sheet() -> Rgb:
     config = SynthTalkConfig("test", 64, 8.0)
     people = [make_utterance(config, index) for index in _PEOPLE]
     large = np.concatenate(
-        [person.render(60 + 5 * place, 1, (_LARGE_PX, _LARGE_PX))
-         for place, person in enumerate(people)]
-    )  # fmt: skip
+        [
+            person.render(60 + 5 * place, 1, (_LARGE_PX, _LARGE_PX))
+            for place, person in enumerate(people)
+        ]
+    )
     parts = [_grid(large, _COLUMNS, 1)]
     width = parts[0].shape[1]
     speaker = people[2]

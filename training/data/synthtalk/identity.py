@@ -47,10 +47,25 @@ def _columns() -> tuple[tuple[str, ...], int]:
 IDENTITY_COLUMNS, PERSON_COLUMNS = _columns()
 IDENTITY_INDEX: dict[str, int] = {name: column for column, name in enumerate(IDENTITY_COLUMNS)}
 
-_SKIN = ((255, 224, 196), (241, 194, 160), (224, 172, 130), (198, 134, 92), (150, 95, 62),
-         (105, 66, 45))  # fmt: skip
-_HAIR = ((28, 24, 26), (58, 38, 28), (96, 60, 36), (140, 74, 36), (206, 162, 92), (236, 208, 148),
-         (150, 148, 150), (172, 52, 40), (60, 70, 120))  # fmt: skip
+_SKIN = (
+    (255, 224, 196),
+    (241, 194, 160),
+    (224, 172, 130),
+    (198, 134, 92),
+    (150, 95, 62),
+    (105, 66, 45),
+)
+_HAIR = (
+    (28, 24, 26),
+    (58, 38, 28),
+    (96, 60, 36),
+    (140, 74, 36),
+    (206, 162, 92),
+    (236, 208, 148),
+    (150, 148, 150),
+    (172, 52, 40),
+    (60, 70, 120),
+)
 _EYE = ((74, 44, 24), (112, 78, 40), (70, 110, 64), (62, 112, 168), (96, 120, 132))
 
 
@@ -99,8 +114,15 @@ def _place(rng: np.random.Generator) -> list[FloatArray]:
         y = rng.uniform(0.06, 0.34) + (0.32 if slot >= 2 else 0.0)
         other_hue = hue + rng.uniform(0.12, 0.88)
         colour = _hsv(other_hue, rng.uniform(0.15, 0.6), rng.uniform(0.35, 0.95))
-        shape = [rng.integers(1, 4) / 3.0, x, y, rng.uniform(0.25, 1.0), rng.uniform(),
-                 textures[slot], *colour]  # fmt: skip
+        shape = [
+            rng.integers(1, 4) / 3.0,
+            x,
+            y,
+            rng.uniform(0.25, 1.0),
+            rng.uniform(),
+            textures[slot],
+            *colour,
+        ]
         parts.append(np.array(shape, dtype=np.float32))
     return parts
 

@@ -29,7 +29,7 @@ _BRIGHTER, _LEAST_CHANGE = 2.0, 2e-4
 
 def mouth_box(
     tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
-) -> npt.NDArray[np.int64]:  # fmt: skip
+) -> npt.NDArray[np.int64]:
     """Returns the pixel box of the lips in each frame.
 
     Args:
@@ -67,7 +67,7 @@ def mouth_box(
 @torch.inference_mode()
 def background_mask(
     tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
-) -> npt.NDArray[np.bool_]:  # fmt: skip
+) -> npt.NDArray[np.bool_]:
     """Returns the pixels that no moving part touches in any frame, bool ``[H, W]``.
 
     Person and hands are painted over a background that is brighter than any colour; a pixel that

@@ -32,9 +32,7 @@ def _check(identity: FloatArray, tracks: FloatArray) -> None:
         raise InputError("tracks", tracks.shape, f"[frames, {len(TRACK_COLUMNS)}]")
 
 
-def render_block(
-    person: Person, tracks: FloatArray, scenery_3HW: Tensor, layout: Layout
-) -> Tensor:  # fmt: skip
+def render_block(person: Person, tracks: FloatArray, scenery_3HW: Tensor, layout: Layout) -> Tensor:
     """Renders a few frames together, float32 ``[T, 3, H, W]`` in [0, 1]."""
     image = scenery_3HW.expand(tracks.shape[0], -1, -1, -1).clone()
     canvas = Canvas(image, layout)

@@ -29,9 +29,8 @@ def _texture(kind: float, x: Tensor, y: Tensor, period: float) -> Tensor:
 
 def _shape(canvas: Canvas, identity: FloatArray, slot: int) -> None:
     kind, x, y, size, aspect, texture = (
-        float(value)
-        for value in identity[IDENTITY_INDEX[f"shape{slot}_kind"] :][:6]
-    )  # fmt: skip
+        float(value) for value in identity[IDENTITY_INDEX[f"shape{slot}_kind"] :][:6]
+    )
     if kind < 0.1:
         return
     layout = canvas.layout
@@ -40,9 +39,7 @@ def _shape(canvas: Canvas, identity: FloatArray, slot: int) -> None:
     half_x = (0.07 + 0.08 * size) * (0.75 + 0.5 * aspect)
     half_y = (0.07 + 0.08 * size) * (1.25 - 0.5 * aspect)
     reach = max(half_x, half_y) + 0.02
-    window = canvas.window(
-        centre_x - reach, centre_x + reach, centre_y - reach, centre_y + reach
-    )  # fmt: skip
+    window = canvas.window(centre_x - reach, centre_x + reach, centre_y - reach, centre_y + reach)
     dx, dy = window.x_Thw - centre_x, window.y_Thw - centre_y
     if kind < 0.5:
         distance = disc(dx, dy, 0.5 * (half_x + half_y))

@@ -87,9 +87,12 @@ def round_box(x: Tensor, y: Tensor, half_x: float, half_y: float, radius: float)
 
 
 def capsule(
-    x: Tensor, y: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor],
+    x: Tensor,
+    y: Tensor,
+    start: tuple[Tensor, Tensor],
+    end: tuple[Tensor, Tensor],
     radius: Tensor | float,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Distance to a thick line segment with round ends."""
     px, py = x - start[0], y - start[1]
     bx, by = end[0] - start[0], end[1] - start[1]

@@ -120,9 +120,12 @@ class Synthesiser:
         if not text.strip():
             raise InputError("text", repr(text), "at least one word")
         request = {
-            "text": text, "voice": voice.name, "rate_wpm": voice.rate_wpm, "pitch": voice.pitch,
+            "text": text,
+            "voice": voice.name,
+            "rate_wpm": voice.rate_wpm,
+            "pitch": voice.pitch,
             "pitch_spread": voice.pitch_spread,
-        }  # fmt: skip
+        }
         header, sound = self._exchange(json.dumps(request).encode() + b"\n")
         if "error" in header:
             advice = f": {_INSTALL}" if header.get("missing") else ""

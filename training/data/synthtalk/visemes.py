@@ -50,10 +50,25 @@ VISEME_OF: dict[str, str] = {
     phoneme: viseme for viseme, members in _MEMBERS.items() for phoneme in members.split()
 }
 _OPENNESS: dict[str, float] = {
-    "i": 0.34, "ɪ": 0.42, "e": 0.5, "ɛ": 0.68, "ə": 0.42, "ɜ": 0.5, "eɪ": 0.58,
-    "u": 0.34, "ʊ": 0.42, "y": 0.34, "w": 0.26, "o": 0.6, "ɔ": 0.8, "ø": 0.5, "ɔɪ": 0.75,
-    "æ": 0.9, "ʌ": 0.75, "j": 0.32,
-}  # fmt: skip
+    "i": 0.34,
+    "ɪ": 0.42,
+    "e": 0.5,
+    "ɛ": 0.68,
+    "ə": 0.42,
+    "ɜ": 0.5,
+    "eɪ": 0.58,
+    "u": 0.34,
+    "ʊ": 0.42,
+    "y": 0.34,
+    "w": 0.26,
+    "o": 0.6,
+    "ɔ": 0.8,
+    "ø": 0.5,
+    "ɔɪ": 0.75,
+    "æ": 0.9,
+    "ʌ": 0.75,
+    "j": 0.32,
+}
 # Diphthongs end on the shape of another vowel for the last part of their time.
 _GLIDE: dict[str, str] = {"aɪ": "ɪ", "aʊ": "ʊ", "ɔɪ": "ɪ", "eɪ": "i", "oʊ": "u"}
 GLIDE_SHARE = 0.4

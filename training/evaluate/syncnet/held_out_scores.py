@@ -56,10 +56,11 @@ def held_out_scores(net: SmallSyncNet, data: SynthTalk, probes: Probes, count: i
         offset_zero=float(np.mean([s.offset_frames == 0 for s in own])),
         confidence_wrong=float(np.mean([s.confidence for s in wrong])),
         distance_wrong=float(np.mean([s.distance for s in wrong])),
-        told_apart=float(np.mean([a.confidence > b.confidence
-                                  for a, b in zip(own, wrong, strict=True)])),
+        told_apart=float(
+            np.mean([a.confidence > b.confidence for a, b in zip(own, wrong, strict=True)])
+        ),
         shifts_found=float(np.mean(found)),
-    )  # fmt: skip
+    )
 
 
 def _shifted(

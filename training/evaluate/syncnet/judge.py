@@ -32,9 +32,11 @@ class SyncJudge(Protocol):
         """True for the published network only."""
 
     def score(
-        self, video_THWC: Frames, pcm_N: NDArray[np.float32],
+        self,
+        video_THWC: Frames,
+        pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
-    ) -> SyncScore:  # fmt: skip
+    ) -> SyncScore:
         """Scores video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame.
 
         ``head_T4`` is the head's pose (``Measurement.stack(HEAD)``) if it is already measured, for
@@ -55,9 +57,11 @@ class SmallSyncJudge:
         return False
 
     def score(
-        self, video_THWC: Frames, pcm_N: NDArray[np.float32],
+        self,
+        video_THWC: Frames,
+        pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
-    ) -> SyncScore:  # fmt: skip
+    ) -> SyncScore:
         """Scores a video with our network."""
         frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
         crops_TCSS = torch.from_numpy(crop_mouths(video_THWC[:frames], self.probes, head_T4))

@@ -43,22 +43,29 @@ class PublishedSyncNet(nn.Module):
     def __init__(self, embedding: int = 1024) -> None:
         super().__init__()
         self.netcnnaud = nn.Sequential(
-            *_heard(1, 64), nn.MaxPool2d((1, 1), (1, 1)),
-            *_heard(64, 192), nn.MaxPool2d((3, 3), (1, 2)),
-            *_heard(192, 384), *_heard(384, 256),
-            *_heard(256, 256), nn.MaxPool2d((3, 3), (2, 2)),
+            *_heard(1, 64),
+            nn.MaxPool2d((1, 1), (1, 1)),
+            *_heard(64, 192),
+            nn.MaxPool2d((3, 3), (1, 2)),
+            *_heard(192, 384),
+            *_heard(384, 256),
+            *_heard(256, 256),
+            nn.MaxPool2d((3, 3), (2, 2)),
             *_heard(256, 512, kernel=(5, 4), padding=(0, 0)),
-        )  # fmt: skip
+        )
         self.netfcaud = _embedded(embedding)
         self.netfclip = _embedded(embedding)
         self.netcnnlip = nn.Sequential(
-            *_seen(3, 96, (5, 7, 7), stride=2), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
+            *_seen(3, 96, (5, 7, 7), stride=2),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
             *_seen(96, 256, (1, 5, 5), stride=2, padding=1),
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
-            *_seen(256, 256, (1, 3, 3), padding=1), *_seen(256, 256, (1, 3, 3), padding=1),
-            *_seen(256, 256, (1, 3, 3), padding=1), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
+            *_seen(256, 256, (1, 3, 3), padding=1),
+            *_seen(256, 256, (1, 3, 3), padding=1),
+            *_seen(256, 256, (1, 3, 3), padding=1),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
             *_seen(256, 512, (1, 6, 6)),
-        )  # fmt: skip
+        )
 
     def embed_speech(self, cepstra_BCW: Tensor) -> Tensor:
         """Embeds cepstra [B, 13, 20] as [B, 1024]."""
@@ -80,8 +87,9 @@ def _heard(
 def _seen(
     before: int, after: int, kernel: tuple[int, int, int], *, stride: int = 1, padding: int = 0
 ) -> list[nn.Module]:
-    convolution = nn.Conv3d(before, after, kernel, stride=(1, stride, stride),
-                            padding=(0, padding, padding))  # fmt: skip
+    convolution = nn.Conv3d(
+        before, after, kernel, stride=(1, stride, stride), padding=(0, padding, padding)
+    )
     return [convolution, nn.BatchNorm3d(after), nn.ReLU()]
 
 
@@ -106,9 +114,11 @@ class PublishedSyncJudge:
 
     @torch.inference_mode()
     def score(
-        self, video_THWC: Frames, pcm_N: NDArray[np.float32],
+        self,
+        video_THWC: Frames,
+        pcm_N: NDArray[np.float32],
         head_T4: NDArray[np.float32] | None = None,
-    ) -> SyncScore:  # fmt: skip
+    ) -> SyncScore:
         """Scores a video; memory is bounded by the faces of ``_BATCH`` windows."""
         frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
         count = frames - PICTURES

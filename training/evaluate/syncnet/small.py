@@ -95,9 +95,14 @@ class SmallSyncNet(nn.Module):
         if "syncnet" not in metadata:
             raise WeightsError(f"{path}: no configuration of a SyncNet of ours")
         fields = json.loads(metadata["syncnet"])
-        net = cls(SmallSyncNetConfig(tuple(fields["picture_widths"]),
-                                     tuple(fields["speech_widths"]),
-                                     fields["hidden"], fields["embedding"]))  # fmt: skip
+        net = cls(
+            SmallSyncNetConfig(
+                tuple(fields["picture_widths"]),
+                tuple(fields["speech_widths"]),
+                fields["hidden"],
+                fields["embedding"],
+            )
+        )
         try:
             net.load_state_dict(tensors)
         except RuntimeError as error:
