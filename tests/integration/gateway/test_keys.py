@@ -104,6 +104,17 @@ async def refused(call: Awaitable[Any]) -> Error:
     return caught.value
 
 
+async def answer(ask: Callable[[], Awaitable[Any]]) -> Error:
+    """The server's refusal. A call that ends while its request is still being written fails in
+    grpc.aio without what the server said; clients make such calls again (docs/protocol.md)."""
+    error = await refused(ask())
+    for _ in range(7):
+        if reason_of(error) is not None:
+            break
+        error = await refused(ask())
+    return error
+
+
 def calls(stub: Any, session_id: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Every method of the service but the one that makes sessions."""
     return {
@@ -128,7 +139,7 @@ def test_every_method_needs_a_key(start: Start) -> None:
                 every = calls(stub, name)
                 every["Create"] = functools.partial(stub.CreateSession, creation())
                 for method, call in every.items():
-                    error = await refused(call())
+                    error = await answer(call)
                     assert error.code() is grpc.StatusCode.UNAUTHENTICATED, method
                     assert reason_of(error) is Reason.BAD_KEY, method
             assert len((await here.gateways[0].store.page(10, "", "alice")).records) == 1
@@ -160,7 +171,7 @@ def test_the_sessions_of_another_key_do_not_exist(start: Start) -> None:
                 if method in ("List", "Delete"):
                     assert await ask() == await never[method]()
                     continue
-                error, other = await refused(ask()), await refused(never[method]())
+                error, other = await answer(ask), await answer(never[method])
                 assert error.code() is grpc.StatusCode.NOT_FOUND, method
                 assert reason_of(error) is Reason.SESSION_GONE
                 assert error.details() == (other.details() or "").replace("never-made", name)
