@@ -9,9 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flashtalk.models.dit import DiT, DiTConfig
+from flashtalk.models.ltx_vae import LtxVae, LtxVaeConfig
 from flashtalk.models.vae import VAEConfig, VideoVAE
 
 VAE_GOLDEN = Path(__file__).parents[1] / "goldens" / "vae_tiny.safetensors"
+LTX_VAE_GOLDEN = VAE_GOLDEN.with_name("ltx_vae_tiny.safetensors")
 DIT_GOLDEN = VAE_GOLDEN.with_name("dit_tiny.safetensors")
 
 
@@ -27,6 +29,14 @@ def golden_vae() -> VideoVAE:
     )
     model = VideoVAE(config).eval().requires_grad_(False)
     model.load_state_dict(_state(VAE_GOLDEN), strict=True)
+    return model
+
+
+def golden_ltx_vae() -> LtxVae:
+    """The LTX VAE of ``ltx_vae_tiny``."""
+    values = json.loads(LTX_VAE_GOLDEN.with_suffix(".json").read_text())["config"]
+    model = LtxVae(LtxVaeConfig.from_dict(values)).eval().requires_grad_(False)
+    model.load_state_dict(_state(LTX_VAE_GOLDEN), strict=True)
     return model
 
 
