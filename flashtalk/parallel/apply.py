@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.errors import InputError
-from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.block import AudioAttention, ContextAttention
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.transformer.attention import SelfAttention
 from flashtalk.models.vae.layers import AttentionBlock, CausalConv3d
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.resample import Downsample, Upsample
