@@ -18,6 +18,7 @@ from flashtalk.models.dit.conditions import Context, ContextKV, ContextTokens
 from flashtalk.models.dit.config import PATCH_HW, DiTConfig
 from flashtalk.models.dit.embeddings import ImageEmbedding
 from flashtalk.models.transformer.conditions import Audio, AudioKV, AudioTokens, TimeEmbedding
+from flashtalk.models.transformer.initial_weights import draw_initial_weights
 from flashtalk.models.transformer.noise_level import (
     embed_noise_level,
     modulation_layers,
@@ -55,18 +56,10 @@ class DiT(nn.Module):
         self.share: TokenShare = WholeSequence()
         self.reset_parameters()
 
-    @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start of training: Xavier-uniform layers, small embeddings, a head that returns zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-        nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
-        for layer in (*self.text_embedding, *self.time_embedding):
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-        nn.init.zeros_(self.head.head.weight)
+        embeddings = (*self.text_embedding, *self.time_embedding)
+        draw_initial_weights(self, self.patch_embedding, embeddings, self.head)
 
     @property
     def dtype(self) -> torch.dtype:
