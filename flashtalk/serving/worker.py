@@ -13,6 +13,7 @@ import grpc
 from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.presets import PRESETS
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
 from flashtalk.streaming import parse_size_hw
@@ -22,7 +23,7 @@ from flashtalk.v1 import media_pb2, worker_pb2
 class WorkerSettings(ServiceSettings):
     """Settings common to all workers."""
 
-    preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
+    preset: str = Field(default="tiny", description=f"one of {', '.join(PRESETS)}")
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
