@@ -181,6 +181,11 @@ class Checkpoint:
     placement: Placement
     spec: StreamSpec
 
+    @property
+    def accepts_prompt(self) -> bool:
+        """Returns whether the transformer attends to text: whether a prompt has an effect."""
+        return self.sizes.dit.text_len > 0
+
     def load_audio(self) -> AudioEncoder:
         """Loads the speech encoder. Raises WeightsError, as the other stages, for tensors that do
         not fit."""
