@@ -73,7 +73,7 @@ class WorkerCard:
     Attributes:
         role: role of the worker.
         ready: whether it is warmed up.
-        preset, weights_digest, default_prompt: data of its weights.
+        preset, weights_digest, default_prompt, accepts_prompt: data of its weights.
         sizes_hw: warmed-up sizes.
         session_slots: number of sessions that it can serve in real time.
         chunk_s: measured seconds per chunk.
@@ -85,6 +85,7 @@ class WorkerCard:
     preset: str = ""
     weights_digest: str = ""
     default_prompt: str = ""
+    accepts_prompt: bool = True
     sizes_hw: tuple[tuple[int, int], ...] = ()
     session_slots: int = 0
     chunk_s: float = 0.0
@@ -115,6 +116,7 @@ class WorkerCard:
             session_slots=self.session_slots,
             chunk_s=self.chunk_s,
             default_prompt=self.default_prompt,
+            accepts_prompt=self.accepts_prompt,
             pending=pending,
         )
 
