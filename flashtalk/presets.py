@@ -6,6 +6,8 @@ PRESETS = (TINY, PUBLISHED, FLASHHEAD, FLASHHEAD_LITE)
 PRESET_HELP = f"{TINY} (default), {', '.join(PRESETS[1:])}"
 WITHOUT_PROMPT = (FLASHHEAD, FLASHHEAD_LITE)
 """Presets whose only conditions are the portrait and the speech."""
+WHOLE_VAE = (FLASHHEAD_LITE,)
+"""Presets whose VAE runs on one rank only: the LTX VAE has no parallel form."""
 _FLASHHEAD_ORIGIN = (
     "huggingface.co/Soul-AILab/SoulX-FlashHead-1_3B and huggingface.co/facebook/wav2vec2-base-960h"
 )

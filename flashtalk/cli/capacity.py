@@ -1,6 +1,7 @@
 """``flashtalk bench capacity``: the GPUs needed for a number of sessions, from one GPU's times.
 
-Nothing is measured: the default times are the report's (docs/parallelism.md).
+Nothing is measured: the default times are the report's, or what FlashHead's authors claim
+(docs/parallelism.md).
 """
 
 from __future__ import annotations
@@ -8,31 +9,39 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.presets import PRESETS, PUBLISHED, TINY
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``capacity`` to ``bench``."""
     parser = subparsers.add_parser(
         "capacity",
-        help="plan a fleet for the 14B preset from one GPU's times",
+        help="plan a fleet for a published preset from one GPU's times",
         description="Step times over ranks, and the fleets that keep so many sessions. A model, "
-        "not a measurement; the defaults are the report's H800.",
+        "not a measurement. The default times are the report's H800 for the 14B model, and the "
+        "authors' claims for one RTX 4090 for FlashHead.",
         allow_abbrev=False,
     )
+    published = ", ".join(name for name in PRESETS if name not in (TINY, PUBLISHED))
+    parser.add_argument("--preset", default=PUBLISHED, help=f"{PUBLISHED} (default), {published}")
     for name, text in (
         ("step-ms", "one evaluation of the transformer"),
-        ("encode-ms", "5 motion frames"),
-        ("decode-ms", "33 frames"),
+        ("encode-ms", "the motion frames"),
+        ("decode-ms", "the 33 frames of a chunk"),
         ("audio-ms", "speech features of a chunk"),
         ("other-ms", "everything else of a chunk"),
     ):
-        what = f"on one GPU at 720x416: {text} (default the report's)"
+        what = f"on one GPU, at the default size of the preset: {text}"
         parser.add_argument(f"--{name}", type=float, metavar="MS", help=what)
     parser.add_argument("--steps", type=int, default=4, help="evaluations per chunk (default 4)")
     parser.add_argument(
-        "--size", default="720x416", help="WxH in pixels, multiples of 16 (default 720x416)"
+        "--size",
+        help="WxH in pixels (default 720x416, FlashHead 512x512)",
     )
     parser.add_argument(
-        "--link-gb-s", type=float, help="what a GPU sends per second (default the report's)"
+        "--link-gb-s",
+        type=float,
+        help="what a GPU sends per second (default 160, the report's; FlashHead 20, PCIe)",
     )
     parser.add_argument(
         "--exchange-us", type=float, help="what every exchange costs at least (default the same)"

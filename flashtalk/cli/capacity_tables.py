@@ -14,11 +14,13 @@ from flashtalk.cli.limits import (
     make_folder,
     save_report,
 )
-from flashtalk.parallel.fleet import CHUNK_MS, RANKS, Fleet, chunk_times, fleets
+from flashtalk.errors import InputError
+from flashtalk.parallel.device_times import DEVICE_TIMES, DeviceTimes
+from flashtalk.parallel.fleet import Fleet, chunk_times, fleets
 from flashtalk.parallel.layout import choose_layout
-from flashtalk.parallel.step_time import DIT, REPORT_COMPILED, Link, OneDevice, step_ms, vae_ms
-from flashtalk.presets import PUBLISHED
-from flashtalk.streaming import parse_size_hw, preset_spec
+from flashtalk.parallel.planned import PlannedPreset, planned_preset
+from flashtalk.parallel.step_time import Link, OneDevice, step_ms, vae_ms
+from flashtalk.streaming import parse_size_hw
 from flashtalk.terminal import report_console
 
 _SHOWN, _MOST_SESSIONS = 8, 100_000
@@ -28,15 +30,15 @@ _LONG, _SHORT = ("step_ms", "encode_ms", "decode_ms"), ("audio_ms", "other_ms")
 
 def capacity(args: argparse.Namespace) -> int:
     """Writes the JSON, prints both tables; returns the exit code."""
-    size_hw = parse_size_hw(args.size, spec=preset_spec(PUBLISHED))
-    _check(args)
-    one = _given(args)
-    link = Link()
-    if args.link_gb_s is not None:
-        link = dataclasses.replace(link, gigabytes_per_s=args.link_gb_s)
-    if args.exchange_us is not None:
-        link = dataclasses.replace(link, exchange_us=args.exchange_us)
-    rows = [_row(one, link, size_hw, ranks, args) for ranks in RANKS]
+    planned = planned_preset(args.preset)
+    size_hw = planned.size_hw
+    if args.size is not None:
+        size_hw = parse_size_hw(args.size, spec=planned.spec)
+    size = f"{size_hw[1]}x{size_hw[0]}"
+    _check(args, planned)
+    default = DEVICE_TIMES[planned.name]
+    one, link, source = _given(args, default)
+    rows = [_row(one, link, size_hw, ranks, args) for ranks in planned.dit_ranks]
     plans = fleets(
         one, link, size_hw, args.steps, args.sessions, args.busy_share, exact=not args.windows
     )
@@ -44,9 +46,12 @@ def capacity(args: argparse.Namespace) -> int:
         document = {
             "format": 1,
             "modelled": True,
-            "one_device_ms": dataclasses.asdict(one),
+            "preset": planned.name,
+            "source": source,
+            "one_device_ms": {name: getattr(one, name) for name in (*_LONG, *_SHORT)}
+            | {"size_hw": planned.size_hw},
             "link": dataclasses.asdict(link),
-            "size": args.size,
+            "size": size,
             "steps": args.steps,
             "ranks": rows,
             "sessions": args.sessions,
@@ -54,24 +59,36 @@ def capacity(args: argparse.Namespace) -> int:
         }
         save_report(document, args.out)
     console = report_console()
-    console.print(_over_ranks(rows, args.size))
+    console.print(_over_ranks(rows, planned, size))
     console.print(_plans(plans[:_SHOWN], args.sessions))
     if not plans:
         console.print("no pod of one host keeps a session: a chunk takes longer than it plays")
+    console.print(f"Modelled. Times of one GPU: {source}.", highlight=False)
     if args.out is not None:
         console.print(f"{args.out}: written", highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
-def _given(args: argparse.Namespace) -> OneDevice:
-    """Returns the report's times unless others are given."""
-    given = {name: getattr(args, name) for name in (*_LONG, *_SHORT)}
-    return dataclasses.replace(
-        REPORT_COMPILED, **{name: value for name, value in given.items() if value is not None}
+def _given(args: argparse.Namespace, default: DeviceTimes) -> tuple[OneDevice, Link, str]:
+    """Returns times and link, the preset's where none are given, and the origin of the times."""
+    options = {name: getattr(args, name) for name in (*_LONG, *_SHORT)}
+    given = {name: value for name, value in options.items() if value is not None}
+    links = {"gigabytes_per_s": args.link_gb_s, "exchange_us": args.exchange_us}
+    one = dataclasses.replace(default.one, **given)
+    link = dataclasses.replace(
+        default.link, **{name: value for name, value in links.items() if value is not None}
     )
+    if not given:
+        return one, link, default.source
+    named = ", ".join("--" + name.replace("_", "-") for name in given)
+    if len(given) == len(options):
+        return one, link, f"{named} as given"
+    return one, link, f"{named} as given; the others: {default.source}"
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, planned: PlannedPreset) -> None:
+    if args.windows and not planned.sliced_vae:
+        raise InputError("windows", planned.name, "a preset whose VAE runs on several ranks")
     # Not exactly zero, since it is a divisor.
     above, at_least = f"above 0, at most {_MOST}", f"at least 0, at most {_MOST}"
     for name in (*_LONG, "link_gb_s"):
@@ -88,7 +105,8 @@ def _check(args: argparse.Namespace) -> None:
 def _row(
     one: OneDevice, link: Link, size_hw: tuple[int, int], ranks: int, args: argparse.Namespace
 ) -> dict[str, float]:
-    exact, layout = not args.windows, choose_layout(ranks, DIT.num_heads)
+    planned = one.planned
+    exact, layout = not args.windows, choose_layout(ranks, planned.network.num_heads)
     times = chunk_times(one, link, size_hw, args.steps, ranks, ranks, exact=exact)
     return {
         "ranks": ranks,
@@ -98,13 +116,13 @@ def _row(
         "decode_ms": vae_ms(one, ranks, size_hw, decode=True, exact=exact),
         "step_ms": step_ms(one, ranks, size_hw, link),
         "cycle_ms": times.cycle_ms,
-        "fps": times.fps,
-        "real_time_factor": times.cycle_ms / CHUNK_MS,
+        "fps": planned.fps(times.cycle_ms),
+        "real_time_factor": times.cycle_ms / planned.chunk_ms,
     }
 
 
-def _over_ranks(rows: list[dict[str, float]], size: str) -> Table:
-    table = Table(title=f"14B, {size}, modelled: one session on so many GPUs")
+def _over_ranks(rows: list[dict[str, float]], planned: PlannedPreset, size: str) -> Table:
+    table = Table(title=f"{planned.name}, {size}, modelled: one session on so many GPUs")
     for heading in (
         "GPUs",
         "Ulysses x ring",
@@ -112,7 +130,7 @@ def _over_ranks(rows: list[dict[str, float]], size: str) -> Table:
         "decode ms",
         "DiT step ms",
         "cycle ms",
-        "frames/s",
+        "fps",
         "RTF",
     ):
         table.add_column(heading, justify="right")
@@ -131,8 +149,8 @@ def _plans(plans: list[Fleet], sessions: int) -> Table:
         "DiT pods",
         "VAE pods",
         "keeps",
-        "sessions per GPU",
-        "compute latency ms",
+        "per GPU",
+        "latency ms",
     ):
         table.add_column(heading, justify="right")
     for plan in plans:

@@ -59,6 +59,11 @@ class RankTokens:
         return torch.cat(self.mesh.everyone.all_gather(x_BnD, shapes, JOIN), dim=1)
 
 
+def is_sliced(vae: VideoVAE | LtxVae) -> bool:
+    """Whether ``apply`` can run a VAE on several ranks."""
+    return isinstance(vae, VideoVAE)
+
+
 def apply(
     model: DiT | FlashHead | VideoVAE | LtxVae,
     mesh: Mesh | PictureMesh,

@@ -1,8 +1,8 @@
 """Number of devices for N sessions: pods for the whole chunk, or pods for each half of it.
 
 A session's chunk passes through the transformer, then through the VAE, and the next chunk needs
-both. So its cycle is their sum, and must be shorter than the chunk's 1.12 s of video. Separate pods
-sample one session's latents while another's pictures are decoded.
+both. So its cycle is their sum, and must be shorter than the video of the chunk (14B: 1.12 s).
+Separate pods sample one session's latents while another's pictures are decoded.
 """
 
 from __future__ import annotations
@@ -11,11 +11,7 @@ import math
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
-from flashtalk.parallel.step_time import SPEC, Link, OneDevice, step_ms, vae_ms
-
-CHUNK_MS = 1e3 * SPEC.new_s
-RANKS = (1, 2, 4, 5, 8)
-"""Ulysses degrees of 40 heads; a pod is one host."""
+from flashtalk.parallel.step_time import Link, OneDevice, step_ms, vae_ms
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,6 @@ class Times:
     def cycle_ms(self) -> float:
         """Compute latency, from the last sample of a chunk to its motion latents."""
         return self.dit_ms + self.vae_ms + self.rest_ms
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of a single session on its pods."""
-        return 1e3 * SPEC.new_frames / self.cycle_ms
 
 
 @dataclass(frozen=True)
@@ -103,15 +94,15 @@ def fleets(
         raise InputError("sessions", sessions, "at least 1")
     if not 0 < busy_share <= 1:
         raise InputError("busy share", busy_share, "above 0, at most 1")
-    found = []
-    for dit_ranks in RANKS:
-        for vae_ranks in (0, *RANKS):
+    found, chunk_ms = [], one.planned.chunk_ms
+    for dit_ranks in one.planned.dit_ranks:
+        for vae_ranks in (0, *one.planned.vae_ranks):
             times = chunk_times(
                 one, link, size_hw, steps, dit_ranks, vae_ranks or dit_ranks, exact=exact
             )
-            if times.cycle_ms > CHUNK_MS:
+            if times.cycle_ms > chunk_ms:
                 continue
-            fleet = _fleet(times, dit_ranks, vae_ranks, sessions, busy_share * CHUNK_MS)
+            fleet = _fleet(times, dit_ranks, vae_ranks, sessions, busy_share * chunk_ms)
             if fleet is not None:
                 found.append(fleet)
     return sorted(found, key=lambda fleet: (fleet.devices, fleet.times.cycle_ms))

@@ -3,42 +3,36 @@
 This is a model, not a measurement: work is divided by the ranks, smaller matrix products are less
 efficient, and communication (``traffic.py``) takes time on the links. The constants below and those
 of ``Link`` are fitted to the report's Table 4 (H800, 720x416) and reproduce its rows of 2, 4 and 8
-GPUs within 15 % from its row of one.
+GPUs within 15 % from its row of one. For FlashHead they are assumptions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flashtalk.models.dit.config import DiTConfig
 from flashtalk.parallel.grid import choose_grid, window
 from flashtalk.parallel.layout import Layout, choose_layout, spans
 from flashtalk.parallel.picture import DECODE_PAD_CELLS, ENCODE_PAD_CELLS
-from flashtalk.parallel.traffic import Evaluation, sent_bytes
-from flashtalk.presets import PUBLISHED
-from flashtalk.streaming import preset_spec
+from flashtalk.parallel.planned import FLASHTALK_14B, PlannedPreset
+from flashtalk.parallel.traffic import sent_bytes
 
-# Share of self-attention in the operations of the 14B transformer at 10,530 tokens.
-_ATTENTION_SHARE, _AT_TOKENS = 0.23, 10_530
 _HALF_SPEED_TOKENS = 192
 """Tokens on a device at which matrix products would run at half their speed."""
 _SLICED_SLOWER = 1.15
 """Sliced convolutions against whole ones, for the same number of pixels."""
 _SLICED_CALL_MS = 5.0
 """Overhead of every call of a sliced VAE."""
-SPEC = preset_spec(PUBLISHED)
-DIT = DiTConfig.flashtalk_14b()
 
 
 @dataclass(frozen=True)
 class OneDevice:
-    """Milliseconds on one device, at one size.
+    """Milliseconds of a preset on one device, at its published size (``PlannedPreset.size_hw``).
 
     Args:
         step_ms: one evaluation of the transformer.
-        encode_ms, decode_ms: the VAE: 5 motion frames, 33 frames.
+        encode_ms, decode_ms: the VAE: the motion frames, all frames of a chunk.
         audio_ms, other_ms: per chunk, on any number of devices.
-        size_hw: pixels.
+        planned: the preset.
     """
 
     step_ms: float
@@ -46,7 +40,7 @@ class OneDevice:
     decode_ms: float
     audio_ms: float = 33.0
     other_ms: float = 26.0
-    size_hw: tuple[int, int] = (416, 720)
+    planned: PlannedPreset = FLASHTALK_14B
 
 
 REPORT_EAGER = OneDevice(step_ms=1070.0, encode_ms=97.0, decode_ms=988.0)
@@ -62,53 +56,48 @@ class Link:
     exchange_us: float = 50.0
 
 
-def tokens_of(size_hw: tuple[int, int]) -> int:
-    """Returns the tokens of a chunk: 10,530 at 720x416."""
-    cell = SPEC.token_px
-    return SPEC.latent_frames * (size_hw[0] // cell) * (size_hw[1] // cell)
-
-
 def step_ms(
     one: OneDevice, ranks: int, size_hw: tuple[int, int], link: Link, layout: Layout | None = None
 ) -> float:
-    """Returns the milliseconds of one evaluation of the 14B transformer on ``ranks`` ranks."""
-    chosen = layout or choose_layout(ranks, DIT.num_heads)
-    tokens = tokens_of(size_hw)
-    alone_ms = one.step_ms * _work(tokens) / _work(tokens_of(one.size_hw))
+    """Returns the milliseconds of one evaluation of the transformer on ``ranks`` ranks."""
+    planned = one.planned
+    network = planned.network
+    chosen = layout or choose_layout(ranks, network.num_heads)
+    tokens = planned.tokens(size_hw)
+    alone_ms = one.step_ms * _work(planned, tokens)
     if ranks == 1:
         return alone_ms
     each = -(-tokens // ranks)
     slower = (1 + _HALF_SPEED_TOKENS / each) / (1 + _HALF_SPEED_TOKENS / tokens)
     compute_ms = alone_ms * each / tokens * slower
-    sizes = Evaluation(
-        tokens,
-        DIT.num_heads,
-        DIT.head_dim,
-        DIT.num_layers,
-        DIT.text_len + DIT.clip_tokens,
-        patch_values=DIT.patch_hw**2 * DIT.out_dim,
-    )
     sent_ms = {
         kind: count / link.gigabytes_per_s / 1e6
-        for kind, count in sent_bytes(chosen, 0, sizes).items()
+        for kind, count in sent_bytes(chosen, 0, planned.evaluation(size_hw)).items()
     }
     # A ring sends its blocks during the attention.
-    attention_ms = compute_ms * _ATTENTION_SHARE
+    attention_ms = compute_ms * planned.attention_share
     ring_ms = max(0.0, sent_ms.pop("ring", 0.0) - attention_ms)
-    exchanges = DIT.num_layers * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
+    exchanges = network.num_layers * ((4 if chosen.ulysses > 1 else 0) + chosen.ring - 1)
     return compute_ms + sum(sent_ms.values()) + ring_ms + exchanges * link.exchange_us / 1e3
 
 
 def vae_ms(
     one: OneDevice, ranks: int, size_hw: tuple[int, int], *, decode: bool, exact: bool = True
 ) -> float:
-    """Returns the milliseconds of decoding 33 frames or encoding 5; ``exact=False`` uses the
-    published windows, which overlap, as in the report's measurements."""
+    """Returns the milliseconds of decoding a chunk or encoding its motion frames.
+
+    Args:
+        one: on one device.
+        ranks: of the pod; a VAE that cannot be sliced takes the same time on each of them.
+        size_hw: pixels.
+        decode: False for the motion frames.
+        exact: False uses the published windows, which overlap, as in the report's measurements.
+    """
     alone_ms = one.decode_ms if decode else one.encode_ms
-    stride = SPEC.vae_stride_hw
+    stride, own_hw = one.planned.spec.vae_stride_hw, one.planned.size_hw
     cells = size_hw[0] // stride, size_hw[1] // stride
-    alone_ms *= cells[0] * cells[1] / (one.size_hw[0] * one.size_hw[1]) * stride**2
-    if ranks == 1:
+    alone_ms *= cells[0] * cells[1] / (own_hw[0] * own_hw[1]) * stride**2
+    if ranks == 1 or not one.planned.sliced_vae:
         return alone_ms
     grid = choose_grid(ranks, cells)
     pad = 0 if exact else DECODE_PAD_CELLS if decode else ENCODE_PAD_CELLS
@@ -119,7 +108,7 @@ def vae_ms(
     return alone_ms * share * _SLICED_SLOWER + _SLICED_CALL_MS
 
 
-def _work(tokens: int) -> float:
-    """Returns the work of one evaluation, relative to that at ``_AT_TOKENS``."""
-    ratio = tokens / _AT_TOKENS
-    return (1 - _ATTENTION_SHARE) * ratio + _ATTENTION_SHARE * ratio**2
+def _work(planned: PlannedPreset, tokens: int) -> float:
+    """Returns the work of one evaluation, relative to that at the published size."""
+    ratio = tokens / planned.tokens(planned.size_hw)
+    return (1 - planned.attention_share) * ratio + planned.attention_share * ratio**2

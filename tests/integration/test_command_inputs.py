@@ -22,6 +22,7 @@ from flashtalk.cli.footprint import footprint
 from flashtalk.cli.machine import inspect_machine
 from flashtalk.cli.main import main
 from flashtalk.errors import InputError
+from flashtalk.presets import PRESETS
 from flashtalk.terminal import guarded
 from tests import seeds
 from tests.fakes.bad_inputs import NUMBERS, SIZES, STREAMS, SURROUNDINGS, TEXTS, Files, Stream
@@ -99,6 +100,7 @@ def bench_options(draw: random.Random, files: Files) -> tuple[list[str], Options
 def capacity_options(draw: random.Random, files: Files) -> tuple[list[str], Options]:
     bad: dict[str, Callable[[], str]] = {
         "size": lambda: draw.choice(SIZES),
+        "preset": lambda: draw.choice((*PRESETS, "huge", "")),
         # Folders that are missing are made, and so is what a broken link leads to.
         "out": lambda: str(draw.choice((files.folder / "sub", "/dev/null/x/y", "/proc/x/y"))),
     }
