@@ -23,6 +23,7 @@ PROFILES = {
     "defaults": (),
     "tiny": ("tiny",),
     "single-gpu": ("single-gpu",),
+    "consumer-gpu": ("consumer-gpu",),
     "h100x8": ("h100x8",),
     "multi-node": ("multi-node",),
     "production": ("h100x8", "production"),

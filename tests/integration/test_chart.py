@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flashtalk.presets import PRESETS
 from flashtalk.serving.settings import ServiceSettings
 from services.audio_encoder.settings import AudioEncoderSettings
 from services.dit_worker.settings import DitWorkerSettings
@@ -189,6 +190,28 @@ def test_a_group_over_nodes_serves_through_its_leader_alone() -> None:
     )
     (scaler,) = of_kind(scaled, "ScaledObject")
     assert scaler["spec"]["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
+
+
+def test_the_presets_of_the_chart_are_those_of_the_program() -> None:
+    assert tuple(SCHEMA["properties"]["preset"]["enum"]) == PRESETS
+
+
+def test_one_gpu_in_two_shares_is_enough_for_flashhead() -> None:
+    """Only two pods ask for it, and none of them starts beside its predecessor."""
+    documents = rendered("consumer-gpu")
+    shares = {}
+    for made in of_kind(documents, "Deployment"):
+        spec = made["spec"]["template"]["spec"]
+        limits = [c["resources"]["limits"].get("nvidia.com/gpu", 0) for c in spec["containers"]]
+        if sum(limits):
+            shares[made["metadata"]["name"]] = sum(limits) * made["spec"]["replicas"]
+            assert made["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0
+    assert shares == {"ft-flashtalk-dit-worker": 1, "ft-flashtalk-vae-decoder": 1}
+    both = template(*options("consumer-gpu"), "--set=preset=flashhead-1.3b,vaeDecoder.ranks=2")
+    assert both.returncode == 0, both.stderr
+    lite = template(*options("consumer-gpu"), "--set=vaeDecoder.ranks=2")
+    assert lite.returncode != 0
+    assert "vaeDecoder.ranks: only 1 with preset flashhead-1.3b-lite" in lite.stderr
 
 
 @pytest.mark.parametrize("profile", ["tiny", "production"])
