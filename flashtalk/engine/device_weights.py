@@ -20,6 +20,8 @@ from flashtalk.models.checkpoint.build import HasBuffers
 ModelT = TypeVar("ModelT", bound=nn.Module)
 _GAINS = ("weight", "gamma")
 _OTHER_STD = 0.02
+_STATISTICS = {"latents_mean": 0.0, "latents_std": 1.0}
+"""Buffers that a weight file contains, of the LTX VAE: no change of the latents."""
 
 
 def drawn(
@@ -44,7 +46,7 @@ def drawn(
         model = factory()
     buffers = {name for name, _ in model.named_buffers()}
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    if kept := buffers & shapes.keys():
+    if kept := (buffers & shapes.keys()) - _STATISTICS.keys():
         raise WeightsError(f"{type(model).__name__}: no random value for {', '.join(sorted(kept))}")
     weights = {name: _drawn(name, shape, device, dtype, seed) for name, shape in shapes.items()}
     model.load_state_dict(weights, strict=True, assign=True)
@@ -63,6 +65,8 @@ def _drawn(
     outputs = shape[0] if shape else 1
     if kind == "bias":
         return tensor.zero_()
+    if (value := _STATISTICS.get(name)) is not None:
+        return tensor.fill_(value)
     if kind in _GAINS and tensor.numel() == outputs:  # [C] or [C, 1, 1, 1]
         return tensor.fill_(1)
     fan_in = tensor.numel() // outputs

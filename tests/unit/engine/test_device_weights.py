@@ -16,18 +16,26 @@ from flashtalk.engine.device_weights import StandInTokens, drawn
 from flashtalk.errors import WeightsError
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.flashhead import FlashHead
+from flashtalk.models.ltx_vae import LtxVae, LtxVaeConfig
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from tests.fakes.flashhead import MICRO_FLASHHEAD
 from tests.fakes.weights import MICRO, MICRO_SAMPLING
 
 CPU = torch.device("cpu")
+LTX = LtxVaeConfig(
+    block_out_channels=(8, 8, 8, 16), layers_per_block=(1, 1, 1, 1, 1), latent_channels=12
+)
 FACTORIES = {
     "dit": lambda: DiT(MICRO.dit),
     "vae": lambda: VideoVAE(MICRO.vae),
     "wav2vec2": lambda: Wav2Vec2Features(MICRO.audio),
     "clip": lambda: ClipVision(MICRO.clip),
     "umt5": lambda: TextEncoder(MICRO.text),
+    "flashhead": lambda: FlashHead(MICRO_FLASHHEAD["lite"].network),
+    "ltx_vae": lambda: LtxVae(LTX),
 }
 
 
