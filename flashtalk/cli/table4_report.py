@@ -12,6 +12,8 @@ from flashtalk.cli.peaks import Peaks
 from flashtalk.cli.table_report import limits_table, number, peaks_line, setting_line, surroundings
 
 TITLES = {"encode": "VAE encode", "decode": "VAE decode", "dit_step": "DiT step"}
+WHOLE = "1"
+"""The grid of a VAE that every rank computes whole."""
 
 
 def as_json(choice: PipelineChoice, rows: list[dict[str, Any]], peaks: Peaks) -> dict[str, Any]:
@@ -27,6 +29,8 @@ def show(report: dict[str, Any], console: Console) -> None:
     for line in (report["title"], report["machine_line"], peaks_line(report)):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(_times(report))
+    if any(row["ranks"] > 1 and row["grid"] == WHOLE for row in report["rows"]):
+        console.print("The VAE of this preset is not sliced: every rank computes all of it.")
     several = len(report["rows"]) > 1
     rows = [
         (TITLES[name] + (f", {ranks(row['ranks'])}" if several else ""), stage)

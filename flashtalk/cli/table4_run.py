@@ -23,11 +23,18 @@ from flashtalk.cli.progress import steps
 from flashtalk.cli.rank_processes import check_ranks, on_ranks
 from flashtalk.cli.stage_limits import Limit, stage_row
 from flashtalk.cli.stage_times import STAGES, measure_stages, slowest, stages_work
-from flashtalk.cli.table4_report import TITLES, as_json, show
+from flashtalk.cli.table4_report import TITLES, WHOLE, as_json, show
 from flashtalk.cli.table4_report import ranks as as_words
 from flashtalk.engine import Pipeline, keep_freed_memory
 from flashtalk.errors import InputError
-from flashtalk.parallel import apply, choose_grid, choose_layout, join_grid, join_mesh
+from flashtalk.parallel import (
+    apply,
+    choose_grid,
+    choose_layout,
+    is_sliced,
+    join_grid,
+    join_mesh,
+)
 from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import report_console
 
@@ -97,9 +104,11 @@ def row_of(
 ) -> dict[str, Any]:
     """Returns times and work of one number of ranks, with the limits of this machine."""
     # Ranks on a CPU share the CPU whose peaks were measured.
-    devices = 1 if choice.placement().device.type == "cpu" else ranks
+    alone = choice.placement().device.type == "cpu"
     stages = {}
     for name in STAGES:
+        shared = name == "dit_step" or found["grid"] != WHOLE
+        devices = ranks if shared and not alone else 1
         # Only the transformer's layers are in FP8; the VAE computes in bfloat16.
         precision = choice.precision_name if name == "dit_step" else found["vae_type"]
         limit = Limit.of(found["work"][name], peaks, precision, devices)
@@ -113,7 +122,7 @@ def measured(
     size_hw: tuple[int, int],
     repeats: Repeats,
     layout: str = "1",
-    grid: str = "1",
+    grid: str = WHOLE,
 ) -> dict[str, Any]:
     """Measures a loaded pipeline; with its work (``stages_work``) it gives a ``row_of``."""
     device = next(pipeline.denoiser.network.parameters()).device
@@ -156,10 +165,13 @@ def _on_rank(
     pipeline = choice.on(f"cuda:{rank}" if device == "cuda" else device).build()
     size = size_hw or pipeline.sampling.size_hw
     layout = choose_layout(ranks, pipeline.denoiser.network.config.num_heads)
-    grid = choose_grid(ranks, pipeline.spec.latent_size(*size))
     apply(pipeline.denoiser.network, join_mesh(layout))
-    apply(pipeline.codec.vae, join_grid(grid))
-    found = measured(pipeline, size, repeats, str(layout), str(grid))
+    grid = WHOLE
+    if is_sliced(pipeline.codec.vae):
+        chosen = choose_grid(ranks, pipeline.spec.latent_size(*size))
+        apply(pipeline.codec.vae, join_grid(chosen))
+        grid = str(chosen)
+    found = measured(pipeline, size, repeats, str(layout), grid)
     return found if rank else found | {"work": stages_work(pipeline, size)}
 
 

@@ -13,6 +13,7 @@ from flashtalk.cli.bench_report import machine
 from flashtalk.cli.machine import inspect_machine
 from flashtalk.cli.peaks import Peaks
 from flashtalk.ops.attention import available_backends
+from flashtalk.presets import WITHOUT_PROMPT
 
 JSON_FORMAT = 1
 _LARGE_FLOPS = 1e12
@@ -44,7 +45,7 @@ def surroundings(choice: PipelineChoice, peaks: Peaks) -> dict[str, Any]:
             "device": str(device),
             "threads": torch.get_num_threads(),
             "attention": list(available_backends(device)),
-            "stand_ins": ["clip", "umt5"] if choice.random else [],
+            "stand_ins": _stand_ins(choice),
         },
         "peaks": {
             "matrix_flops_s": peaks.matrix_flops_s,
@@ -64,6 +65,11 @@ def machine_line(choice: PipelineChoice) -> str:
     else:
         where = f"{there['cpu_model']}, {there['cpu_cores']} cores"
     return f"{where}, torch {torch.__version__}"
+
+
+def _stand_ins(choice: PipelineChoice) -> list[str]:
+    """Returns the models in whose place random tokens are used."""
+    return ["clip", "umt5"] if choice.random and choice.preset not in WITHOUT_PROMPT else []
 
 
 def setting_line(report: dict[str, Any]) -> str:

@@ -10,18 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from flashtalk.cli import cycle_run, rank_processes, table4_run
 from flashtalk.cli.bench_pipeline import PipelineChoice
+from flashtalk.cli.call_times import CallTimes
 from flashtalk.cli.main import main
+from flashtalk.cli.peaks import Peaks
 from flashtalk.cli.rank_processes import RankFailed, on_ranks
 from flashtalk.cli.stage_times import STAGES
 from flashtalk.cli.table4_run import choice_of
+from flashtalk.engine.flashhead_architecture import FLASHHEAD_ARCHITECTURES
+from flashtalk.engine.placement import Placement
+from flashtalk.engine.work import Work
+from flashtalk.models.checkpoint import Variant
+from tests.fakes.flashhead import MICRO_FLASHHEAD, PRESETS, micro_flashhead, write_flashhead
 from tests.fakes.fork_server import fork_server
 from tests.fakes.weights import MICRO
 from tests.patience import patient
 
+VARIANTS: tuple[Variant, ...] = ("pro", "lite")
 QUICK = ("--random", "--device", "cpu", "--size", "32x32", "--warmup", "1")
 
 
@@ -108,6 +117,60 @@ def test_cycle_is_the_sum_of_its_stages_and_starts_in_two_numbers(
     assert start["computing_cold_s"] > 0
     assert report["memory"]["peak_rss_bytes"] > 1 << 20
     assert "sound needed before the first frame" in shown
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_random_flashhead_is_measured_without_stand_ins(
+    variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = PRESETS[variant]
+    monkeypatch.setitem(FLASHHEAD_ARCHITECTURES, preset, lambda: MICRO_FLASHHEAD[variant])
+    words = ("--preset", preset, "--random", "--size", "64x64", "--device", "cpu", "--no-chart")
+    out = tmp_path / "a.json"
+    reports = {}
+    for run in (["table4", "--repeats", "1"], ["cycle", "--chunks", "1", "--steps", "1"]):
+        assert main(["bench", *run, *words, "--warmup", "1", "--out", str(out)]) == 0
+        reports[run[0]] = json.loads(out.read_text())
+        assert reports[run[0]]["setting"]["stand_ins"] == []
+    report = reports["cycle"]
+    assert report["cycle"]["frames"] == (28 if variant == "pro" else 24)
+    assert report["startup"]["sound_s"] == pytest.approx(1.12 if variant == "pro" else 0.96)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_ranks_share_flashhead_and_the_vae_that_can_be_sliced(
+    variant: Variant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "weights", tmp_path / "a.json"
+    write_flashhead(micro_flashhead(variant), folder, variant)
+    words = ("--preset", PRESETS[variant], "--weights", str(folder), "--device", "cpu")
+    runs = ("--ranks", "2", "--warmup", "1", "--repeats", "1", "--no-chart", "--out", str(out))
+    assert main(["bench", "table4", *words, *runs]) == 0
+    (row,) = json.loads(out.read_text())["rows"]
+    whole = variant == "lite"
+    assert row["layout"] == "ulysses 2 x ring 1"
+    assert row["grid"] == ("1" if whole else "1x2")
+    said = "The VAE of this preset is not sliced" in capsys.readouterr().out
+    assert said is whole
+
+
+def test_ranks_do_not_shorten_the_limit_of_a_whole_vae() -> None:
+    class OnGpu(PipelineChoice):
+        def placement(self) -> Placement:
+            return dataclasses.replace(super().placement(), device=torch.device("cuda"))
+
+    work, peaks = Work(matrix_flops=10**9), Peaks({"float32": 1e12}, {"float32": 1e12}, 1e12)
+    times = CallTimes(0.0, (1.0,))
+    found: dict[str, Any] = dict.fromkeys(("width_px", "height_px", "layout", "dtype", "memory"))
+    found |= {"times": dict.fromkeys(STAGES, times), "work": dict.fromkeys(STAGES, work)}
+    choice = OnGpu(device="cpu", precision="float32")
+    limits = {}
+    for grid in ("1", "1x2"):
+        row = table4_run.row_of(found | {"vae_type": "float32", "grid": grid}, choice, 2, peaks)
+        limits[grid] = {name: stage["limit_ms"] for name, stage in row["stages"].items()}
+    assert limits["1"]["dit_step"] == limits["1x2"]["dit_step"] == pytest.approx(0.5)
+    for name in ("encode", "decode"):
+        assert limits["1"][name] == 2 * limits["1x2"][name]
 
 
 def rank_of(rank: int, ranks: int, what: str) -> tuple[int, int, str]:
