@@ -11,6 +11,8 @@ STAMP := $(VENV)/.setup-done
 # Example: make setup TORCH_INDEX_URL=<the CPU or CUDA index that pytorch.org names>
 TORCH_INDEX_URL ?=
 PYTEST_ARGS ?=
+# Options of services.local, such as SERVE="--preset flashhead-1.3b --weights FOLDER".
+SERVE ?=
 # One worker a core, four at most: tests of the whole suite start processes of their own. A file
 # stays with one worker, so that its tests share what they start.
 TEST_WORKERS ?= auto
@@ -64,7 +66,7 @@ demo: setup ## start the suite, make the example portrait talk through it: out/d
 
 .PHONY: serve
 serve: setup ## start the suite on this machine and keep it up; prints its addresses
-	$(BIN)/python -m services.local
+	$(BIN)/python -m services.local $(SERVE)
 
 .PHONY: observe
 observe: setup ## the suite with somebody talking, and a Prometheus that watches; prints addresses

@@ -13,6 +13,13 @@ _FLASHHEAD_ORIGIN = (
 )
 ORIGINS = {FLASHHEAD: _FLASHHEAD_ORIGIN, FLASHHEAD_LITE: _FLASHHEAD_ORIGIN}
 """Where the files of a preset come from, for errors about missing ones."""
+LICENCE_NOTES = {
+    FLASHHEAD_LITE: (
+        "read the licence of the LTX VAE's weights before use: of the first release a maintainer "
+        "wrote that it is RAIL-M, for research and academic use"
+    )
+}
+"""What to know about the licence of a preset's weights; for doctor. Nothing of them is shipped."""
 FOLDERS = {
     FLASHHEAD: "with Model_Pro, VAE_Wan and wav2vec2-base-960h",
     FLASHHEAD_LITE: "with Model_Lite, VAE_LTX and wav2vec2-base-960h",

@@ -3,7 +3,7 @@
 Starts the three workers and a gateway as processes on loopback, waits until all are ready, prints
 the gateway's address, and stops all of them in every case. With ``--run COMMAND ...`` it runs a
 command against the suite and ends with it; ``{gateway}`` in the command is replaced by the
-gateway's HOST:PORT.
+gateway's HOST:PORT. ``--preset`` and ``--weights`` are settings of all three workers.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flashtalk.bounds import check_above
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.presets import PRESETS, TINY, WHOLE_VAE, needs_folder
 from flashtalk.serving.port_file import read_port
 from flashtalk.terminal import OneLineParser, guarded, say, stopping_signals
 
 WORKERS = ("audio_encoder", "dit_worker", "vae_decoder")
 GATEWAY = "gateway"
 _ROOT = Path(__file__).resolve().parents[1]
+_VAE_PRESET = "FLASHTALK_VAE_DECODER_PRESET"
 _POLL_S = 0.05
 _LOG_LINES = 20
 _INTERRUPTED = 130
 _RANGES = {"port": (0, 65_535), "gateways": (1, 64), "ranks": (1, 64), "vae_ranks": (1, 64)}
+_LONGEST_START_S = 86_400
 _TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 
 
@@ -267,6 +271,17 @@ def build_parser() -> argparse.ArgumentParser:
     """Returns the command line parser."""
     parser = OneLineParser(prog="python -m services.local", description=__doc__)
     parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
+    parser.add_argument(
+        "--preset", choices=PRESETS, help=f"of all workers (default {TINY}, or the environment's)"
+    )
+    parser.add_argument("--weights", type=Path, help="folder of the weights, for all workers")
+    parser.add_argument(
+        "--start-s",
+        type=float,
+        default=LocalConfig.start_s,
+        metavar="SECONDS",
+        help="longest start of a service; large weights need more (%(default)g)",
+    )
     parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
     parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
     parser.add_argument(
@@ -294,20 +309,52 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def worker_environment(
+    given: Mapping[str, str], preset: str | None, weights: Path | None
+) -> dict[str, str]:
+    """Returns an environment with preset and weights of all workers; ``None`` changes nothing.
+
+    Raises:
+        InputError: the preset needs weights and a worker has none, or they are not a folder.
+    """
+    settings: dict[str, str] = {}
+    if weights is not None:
+        if not weights.is_dir():
+            wanted = f"; {needs_folder(preset)}" if preset not in (None, TINY) else ""
+            raise InputError("weights", weights, f"no such folder{wanted}")
+        settings["WEIGHTS"] = str(weights.resolve())  # services run in another folder
+    if preset is not None:
+        settings["PRESET"] = preset
+    environment = dict(given) | {
+        f"FLASHTALK_{role.upper()}_{key}": value
+        for role in WORKERS
+        for key, value in settings.items()
+    }
+    folders = [environment.get(f"FLASHTALK_{role.upper()}_WEIGHTS") for role in WORKERS]
+    if preset not in (None, TINY) and not all(folders):
+        raise InputError("weights", "none given", needs_folder(preset))
+    return environment
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 after a requested stop, 1 if a service ended, 2 for bad input."""
     options = build_parser().parse_args(arguments)
     for name, (least, most) in _RANGES.items():
         if not least <= getattr(options, name) <= most:
             raise InputError(name, getattr(options, name), f"{least} .. {most}")
+    check_above("start_s", options.start_s, _LONGEST_START_S, "seconds")
+    environment = worker_environment(os.environ, options.preset, options.weights)
+    if options.vae_ranks > 1 and (preset := environment.get(_VAE_PRESET)) in WHOLE_VAE:
+        raise InputError("vae_ranks", options.vae_ranks, f"1: the VAE of {preset} is not sliced")
     with contextlib.ExitStack() as stack:
         folder = options.logs or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="flashtalk-"))
         )
         folder.mkdir(parents=True, exist_ok=True)
         config = LocalConfig(
-            environment=dict(os.environ),
+            environment=environment,
             folder=folder,
+            start_s=options.start_s,
             store=options.store,
             port=options.port,
             gateways=options.gateways,

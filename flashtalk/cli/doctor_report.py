@@ -13,6 +13,7 @@ from rich.table import Table
 from flashtalk.cli.footprint import PRESETS, Footprint, footprint
 from flashtalk.cli.kernels import Checked, check_kernels
 from flashtalk.cli.machine import Machine, inspect_machine
+from flashtalk.presets import LICENCE_NOTES
 from flashtalk.terminal import deliver, report_console
 
 GIB = 1 << 30
@@ -41,6 +42,7 @@ def as_values(
             "weight_bytes": found.weight_bytes,
             "needed_bytes": found.needed_bytes,
             "fits": {device.name: found.fits(device.free_bytes) for device in machine.devices},
+            "note": LICENCE_NOTES.get(found.preset),
         }
         for found in footprints
     }
@@ -148,4 +150,7 @@ def show(
     console.print(_device_table(machine))
     _show_kernels(kernels, console)
     console.print(_preset_table(machine, footprints))
+    for found in footprints:
+        if (note := LICENCE_NOTES.get(found.preset)) is not None:
+            console.print(f"{found.preset}: {note}.", highlight=False)
     console.print("needed = weights + a tenth + 1 GiB: a rule of thumb, for one device.")

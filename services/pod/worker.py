@@ -17,16 +17,17 @@ from typing import Any
 import torch
 
 from flashtalk.engine import Checkpoint, open_checkpoint
+from flashtalk.errors import FlashTalkError
 from flashtalk.serving.errors import ServiceError
 from flashtalk.serving.logs import get_logger, set_up_logs
 from flashtalk.serving.server import run
-from flashtalk.serving.settings import EXIT_SETTINGS
+from flashtalk.serving.settings import EXIT_SETTINGS, start_up_error
 from flashtalk.serving.worker import WorkerSettings
 from flashtalk.terminal import stopping_signals
 from services.compute_worker import ComputeWorker, Loading, Register
 from services.pod.commands import Ping, Shutdown, Warm
 from services.pod.group import follow, tell
-from services.pod.member import PING_S, Pod, PodError, join_pod
+from services.pod.member import PING_S, Pod, join_pod
 from services.pod.preflight import preflight
 from services.pod.settings import PodSettings
 from services.pod.watch import Limits, give_up
@@ -96,7 +97,8 @@ def run_pod(
     Args:
         name: name of the service.
         settings: settings of the worker; equal on every rank.
-        make: returns the role of this rank after it has joined the pod.
+        make: returns the role of this rank after it has joined the pod; a FlashTalkError ends every
+            rank as invalid settings do.
         exchanges: returns the number of exchanges of the model that this rank has begun.
     """
     set_up_logs(name, settings.log_level)
@@ -105,11 +107,11 @@ def run_pod(
     device = torch.device(kind, pod.local_rank) if kind == "cuda" else torch.device("cpu")
     try:
         preflight(pod, device)
-    except PodError as error:
-        _LOG.error("cannot start", extra={"error": str(error)})
+        role = make(pod)
+    except FlashTalkError as error:
+        _LOG.error("cannot start", extra={"error": start_up_error(settings, error)})
         return EXIT_SETTINGS
     placed = settings.model_copy(update={"device": str(device)})
-    role = make(pod)
     if pod.leads:
         return run(name, placed, partial(PodWorker, placed, role.loading, role.register, pod))
     return _follow(placed, pod, role)

@@ -8,6 +8,7 @@ from functools import partial
 from flashtalk.engine import Checkpoint, VideoCodec
 from flashtalk.errors import InputError
 from flashtalk.parallel import Grid, PictureMesh, apply, check_grid, choose_grid, join_grid
+from flashtalk.presets import WHOLE_VAE
 from flashtalk.serving.logs import get_logger
 from services.pod import Pod
 from services.pod.worker import Role
@@ -30,6 +31,13 @@ class Slicing:
     def __init__(self, settings: VaeDecoderSettings) -> None:
         self._settings = settings
         self._mesh: PictureMesh | None = None
+
+    def check(self, pod: Pod) -> None:
+        """Raises InputError for several ranks of a preset whose VAE cannot be sliced."""
+        preset = self._settings.preset
+        if preset in WHOLE_VAE and pod.size > 1:
+            limit = f"one rank (--nproc-per-node 1), not {pod.size}: its VAE has no parallel form"
+            raise InputError("preset", preset, limit)
 
     def lay_out(self, pod: Pod, codec: VideoCodec, checkpoint: Checkpoint) -> None:
         """Shards a network over the ranks. Raises InputError if the grid does not fit a size."""
@@ -59,7 +67,8 @@ def read_grid(text: str) -> Grid:
 
 
 def coding(slicing: Slicing, pod: Pod) -> Role:
-    """Returns the role of a rank of the VAE decoder."""
+    """Returns the role of a rank of the VAE decoder. Raises InputError as ``Slicing.check``."""
+    slicing.check(pod)
     spread = partial(slicing.lay_out, pod)
     made = loading(pod, spread)
 

@@ -71,6 +71,17 @@ def test_tiny_fits_where_the_published_preset_does_not() -> None:
     assert not published.fits(24 * doctor_report.GIB)
 
 
+def test_the_licence_of_the_ltx_weights_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_doctor("--json") == 0
+    presets = json.loads(capsys.readouterr().out)["presets"]
+    noted = {name: found["note"] for name, found in presets.items() if found["note"]}
+    assert noted.keys() == {"flashhead-1.3b-lite"}
+    assert "RAIL-M" in noted["flashhead-1.3b-lite"]
+    assert run_doctor() == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"flashhead-1.3b-lite: {noted['flashhead-1.3b-lite']}." in printed
+
+
 def test_json_holds_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_doctor("--json") == 0
     report = json.loads(capsys.readouterr().out)
