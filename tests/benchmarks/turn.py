@@ -114,7 +114,7 @@ def measure(overrides: list[str], cycles: int, weights: Path, data: Path) -> lis
             with clock.part("losses, sampling, the rest"):
                 for update in task.updates(StepContext.create(0, step)):
                     with clock.part("backward and optimizer"):
-                        learner.move(update, config.trainer.lr, step)
+                        learner.move(update, config.trainer.optimizer.lr, step)
     turns = each * cycles
     return [
         PartCost(name, clock.calls[name] / turns, spent_s / turns)

@@ -42,7 +42,7 @@ class Commands:
 
     def train(self, run: Run, place: AblationPlace) -> list[str]:
         """Returns the command of a training, which resumes by itself."""
-        turns = [f"steps={turns_of(run, place)}"] if run.needs else []
+        turns = [f"schedule.steps={turns_of(run, place)}"] if run.needs else []
         return [
             sys.executable,
             "-m",

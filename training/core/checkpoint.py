@@ -66,8 +66,8 @@ class Checkpoint:
             names = list(dict.fromkeys(name for name, _ in different))
             shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             raise TrainingError(
-                f"{self.folder}: the checkpoint is of other model sizes; use another --run-dir "
-                f"({len(names)} tensors differ: {shown})"
+                f"{self.folder}: the checkpoint is of another model size or optimizer; "
+                f"use another --run-dir ({len(names)} tensors differ: {shown})"
             )
         try:
             with warnings.catch_warnings():
