@@ -17,11 +17,11 @@ import torch
 from flashtalk.terminal import stopping_signals
 from training.core.board import Board
 from training.core.checkpoint import (
-    Checkpoint,
-    find_checkpoint,
+    RunCheckpoint,
+    find_run_checkpoint,
     random_state,
     restore_random_state,
-    save_checkpoint,
+    save_run_checkpoint,
 )
 from training.core.config import Every, Gate, TrainerConfig
 from training.core.errors import GateError
@@ -74,7 +74,7 @@ class Trainer:
             TrainingError: a loss or gradient was not finite, or the checkpoint does not fit.
         """
         _seed_everything(self.config.seed)
-        state = find_checkpoint(self.run_dir, self.recipe)
+        state = find_run_checkpoint(self.run_dir, self.recipe)
         self.task.prepare(resumed=state is not None)
         learner = Learner(self.recipe, self.config, self.task, self.world)
         if state is not None:
@@ -202,9 +202,9 @@ class Trainer:
             "seed": self.config.seed,
             "averaged": learner.ema.updates,
         }
-        save_checkpoint(self.run_dir, self.recipe, values, learner.tensors(), self.world)
+        save_run_checkpoint(self.run_dir, self.recipe, values, learner.tensors(), self.world)
 
-    def _restore(self, state: Checkpoint, learner: Learner) -> None:
+    def _restore(self, state: RunCheckpoint, learner: Learner) -> None:
         learner.make_room(state.shapes)
         state.load(learner.tensors(), self.world)
         learner.ema.updates = int(state.values["averaged"])

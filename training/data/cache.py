@@ -24,7 +24,7 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.array_store import (
     NO_GROUP,
-    Shape,
+    StoreLayout,
     failed_groups,
     fill_store,
     finished,
@@ -237,7 +237,7 @@ class _Bucket:
         what: str,
         encode: Callable[[int], dict[str, AnyArray]],
     ) -> tuple[CachedRows, Path]:
-        (height, width), shape = self.encoder.size_hw, Shape(names, len(self.shots), per_shot)
+        (height, width), shape = self.encoder.size_hw, StoreLayout(names, len(self.shots), per_shot)
         title = f"encode {what}{self.encoder.source.name} {width}x{height}"
         return CachedRows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 

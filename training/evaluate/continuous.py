@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from flashtalk.arrays import Frames, Rgb
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
-from training.evaluate.clip import Clip
 from training.evaluate.course import Course
 from training.evaluate.dynamics import identity_distance
 from training.evaluate.judges import Judges
 from training.evaluate.lips import pearson
 from training.evaluate.probes import Probes
 from training.evaluate.reading import read_video
+from training.evaluate.reference_clip import ReferenceClip
 
 MARKS_S = (10.0, 100.0, 300.0, 1000.0)
 BLOCK_CHUNKS = 10
@@ -47,7 +47,7 @@ class Speeches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Clip: ...
+    def __getitem__(self, index: int, /) -> ReferenceClip: ...
 
 
 def talk_on(
@@ -162,7 +162,7 @@ def _blocks(chunks: Iterable[Frames], block_frames: int) -> Iterator[Frames]:
 
 
 def _measure(
-    block_THWC: Frames, person: Clip, heard: _Heard, probes: Probes, judges: Judges | None
+    block_THWC: Frames, person: ReferenceClip, heard: _Heard, probes: Probes, judges: Judges | None
 ) -> dict[str, float]:
     clip = _beside(block_THWC, person, heard)
     reading = read_video(block_THWC, clip, probes, judges=judges)
@@ -178,7 +178,7 @@ def _measure(
     }
 
 
-def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
+def _beside(block_THWC: Frames, person: ReferenceClip, heard: _Heard) -> ReferenceClip:
     """The block as a clip: the person's portrait and background, the speech that was heard.
 
     There are no true frames of this stream: the portrait replaces each of them.
@@ -188,7 +188,7 @@ def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
     tracks_TK[:, person.track_names.index("openness")] = heard.openness_T
     still_THWC = np.broadcast_to(person.portrait_HWC, block_THWC.shape)
     nothing_THW = np.zeros(block_THWC.shape[:3], np.bool_)
-    return Clip(
+    return ReferenceClip(
         name=person.name,
         pcm_N=heard.pcm_N,
         frames_THWC=still_THWC,

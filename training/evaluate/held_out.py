@@ -19,7 +19,7 @@ from training.data.synthtalk.regions import background_mask, mouth_box
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS
 from training.data.synthtalk.utterance import SynthTalkConfig
-from training.evaluate.clip import Clip
+from training.evaluate.reference_clip import ReferenceClip
 
 LONG_FROM_S = 30.0
 
@@ -41,7 +41,7 @@ class ClipSet:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> Clip:
+    def __getitem__(self, index: int) -> ReferenceClip:
         if not 0 <= index < self.count:
             raise IndexError(index)
         return load_clip(self.data, index, self.seconds)
@@ -52,7 +52,7 @@ class ClipSet:
         return self.data.config.size_hw
 
 
-def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
+def load_clip(data: SynthTalk, index: int, seconds: float) -> ReferenceClip:
     """Returns the first ``seconds`` of an utterance with its masks."""
     frames = round(seconds * data.config.frames / data.config.seconds)
     piece = data.clip(index, 0, frames)
@@ -67,7 +67,7 @@ def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
     def drawn_under(tracks_TK: NDArray[np.float32]) -> NDArray[np.uint8]:
         return render(identity, tracks_TK, size_hw)
 
-    return Clip(
+    return ReferenceClip(
         name=f"{data.config.split} {index}",
         pcm_N=piece.pcm_16k,
         frames_THWC=piece.frames,

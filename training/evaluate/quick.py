@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from flashtalk.arrays import Frames
 from flashtalk.errors import InputError
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-from training.evaluate.clip import Clip
 from training.evaluate.lips import pearson
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
 from training.evaluate.redrawn import background_of, redraw, tracks_read
+from training.evaluate.reference_clip import ReferenceClip
 
 
 def quick_lip_corr(
@@ -39,7 +39,7 @@ def quick_lip_corr(
     return pearson(measured.tracks["openness"], truth_T)
 
 
-def quick_patched(frames_u8_THWC: Frames, clip: Clip, measured: Measurement) -> float:
+def quick_patched(frames_u8_THWC: Frames, clip: ReferenceClip, measured: Measurement) -> float:
     """Mean percentage of the body's pixels that no drawing explains (``patches``).
 
     Args:

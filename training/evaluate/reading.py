@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashtalk.arrays import DoubleArray, Frames
-from training.evaluate.clip import Clip
 from training.evaluate.fidelity import (
     colour_error,
     frame_change,
@@ -24,6 +23,7 @@ from training.evaluate.judges import Judges
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
 from training.evaluate.redrawn import EVERY_FRAMES, Redrawn, background_of, redraw, tracks_read
+from training.evaluate.reference_clip import ReferenceClip
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ ReadingsByRow = Mapping[str, Sequence[Reading]]
 
 def read_video(
     video_THWC: Frames,
-    clip: Clip,
+    clip: ReferenceClip,
     probes: Probes,
     *,
     wall_s: float = float("nan"),

@@ -51,7 +51,7 @@ class VideoValues:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetResult:
     """A bound for the shipped model: ``low <= value <= high``."""
 
     name: str
@@ -77,7 +77,7 @@ class Report:
     """The results of an evaluation.  ``settings`` describes the run and its inputs."""
 
     tables: tuple[Table, ...]
-    targets: tuple[Target, ...]
+    targets: tuple[TargetResult, ...]
     settings: Mapping[str, object]
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     videos: Mapping[str, VideoValues] = field(default_factory=dict)
@@ -155,7 +155,7 @@ class Report:
         (folder / "report.md").write_text(self.to_markdown())
 
 
-def _verdict(target: Target) -> str:
+def _verdict(target: TargetResult) -> str:
     return "met" if target.met else "missed"
 
 

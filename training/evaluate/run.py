@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flashtalk.arrays import Frames, Rgb
 from flashtalk.streaming.spec import StreamSpec
-from training.evaluate.clip import Clip
 from training.evaluate.clip_pictures import draw_clip, draw_stream
 from training.evaluate.judges import Judges
 from training.evaluate.kept_readings import Kept, KeptReadings
 from training.evaluate.pictures import ShownFrames, drift_plot, sheet_frames
 from training.evaluate.probes import Probes
 from training.evaluate.reading import Reading, read_video
+from training.evaluate.reference_clip import ReferenceClip
 from training.evaluate.report import Report, Table
 from training.evaluate.summary import (
     GENERATED,
@@ -72,7 +72,7 @@ class Clips(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Clip: ...
+    def __getitem__(self, index: int, /) -> ReferenceClip: ...
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _long_rows(
 
 
 def _references(
-    performer: RoundTrip, plan: Plan, probes: Probes, clip: Clip, frames: Sequence[int]
+    performer: RoundTrip, plan: Plan, probes: Probes, clip: ReferenceClip, frames: Sequence[int]
 ) -> tuple[dict[str, ShownFrames], dict[str, Reading]]:
     """Truth and truth through the VAE, which are the same for every student: what is shown of
     them, and their readings.  A VAE that is judged by itself is always measured anew."""
@@ -215,7 +215,7 @@ def _references(
 
 
 def _timed(
-    performer: Performer, clip: Clip, pcm_N: NDArray[np.float32], seed: int
+    performer: Performer, clip: ReferenceClip, pcm_N: NDArray[np.float32], seed: int
 ) -> tuple[Frames, float]:
     """The performed video and the seconds it took."""
     start_s = time.perf_counter()

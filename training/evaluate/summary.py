@@ -20,7 +20,7 @@ from training.evaluate.frechet import picture_distance
 from training.evaluate.lips import closure, lip_corr, lip_lag
 from training.evaluate.probes import HANDS, HEAD, MOUTH
 from training.evaluate.reading import Reading, ReadingsByRow
-from training.evaluate.report import Column, Table, Target
+from training.evaluate.report import Column, Table, TargetResult
 
 TRUTH, VAE, GENERATED, WRONG = "ground truth", "truth through VAE", "generated", "wrong audio"
 
@@ -253,36 +253,36 @@ def _part(track_T: NDArray[np.float32], third: int) -> NDArray[np.float32]:
     return track_T[edges[third] : edges[third + 1]]
 
 
-def targets(short: Table, long: Table | None) -> tuple[Target, ...]:
+def targets(short: Table, long: Table | None) -> tuple[TargetResult, ...]:
     """Returns the shipped model's targets; those of rows that were not run are omitted."""
-    found: list[Target] = []
+    found: list[TargetResult] = []
     generated = short.rows.get(GENERATED)
     vae = short.rows.get(VAE)
     if generated is not None:
         found += [
-            Target("LipCorr", generated["lip_corr"], low=0.75),
-            Target("LipLag, frames", generated["lip_lag_frames"], -1, 1),
-            Target("closed in silence", generated["silence_closed"], low=0.9),
+            TargetResult("LipCorr", generated["lip_corr"], low=0.75),
+            TargetResult("LipLag, frames", generated["lip_lag_frames"], -1, 1),
+            TargetResult("closed in silence", generated["silence_closed"], low=0.9),
             *(
-                Target(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
+                TargetResult(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
                 for part in ("mouth", "head", "hands")
             ),
-            Target("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
-            Target("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
-            Target("Fréchet distance", generated["frechet"], high=0.5),
+            TargetResult("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
+            TargetResult("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
+            TargetResult("Fréchet distance", generated["frechet"], high=0.5),
         ]
     if vae is not None:
         found += [
-            Target("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
-            Target("VAE PSNR, mouth, dB", vae["mouth_psnr_db"], low=28),
+            TargetResult("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
+            TargetResult("VAE PSNR, mouth, dB", vae["mouth_psnr_db"], low=28),
         ]
     if WRONG in short.rows:
         wrong = abs(short.rows[WRONG]["lip_corr"])
-        found.append(Target("wrong audio, |LipCorr|", wrong, high=0.2))
+        found.append(TargetResult("wrong audio, |LipCorr|", wrong, high=0.2))
     if long is not None and GENERATED in long.rows:
         end = long.rows[GENERATED]
         found += [
-            Target("identified at the end", end["identified_last"], low=0.95),
-            Target("LipCorr, last third", end["lip_corr_last"], low=0.75),
+            TargetResult("identified at the end", end["identified_last"], low=0.95),
+            TargetResult("LipCorr, last third", end["lip_corr_last"], low=0.75),
         ]
     return tuple(found)

@@ -51,7 +51,7 @@ class SyncRecipe:
         return cls(utterances=2, steps=2, utterances_each=2, stretch=6, checkpoint_every=1)
 
 
-class Trainer:
+class SyncNetTrainer:
     """Contrastive training (InfoNCE both ways): among all windows of a step, a stretch of each of
     several utterances, pictures must match their own speech and speech its pictures.
 
@@ -160,7 +160,7 @@ def _worn(crops_TCSS: Tensor, rng: np.random.Generator) -> Tensor:
 def train(recipe: SyncRecipe, mouths: Mouths, work: Path, console: Console) -> SmallSyncNet:
     """Trains to the end, from the checkpoint in ``work`` if there is one."""
     work.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(recipe, mouths)
+    trainer = SyncNetTrainer(recipe, mouths)
     trainer.resume(work / "checkpoint.pt")
     losses: list[float] = []
     for _ in track(range(trainer.step, recipe.steps), "train", console=console):

@@ -23,11 +23,11 @@ from flashtalk.streaming import Pcm, StreamSpec
 from training.core.board import Board
 from training.data.clips import video_from_frames
 from training.data.synthtalk import SynthTalk
-from training.evaluate.clip import Clip
 from training.evaluate.dynamics import dynamic_ratio
 from training.evaluate.held_out import load_clip
 from training.evaluate.probes import HANDS, HEAD, Measurement, Probes
 from training.evaluate.quick import quick_lip_corr, quick_patched
+from training.evaluate.reference_clip import ReferenceClip
 from training.models import FrozenModels
 from training.tasks.pictures import strip
 
@@ -91,7 +91,7 @@ def sample_report(
     kinds = {"free": 1.0} | ({"guided": config.guidance} if config.guidance != 1.0 else {})
     made: dict[str, list[Frames]] = {kind: [] for kind in kinds}
     truths: list[Measurement] = []
-    clips: list[Clip] = []
+    clips: list[ReferenceClip] = []
     tracks = []
     for utterance in range(min(config.videos, len(source))):
         whole = source.clip(utterance, 0, min(frames, source.config.frames))

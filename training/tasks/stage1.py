@@ -270,7 +270,7 @@ class Stage1Task(OneLoss):
             picks = sampler.pick(seed // recipe.batch, rng)
             corruption = draw_corruption(UNDISTURBED, picks.cold_B, rng).rows(mine)
             batch = sampler.batch(picks.rows(mine))
-            speech = sampler.speech(picks.rolled().rows(mine))
+            speech = sampler.speech(picks.rotated().rows(mine))
             other = replace(batch, speech_BTWLD=speech)
             cells = self._mouth("val", batch)
             heard, deaf = (

@@ -74,7 +74,7 @@ class DistillRecipe:
         return DistillTask(self, places, world)
 
     @property
-    def rolled(self) -> int:
+    def rollout_batch(self) -> int:
         """Returns the samples of a rollout, of all ranks together."""
         return self.batch * max(1, self.pool)
 
@@ -94,7 +94,7 @@ class DistillTask:
             places,
             world,
             ShardPlan(recipe.bf16, recipe.checkpointing),
-            recipe.rolled,
+            recipe.rollout_batch,
             Sampling(steps=matching.exits.steps, shift=matching.shift),
         )
         self.student, self.fake = (self.ground.network(trained=True) for _ in range(2))
@@ -145,30 +145,31 @@ class DistillTask:
         if moves_student or not len(self._pool):
             cycle = context.step // self.recipe.student_every
             batch, prompts, exits = self._drawn_again(cycle)
-            mine = self.world.rows(self.recipe.rolled)
-            at, raw_BCFHW = matching.walk(batch, prompts, exits, mine, draws)
-            self._pool.keep(cycle, Rollout(batch, prompts, at, raw_BCFHW))
+            mine = self.world.rows(self.recipe.rollout_batch)
+            state, raw_BCFHW = matching.roll_out_per_sample(batch, prompts, exits, mine, draws)
+            self._pool.keep(cycle, Rollout(batch, prompts, state, raw_BCFHW))
         if moves_student:
             new = self._pool.newest(context.numpy)
-            losses = matching.student_losses_at(new.batch, new.prompts, new.at, draws)
+            losses = matching.student_losses_at(new.batch, new.prompts, new.state, draws)
             yield Update(STUDENT, losses)
         seen = self._pool.any(context.numpy)
         yield Update(
-            FAKE, matching.fake_losses_at(seen.batch, seen.prompts, seen.at, seen.raw_BCFHW, draws)
+            FAKE,
+            matching.fake_losses_at(seen.batch, seen.prompts, seen.state, seen.raw_BCFHW, draws),
         )
 
     def _drawn_again(self, cycle: int) -> tuple[Stage2Batch, Prompts, list[Exit]]:
         """Returns this rank's samples of a cycle's rollout and the exits of all; deterministic."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.trainer.seed, cycle, _ROLLOUT])
-        drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rolled)]
-        begins = rng.random(recipe.rolled) < recipe.cold_start
+        drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rollout_batch)]
+        begins = rng.random(recipe.rollout_batch) < recipe.cold_start
         agreed = self.world.agree(
             [*(at.chunk for at in drawn), *(at.step for at in drawn), *map(int, begins)]
         )
-        chunks, steps, beginning = np.asarray(agreed).reshape(3, recipe.rolled)
+        chunks, steps, beginning = np.asarray(agreed).reshape(3, recipe.rollout_batch)
         exits = [Exit(int(chunk), int(step)) for chunk, step in zip(chunks, steps, strict=True)]
-        mine = self.world.rows(recipe.rolled)
+        mine = self.world.rows(recipe.rollout_batch)
         request = BatchRequest(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
         batch = self.ground.batch("train", request)
         return batch, self.ground.prompts("train", batch.video_B), exits
@@ -183,8 +184,8 @@ class DistillTask:
         def again(cycle: int, latents: tuple[Tensor, Tensor, Tensor]) -> Rollout:
             batch, prompts, exits = self._drawn_again(cycle)
             x, motion, raw = latents
-            own = exits[self.world.rows(self.recipe.rolled)]
-            return Rollout(batch, prompts, self.matching.at_exits(batch, own, x, motion), raw)
+            own = exits[self.world.rows(self.recipe.rollout_batch)]
+            return Rollout(batch, prompts, self.matching.exit_state(batch, own, x, motion), raw)
 
         self._pool.make_room(shapes, again)
 
@@ -204,7 +205,7 @@ class DistillTask:
         1 while the fake score is better.
         """
         fakes, reals = [], []
-        rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rolled)
+        rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rollout_batch)
         draws = SharedDraws.seeded(11, self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)

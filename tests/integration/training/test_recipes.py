@@ -17,7 +17,7 @@ from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
 from tests.integration.training.conftest import TINY
-from training.core.checkpoint import find_checkpoint
+from training.core.checkpoint import find_run_checkpoint
 from training.core.config import Gate
 from training.core.sharding import ShardPlan
 from training.core.world import World
@@ -76,7 +76,7 @@ def test_smoke_of_the_recipes_that_build_on_those(
 ) -> None:
     shutil.copytree(trained, tmp_path / "weights")
     assert train(recipe, data_dir, tmp_path / "run") == 0
-    assert find_checkpoint(tmp_path / "run", recipe) is not None
+    assert find_run_checkpoint(tmp_path / "run", recipe) is not None
 
 
 @pytest.mark.parametrize("recipe", ["tiny_distill", "flashtalk_14b_distill"])
@@ -130,7 +130,7 @@ def test_smoke_in_bfloat16_as_on_a_cpu_that_has_it(
     shutil.copytree(trained, tmp_path / "weights")
     assert train(recipe, data_dir, tmp_path / "run", "bf16=true") == 0
     assert json.loads((tmp_path / "run/config.json").read_text())["bf16"] is True
-    checkpoint = find_checkpoint(tmp_path / "run", recipe)
+    checkpoint = find_run_checkpoint(tmp_path / "run", recipe)
     assert checkpoint is not None
     assert all(bool(torch.isfinite(tensor).all()) for tensor in checkpoint.read().values())
 
@@ -159,7 +159,7 @@ def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
             )
             == 0
         )
-        checkpoint = find_checkpoint(run_dir, recipe)
+        checkpoint = find_run_checkpoint(run_dir, recipe)
         assert checkpoint is not None
         return {"step": checkpoint.values["step"], **checkpoint.read()}
 

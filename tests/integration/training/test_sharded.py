@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.fakes.fork_server import begin
 from tests.integration.training.forked import LIMIT_S, Ranks
 from tests.patience import patient, wait_until
-from training.core.checkpoint import find_checkpoint
+from training.core.checkpoint import find_run_checkpoint
 from training.train import EXIT_INPUT, main
 
 RUN = ("trainer.threads=1", "schedule.decay=constant", "warmup_ratio=0", "bf16=false")
@@ -40,7 +40,7 @@ def on_two(folder: Path, options: list[str], *overrides: str) -> None:
 
 
 def kept(run_dir: Path, recipe: str) -> tuple[int, dict[str, Tensor]]:
-    checkpoint = find_checkpoint(run_dir, recipe)
+    checkpoint = find_run_checkpoint(run_dir, recipe)
     assert checkpoint is not None
     return int(checkpoint.values["step"]), checkpoint.read()
 
@@ -97,7 +97,9 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
     # So long that it cannot be over before it is killed; then a few steps are left to do.
     ranks = Ranks([*options, *RUN, *often, "schedule.steps=1000000"], broken / "logs")
     wait_until(
-        lambda: find_checkpoint(broken / "run", "tiny_distill") is not None or not ranks.both_run(),
+        lambda: (
+            find_run_checkpoint(broken / "run", "tiny_distill") is not None or not ranks.both_run()
+        ),
         LIMIT_S,
     )
     assert ranks.both_run(), ranks.output()

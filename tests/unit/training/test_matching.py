@@ -276,7 +276,7 @@ def test_speech_and_context_are_read_once_per_chunk_and_change_nothing() -> None
         read: list[int] = []
         nets.student.audio_proj.register_forward_pre_hook(lambda *_, r=read: r.append(1))
         draws = SharedDraws(torch.Generator().manual_seed(4))
-        at, raw = nets.matching.walk(batch(), PROMPTS, exits, slice(None), draws)
+        at, raw = nets.matching.roll_out_per_sample(batch(), PROMPTS, exits, slice(None), draws)
         assert len(read) == 3 + 1, "every chunk, and the exits"
         walked.append((at.x_BCFHW, raw))
     for one, other in zip(*walked, strict=True):

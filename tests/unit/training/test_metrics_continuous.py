@@ -14,17 +14,17 @@ from flashtalk.streaming import StreamSpec
 from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-from training.evaluate.clip import Clip
 from training.evaluate.continuous import talk_on
 from training.evaluate.course import Course, write_course
 from training.evaluate.probes import Probes
+from training.evaluate.reference_clip import ReferenceClip
 
 SIZE = (64, 64)
 CHUNK = 28
 SHORTEST_S = 34  # three blocks of ten chunks
 
 
-def utterance(seed: int, seconds: int = 8) -> Clip:
+def utterance(seed: int, seconds: int = 8) -> ReferenceClip:
     rng = np.random.default_rng(seed)
     frames = 25 * seconds
     tracks = np.zeros((frames, len(TRACK_COLUMNS)), np.float32)
@@ -35,7 +35,7 @@ def utterance(seed: int, seconds: int = 8) -> Clip:
     mask = np.zeros(SIZE, bool)
     mask[2:40, :8] = True
     first = render(draw_identity(seed), tracks[:1], SIZE)
-    return Clip(
+    return ReferenceClip(
         name=f"test {seed}",
         pcm_N=pcm,
         frames_THWC=first.repeat(frames, 0),
@@ -89,7 +89,7 @@ class Singer:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[Clip]:
+def clips() -> list[ReferenceClip]:
     return [utterance(3), utterance(4)]
 
 
@@ -99,20 +99,20 @@ def probes() -> Probes:
 
 
 @pytest.fixture(scope="module")
-def sung(clips: list[Clip], probes: Probes) -> tuple[Singer, Course]:
+def sung(clips: list[ReferenceClip], probes: Probes) -> tuple[Singer, Course]:
     """A steady stream that two tests look at, and who made it."""
     singer = Singer()
     return singer, talk_on(singer, clips, probes, seconds=48, marks_s=(10, 40, 100))
 
 
 @pytest.fixture(scope="module")
-def faded(clips: list[Clip], probes: Probes) -> Course:
+def faded(clips: list[ReferenceClip], probes: Probes) -> Course:
     """A stream that loses its colour, for two tests, too."""
     return talk_on(Singer(fading=1.0), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
 
 
 def test_truth_stays_and_a_fading_stream_drifts(
-    clips: list[Clip], probes: Probes, sung: tuple[Singer, Course], faded: Course
+    clips: list[ReferenceClip], probes: Probes, sung: tuple[Singer, Course], faded: Course
 ) -> None:
     _, steady = sung
     assert steady.frames == 1200
@@ -133,7 +133,7 @@ def test_memory_is_one_block_however_long_the_stream(sung: tuple[Singer, Course]
     assert singer.ahead <= CHUNK + 5
 
 
-def test_marks_are_the_frames_of_their_seconds(clips: list[Clip], probes: Probes) -> None:
+def test_marks_are_the_frames_of_their_seconds(clips: list[ReferenceClip], probes: Probes) -> None:
     class Counter:
         spec = StreamSpec()
 

@@ -15,9 +15,8 @@ from tests.unit.training.test_matching import PROMPTS, Nets, batch
 from training.core.config import TrainerConfig
 from training.core.task import StepContext
 from training.core.world import World
-from training.distill.own_exits import AtExit
 from training.distill.pool import Rollout, RolloutPool
-from training.distill.rollout import Exit
+from training.distill.rollout import Exit, ExitState
 from training.objective.velocity import Guidance
 from training.tasks.ground import BatchRequest
 from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe, DistillTask
@@ -142,7 +141,7 @@ def test_the_student_is_corrected_on_what_it_has_just_made() -> None:
         assert seen == {float(n) for n in (cycle - 1, cycle) if n >= 0}
         assert float(pool.newest(rng).raw_BCFHW.min()) == cycle
     # A row of an update is one of those that belong to its place.
-    places = torch.stack([pool.any(rng).at.chunk_B for _ in range(60)])
+    places = torch.stack([pool.any(rng).state.chunk_B for _ in range(60)])
     assert set(places[:, 0].tolist()) == {0, 1, 2}
     assert set(places[:, 1].tolist()) == {3, 4, 5}
 
@@ -178,7 +177,7 @@ def test_a_rank_evaluates_its_own_rows(rank: int) -> None:
 
 def rollout(value: float, count: int) -> Rollout:
     latents, level = torch.full((count, 1, 1, 1, 1), value), torch.zeros(count)
-    at = AtExit(latents, level, latents, torch.ones(count), torch.arange(count))
+    at = ExitState(latents, level, latents, torch.ones(count), torch.arange(count))
     anything: Any = SimpleNamespace(rows=lambda _: None)
     return Rollout(anything, anything, at, latents)
 

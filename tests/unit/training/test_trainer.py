@@ -11,7 +11,7 @@ import torch
 
 from flashtalk.errors import InputError
 from tests.unit.training.toy_task import ToyTask
-from training.core.checkpoint import find_checkpoint, save_checkpoint
+from training.core.checkpoint import find_run_checkpoint, save_run_checkpoint
 from training.core.config import (
     CadenceConfig,
     Every,
@@ -36,7 +36,7 @@ CONFIG = TrainerConfig(
 
 def step_kept(run_dir: Path) -> int:
     """Of the checkpoint."""
-    checkpoint = find_checkpoint(run_dir, "toy")
+    checkpoint = find_run_checkpoint(run_dir, "toy")
     assert checkpoint is not None
     return int(checkpoint.values["step"])
 
@@ -178,12 +178,12 @@ def test_a_checkpoint_of_another_recipe_size_or_optimizer_is_refused(tmp_path: P
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     alone, tensors = World.alone(), {"a": torch.arange(3.0)}
-    save_checkpoint(tmp_path, "toy", {"step": 1}, tensors, alone)
+    save_run_checkpoint(tmp_path, "toy", {"step": 1}, tensors, alone)
     with pytest.raises(TypeError, match="JSON"):
-        save_checkpoint(tmp_path, "toy", {"step": 2, "bad": object()}, tensors, alone)
+        save_run_checkpoint(tmp_path, "toy", {"step": 2, "bad": object()}, tensors, alone)
     assert step_kept(tmp_path) == 1
-    save_checkpoint(tmp_path, "toy", {"step": 10}, {"a": torch.ones(3)}, alone)
-    newest = find_checkpoint(tmp_path, "toy")
+    save_run_checkpoint(tmp_path, "toy", {"step": 10}, {"a": torch.ones(3)}, alone)
+    newest = find_run_checkpoint(tmp_path, "toy")
     assert newest is not None
     assert torch.equal(newest.read()["a"], torch.ones(3))
     assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["step-10"]
@@ -191,7 +191,7 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> None:
     run(ToyTask(), tmp_path)
-    kept = find_checkpoint(tmp_path, "toy")
+    kept = find_run_checkpoint(tmp_path, "toy")
     assert kept is not None
     (kept.folder / "run.json").write_text("{")
     with pytest.raises(TrainingError, match="step-20: not a readable checkpoint"):

@@ -105,7 +105,7 @@ def _describe(index: int, utterance: Utterance) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Clip:
+class RenderedClip:
     """A stretch of one utterance: uint8 frames ``[n, H, W, 3]``, float32 pcm ``[n * 640]``,
     float32 tracks ``[n, K]``, int64 phoneme ids ``[n]``."""
 
@@ -152,7 +152,7 @@ class SynthTalk:
         """Returns the identity vector of an utterance, float32 ``[D]``."""
         return np.array(self.arrays["identity"][index])
 
-    def clip(self, index: int, first: int, frames: int) -> Clip:
+    def clip(self, index: int, first: int, frames: int) -> RenderedClip:
         """Returns frames ``first .. first + frames - 1`` of an utterance, with sound and tracks."""
         if not 0 <= index < len(self):
             raise InputError("index", index, f"0 .. {len(self) - 1}")
@@ -161,7 +161,7 @@ class SynthTalk:
         step = self.config.samples // self.config.frames
         pcm = self.arrays["pcm"][index, first * step : (first + frames) * step]
         rows = slice(first, first + frames)
-        return Clip(
+        return RenderedClip(
             frames=np.array(self.arrays["frames"][index, rows]),
             pcm_16k=pcm.astype(np.float32) / np.float32(PCM_SCALE),
             tracks=np.array(self.arrays["tracks"][index, rows]),

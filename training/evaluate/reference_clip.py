@@ -15,7 +15,7 @@ from training.evaluate.digests import digest_of, digest_of_arrays
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReferenceClip:
     """Ground truth of one video.
 
     ``tracks_TK`` are the renderer's tracks; ``mouth_THW`` and ``background_HW`` are masks, the
