@@ -12,7 +12,7 @@ from training.core.config import TrainerConfig
 from training.core.ema import Ema
 from training.core.errors import TrainingError
 from training.core.optimizer import MuonAdamW, build_optimizer
-from training.core.sharding import whole
+from training.core.sharding import full_tensor
 from training.core.task import Task, Update
 from training.core.world import World
 
@@ -41,7 +41,7 @@ class Learner:
             averaged |= members if group.averaged else {}
         self.ema = Ema(averaged, config.ema_decay)
 
-    def move(self, update: Update, rate: float, step: int) -> dict[str, float]:
+    def apply(self, update: Update, rate: float, step: int) -> dict[str, float]:
         """Applies an update; returns its losses and the norm of its gradient.
 
         Raises:
@@ -52,7 +52,9 @@ class Learner:
             options["lr"] = rate * group.lr_scale * options.get("lr_scale", 1.0)
         update.losses["loss"].backward()
         parameters = [p for options in optimizer.param_groups for p in options["params"]]
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip_norm)))
+        norm = float(
+            full_tensor(nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip_norm))
+        )
         values = {name: float(value.detach()) for name, value in update.losses.items()}
         values = self.world.means(values) | {"grad_norm": norm}
         if not (math.isfinite(values["loss"]) and math.isfinite(norm)):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.core.config import OptimizerConfig
 from training.core.native_bf16 import has_native_bf16
-from training.core.sharding import like, whole
+from training.core.sharding import full_tensor, shard_like
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
@@ -72,9 +72,9 @@ class MuonAdamW(torch.optim.AdamW):
         momentum.mul_(group["momentum"]).add_(gradient)
         nesterov = gradient + group["momentum"] * momentum
         # Orthogonalisation needs the whole matrix: every rank computes it from all shards.
-        step = orthogonalised(whole(nesterov).flatten(1))
+        step = orthogonalised(full_tensor(nesterov).flatten(1))
         size = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
-        move = like(step.view(p.shape).to(p.dtype), p)
+        move = shard_like(step.view(p.shape).to(p.dtype), p)
         p.mul_(1.0 - group["lr"] * group["weight_decay"])
         p.add_(move, alpha=-group["lr"] * size)
         # AdamW skips parameters without a gradient.

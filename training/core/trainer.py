@@ -33,11 +33,10 @@ from training.core.world import World
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a run: its reason, its number of steps, and its last metrics."""
+    """The end of a run: its reason and its number of steps."""
 
     ended: Literal["finished", "interrupted"]
     step: int
-    metrics: Mapping[str, float]
 
 
 class Trainer:
@@ -93,7 +92,7 @@ class Trainer:
                 self._save(learner)
                 if self._stopped or not self._is_done():
                     progress.say(f"{self.recipe}: stopped at step {self.step}, checkpoint saved")
-                    return Outcome("interrupted", self.step, {})
+                    return Outcome("interrupted", self.step)
                 metrics = self._evaluate(learner, board, progress)
                 self._check_gates(metrics, at_end=True)
                 self._report_targets(metrics, progress)
@@ -103,7 +102,7 @@ class Trainer:
                     progress.say(f"{self.recipe}: exported to {export_dir}")
         finally:
             board.close()
-        return Outcome("finished", self.step, metrics)
+        return Outcome("finished", self.step)
 
     def ask_to_stop(self) -> None:
         """Ends the run after the current step, with a checkpoint."""
@@ -154,7 +153,7 @@ class Trainer:
         world = self.world
         context = StepContext.create(self.config.seed, self.step, world.rank, world.size)
         for update in self.task.updates(context):
-            losses |= learner.move(update, rate, self.step)
+            losses |= learner.apply(update, rate, self.step)
         return losses
 
     def _evaluate(self, learner: Learner, board: Board, progress: RunProgress) -> dict[str, float]:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.arrays import AnyArray
+from flashtalk.arrays import AnyArray, BoolArray
 from flashtalk.errors import InputError
 from training.core.progress import track
 
@@ -137,9 +137,9 @@ def finished(folder: Path) -> bool:
     return done.is_file() and bool(np.load(done).all())
 
 
-def failed_groups(folder: Path) -> npt.NDArray[np.bool_]:
+def failed_groups(folder: Path) -> BoolArray:
     """Returns the failed groups of a finished store, bool [G]."""
-    failed_G: npt.NDArray[np.bool_] = np.load(folder / "failed.npy")
+    failed_G: BoolArray = np.load(folder / "failed.npy")
     return failed_G
 
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -88,11 +87,11 @@ class BucketCache:
 
     size_hw: SizeHW
     shots: tuple[Shot, ...]
-    good_U: npt.NDArray[np.int64]
+    good_U: IntArray
     clips: CachedRows
     stretches: CachedRows | None = None
 
-    def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def videos_of(self, shot_B: IntArray) -> IntArray:
         """Returns the source's videos of shots."""
         return np.asarray([self.shots[int(shot)].video for shot in shot_B], dtype=np.int64)
 

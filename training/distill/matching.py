@@ -31,7 +31,7 @@ from training.distill.rollout import (
     Exit,
     ExitOdds,
     ExitState,
-    Handover,
+    NextMotion,
     Previous,
     roll_out,
 )
@@ -100,7 +100,7 @@ class Matching:
     Args:
         config: settings of the losses.
         student, fake, real: the networks.
-        handover: motion latents after a chunk.
+        next_motion: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
         keys: the student's blocks can project keys and values ahead (``embed_conditions``).
     """
@@ -111,14 +111,14 @@ class Matching:
         student: DiT,
         fake: DiT,
         real: DiT,
-        handover: Handover,
+        next_motion: NextMotion,
         *,
         bf16: bool = False,
         keys: bool = True,
     ) -> None:
         self.config = config
         self.student, self.fake, self.real = student, fake, real
-        self._handover, self._bf16, self._keys = handover, bf16, keys
+        self._next_motion, self._bf16, self._keys = next_motion, bf16, keys
         self._sigmas = sigmas(config.exits.steps, config.shift)
 
     def student_losses(
@@ -200,7 +200,7 @@ class Matching:
             tuple(batch.reference_BCFHW.shape),
             self._sigmas,
             at,
-            self._handover,
+            self._next_motion,
             draws,
             previous=self.config.previous,
             jitter=self.config.jitter,
@@ -251,7 +251,7 @@ class Matching:
             self._sigmas,
             exits,
             mine,
-            self._handover,
+            self._next_motion,
             draws,
             previous=self.config.previous,
             jitter=self.config.jitter,

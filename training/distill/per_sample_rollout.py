@@ -18,7 +18,7 @@ from torch import Tensor
 from flashtalk.diffusion.sample import VelocityFn, predict_x0, renoise
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.distill.rollout import Exit, ExitState, Handover, Previous, impose
+from training.distill.rollout import Exit, ExitState, NextMotion, Previous, impose
 from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 RowsVelocity = Callable[[int, Tensor], VelocityFn]
@@ -34,7 +34,7 @@ def roll_out_per_sample(
     sigmas: Sequence[float],
     exits: Sequence[Exit],
     mine: slice,
-    handover: Handover,
+    next_motion: NextMotion,
     draws: SharedDraws,
     *,
     previous: Previous = "full",
@@ -50,7 +50,7 @@ def roll_out_per_sample(
         sigmas: of the student's sampler, ending in 0.
         exits: of all samples of all ranks: every rank must take part in the same evaluations.
         mine: this rank's B of them.
-        handover, draws, previous, jitter: as in ``roll_out``; equal exits give its result.
+        next_motion, draws, previous, jitter: as in ``roll_out``; equal exits give its result.
     """
     last = len(sigmas) - 1
     for at in exits:
@@ -77,7 +77,7 @@ def roll_out_per_sample(
             at_exit[row] = (x[row], motion[row], held_B[row])
         if going := _which(at.chunk > chunk + 1 for at in own):
             rows = torch.tensor(going, device=device)
-            new = handover(impose(z[rows], motion[rows], held_B[rows])).detach()
+            new = next_motion(impose(z[rows], motion[rows], held_B[rows])).detach()
             motion = motion.index_copy(0, rows, new.to(motion))
             held_B = held_B.index_fill(0, rows, new.shape[2])
     xs, motions, held = zip(*(at_exit[row] for row in range(len(own))), strict=True)

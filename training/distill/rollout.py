@@ -33,7 +33,7 @@ Previous = Literal["full", "same"]
 ChunkVelocity = Callable[[int], VelocityFn]
 """``chunk, from 0 -> the student's velocity with that chunk's speech``."""
 
-Handover = Callable[[Tensor], Tensor]
+NextMotion = Callable[[Tensor], Tensor]
 """``latents of a chunk [B, C, F, h, w] -> motion latents [B, C, 2, h, w] of the next one``."""
 
 
@@ -116,7 +116,7 @@ def roll_out(
     shape: Sequence[int],
     sigmas: Sequence[float],
     at: Exit,
-    handover: Handover,
+    next_motion: NextMotion,
     draws: SharedDraws,
     *,
     previous: Previous = "full",
@@ -132,7 +132,7 @@ def roll_out(
         shape: (B, C, F, h, w).
         sigmas: of the student's sampler, ending in 0.
         at: the exit; nothing after it is computed.
-        handover: decode, last frames, encode.
+        next_motion: decode, last frames, encode.
         draws: source of all noise.
         previous: the chunks before the last run all steps (``full``, as inference does), or stop
             at the same step as the last (``same``, as the paradigm's own code does).
@@ -158,7 +158,7 @@ def roll_out(
                 x, sigma = noisy_until(velocity, motion, shape, sigmas, noise, at.step)
                 z = predict_x0(x, velocity(x, sigma), sigma)
                 z = impose_motion(z, motion)
-            motion = handover(z).detach()
+            motion = next_motion(z).detach()
         velocity = velocity_of(at.chunk - 1)
         handed = jitter.disturb(motion, draws)
         x, sigma = noisy_until(velocity, handed, shape, sigmas, noise, at.step)

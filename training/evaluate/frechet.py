@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import DoubleArray
+from flashtalk.arrays import DoubleArray, FloatArray, RealArray
 from training.evaluate.probes import Probes
 from training.evaluate.redrawn import Redrawn
 
@@ -29,8 +28,8 @@ from training.evaluate.redrawn import Redrawn
 class Looks:
     """Hidden numbers [T, D] of a video's frames and of their drawings; T is 0 without drawings."""
 
-    frames_TD: NDArray[np.float32]
-    drawn_TD: NDArray[np.float32]
+    frames_TD: FloatArray
+    drawn_TD: FloatArray
 
     @cached_property
     def moments(self) -> tuple["FeatureMoments", "FeatureMoments"]:
@@ -55,7 +54,7 @@ class FeatureMoments:
     square_DD: DoubleArray
 
     @classmethod
-    def of(cls, numbers_TD: NDArray[np.floating]) -> "FeatureMoments":
+    def of(cls, numbers_TD: RealArray) -> "FeatureMoments":
         """Computes the sums of rows."""
         x_TD = numbers_TD.astype(np.float64)
         return cls(len(x_TD), x_TD.sum(axis=0), x_TD.T @ x_TD)

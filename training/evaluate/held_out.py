@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, FloatArray, Frames, IntArray
 from flashtalk.errors import InputError
 from training.data.synthtalk.cache import SynthTalk, build_cache
 from training.data.synthtalk.phonemes import SILENCE
@@ -59,12 +59,12 @@ def load_clip(data: SynthTalk, index: int, seconds: float) -> ReferenceClip:
     identity = data.identity(index)
     size_hw = data.config.size_hw
 
-    def background_under(tracks_TK: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def background_under(tracks_TK: FloatArray) -> BoolArray:
         # Bodies move little in 0.2 s and the mask is eroded: every fifth frame is enough.
         untouched_HW = background_mask(tracks_TK[::5], identity, size_hw)
         return _eroded(untouched_HW, margin_px=max(1, size_hw[0] // 32))
 
-    def drawn_under(tracks_TK: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def drawn_under(tracks_TK: FloatArray) -> Frames:
         return render(identity, tracks_TK, size_hw)
 
     return ReferenceClip(
@@ -82,7 +82,7 @@ def load_clip(data: SynthTalk, index: int, seconds: float) -> ReferenceClip:
     )
 
 
-def _box_mask(box_T4: NDArray[np.int64], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def _box_mask(box_T4: IntArray, size_hw: tuple[int, int]) -> BoolArray:
     top, left, bottom, right = (edge[:, None, None] for edge in box_T4.T)
     row_H1 = np.arange(size_hw[0])[:, None]
     col_W = np.arange(size_hw[1])
@@ -90,7 +90,7 @@ def _box_mask(box_T4: NDArray[np.int64], size_hw: tuple[int, int]) -> NDArray[np
     return np.asarray(inside_THW, np.bool_)
 
 
-def _eroded(mask_HW: NDArray[np.bool_], *, margin_px: int) -> NDArray[np.bool_]:
+def _eroded(mask_HW: BoolArray, *, margin_px: int) -> BoolArray:
     """Erodes the mask by ``margin_px`` at its inner edges, which a blurred video crosses."""
     outside_1HW = torch.from_numpy(~mask_HW).float()[None]
     grown_1HW = F.max_pool2d(outside_1HW, 2 * margin_px + 1, stride=1, padding=margin_px)

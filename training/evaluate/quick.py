@@ -4,9 +4,8 @@ Legend: T frames, K track columns.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import Frames, RealArray
 from flashtalk.errors import InputError
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
 from training.evaluate.lips import pearson
@@ -17,7 +16,7 @@ from training.evaluate.reference_clip import ReferenceClip
 
 
 def quick_lip_corr(
-    frames_u8_THWC: Frames, tracks: NDArray[np.floating], probes: Probes | None = None
+    frames_u8_THWC: Frames, tracks: RealArray, probes: Probes | None = None
 ) -> float:
     """Returns Pearson r of the measured mouth opening against the truth.
 

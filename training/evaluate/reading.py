@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import DoubleArray, Frames
+from flashtalk.arrays import BoolArray, DoubleArray, FloatArray, Frames
 from training.evaluate.fidelity import (
     colour_error,
     frame_change,
@@ -36,10 +35,10 @@ class Reading:
 
     clip: str
     measured: Measurement
-    portrait_D: NDArray[np.float32]
-    openness_T: NDArray[np.float32]
-    width_T: NDArray[np.float32]
-    silent_T: NDArray[np.bool_]
+    portrait_D: FloatArray
+    openness_T: FloatArray
+    width_T: FloatArray
+    silent_T: BoolArray
     change_T: DoubleArray
     sharpness_T: DoubleArray
     background_db_T: DoubleArray

@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from flashtalk.errors import InputError
 from training.evaluate.terminal_tables import print_table
 
 
@@ -81,17 +80,6 @@ class Report:
     settings: Mapping[str, object]
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     videos: Mapping[str, VideoValues] = field(default_factory=dict)
-
-    def table(self, title: str) -> Table:
-        """Returns the table of that title.
-
-        Raises:
-            InputError: there is none.
-        """
-        for table in self.tables:
-            if table.title == title:
-                return table
-        raise InputError("title", title, f"one of {[table.title for table in self.tables]}")
 
     def to_json(self) -> str:
         """Returns JSON with NaN written as null, for every parser."""

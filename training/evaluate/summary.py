@@ -6,8 +6,8 @@ Legend: T frames, D identity numbers.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flashtalk.arrays import DoubleArray, FloatArray
 from training.evaluate.bootstrap import debiased
 from training.evaluate.dynamics import (
     drift_per_chunk,
@@ -137,11 +137,11 @@ def _dynamic(
     )
 
 
-def _identity(reading: Reading) -> NDArray[np.float64]:
+def _identity(reading: Reading) -> DoubleArray:
     return identity_distance(reading.measured.identity_TD, reading.portrait_D)
 
 
-def _mean(curves: Sequence[NDArray[np.float64]]) -> float:
+def _mean(curves: Sequence[DoubleArray]) -> float:
     return float(np.mean(np.concatenate(curves)))
 
 
@@ -177,7 +177,7 @@ def drift_curves(rows: ReadingsByRow, *, chunk_frames: int) -> dict[str, dict[st
     return curves
 
 
-def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[NDArray[np.float64]]]:
+def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[DoubleArray]]:
     truth = {reading.clip: reading for reading in rows[TRUTH]}
     readings = rows[name]
     relative = [r.sharpness_T / truth[r.clip].sharpness_T.mean() for r in readings]
@@ -191,7 +191,7 @@ def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[NDArray[np.fl
     }
 
 
-def identified(readings: Sequence[Reading]) -> list[NDArray[np.float64]]:
+def identified(readings: Sequence[Reading]) -> list[DoubleArray]:
     """Returns, per video, 1.0 in the frames [T] whose nearest portrait of all clips is its own.
 
     With a single clip all values are one.
@@ -248,7 +248,7 @@ def long_table(rows: ReadingsByRow, curves: Mapping[str, Mapping[str, Sequence[f
     return Table("Long streams", LONG_COLUMNS, table)
 
 
-def _part(track_T: NDArray[np.float32], third: int) -> NDArray[np.float32]:
+def _part(track_T: FloatArray, third: int) -> FloatArray:
     edges = [len(track_T) * k // 3 for k in range(4)]
     return track_T[edges[third] : edges[third + 1]]
 

@@ -22,7 +22,7 @@ from flashtalk.errors import FlashTalkError
 from flashtalk.terminal import OneLineParser, guarded, note
 from training.data.clips import open_split
 from training.evaluate.probes import Probes
-from training.evaluate.syncnet.held_out_scores import HeldOut, card, held_out_scores
+from training.evaluate.syncnet.held_out_scores import HeldOutScores, held_out_scores, syncnet_card
 from training.evaluate.syncnet.mfcc import CEPSTRA, FRAMES_PER_PICTURE, WINDOW_FRAMES
 from training.evaluate.syncnet.small import (
     DEFAULT_SYNCNET,
@@ -214,7 +214,9 @@ def _train_and_judge(
     out.mkdir(parents=True, exist_ok=True)
     path = out / "syncnet.safetensors"
     net.save(path)
-    judged: HeldOut = held_out_scores(SmallSyncNet.load(path), open_split(data, "test"), probes)
+    judged: HeldOutScores = held_out_scores(
+        SmallSyncNet.load(path), open_split(data, "test"), probes
+    )
     megabytes = path.stat().st_size / 1e6
     facts = {
         "utterances": len(mouths.crops_UTCSS),
@@ -224,7 +226,7 @@ def _train_and_judge(
         "minutes": round(minutes),
         "megabytes": round(megabytes, 2),
     }
-    (out / "README.md").write_text(card(facts, judged))
+    (out / "README.md").write_text(syncnet_card(facts, judged))
     console.print(f"{judged} -> {path}")
 
 

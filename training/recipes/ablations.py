@@ -28,7 +28,7 @@ def chunks(count: int, *, fixed: bool) -> Change:
     """Table 2: the number of chunks of a rollout."""
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
-        exits = ExitOdds(min(count, recipe.on.chunks), fixed, recipe.matching.exits.steps)
+        exits = ExitOdds(min(count, recipe.setup.chunks), fixed, recipe.matching.exits.steps)
         matching = dataclasses.replace(recipe.matching, exits=exits)
         return dataclasses.replace(recipe, matching=matching)
 

@@ -27,10 +27,10 @@ from training.objective.flow_matching import CorruptionRates
 from training.objective.velocity import Guidance
 from training.recipes.registry import SMOKE
 from training.recipes.tiny_distill import SMOKE_OPTIMIZER
-from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
 from training.tasks.stage1 import Stage1Recipe
 from training.tasks.stage2 import DistillRecipe
+from training.tasks.stage2_setup import Stage2SetupConfig
 
 _DEVICE_GB = 96.0
 _RATES = CorruptionRates(unshifted=0.0)
@@ -89,7 +89,7 @@ def flashtalk_14b_distill() -> DistillRecipe:
                 Gate(50, "fake_lag", maximum=1.2, means="the fake score lags", at_end=True),
             ),
         ),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             samples=SampleConfig(videos=4, chunks=5, guidance=1.0), device_gb=_DEVICE_GB
         ),
         matching=MatchingConfig(guidance=Guidance(audio=4.0, text=3.0)),
@@ -121,7 +121,7 @@ def smoke_14b_distill() -> DistillRecipe:
     stretches = StretchPlan(chunks=2, spread=1)
     return DistillRecipe(
         trainer=dataclasses.replace(SMOKE, optimizer=SMOKE_OPTIMIZER, ema_decay=0.0),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             preset=TINY,
             device_gb=_DEVICE_GB,
             videos=VideoPlan(ClipPlan(spread=2), stretches, _SMALL_BUCKETS),

@@ -21,9 +21,9 @@ from training.distill.rollout import ExitOdds
 from training.objective.motion_jitter import MotionJitter
 from training.objective.velocity import Guidance
 from training.recipes.registry import SMOKE
-from training.tasks.ground import GroundConfig
 from training.tasks.samples import SampleConfig
 from training.tasks.stage2 import DistillRecipe
+from training.tasks.stage2_setup import Stage2SetupConfig
 
 SMOKE_OPTIMIZER = OptimizerConfig(betas=(0.0, 0.999), clip_norm=10.0)
 COLLAPSE = (
@@ -60,7 +60,7 @@ def tiny_distill() -> DistillRecipe:
             ema_decay=0.99,
             gates=COLLAPSE,
         ),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             preset=TINY,
             videos=VideoPlan(ClipPlan(spread=4), StretchPlan(), buckets=None),
             order="drawn",
@@ -86,7 +86,7 @@ def smoke_distill() -> DistillRecipe:
     """The same path in seconds, on top of the smoke runs of the other recipes."""
     return DistillRecipe(
         trainer=dataclasses.replace(SMOKE, optimizer=SMOKE_OPTIMIZER),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             preset=TINY,
             videos=VideoPlan(ClipPlan(spread=3), StretchPlan(chunks=2, spread=1), buckets=None),
             order="drawn",

@@ -111,11 +111,11 @@ def test_a_student_of_another_teacher_in_the_folder(
     finished = load_state(weights / "dit")
     shutil.copytree(weights / "dit", weights / "teacher")
     options = ["lr=0", "schedule.steps=1"]
-    assert train("tiny_distill", data_dir, tmp_path / "run", "on.teacher=nobody", *options) == 2
+    assert train("tiny_distill", data_dir, tmp_path / "run", "setup.teacher=nobody", *options) == 2
     assert "nobody" in capsys.readouterr().err
     changed = {name: tensor + 1e-3 for name, tensor in finished.items()}
     save_file(changed, weights / "teacher" / "diffusion_pytorch_model.safetensors")
-    assert train("tiny_distill", data_dir, tmp_path / "run", "on.teacher=teacher", *options) == 0
+    assert train("tiny_distill", data_dir, tmp_path / "run", "setup.teacher=teacher", *options) == 0
     student = load_state(weights / "student" / "dit")
     for name, tensor in changed.items():
         assert torch.equal(student[name], tensor), name

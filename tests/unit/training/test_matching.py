@@ -75,7 +75,7 @@ class Nets:
         self.student, self.fake, self.real = network(0), network(1), network(2)
         self.real.requires_grad_(False)
         config = MatchingConfig(exits=ExitOdds(K), **fields)
-        self.matching = Matching(config, self.student, self.fake, self.real, self.handover)
+        self.matching = Matching(config, self.student, self.fake, self.real, self.next_motion)
         self.seen: dict[str, list[Tensor]] = {"fake": [], "real": []}
         self.handed = 0
         for name, net in (("fake", self.fake), ("real", self.real)):
@@ -83,7 +83,7 @@ class Nets:
                 lambda _, given, name=name: self.seen[name].append(given[0].detach().clone())
             )
 
-    def handover(self, z: Tensor) -> Tensor:
+    def next_motion(self, z: Tensor) -> Tensor:
         self.handed += 1
         return z[:, :, -2:].contiguous()
 

@@ -39,7 +39,7 @@ class Student:
 
         return velocity
 
-    def handover(self, z: Tensor) -> Tensor:
+    def next_motion(self, z: Tensor) -> Tensor:
         self.handed += len(z)
         return z[:, :, -2:] * 0.5
 
@@ -61,7 +61,7 @@ class Student:
             SIGMAS,
             exits,
             mine,
-            self.handover,
+            self.next_motion,
             seeded() if draws is None else draws,
             previous=previous,  # type: ignore[arg-type]
             jitter=JITTER,
@@ -94,7 +94,7 @@ def test_equal_exits_give_what_one_exit_gives(exit_: Exit, previous: str) -> Non
         SHAPE,
         SIGMAS,
         exit_,
-        Student().handover,
+        Student().next_motion,
         seeded(),
         previous=previous,  # type: ignore[arg-type]
         jitter=JITTER,

@@ -39,7 +39,7 @@ class Student:
 
         return velocity
 
-    def handover(self, z: Tensor) -> Tensor:
+    def next_motion(self, z: Tensor) -> Tensor:
         self.handed.append(z)
         return z[:, :, -2:] * 0.5
 
@@ -56,7 +56,7 @@ class Student:
             SHAPE,
             SIGMAS,
             at,
-            self.handover,
+            self.next_motion,
             seeded(),
             previous=previous,  # type: ignore[arg-type]
             jitter=jitter,
