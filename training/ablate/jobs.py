@@ -29,14 +29,14 @@ class Commands:
     Args:
         data: rendered splits; ``train`` and ``val`` to train, ``test`` and ``long`` to evaluate.
         training: fields of the recipe, and ``--smoke``.
-        judging: options of ``training.evaluate``.
+        evaluation: options of ``training.evaluate``.
         threads: per process.
         environment: of the processes; threads that spin while waiting take time from the others.
     """
 
     data: Path
     training: Sequence[str] = ()
-    judging: Sequence[str] = ()
+    evaluation: Sequence[str] = ()
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class Commands:
             *turns,
         ]
 
-    def judge(self, run: AblationRun, place: AblationPlace) -> list[str]:
+    def evaluate(self, run: AblationRun, place: AblationPlace) -> list[str]:
         """Returns the evaluation's command; without colour correction, which would hide drift."""
         splits = [
             str(self.data / split) for split in ("test", "long") if (self.data / split).is_dir()
@@ -82,16 +82,16 @@ class Commands:
             str(place.report(run)),
             "--color-strength",
             "0",
-            *self.judging,
+            *self.evaluation,
         ]
 
     def is_done(self, run: AblationRun, place: AblationPlace) -> bool:
         """Whether a run is finished."""
-        return place.is_trained(run) and place.is_judged(run)
+        return place.is_trained(run) and place.is_evaluated(run)
 
     def next(self, run: AblationRun, place: AblationPlace) -> list[str]:
         """Returns the next command of an unfinished run."""
-        return self.judge(run, place) if place.is_trained(run) else self.train(run, place)
+        return self.evaluate(run, place) if place.is_trained(run) else self.train(run, place)
 
 
 def turns_of(run: AblationRun, place: AblationPlace) -> int:

@@ -61,9 +61,9 @@ class AblationPlace:
         """Whether the student is finished, also if only its report was kept."""
         if (self.student(run) / SAMPLING_FILE).is_file():
             return True
-        return self.is_judged(run) and (self.report(run) / _COST).is_file()
+        return self.is_evaluated(run) and (self.report(run) / _COST).is_file()
 
-    def is_judged(self, run: AblationRun) -> bool:
+    def is_evaluated(self, run: AblationRun) -> bool:
         """Whether its report is finished."""
         return (self.report(run) / REPORT_FILE).is_file()
 

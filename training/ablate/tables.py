@@ -25,7 +25,7 @@ def write_tables(
     for table in plan.tables:
         entries, costs, lost = [], [], []
         for title, runs in plan.rows(table).items():
-            done = [run for run in runs if place.is_judged(run)]
+            done = [run for run in runs if place.is_evaluated(run)]
             lost += [
                 f"- {title}, seed {run.seed}: {failed.get(run, 'not finished')}"
                 for run in runs

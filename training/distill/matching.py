@@ -27,14 +27,7 @@ from training.core.draws import SharedDraws
 from training.data.batch import Stage2Batch
 from training.distill.endpoint import EndpointConfig, endpoint_loss, path_end, path_levels
 from training.distill.per_sample_rollout import levels_and_chunks, roll_out_per_sample
-from training.distill.rollout import (
-    Exit,
-    ExitOdds,
-    ExitState,
-    NextMotion,
-    Previous,
-    roll_out,
-)
+from training.distill.rollout import Exit, ExitOdds, ExitState, NextMotion, Previous, roll_out
 from training.objective.conditions import Conditions, EmbeddedConditions, embed_conditions
 from training.objective.dmd import (
     MotionPolicy,
@@ -172,13 +165,7 @@ class Matching:
         return losses[0], losses[1]
 
     def roll_out(
-        self,
-        batch: Stage2Batch,
-        prompts: Prompts,
-        at: Exit,
-        draws: SharedDraws,
-        *,
-        graph: bool,
+        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws, *, graph: bool
     ) -> tuple[ExitState, Tensor]:
         """Samples the student's own chunks up to the exit; returns as ``rollout.roll_out``."""
 

@@ -17,13 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashtalk.diffusion.sample import (
-    VelocityFn,
-    impose_motion,
-    predict_x0,
-    renoise,
-    sample,
-)
+from flashtalk.diffusion.sample import VelocityFn, impose_motion, predict_x0, renoise, sample
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
 from training.objective.dmd import held_mask

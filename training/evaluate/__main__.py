@@ -18,9 +18,9 @@ from training.evaluate.digests import digest_of_code
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.judges import Judges, add_judge_options, digest_of_judges, open_judges
 from training.evaluate.kept_readings import KeptReadings
-from training.evaluate.performer import open_vae
 from training.evaluate.probes import DEFAULT_PROBES, Probes
 from training.evaluate.reference_clip import ReferenceClips
+from training.evaluate.round_trip import open_vae
 from training.evaluate.run import EvaluationPlan, HasCodec, RoundTrip, evaluate
 from training.evaluate.terminal_tables import print_markdown
 

@@ -109,10 +109,7 @@ def _changed(
         recipe = base()
         # The report has neither jitter nor endpoint, and its tables ask what its own loss does.
         matching = dataclasses.replace(
-            recipe.matching,
-            jitter=NO_JITTER,
-            endpoint=EndpointConfig(),
-            score_shift=_SCORE_SHIFT,
+            recipe.matching, jitter=NO_JITTER, endpoint=EndpointConfig(), score_shift=_SCORE_SHIFT
         )
         plain = dataclasses.replace(recipe, matching=matching)
         # Every row exports its student to a separate folder.

@@ -3,13 +3,7 @@
 import dataclasses
 
 from flashtalk.models.wav2vec2.config import AudioConfig
-from training.core.config import (
-    Gate,
-    MetricTarget,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainerConfig,
-)
+from training.core.config import Gate, MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
 from training.data.speech import Augment
 from training.recipes.registry import SMOKE
 from training.tasks.audio import AudioRecipe

@@ -5,13 +5,7 @@ import dataclasses
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.presets import TINY
-from training.core.config import (
-    Gate,
-    MetricTarget,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainerConfig,
-)
+from training.core.config import Gate, MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
 from training.data.cache import VideoPlan
 from training.data.units import ClipPlan
 from training.objective.motion_jitter import MotionJitter

@@ -1,13 +1,7 @@
 """The video VAE of the ``tiny`` preset."""
 
 from flashtalk.models.vae.config import VAEConfig
-from training.core.config import (
-    Gate,
-    MetricTarget,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainerConfig,
-)
+from training.core.config import Gate, MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
 from training.recipes.registry import SMOKE
 from training.tasks.vae import VaeRecipe
 

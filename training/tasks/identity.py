@@ -105,11 +105,7 @@ class IdentityTask(OneLoss):
         squared_I = (guess - self._standardised(people.identities[who])).square().mean(0)
         person = squared_I[:PERSON_COLUMNS].mean()
         place = squared_I[PERSON_COLUMNS:].mean()
-        return {
-            "loss": person + self.recipe.place_weight * place,
-            "person": person,
-            "place": place,
-        }
+        return {"loss": person + self.recipe.place_weight * place, "person": person, "place": place}
 
     def _images(self, frames_BHWC: Frames) -> Tensor:
         image = torch.from_numpy(frames_BHWC).permute(0, 3, 1, 2).float()
@@ -151,8 +147,6 @@ class IdentityTask(OneLoss):
         save_model(self.model, self.recipe.model.to_dict(), directory)
 
 
-def _standards(
-    identities_NI: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
+def _standards(identities_NI: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean = identities_NI.mean(0)
     return mean, np.maximum(identities_NI.std(0), 1e-3)
