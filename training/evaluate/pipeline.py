@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from flashtalk.arrays import Frames, Pcm, Rgb
-from flashtalk.engine import Pipeline, Sampling, talk
-from flashtalk.engine.load import open_checkpoint
+from flashtalk.engine import Pipeline, Sampling, flashtalk_checkpoint, open_checkpoint, talk
 from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import CONFIG
@@ -118,6 +117,7 @@ def open_pipeline(
     if transformer is not None:
         if not (transformer / CONFIG).is_file():
             raise InputError("--transformer", transformer, f"a folder with {CONFIG}")
+        checkpoint = flashtalk_checkpoint(checkpoint)
         checkpoint = dataclasses.replace(
             checkpoint,
             layout=dataclasses.replace(checkpoint.layout, dit=transformer),

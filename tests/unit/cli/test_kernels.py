@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flashtalk.cli import doctor, doctor_report, kernels
 from flashtalk.cli.kernels import LIMITS, Checked, check_kernels
-from flashtalk.engine import Pipeline
+from flashtalk.engine import FlashTalkPipeline
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.ops import widened
 from tests.fakes.called_convolutions import Called, CalledConvolutions
@@ -132,7 +132,7 @@ def form_of(called: Called) -> tuple[object, ...]:
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_no_convolution_of_the_engine_is_left_out(kind: torch.dtype) -> None:
     """Whatever the five models ask torch for is among the checked forms, in both precisions."""
-    pipeline: Pipeline = micro_pipeline()
+    pipeline: FlashTalkPipeline = micro_pipeline()
     vae, audio = pipeline.codec.vae.to(kind), Wav2Vec2Features(AudioConfig.tiny()).to(kind)
     with CalledConvolutions() as checked, torch.no_grad():
         check_kernels("cpu")
