@@ -41,7 +41,7 @@ def differences(made: Path, kept: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 1 where ``--check`` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--check", action="store_true", help="only check; change no file")
     if not parser.parse_args(arguments).check:
         for stale in (ROOT / PACKAGE).glob("*_pb2*"):
             stale.unlink()
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         generate(Path(folder))
         found = differences(Path(folder) / PACKAGE, ROOT / PACKAGE)
     if found:
-        print(f"flashtalk/v1 is not in step (run `make protos`): {', '.join(found)}")
+        print(f"flashtalk/v1 is out of date (run `make protos`): {', '.join(found)}")
     return int(bool(found))
 
 

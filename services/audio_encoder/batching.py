@@ -27,7 +27,7 @@ Encode = Callable[[Sequence[Pcm]], list[FloatArray]]
 
 BATCH_WINDOWS = Histogram(
     "flashtalk_audio_encoder_batch_windows",
-    "Windows of sound per batch.",
+    "Audio windows per batch.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 256),
 )
 

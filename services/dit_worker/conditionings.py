@@ -10,8 +10,10 @@ from prometheus_client import Gauge
 from flashtalk.engine import Conditioning
 from flashtalk.errors import FlashTalkError
 
-KEPT_BYTES = Gauge("flashtalk_dit_worker_conditioning_bytes", "Memory of kept conditionings.")
-KEPT = Gauge("flashtalk_dit_worker_conditionings", "Conditionings that are kept.")
+KEPT_BYTES = Gauge(
+    "flashtalk_dit_worker_conditioning_bytes", "Memory of cached conditionings in bytes."
+)
+KEPT = Gauge("flashtalk_dit_worker_conditionings", "Cached conditionings.")
 
 
 class ConditioningMissing(FlashTalkError):
