@@ -71,7 +71,7 @@ async def observe(config: LocalConfig, asked: Prometheus, watch: Watch) -> int:
                 task.cancel()
             await asyncio.wait({*talks, ending})
         if not ending.cancelled():
-            note(f"{ending.result().name} ended by itself:\n{ending.result().tail()}")
+            note(f"{ending.result().name} ended unexpectedly:\n{ending.result().tail()}")
             return 1
         if watch.picture is not None:
             await asyncio.to_thread(_draw, asked, time.monotonic() - begun_s, watch.picture)

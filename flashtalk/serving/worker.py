@@ -74,7 +74,7 @@ def not_ready() -> ServiceError:
     return ServiceError(
         grpc.StatusCode.UNAVAILABLE,
         Reason.NOT_READY,
-        "this worker is not warm yet",
+        "this worker is still warming up",
         retry_after_s=1.0,
     )
 

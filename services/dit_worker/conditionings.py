@@ -20,7 +20,7 @@ class ConditioningMissing(FlashTalkError):
     """A chunk asks for a conditioning that is not kept (any more)."""
 
     def __init__(self, digest: str) -> None:
-        super().__init__(f"conditioning {digest[:12]} is not kept here; call Condition")
+        super().__init__(f"conditioning {digest[:12]} is not cached on this worker; call Condition")
 
 
 class ConditioningCache:

@@ -58,7 +58,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             await self._lane.run(lambda _: self._loading.stage.keep(given), until_s)
             return pb.ConditionResponse(conditioning=request.conditioning)
         else:
-            raise InputError("source", "none", "a portrait or a conditioning")
+            raise InputError("source", "none", "must contain a portrait or a conditioning")
         return pb.ConditionResponse(
             conditioning=pb.Conditioning(
                 digest=made.digest,
@@ -95,16 +95,18 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         self._card.check_size("portrait.portrait.size", portrait_HWC.shape[:2])
         if len(source.prompt) > MAX_PROMPT:
             length = f"{len(source.prompt)} characters"
-            raise InputError("portrait.prompt", length, f"at most {MAX_PROMPT}")
+            raise InputError("portrait.prompt", length, f"at most {MAX_PROMPT} characters")
         field = "portrait.reference_latents"
         z = self._reference(source.reference_latents, field)
         if z.shape[3:] != self._loading.stage.spec.latent_size(*portrait_HWC.shape[:2]):
-            raise InputError(field, list(z.shape), "latents of the portrait's size")
+            raise InputError(field, list(z.shape), "must be latents of the portrait's size")
         return partial(self._loading.stage.embed, portrait_HWC, source.prompt, z)
 
     def _conditioning(self, given: pb.Conditioning) -> Keep:
         if len(given.digest) != _DIGEST or not set(given.digest) <= set("0123456789abcdef"):
-            raise InputError("conditioning.digest", given.digest[:80], f"{_DIGEST} hex digits")
+            raise InputError(
+                "conditioning.digest", given.digest[:80], f"must be {_DIGEST} hexadecimal digits"
+            )
         tokens, field = self._loading.stage.tokens, "conditioning.text_tokens"
         image = tensor_from_proto(
             given.image_tokens,

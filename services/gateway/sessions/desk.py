@@ -96,7 +96,7 @@ class SessionDesk:
         self, creation: Creation, caller: ApiKey, name: str, sizes: list[tuple[int, int]]
     ) -> SessionRecord:
         if await self.pool.reserve(name, lease_s=creation.ttl_s) is None:
-            raise _no_slot("every session slot is taken")
+            raise _no_slot("all session slots are in use")
         try:
             portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self._limits)
             prompt = creation.prompt or self.pool.default_prompt
@@ -152,7 +152,7 @@ class SessionDesk:
             raise ServiceError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 Reason.NO_STREAM,
-                f"session {session_id} has no open stream: nothing is being said",
+                f"session {session_id} has no open stream to interrupt",
                 field="session_id",
             )
         await self.store.ask_interrupt(session_id, request, caller.name)
@@ -167,7 +167,7 @@ class SessionDesk:
             raise ServiceError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 Reason.NO_ANSWER,
-                f"the stream did not answer within {self._limits.interrupt_timeout_s:g} s",
+                f"timeout: the stream did not answer within {self._limits.interrupt_timeout_s:g} s",
                 retry_after_s=_RETRY_AFTER_S,
             ) from None
 
@@ -191,6 +191,6 @@ def _no_slot(why: str) -> ServiceError:
     return ServiceError(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         Reason.NO_SLOT,
-        f"{why}; try again in {_RETRY_AFTER_S:g} s",
+        f"{why}; retry in {_RETRY_AFTER_S:g} s",
         retry_after_s=_RETRY_AFTER_S,
     )

@@ -290,7 +290,7 @@ class ChunkMaker:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,
                 Reason.NO_WORKER,
-                f"no worker finished within {self._limits.chunk_timeout_s:g} s",
+                f"timeout: no worker finished the stage within {self._limits.chunk_timeout_s:g} s",
                 retry_after_s=1.0,
             )
         return left_s
