@@ -32,7 +32,7 @@ def check_prompt(prompt: str | None) -> None:
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
-        raise InputError("prompt", ascii(prompt), "text in UTF-8") from error
+        raise InputError("prompt", ascii(prompt), "must be valid UTF-8 text") from error
 
 
 def check_preset(preset: str) -> None:
@@ -51,7 +51,7 @@ def check_weights(preset: str, weights: Path | None) -> None:
     """Raises InputError for a folder that cannot contain weights; its files are checked later."""
     if weights is None:
         if preset != TINY:
-            limit = f"{preset} needs the folder of its checkpoint"
+            limit = f"required for preset {preset}: the folder of its checkpoint"
             raise InputError("weights", "none given", limit)
         return
     try:
@@ -68,7 +68,7 @@ def check_report(path: Path | None) -> None:
         return
     try:
         if path.is_dir() or not path.parent.is_dir():
-            raise InputError("out", path, "a file in a folder that exists")
+            raise InputError("out", path, "must be a file in an existing folder")
         place = Path(os.path.realpath(path))  # target of a symbolic link
         there = place.exists()
         # Devices such as /dev/null and pipes are accepted too, but opening them may block.

@@ -39,11 +39,11 @@ def check_ranks(ranks: int, device: torch.device) -> None:
     if device.type == "cuda":
         there = torch.cuda.device_count()
         if ranks > there:
-            raise InputError("ranks", ranks, f"at most {there}, one for each GPU of this machine")
+            raise InputError("ranks", ranks, f"at most {there}, one per GPU of this machine")
     elif device.type != "cpu" and ranks > 1:
-        raise InputError("ranks", ranks, f"1 on {device.type}")
+        raise InputError("ranks", ranks, f"must be 1 on {device.type}")
     elif ranks > (cores := multiprocessing.cpu_count()):
-        raise InputError("ranks", ranks, f"at most {cores}, one for each core of this machine")
+        raise InputError("ranks", ranks, f"at most {cores}, one per core of this machine")
 
 
 def on_ranks(
@@ -95,7 +95,7 @@ def _answers(processes: list[BaseProcess], ends: list[Connection], until_s: floa
         ready = wait([ends[rank] for rank in waiting], max(0.0, until_s - time.monotonic()))
         if not ready:
             late = ", ".join(map(str, waiting))
-            raise RankFailed(f"no answer in time from rank {late}")
+            raise RankFailed(f"timeout: no result from rank {late}")
         for rank in waiting:
             if ends[rank] in ready:
                 answers[rank] = _answer(rank, processes[rank], ends[rank])
@@ -107,7 +107,7 @@ def _answer(rank: int, process: BaseProcess, end: Connection) -> Any:
         fine, value = end.recv()
     except EOFError:
         process.join(_FAREWELL_S)
-        raise RankFailed(f"rank {rank} ended with {process.exitcode}") from None
+        raise RankFailed(f"rank {rank} ended with exit code {process.exitcode}") from None
     if not fine:
         raise RankFailed(f"rank {rank}: {value}")
     return value
