@@ -1,4 +1,4 @@
-"""Write helm/flashtalk/dashboards, or see whether it is in step (``--check``).
+"""Writes helm/flashtalk/dashboards; ``--check`` only tests whether it is up to date.
 
 Usage: python -m scripts.make_dashboards [--check]
 """
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "helm/flashtalk/dashboards"
 
 
 def dashboards() -> dict[str, str]:
-    """JSON of every dashboard by the name of its file."""
+    """Returns the JSON of every dashboard by file name."""
     about = (
         "Talking-avatar streams: latency first, then its causes. Described in "
         "docs/observability.md."
@@ -30,14 +30,14 @@ def dashboards() -> dict[str, str]:
 
 
 def differences() -> list[str]:
-    """Names of files that differ, are missing or are too many."""
+    """Returns names of files that differ, are missing or are not generated."""
     kept = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
     made = dashboards()
     return sorted(name for name in kept.keys() | made.keys() if kept.get(name) != made.get(name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0, or 1 where ``--check`` finds a difference."""
+    """Returns 0, or 1 if ``--check`` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only check; change no file")
     if parser.parse_args(arguments).check:

@@ -229,5 +229,5 @@ def _redis() -> Row:
 
 
 def process_rows() -> list[Row]:
-    """Calls first, hardware and Redis last."""
+    """Returns the rows: calls first, hardware and Redis last."""
     return [_calls(), _processes(), _caches(), _gpus(), _redis()]

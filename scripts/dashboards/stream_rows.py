@@ -1,4 +1,4 @@
-"""The dashboard's upper half: chunks, viewers, sessions and queues, the slowest things first."""
+"""The dashboard's upper half: cycle of a chunk, viewers, stages, sessions and queues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from flashtalk.streaming import PCM_HZ, preset_spec
 from scripts.dashboards.panels import Query, Row, graph, quantile_by, quantiles, rate, selected
 
 CHUNK_S = preset_spec(PUBLISHED).new_s
-"""Video of one chunk: whoever makes it more slowly falls behind."""
+"""Duration of a chunk; streams fall behind if it takes longer."""
 
 _CHUNKS = f"sum({rate('flashtalk_chunk_seconds_count')})"
 _CYCLE = f"sum({rate('flashtalk_chunk_seconds_sum')})"
@@ -151,7 +151,7 @@ def _stages() -> Row:
 
 
 def _sessions() -> Row:
-    # Every gateway counts the same slots, but streams of its own.
+    # Every gateway counts the same slots, but only its own streams.
     free = f"max(flashtalk_session_slots_free{selected()})"
     intake = f"sum(flashtalk_intake_samples{selected()}) / {PCM_HZ}"
     return Row(
@@ -242,5 +242,5 @@ def _sessions() -> Row:
 
 
 def stream_rows() -> list[Row]:
-    """Latency first, then what causes it."""
+    """Returns the rows: latency first, then its causes."""
     return [_cycle(), _viewers(), _stages(), _sessions()]
