@@ -126,7 +126,7 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ("gateway", cert, "WORKERS_CA", "none"),
         ("gateway", {"WORKERS_TLS_NAME": "workers"}, "WORKERS_CA", "none"),
         ("vae_decoder", {"TLS_CERT": str(one.cert)}, "TLS_KEY", "none"),
-        ("audio_encoder", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "the key of"),
+        ("audio_encoder", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "private key of the"),
         ("dit_worker", good | {"TLS_CLIENT_CA": str(text)}, "TLS_CLIENT_CA", str(text)),
     ]
     found = tried(tmp_path, [(role, given) for role, given, _, _ in cases])
