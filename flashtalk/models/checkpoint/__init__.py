@@ -1,6 +1,11 @@
 """Weight files: reading (read.py), finding (layout.py), building models from them (build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state
+from flashtalk.models.checkpoint.flashhead_layout import (
+    FlashHeadLayout,
+    Variant,
+    find_flashhead,
+)
 from flashtalk.models.checkpoint.layout import (
     CONFIG,
     OWN_FOLDERS,
@@ -13,8 +18,11 @@ __all__ = [
     "CONFIG",
     "OWN_FOLDERS",
     "CheckpointLayout",
+    "FlashHeadLayout",
+    "Variant",
     "build",
     "check_state",
     "find_checkpoint",
+    "find_flashhead",
     "load_state",
 ]
