@@ -107,7 +107,10 @@ class CertificateWatch:
             except InputError as error:
                 if stamp == self._files.stamp():
                     self._stamp = stamp
-                    _LOG.error("certificates not reloaded", extra={"error": str(error)})
+                    _LOG.error(
+                        "certificates not reloaded; the previous ones stay in use",
+                        extra={"error": str(error)},
+                    )
                 return None
             if stamp != self._files.stamp():
                 return None  # the files are being changed: the next call reads the result

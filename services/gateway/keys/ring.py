@@ -57,7 +57,8 @@ class KeyRing:
         except KeyFileError as error:
             self._stamp = stamp
             _LOG.error(
-                "API keys not reloaded", extra={"file": str(self._path), "error": str(error)}
+                "API keys not reloaded; the previous ones stay in use",
+                extra={"file": str(self._path), "error": str(error)},
             )
             return
         if stamp != _stamp(self._path):
