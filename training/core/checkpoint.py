@@ -147,8 +147,8 @@ def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
         )
     if values.get("recipe") != recipe:
         raise TrainingError(
-            f"{folder}: checkpoint of recipe {values.get('recipe')}, not "
-            f"{recipe}; use another --run-dir"
+            f"{folder}: checkpoint of recipe {values.get('recipe')!r}, not "
+            f"{recipe!r}; use another --run-dir"
         )
     tensors = {n: e for n, e in metadata.items() if isinstance(e, TensorStorageMetadata)}
     shapes = {name: tuple(entry.size) for name, entry in tensors.items()}

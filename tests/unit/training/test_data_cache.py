@@ -297,7 +297,7 @@ def test_stretches_of_stage_2_lie_in_one_shot(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="stretches"):
         Stage2Sampler(plain, SPEC, batch=3)
     plan = VideoPlan(stretches=StretchPlan(), buckets=SIZES)
-    with pytest.raises(InputError, match="at least one of 145 frames"):
+    with pytest.raises(InputError, match="at least one shot of 145 frames"):
         build_video_caches(Recorded(), reading_encoders(), plan, tmp_path, SPEC)
 
 
