@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.presets import PRESET_HELP
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``generate`` to the commands."""
@@ -17,9 +19,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--image", required=True, type=Path, help="portrait, a picture file")
     parser.add_argument("--audio", required=True, type=Path, help="speech, an audio file")
     parser.add_argument("--out", required=True, type=Path, help="output video, *.mp4")
-    parser.add_argument("--preset", default="tiny", help="preset: tiny (default) or flashtalk-14b")
+    parser.add_argument("--preset", default="tiny", help=PRESET_HELP)
     parser.add_argument(
         "--weights", type=Path, help="folder of the weights (default for tiny: the shipped weights)"
+    )
+    parser.add_argument(
+        "--face",
+        metavar="L,T,R,B",
+        help="box of the face, fractions of width and height; crops to head and shoulders",
     )
     parser.add_argument(
         "--seed",
@@ -29,12 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--size",
-        help="video size WxH in pixels, multiples of 16 (default: the size of the weights)",
+        help="video size WxH in pixels, multiples of 16 (Lite: 32); default: the size of the weights",
     )
     parser.add_argument(
         "--steps", type=int, help="denoising steps per chunk (default: of the weights)"
     )
-    parser.add_argument("--prompt", help="text prompt that describes the scene")
+    parser.add_argument("--prompt", help="text prompt that describes the scene; not for FlashHead")
     parser.add_argument(
         "--device", default="auto", help="device: auto (default), cpu, cuda, cuda:1, ..."
     )

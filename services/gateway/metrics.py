@@ -47,6 +47,14 @@ RETRIES = Counter(
     "flashtalk_chunk_retries",
     "Calls to workers that failed and were retried; committed chunks only.",
 )
+PROMPT_SECONDS = Histogram(
+    "flashtalk_prompt_seconds",
+    "Time from a new prompt to the first chunk that uses it.",
+    buckets=_CHUNK_BUCKETS_S,
+)
+PROMPTS = Counter(
+    "flashtalk_prompt_updates", "Prompt updates of running sessions, by outcome.", ["outcome"]
+)
 UNDERRUNS = Counter("flashtalk_underruns", "Chunks with silence in place of late speech.")
 MISSING_SAMPLES = Counter(
     "flashtalk_underrun_samples", "Samples of silence in place of late speech."
@@ -73,6 +81,8 @@ INTAKE_SAMPLES = Gauge(
     "flashtalk_intake_samples", "Buffered samples of speech, sum of all streams."
 )
 
+for _outcome in ("applied", "superseded", "refused", "failed"):
+    PROMPTS.labels(_outcome)
 for _cause in ("timeout", "refused"):
     STORE_ERRORS.labels(_cause)  # a rate needs a zero before the first error
 

@@ -99,6 +99,9 @@ class GatewaySettings(ServiceSettings):
     open_timeout_s: float = Field(
         default=10.0, gt=0, description="timeout of the first message of a stream, seconds"
     )
+    prompt_timeout_s: float = Field(
+        default=20.0, gt=0, description="timeout of encoding a new prompt of a session, seconds"
+    )
     release_timeout_s: float = Field(
         default=5.0,
         gt=0,
