@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--size",
-        help="video size WxH in pixels, multiples of 16 (Lite: 32); default: the size of the weights",
+        help="video size WxH in pixels, multiples of 16 (Lite: 32); default: of the weights",
     )
     parser.add_argument(
         "--steps", type=int, help="denoising steps per chunk (default: of the weights)"

@@ -117,14 +117,16 @@ def _viewers() -> Row:
             ),
             graph(
                 "New prompts",
-                "Time from a new prompt to the chunk border from which it holds. Good: below two "
-                "cycles. Bad: several seconds, prompts wait behind chunks of other sessions.",
+                "Time from a new prompt to the first chunk that uses it. Good: below two "
+                "cycles. Bad: several seconds, so prompts wait behind chunks of other "
+                "sessions.",
                 "s",
                 quantiles("flashtalk_prompt_seconds"),
             ),
             graph(
                 "New prompts per second",
-                "By outcome. Good: mostly applied. Bad: failed, prompts are not encoded in time.",
+                "Prompt updates by outcome. Good: mostly applied. Bad: failed, so prompts "
+                "are not encoded in time.",
                 "ops",
                 [
                     Query(
