@@ -69,7 +69,9 @@ class SessionDesk:
         if not sizes:
             raise _no_slot("no worker is ready")
         if creation.prompt and not self.pool.accepts_prompt:
-            raise InputError("prompt", creation.prompt[:80], "empty: these weights take no prompt")
+            raise InputError(
+                "prompt", creation.prompt[:80], "must be empty: these weights use no prompt"
+            )
         name = new_session_id()
         # Before any work: a rejected call must not slow down others.
         async with self._counted(caller, name):
