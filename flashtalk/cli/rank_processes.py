@@ -41,11 +41,11 @@ def check_ranks(ranks: int, device: torch.device) -> None:
     if device.type == "cuda":
         there = torch.cuda.device_count()
         if ranks > there:
-            raise InputError("ranks", ranks, f"at most {there}, one for each GPU of this machine")
+            raise InputError("ranks", ranks, f"at most {there}, one per GPU of this machine")
     elif device.type != "cpu" and ranks > 1:
-        raise InputError("ranks", ranks, f"1 on {device.type}")
+        raise InputError("ranks", ranks, f"must be 1 on {device.type}")
     elif ranks > (cores := multiprocessing.cpu_count()):
-        raise InputError("ranks", ranks, f"at most {cores}, one for each core of this machine")
+        raise InputError("ranks", ranks, f"at most {cores}, one per core of this machine")
 
 
 def on_ranks(
@@ -105,7 +105,7 @@ def _answers(processes: list[BaseProcess], ends: list[Connection], until_s: floa
         ready = wait([ends[rank] for rank in waiting], max(0.0, until_s - time.monotonic()))
         if not ready:
             late = ", ".join(map(str, waiting))
-            raise RankFailed(f"no answer in time from rank {late}")
+            raise RankFailed(f"timeout: no result from rank {late}")
         found = {r: _answer(r, processes[r], ends[r]) for r in waiting if ends[r] in ready}
         answers |= found
         failures = [answer for answer in found.values() if isinstance(answer, _Failure)]
@@ -134,7 +134,7 @@ def _answer(rank: int, process: BaseProcess, end: Connection) -> Any:
         failed_s, value = end.recv()
     except EOFError:
         process.join(_FAREWELL_S)
-        return _Failure(0.0, f"rank {rank} ended with {process.exitcode}")
+        return _Failure(0.0, f"rank {rank} ended with exit code {process.exitcode}")
     return value if failed_s is None else _Failure(failed_s, f"rank {rank}: {value}")
 
 
