@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,46 @@ from flashtalk.errors import InputError
 from flashtalk.presets import PRESETS
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
-from flashtalk.streaming import parse_size_hw
+from flashtalk.streaming import StreamSpec, parse_size_hw
 from flashtalk.v1 import media_pb2, worker_pb2
+from flashtalk.wire.stream_spec import spec_to_proto
 
 
 class WorkerSettings(ServiceSettings):
     """Settings common to all workers."""
 
-    preset: str = Field(default="tiny", description=f"one of {', '.join(PRESETS)}")
-    weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
+    preset: str = Field(default="tiny", description=f"model: {', '.join(PRESETS)}")
+    weights: Path | None = Field(
+        default=None, description="folder of the weights; empty: the shipped tiny weights"
+    )
+    device: str = Field(default="auto", description="device: auto, cpu, cuda or cuda:N")
+    dtype: str = Field(default="auto", description="precision: auto, float32, bfloat16 or float8")
     attention: str = Field(
-        default="auto", description="auto, or a kernel that flashtalk doctor lists"
+        default="auto", description="attention kernel: auto or one that `flashtalk doctor` lists"
     )
     compile: bool = Field(
-        default=False, description="models through torch.compile; needs a C++ compiler"
+        default=False, description="compile the models with torch.compile; needs a C++ compiler"
     )
-    threads: int = Field(default=0, ge=0, le=256, description="of a CPU; 0 leaves the default")
-    sizes: str = Field(default="", description="WIDTHxHEIGHT,...; empty: the weights' own")
-    max_pending: int = Field(default=64, ge=1, le=4_096, description="calls that wait or run")
+    threads: int = Field(
+        default=0, ge=0, le=256, description="number of CPU threads of torch; 0: torch's default"
+    )
+    sizes: str = Field(
+        default="",
+        description="served sizes in pixels, WIDTHxHEIGHT,...; empty: the size of the weights",
+    )
+    max_pending: int = Field(
+        default=64, ge=1, le=4_096, description="maximum number of waiting and running calls"
+    )
     cache: OptionalFile = Field(
         default_factory=user_cache,
-        description="folder for what need not be computed at every start; empty: none",
+        description="folder for results that are reused at the next start; empty: none",
     )
-    session_slots: int = Field(default=0, ge=0, le=100_000, description="0: measured")
+    session_slots: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="number of sessions that are accepted; 0: measured during the warm-up",
+    )
 
     def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Returns the served sizes as (height, width). Raises InputError for invalid text."""
@@ -61,7 +76,7 @@ def not_ready() -> ServiceError:
     return ServiceError(
         grpc.StatusCode.UNAVAILABLE,
         Reason.NOT_READY,
-        "this worker is not warm yet",
+        "this worker is still warming up",
         retry_after_s=1.0,
     )
 
@@ -73,7 +88,7 @@ class WorkerCard:
     Attributes:
         role: role of the worker.
         ready: whether it is warmed up.
-        preset, weights_digest, default_prompt, accepts_prompt: data of its weights.
+        preset, weights_digest, default_prompt, accepts_prompt, spec: data of its weights.
         sizes_hw: warmed-up sizes.
         session_slots: number of sessions that it can serve in real time.
         chunk_s: measured seconds per chunk.
@@ -86,6 +101,7 @@ class WorkerCard:
     weights_digest: str = ""
     default_prompt: str = ""
     accepts_prompt: bool = True
+    spec: StreamSpec = field(default_factory=StreamSpec)
     sizes_hw: tuple[tuple[int, int], ...] = ()
     session_slots: int = 0
     chunk_s: float = 0.0
@@ -117,6 +133,7 @@ class WorkerCard:
             chunk_s=self.chunk_s,
             default_prompt=self.default_prompt,
             accepts_prompt=self.accepts_prompt,
+            geometry=spec_to_proto(self.spec),
             pending=pending,
         )
 

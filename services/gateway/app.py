@@ -14,7 +14,6 @@ import grpc
 from flashtalk.errors import InputError
 from flashtalk.serving.logs import get_logger
 from flashtalk.serving.settings import variable_of
-from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.wire.proxies import is_loopback
@@ -58,7 +57,7 @@ class GatewayApp:
         store: SessionStore | None = None,
         connect: Connect | None = None,
     ) -> None:
-        spec, limits, self._settings = StreamSpec(), settings.limits(), settings
+        limits, self._settings = settings.limits(), settings
         owner = settings.owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.door = Door.of(settings.api_keys)
         self.interceptors = (KeyInterceptor(self.door),)
@@ -74,8 +73,8 @@ class GatewayApp:
             targets, self._store, limits, connect or channels.open, channels.outdated
         )
         maker = ChunkMaker(self.pool, limits)
-        desk = SessionDesk(spec, self._store, self.pool, maker, limits)
-        self.host = StreamHost(owner, spec, self._store, self.pool, maker, limits, self.door)
+        desk = SessionDesk(self._store, self.pool, maker, limits)
+        self.host = StreamHost(owner, self._store, self.pool, maker, limits, self.door)
         self._servicer = SessionServicer(desk, self.host, limits, self.door)
 
     def register(self, server: grpc.aio.Server) -> list[str]:
@@ -117,12 +116,13 @@ class GatewayApp:
             return
         if not self.door.locked:
             _LOG.warning(
-                "NO API KEYS: everybody who reaches this port can make sessions and see all others",
+                "no API keys: anyone who can connect to this port can create sessions and "
+                "read all sessions",
                 extra={"host": settings.host, "setting": variable_of(settings, "api_keys")},
             )
         elif settings.tls_cert is None:
             _LOG.warning(
-                "API keys without TLS: something before this port has to encrypt them",
+                "API keys without TLS: keys are sent unencrypted unless a proxy adds TLS",
                 extra={"host": settings.host, "setting": variable_of(settings, "tls_cert")},
             )
 

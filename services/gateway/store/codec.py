@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 from flashtalk.arrays import FloatArray
 from flashtalk.streaming import Position
 from flashtalk.v1 import state_pb2 as pb
+from flashtalk.wire.stream_spec import spec_from_proto, spec_to_proto
 from services.gateway.store.records import (
     ChunkPlan,
     ChunkRecord,
@@ -147,13 +148,19 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
 
 def encode_setting(setting: SessionSetting) -> bytes:
     """Converts a setting; equal settings give equal bytes."""
-    message = pb.StoredSetting(version=_VERSION, **_scalars(setting, pb.StoredSetting))
+    message = pb.StoredSetting(
+        version=_VERSION,
+        geometry=spec_to_proto(setting.spec),
+        **_scalars(setting, pb.StoredSetting),
+    )
     return message.SerializeToString(deterministic=True)
 
 
 def decode_setting(data: bytes) -> SessionSetting:
     """Returns the setting. Raises StoreError for an unknown version."""
-    return SessionSetting(**_scalars(_read(pb.StoredSetting, data), SessionSetting))
+    message = _read(pb.StoredSetting, data)
+    spec = spec_from_proto(message.geometry)
+    return SessionSetting(spec=spec, **_scalars(message, SessionSetting))
 
 
 def encode_asset(asset: SessionAsset) -> Form:
@@ -210,7 +217,7 @@ def decode_outcome(data: bytes) -> InterruptOutcome:
 
 def _put(arrays: ArraysByDigest, array: FloatArray, digest: bytes | None = None) -> pb.StoredArray:
     if array.dtype != np.float32:
-        raise TypeError(f"records hold float32, not {array.dtype}")
+        raise TypeError(f"records contain float32, not {array.dtype}")
     flat = np.ascontiguousarray(array, "<f4")
     if digest is None:
         digest = hashlib.sha256(flat.data).digest()[:_DIGEST_BYTES]
@@ -223,7 +230,7 @@ def _get(values: Values | None, stored: pb.StoredArray) -> FloatArray:
         return _empty()
     data = values.get(stored.digest)
     if data is None or len(data) != 4 * math.prod(stored.shape):
-        raise StoreError("the store has lost an array of a record")
+        raise StoreError("an array of a record is missing in the store")
     return np.frombuffer(data, "<f4").reshape(tuple(stored.shape))
 
 
@@ -239,10 +246,12 @@ def _read(kind: type[MessageT], data: bytes) -> MessageT:
     try:
         message = kind.FromString(data)
     except DecodeError as error:
-        raise StoreError("the store holds a record that cannot be read") from error
+        raise StoreError("a record in the store cannot be read") from error
     version: int = message.version  # type: ignore[attr-defined]
     if version != _VERSION:
-        raise StoreError(f"the store holds a record of form {version}; {_VERSION} is known here")
+        raise StoreError(
+            f"a record in the store has version {version}; this gateway reads version {_VERSION}"
+        )
     return message
 
 
@@ -255,7 +264,7 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes"})
+_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "spec"})
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (
