@@ -1,6 +1,7 @@
-"""Weight files: reading (read.py), finding (layout.py), building models from them (build.py)."""
+"""Weight files: reading (read.py, config_file.py), finding (layout.py), building (build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state
+from flashtalk.models.checkpoint.config_file import read_config, save_config
 from flashtalk.models.checkpoint.layout import (
     CONFIG,
     OWN_FOLDERS,
@@ -17,4 +18,6 @@ __all__ = [
     "check_state",
     "find_checkpoint",
     "load_state",
+    "read_config",
+    "save_config",
 ]
