@@ -153,7 +153,7 @@ class ComputeWorker:
             except InputError as error:
                 raise InputError("sizes", f"{width}x{height}", error.limit) from None
         cache = DigestCache(settings.cache / _DIGESTS) if settings.cache is not None else None
-        digest = weights_digest(checkpoint.layout, cache)
+        digest = weights_digest(checkpoint.pieces, cache)
         self._loading.load(checkpoint, digest)
         self._chunk_s = checkpoint.spec.new_frames / checkpoint.spec.fps
         card = self.card

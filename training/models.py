@@ -16,9 +16,17 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from flashtalk.engine import AudioEncoder, Denoiser, Stages, VideoCodec
-from flashtalk.engine.load import Checkpoint, Placement, open_checkpoint
-from flashtalk.engine.pipeline import Architecture
+from flashtalk.engine import (
+    Architecture,
+    AudioEncoder,
+    DiTDenoiser,
+    FlashTalkCheckpoint,
+    Stages,
+    VideoCodec,
+    flashtalk_checkpoint,
+    open_checkpoint,
+)
+from flashtalk.engine.placement import Placement
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import CheckpointLayout
@@ -26,9 +34,10 @@ from flashtalk.models.checkpoint.read import has_weights
 from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.dit import weights as dit_weights
-from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.block import AudioAttention, ContextAttention
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.transformer.attention import SelfAttention
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.vae import weights as vae_weights
@@ -114,7 +123,7 @@ class FrozenModels:
         """Returns the stages of the chunk loop, with the current transformer."""
         audio = AudioEncoder(self.audio, spec)
         codec = VideoCodec(self.vae, spec, autocast=torch.bfloat16 if self.bf16 else None)
-        return Stages(spec, audio, Denoiser(dit), codec)
+        return Stages(spec, audio, DiTDenoiser(dit), codec)
 
     def encoders(self) -> Encoders:
         """Returns the models in the form of the latent cache."""
@@ -131,7 +140,7 @@ class Models:
         plan: sharding and compute dtype of the networks.
     """
 
-    def __init__(self, checkpoint: Checkpoint, world: World, plan: ShardPlan) -> None:
+    def __init__(self, checkpoint: FlashTalkCheckpoint, world: World, plan: ShardPlan) -> None:
         self.checkpoint, self.world, self.plan = checkpoint, world, plan
         self.sizes = checkpoint.sizes
 
@@ -162,13 +171,15 @@ class Models:
         if preset == TINY:
             _check_finished(folder, FROZEN_ROLES | LEARNED_ROLES)
         place = _placement(world, plan)
-        found = open_checkpoint(
-            preset,
-            folder,
-            device=str(world.device),
-            dtype=str(place.dtype).removeprefix("torch."),
-            sampling=Sampling(),
-            architecture=architecture,
+        found = flashtalk_checkpoint(
+            open_checkpoint(
+                preset,
+                folder,
+                device=str(world.device),
+                dtype=str(place.dtype).removeprefix("torch."),
+                sampling=Sampling(),
+                architecture=architecture,
+            )
         )
         if transformer:
             other = folder / transformer
@@ -200,7 +211,7 @@ class Models:
         layout = CheckpointLayout("own", **roles, tokenizer=roles["umt5"])
         place = _placement(world, plan)
         spec = sizes.spec(preset_spec(TINY))
-        return cls(Checkpoint(TINY, layout, sizes, Sampling(), place, spec), world, plan)
+        return cls(FlashTalkCheckpoint(TINY, Sampling(), place, spec, layout, sizes), world, plan)
 
     def show_memory(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from flashtalk.cli.limits import check_preset, check_weights
 from flashtalk.cli.peaks import FP8
 from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline, random_pipeline
-from flashtalk.engine.load import Placement
+from flashtalk.engine.placement import Placement
 from flashtalk.errors import InputError
 from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import TINY

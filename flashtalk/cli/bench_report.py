@@ -20,7 +20,7 @@ from flashtalk.cli.bench_soak import FLAT_MIB, MIB, Soak
 from flashtalk.cli.bench_stages import STAGES, Measured, SessionTimes
 from flashtalk.cli.machine import inspect_machine
 from flashtalk.cli.spread import Spread
-from flashtalk.engine import Pipeline, Sampling
+from flashtalk.engine import ConditionEncoders, Pipeline, Sampling
 
 JSON_FORMAT = 1
 TITLES = {
@@ -94,12 +94,12 @@ def cpu_model(cpuinfo: str) -> str:
 def dtypes(pipeline: Pipeline) -> dict[str, str]:
     """Returns the compute dtype of each model."""
     models: dict[str, nn.Module] = {
-        "dit": pipeline.denoiser.dit,
+        "dit": pipeline.denoiser.network,
         "vae": pipeline.codec.vae,
         "wav2vec2": pipeline.audio.model,
-        "clip": pipeline.encoders.clip,
-        "umt5": pipeline.encoders.text,
     }
+    if isinstance(pipeline.encoders, ConditionEncoders):
+        models |= {"clip": pipeline.encoders.clip, "umt5": pipeline.encoders.text}
     return {
         name: str(next(model.parameters()).dtype).removeprefix("torch.")
         for name, model in models.items()
@@ -140,7 +140,7 @@ def as_json(pipeline: Pipeline, setting: Setting, findings: Findings) -> dict[st
             "sampler": setting.sampling.sampler,
             "dtype": dtypes(pipeline),
             "compile": setting.compiled,
-            "device": str(next(pipeline.denoiser.dit.parameters()).device),
+            "device": str(next(pipeline.denoiser.network.parameters()).device),
             "threads": torch.get_num_threads(),
             "chunks": len(measured.chunks_s),
             "warmup_chunks": setting.warmup,

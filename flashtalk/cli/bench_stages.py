@@ -158,21 +158,17 @@ def _note(measured: Measured, result: ChunkResult, clock: StageClock) -> None:
 
 def dit_step(pipeline: Pipeline, session: Session) -> Callable[[], Tensor]:
     """Measures one evaluation as in the session: a batch of two under guidance."""
-    dit, conditioning = pipeline.denoiser.dit, session.conditioning
-    batch = 1 if session.sampling.audio_guidance == 1 else 2
-    device = conditioning.y_BCFHW.device
+    denoiser, batch = pipeline.denoiser, 1 if session.sampling.audio_guidance == 1 else 2
+    device = session.conditioning.y_BCFHW.device
     silence_S = np.zeros(pipeline.spec.window_samples, np.float32)
     with torch.inference_mode():
         windows_BTWLD = pipeline.audio.encode(silence_S).expand(batch, -1, -1, -1, -1)
-        audio = dit.encode_audio(windows_BTWLD)
-        context = conditioning.context if batch == 1 else conditioning.context.expand(batch)
-        y_BCFHW = conditioning.y_BCFHW.expand(batch, -1, -1, -1, -1)
+        evaluate = denoiser.evaluation(session.conditioning, windows_BTWLD)
         x_BCFHW = torch.zeros(batch, *session.state.shape[1:], device=device)
-        t_B = torch.full((batch,), _MID_SIGMA_T, device=device)
+        time = denoiser.network.embed_time(torch.full((batch,), _MID_SIGMA_T, device=device))
 
     @torch.inference_mode()
     def step() -> Tensor:
-        velocity: Tensor = dit(x_BCFHW, t_B, y_BCFHW, context, audio)
-        return velocity
+        return evaluate(x_BCFHW, time)
 
     return step

@@ -126,7 +126,7 @@ class Chunks:
 
 def measured(talk: Talk, warmup: int, count: int) -> Chunks:
     """Makes the warm-up chunks and the measured ones."""
-    device = next(talk.pipeline.denoiser.dit.parameters()).device
+    device = next(talk.pipeline.denoiser.network.parameters()).device
     reset_peak(device)
     warmup_s, times = measure_chunks(talk, warmup, count, lambda: None)
     return Chunks(warmup_s, times, device_memory(device))
@@ -172,7 +172,7 @@ def startup_row(load_s: float, cold: StreamStart, warm: list[StreamStart]) -> di
 def stages_work(talk: Talk) -> dict[str, Work]:
     """Returns the work of each stage that can be counted."""
     pipeline, size_hw = talk.pipeline, talk.size_hw
-    dit, vae, spec = pipeline.denoiser.dit, pipeline.codec.vae, pipeline.spec
+    dit, vae, spec = pipeline.denoiser.network, pipeline.codec.vae, pipeline.spec
     assert size_hw is not None
     of_vae = next(vae.parameters()).dtype
     batch = 1 if talk.sampling.audio_guidance == 1 else 2

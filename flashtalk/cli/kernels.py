@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flashtalk.models.vae.layers import convolve, convolve_frames
 from flashtalk.models.wav2vec2 import AudioConfig
 from flashtalk.ops.attention import attention, available_backends, frame_attention
 from flashtalk.ops.convolution import is_reliable_in_half
 from flashtalk.ops.linear import linear
 from flashtalk.ops.norms import layer_norm, rms_norm
 from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.ops.video_convolution import convolve, convolve_frames
 
 Run = Callable[..., Tensor]
 Shapes = tuple[tuple[int, ...], ...]
@@ -101,6 +101,10 @@ def _every_second_frame(x: Tensor, weight: Tensor) -> Tensor:
     return convolve(x, weight, None, stride_t=2)
 
 
+def _every_second(x: Tensor, weight: Tensor) -> Tensor:
+    return convolve(x, weight, None, margin=1, stride_t=2, stride_hw=2)
+
+
 def _every_second_pixel(x: Tensor, weight: Tensor) -> Tensor:
     return convolve_frames(x, weight, None, stride=2)
 
@@ -163,6 +167,7 @@ _FORMS = (
     Form("convolution 1x3x3", "VAE", (_FRAMES, (64, 64, 1, 3, 3)), _video),
     Form("convolution 3x1x1", "VAE", (_FRAMES, (64, 64, 3, 1, 1)), _video),
     Form("convolution 3x1x1, stride 2", "VAE", (_FRAMES, (64, 64, 3, 1, 1)), _every_second_frame),
+    Form("convolution 3x3x3, stride 2", "LTX VAE", (_FRAMES, (64, 64, 3, 3, 3)), _every_second),
     Form(
         "convolution 3x3",
         "VAE",

@@ -48,7 +48,7 @@ def measure_stages(
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, CallTimes]:
     """Measures each stage; ``tick`` is called after each."""
-    device = next(pipeline.denoiser.dit.parameters()).device
+    device = next(pipeline.denoiser.network.parameters()).device
     times: dict[str, CallTimes] = {}
     for name, call in stage_calls(pipeline, size_hw).items():
         times[name] = time_calls(call, device, repeats)
@@ -58,7 +58,7 @@ def measure_stages(
 
 def stages_work(pipeline: Pipeline, size_hw: tuple[int, int]) -> dict[str, Work]:
     """Returns their work, in their compute dtypes."""
-    dit, vae, spec = pipeline.denoiser.dit, pipeline.codec.vae, pipeline.spec
+    dit, vae, spec = pipeline.denoiser.network, pipeline.codec.vae, pipeline.spec
     of_vae = next(vae.parameters()).dtype
     return {
         "encode": encode_work(vae.config, spec, size_hw, of_vae),

@@ -116,7 +116,7 @@ def measured(
     grid: str = "1",
 ) -> dict[str, Any]:
     """Measures a loaded pipeline; with its work (``stages_work``) it gives a ``row_of``."""
-    device = next(pipeline.denoiser.dit.parameters()).device
+    device = next(pipeline.denoiser.network.parameters()).device
     reset_peak(device)
     of_vae = str(next(pipeline.codec.vae.parameters()).dtype).removeprefix("torch.")
     return {
@@ -125,7 +125,10 @@ def measured(
         "height_px": size_hw[0],
         "layout": layout,
         "grid": grid,
-        "dtype": {"dit": str(pipeline.denoiser.dit.dtype).removeprefix("torch."), "vae": of_vae},
+        "dtype": {
+            "dit": str(pipeline.denoiser.network.dtype).removeprefix("torch."),
+            "vae": of_vae,
+        },
         "vae_type": of_vae,
         "memory": device_memory(device),
     }
@@ -152,9 +155,9 @@ def _on_rank(
     device = choice.placement().device.type
     pipeline = choice.on(f"cuda:{rank}" if device == "cuda" else device).build()
     size = size_hw or pipeline.sampling.size_hw
-    layout = choose_layout(ranks, pipeline.denoiser.dit.config.num_heads)
+    layout = choose_layout(ranks, pipeline.denoiser.network.config.num_heads)
     grid = choose_grid(ranks, pipeline.spec.latent_size(*size))
-    apply(pipeline.denoiser.dit, join_mesh(layout))
+    apply(pipeline.denoiser.network, join_mesh(layout))
     apply(pipeline.codec.vae, join_grid(grid))
     found = measured(pipeline, size, repeats, str(layout), str(grid))
     return found if rank else found | {"work": stages_work(pipeline, size)}

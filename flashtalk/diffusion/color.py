@@ -98,12 +98,13 @@ def match_color(video_BCTHW: Tensor, reference: ReferenceColor, strength: float 
     """Gives every frame the reference's Lab mean and standard deviation.
 
     Args:
-        video_BCTHW: [B, 3, T, H, W] in [-1, 1].
+        video_BCTHW: [B, 3, T, H, W], nominally in [-1, 1].
         reference: statistics of the portrait, batch B or 1.
         strength: share of the corrected picture in the result, 0 .. 1; 0 returns the video.
 
     Returns:
-        [B, 3, T, H, W] in [-1, 1] and the dtype of the video, computed in float32.
+        [B, 3, T, H, W] in the dtype of the video, computed in float32; the corrected picture is in
+        [-1, 1].
 
     Raises:
         InputError: ``strength`` outside 0 .. 1, or not an RGB video.
@@ -150,7 +151,8 @@ def _statistics(lab_BCTN: Tensor) -> tuple[Tensor, Tensor]:
 
 def _lab(video_BCTHW: Tensor) -> Tensor:
     """[B, 3, T, H, W] in [-1, 1] to Lab [B, 3, T, N]."""
-    rgb = ((video_BCTHW.float() + 1) / 2).clamp(0, 1).flatten(3)
+    # Not clamped: the LTX decoder's frames leave the range, and their statistics are of all of it.
+    rgb = ((video_BCTHW.float() + 1) / 2).flatten(3)
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = _mix(_XYZ_FROM_RGB, linear).clamp(_XYZ_FLOOR, 1)
     slope = 3 * _LAB_KNEE**2

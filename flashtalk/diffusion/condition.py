@@ -31,6 +31,16 @@ def reference_clip(portrait_BCHW: Tensor, frames: int) -> Tensor:
     return torch.cat((first, grey), dim=2)
 
 
+def still_clip(portrait_BCHW: Tensor, frames: int) -> Tensor:
+    """Returns the conditioning video of a network without a mask: the portrait in every frame.
+
+    Arguments and result as ``reference_clip``.
+    """
+    if portrait_BCHW.ndim != 4:
+        raise InputError("portrait", tuple(portrait_BCHW.shape), "[B, 3, H, W]")
+    return portrait_BCHW.unsqueeze(2).expand(-1, -1, frames, -1, -1)
+
+
 def reference_condition(z_BCFHW: Tensor) -> Tensor:
     """Concatenates mask and conditioning latents on channels, the second input of the network.
 

@@ -1,13 +1,15 @@
 """The chunk loop and its three stages, without network or processes (torch)."""
 
 from flashtalk.engine.audio import AudioEncoder
+from flashtalk.engine.checkpoint import Checkpoint, FeatureShape, TokenShapes
 from flashtalk.engine.codec import Reference, VideoCodec
-from flashtalk.engine.denoiser import Conditioning, Denoiser
+from flashtalk.engine.denoiser import Conditioning, Denoiser, DiTDenoiser
 from flashtalk.engine.digest_cache import DigestCache
-from flashtalk.engine.encoders import ConditionEncoders
+from flashtalk.engine.encoders import ConditionEncoders, EncodedPrompt, Encoders
+from flashtalk.engine.flashtalk_checkpoint import FlashTalkCheckpoint, flashtalk_checkpoint
 from flashtalk.engine.host_memory import keep_freed_memory
-from flashtalk.engine.load import Checkpoint, load_pipeline, open_checkpoint
-from flashtalk.engine.pipeline import Architecture, Pipeline, Stages
+from flashtalk.engine.load import load_pipeline, open_checkpoint
+from flashtalk.engine.pipeline import Architecture, FlashTalkPipeline, Pipeline, Stages
 from flashtalk.engine.random_weights import random_pipeline
 from flashtalk.engine.sampling import Sampling
 from flashtalk.engine.stage_clock import StageClock
@@ -32,15 +34,23 @@ __all__ = [
     "ConditionEncoders",
     "Conditioning",
     "Denoiser",
+    "DiTDenoiser",
     "DigestCache",
+    "EncodedPrompt",
+    "Encoders",
+    "FeatureShape",
+    "FlashTalkCheckpoint",
+    "FlashTalkPipeline",
     "Pipeline",
     "Reference",
     "Sampling",
     "Session",
     "StageClock",
     "Stages",
+    "TokenShapes",
     "VideoCodec",
     "advance",
+    "flashtalk_checkpoint",
     "keep_freed_memory",
     "load_pipeline",
     "open_checkpoint",

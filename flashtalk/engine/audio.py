@@ -49,11 +49,13 @@ class AudioEncoder:
     Args:
         model: the speech encoder, in evaluation mode on its device.
         spec: spec of the stream.
+        loudness: whether sound is brought to -23 LUFS first.
     """
 
-    def __init__(self, model: Wav2Vec2Features, spec: StreamSpec) -> None:
+    def __init__(self, model: Wav2Vec2Features, spec: StreamSpec, *, loudness: bool = True) -> None:
         self.model = model
         self.spec = spec
+        self._loudness = loudness
 
     @torch.inference_mode()
     def features(self, pcm_S: Pcm) -> Tensor:
@@ -125,7 +127,7 @@ class AudioEncoder:
     def _prepared(self, pcm_S: Pcm) -> Pcm:
         if pcm_S.shape != (self.spec.window_samples,):
             raise InputError("pcm", list(pcm_S.shape), f"{self.spec.window_samples} samples")
-        return prepare_pcm(pcm_S, self.spec.pcm_hz).astype(np.float32)
+        return prepare_pcm(pcm_S, self.spec.pcm_hz, loudness=self._loudness).astype(np.float32)
 
     def _encode(self, prepared_NS: Pcm) -> Tensor:
         """[N, 128000] prepared samples to [N, 200, L, D]."""

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from flashtalk.arrays import Frames, Rgb
 from flashtalk.diffusion.color import MatchColor, ReferenceColor, match_color
-from flashtalk.diffusion.condition import reference_clip
+from flashtalk.diffusion.condition import reference_clip, still_clip
+from flashtalk.engine.compiled import compile_vae, compiled_colors
 from flashtalk.engine.frame_transfer import LeavingFrames, send_frames
+from flashtalk.engine.inference_form import lay_out_weights
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
 from flashtalk.models.vae.history import VAEState
@@ -37,8 +39,9 @@ class Reference:
     Args:
         digest: hex digest of its pixels.
         size_hw: height and width in pixels.
-        z_BCFHW: [1, 16, 9, h, w] float32 latents of the portrait followed by mid-grey frames; the
-            first is the portrait alone, because the VAE is causal.
+        z_BCFHW: [1, 16, 9, h, w] float32 latents of the portrait followed by mid-grey frames, or
+            of the portrait in every frame; the first is the portrait alone, because the encoder is
+            causal.
         color: its Lab statistics.
     """
 
@@ -60,6 +63,10 @@ def pixels(rgb_HWC: Rgb, device: torch.device) -> Tensor:
     return ((scaled - 0.5) * 2).permute(2, 0, 1)[None]
 
 
+AnyVAE = VideoVAE
+"""The VAEs of the presets; ``VideoVAE`` also decodes a chunk in parts."""
+
+
 def _has_frames(z_BCFHW: Tensor) -> bool:
     return z_BCFHW.shape[2] > 0
 
@@ -73,21 +80,25 @@ class VideoCodec:
         compiled_colors: a compiled ``match_color``, used with a compiled VAE. Then a shortened
             chunk is computed in full: every other length would be compiled in the middle of a
             stream.
+        still: the network's second input is the portrait in every frame of a chunk, instead of the
+            portrait followed by grey.
         autocast: compute dtype of the VAE if its weights have another; ``None``: the weights'.
     """
 
     def __init__(
         self,
-        vae: VideoVAE,
+        vae: AnyVAE,
         spec: StreamSpec,
         compiled_colors: MatchColor | None = None,
         *,
+        still: bool = False,
         autocast: torch.dtype | None = None,
     ) -> None:
         self.vae = vae
         self.spec = spec
         self._match: MatchColor = compiled_colors or match_color
         self._fixed_shapes = compiled_colors is not None
+        self._still = still
         self._autocast = autocast
 
     @torch.inference_mode()
@@ -105,13 +116,22 @@ class VideoCodec:
         height, width = portrait_HWC.shape[:2]
         self.spec.latent_size(height, width)
         portrait_BCHW = pixels(portrait_HWC, self._weight.device)
-        clip_BCTHW = reference_clip(portrait_BCHW, self.spec.chunk_frames)
         return Reference(
             digest=portrait_digest(portrait_HWC),
             size_hw=(height, width),
-            z_BCFHW=self._encode(clip_BCTHW),
+            z_BCFHW=self._encode_portrait(portrait_BCHW),
             color=ReferenceColor.of(portrait_BCHW),
         )
+
+    def _encode_portrait(self, portrait_BCHW: Tensor) -> Tensor:
+        frames = self.spec.chunk_frames
+        if not self._still:
+            return self._encode(reference_clip(portrait_BCHW, frames))
+        if isinstance(self.vae, VideoVAE):
+            return self._encode(still_clip(portrait_BCHW, frames))
+        # The LTX encoder repeats the first frame in front: all latents of a still are equal.
+        z_BCFHW = self._encode(still_clip(portrait_BCHW, 1))
+        return z_BCFHW.expand(-1, -1, self.spec.latent_frames, -1, -1).contiguous()
 
     @torch.inference_mode()
     def decode(self, z_BCFHW: Tensor) -> Tensor:
@@ -119,9 +139,7 @@ class VideoCodec:
 
         The first 5 decoded frames repeat the previous chunk's last frames and are always dropped.
         """
-        with self._computing():
-            video_BCTHW = self.vae.decode(z_BCFHW.to(self._weight))
-        return video_BCTHW[:, :, self.spec.motion_frames :].float()
+        return self._decode(z_BCFHW)[:, :, self.spec.motion_frames :]
 
     @torch.inference_mode()
     def correct(self, video_BCTHW: Tensor, reference: Reference, strength: float) -> Tensor:
@@ -145,7 +163,8 @@ class VideoCodec:
         """Decodes in two parts, so that the first frames are sent before the others are decoded.
 
         In total a little slower than ``decode``, but the first frame is much earlier, and four
-        frames of video are longer than the decoding of the rest. Frames and motion latents equal
+        frames of video are longer than the decoding of the rest. A VAE whose decoder is not causal
+        decodes once, always the whole chunk. Frames and motion latents equal
         those of ``decode`` up to rounding: the order of sums can depend on the length.
 
         Args:
@@ -227,23 +246,34 @@ class VideoCodec:
         clock: StageClock,
     ) -> Iterator[tuple[int, Tensor]]:
         """Decodes the 33 frames from ``begin`` to the end of the motion after ``shown`` new ones,
-        in two colour-corrected parts: yields the number of the first frame, and [1, 3, T, H, W]."""
-        spec = self.spec
-        end = spec.motion_frames + shown
-        if not self._fixed_shapes:
-            z_BCFHW = z_BCFHW[:, :, : 1 - (1 - end) // spec.vae_stride_t]
-        # The motion latents and one more: the minimum that gives new frames.
-        least = spec.motion_latents + 1
-        state, first = VAEState(), 0
-        for part_BCFHW in filter(_has_frames, z_BCFHW.tensor_split([least], dim=2)):
-            with clock.stage("decode"):
-                video_BCTHW, state = self._decode_step(part_BCFHW, state)
+        in colour-corrected parts: yields the number of the first frame, and [1, 3, T, H, W]."""
+        end, first = self.spec.motion_frames + shown, 0
+        for video_BCTHW in self._parts(z_BCFHW, end, clock):
             wanted = slice(max(0, begin - first), max(0, end - first))
             if video_BCTHW[:, :, wanted].shape[2]:
                 with clock.stage("color"):
                     corrected = self._corrected(video_BCTHW, wanted, colors)
                 yield first + wanted.start, corrected
             first += video_BCTHW.shape[2]
+
+    def _parts(self, z_BCFHW: Tensor, end: int, clock: StageClock) -> Iterator[Tensor]:
+        """Decodes at least the frames before ``end``: yields consecutive parts, float32."""
+        spec, vae = self.spec, self.vae
+        if not isinstance(vae, VideoVAE):
+            # Every frame depends on all latents: without the last ones it would be another frame.
+            with clock.stage("decode"):
+                video_BCTHW = self._decode(z_BCFHW)
+            yield video_BCTHW
+            return
+        if not self._fixed_shapes:
+            z_BCFHW = z_BCFHW[:, :, : 1 - (1 - end) // spec.vae_stride_t]
+        # The motion latents and one more: the minimum that gives new frames.
+        least = spec.motion_latents + 1
+        state = VAEState()
+        for part_BCFHW in filter(_has_frames, z_BCFHW.tensor_split([least], dim=2)):
+            with clock.stage("decode"):
+                video_BCTHW, state = self._decode_step(vae, part_BCFHW, state)
+            yield video_BCTHW
 
     def _corrected(
         self, video_BCTHW: Tensor, wanted: slice, colors: Callable[[Tensor], Tensor]
@@ -268,7 +298,23 @@ class VideoCodec:
             return self.vae.encode(video_BCTHW.to(self._weight)).float()
 
     @torch.inference_mode()
-    def _decode_step(self, z_BCFHW: Tensor, state: VAEState) -> tuple[Tensor, VAEState]:
+    def _decode(self, z_BCFHW: Tensor) -> Tensor:
         with self._computing():
-            video_BCTHW, state = self.vae.decode_step(z_BCFHW.to(self._weight), state)
+            return self.vae.decode(z_BCFHW.to(self._weight)).float()
+
+    @torch.inference_mode()
+    def _decode_step(
+        self, vae: VideoVAE, z_BCFHW: Tensor, state: VAEState
+    ) -> tuple[Tensor, VAEState]:
+        with self._computing():
+            video_BCTHW, state = vae.decode_step(z_BCFHW.to(self._weight), state)
         return video_BCTHW.float(), state
+
+
+def made_codec(vae: AnyVAE, spec: StreamSpec, *, compiled: bool, still: bool = False) -> VideoCodec:
+    """Returns a codec with the VAE in inference form, compiled if required."""
+    lay_out_weights(vae)
+    if not compiled:
+        return VideoCodec(vae, spec, still=still)
+    compile_vae(vae)
+    return VideoCodec(vae, spec, compiled_colors(), still=still)

@@ -7,6 +7,7 @@ L layers of the speech encoder, D width, N tokens.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,8 +23,16 @@ from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import VelocityFn, sample, sample_euler
 from flashtalk.diffusion.schedule import TRAIN_STEPS, sigmas
 from flashtalk.diffusion.state import DiffusionState
+from flashtalk.engine.encoders import EncodedPrompt
 from flashtalk.engine.sampling import Sampling
-from flashtalk.models.dit.conditions import Audio, Context, ContextKV, TimeEmbedding
+from flashtalk.errors import InputError
+from flashtalk.models.dit.conditions import (
+    Audio,
+    Context,
+    ContextKV,
+    ContextTokens,
+    TimeEmbedding,
+)
 from flashtalk.models.dit.model import DiT
 
 _KEPT_SETTINGS = 8
@@ -37,12 +46,13 @@ class Conditioning:
     Args:
         digest: hex digest of portrait and prompt (and weights): equal inputs, equal digest.
         context: of the portrait and the prompt: keys and values for every layer, or the tokens
-            before projection.
-        y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait, in the network's dtype.
+            before projection; ``None``: the network takes neither.
+        y_BCFHW: [1, 20, 9, h, w] mask and latents of the portrait (without a mask: [1, C, F, h, w]
+            latents), in the network's dtype.
     """
 
     digest: str
-    context: Context
+    context: Context | None
     y_BCFHW: Tensor
 
 
@@ -65,23 +75,31 @@ def conditioning_digest(
     return hashlib.sha256("/".join((*parts, prompt)).encode()).hexdigest()
 
 
-class Denoiser:
-    """The network and its samplers. Stateless, except for the cached embeddings of the noise levels
+Network = DiT
+"""The networks of the presets: velocity of noisy latents, under different conditions."""
+
+Evaluate = Callable[[Tensor, TimeEmbedding], Tensor]
+"""``(x [B, C, F, H, W], noise level) -> v [B, C, F, H, W]``: a network with its conditions."""
+
+
+class Denoiser(ABC):
+    """A network and its samplers. Stateless, except for the cached embeddings of the noise levels
     of the last few settings.
 
-    Args:
-        dit: the transformer, in evaluation mode on its device; its weights must not change while
-            this denoiser is used.
+    Attributes:
+        network: in evaluation mode on its device; its weights must not change while this denoiser
+            is used.
     """
 
-    def __init__(self, dit: DiT) -> None:
-        self.dit = dit
+    network: Network
+
+    def __init__(self) -> None:
         self._times = lru_cache(_KEPT_SETTINGS)(self._embed_levels)
 
+    @abstractmethod
     def conditioned(
         self,
-        tokens_BND: Tensor,
-        text_BND: Tensor,
+        encoded: EncodedPrompt | None,
         reference_z: Tensor,
         digest: str,
         *,
@@ -90,23 +108,24 @@ class Denoiser:
         """Creates a conditioning from encoded inputs.
 
         Args:
-            tokens_BND, text_BND: results of ``ConditionEncoders.embed``; they may have been
-                converted to float32.
+            encoded: result of ``Encoders.embed``; its tokens may have been converted to float32.
             reference_z: [1, 16, 9, h, w] latents of the portrait (``Reference.z_BCFHW``).
             digest: its digest (``conditioning_digest``).
             projected: projects to keys and values once per session. False for a network with
                 sharded blocks, which projects tokens in every evaluation.
 
         Raises:
-            InputError: tokens that do not fit the transformer, or latents without five axes.
+            InputError: tokens that do not fit the network, or latents without five axes.
         """
-        embed = self.dit.encode_context if projected else self.dit.embed_context
-        with _without_gradients(projected):
-            return Conditioning(
-                digest=digest,
-                context=embed(tokens_BND.to(self._device), text_BND.to(self._device)),
-                y_BCFHW=reference_condition(reference_z.to(self._device)).to(self.dit.dtype),
-            )
+
+    @abstractmethod
+    def evaluation(self, conditioning: Conditioning, windows_BTWLD: Tensor) -> Evaluate:
+        """Returns the network for a batch of as many windows, of one conditioning.
+
+        Args:
+            conditioning: of the session. Speech gets the same form, keys and values or tokens.
+            windows_BTWLD: [B, 33, W, L, D] speech of the chunk (``AudioEncoder``).
+        """
 
     def denoise(
         self,
@@ -137,7 +156,7 @@ class Denoiser:
             return chunk_noise(state.seed, state.chunk_index, step, state.shape, device)
 
         levels = sigmas(sampling.steps, sampling.shift)
-        with _without_gradients(isinstance(conditioning.context, ContextKV)):
+        with without_gradients(not isinstance(conditioning.context, ContextTokens)):
             velocity = self._velocity(conditioning, windows_BTWLD.to(device), levels, sampling)
 
             def watched(x_BCFHW: Tensor, sigma: float) -> Tensor:
@@ -156,11 +175,11 @@ class Denoiser:
     def _embed_levels(self, levels: Sequence[float]) -> TimeEmbedding:
         """Embeds all noise levels of a setting in one batch."""
         t_B = torch.tensor([TRAIN_STEPS * level for level in levels], device=self._device)
-        return self.dit.embed_time(t_B)
+        return self.network.embed_time(t_B)
 
     @property
     def _device(self) -> torch.device:
-        return next(self.dit.parameters()).device
+        return next(self.network.parameters()).device
 
     def _velocity(
         self,
@@ -174,33 +193,63 @@ class Denoiser:
         With guidance, every evaluation is a batch of two: with the speech, and with a zero tensor
         as the dropped speech.
         """
-        y, context, guidance = conditioning.y_BCFHW, conditioning.context, sampling.audio_guidance
-        times = self._times(levels)
+        guidance, times = sampling.audio_guidance, self._times(levels)
         if guidance == 1:
-            audio = self._audio(windows_BTWLD, context)
-            alone = {level: times.row(index, 1) for index, level in enumerate(levels)}
-            return lambda x, sigma: self.dit(x, alone[sigma], y, context, audio)
+            alone = self.evaluation(conditioning, windows_BTWLD)
+            time_of = {level: times.row(index, 1) for index, level in enumerate(levels)}
+            return lambda x, sigma: alone(x, time_of[sigma])
         pair = torch.cat((windows_BTWLD, torch.zeros_like(windows_BTWLD)))
-        both_audio = self._audio(pair, context)
-        both_context, both_y = context.expand(2), y.expand(2, *y.shape[1:])
-
-        pairs = {level: times.row(index, 2) for index, level in enumerate(levels)}
+        both = self.evaluation(conditioning, pair)
+        pair_of = {level: times.row(index, 2) for index, level in enumerate(levels)}
 
         def guided(x_BCFHW: Tensor, sigma: float) -> Tensor:
-            x = torch.cat((x_BCFHW, x_BCFHW))
-            heard, deaf = self.dit(x, pairs[sigma], both_y, both_context, both_audio).chunk(2)
+            heard, deaf = both(torch.cat((x_BCFHW, x_BCFHW)), pair_of[sigma]).chunk(2)
             return two_pass(heard, deaf, guidance)
 
         return guided
 
-    def _audio(self, windows_BTWLD: Tensor, context: Context) -> Audio:
-        """Returns speech in the form of portrait and prompt."""
-        if isinstance(context, ContextKV):
-            return self.dit.encode_audio(windows_BTWLD)
-        return self.dit.embed_audio(windows_BTWLD)
+
+class DiTDenoiser(Denoiser):
+    """The DiT: conditioned on image and text tokens, and the portrait's latents with a mask."""
+
+    network: DiT
+
+    def __init__(self, dit: DiT) -> None:
+        super().__init__()
+        self.network = dit
+
+    def conditioned(
+        self,
+        encoded: EncodedPrompt | None,
+        reference_z: Tensor,
+        digest: str,
+        *,
+        projected: bool = True,
+    ) -> Conditioning:
+        """Creates a conditioning; arguments and errors as ``Denoiser.conditioned``."""
+        if encoded is None:
+            raise InputError("tokens", "none", "those of portrait and prompt")
+        dit = self.network
+        embed = dit.encode_context if projected else dit.embed_context
+        with without_gradients(projected):
+            return Conditioning(
+                digest=digest,
+                context=embed(*(tokens_BND.to(self._device) for tokens_BND in encoded)),
+                y_BCFHW=reference_condition(reference_z.to(self._device)).to(dit.dtype),
+            )
+
+    def evaluation(self, conditioning: Conditioning, windows_BTWLD: Tensor) -> Evaluate:
+        """Gives speech the form of the context: keys and values, or tokens."""
+        dit, context, y = self.network, conditioning.context, conditioning.y_BCFHW
+        assert context is not None, "made by ``conditioned``"
+        project = dit.encode_audio if isinstance(context, ContextKV) else dit.embed_audio
+        audio: Audio = project(windows_BTWLD)
+        if (batch := len(windows_BTWLD)) > 1:
+            context, y = context.expand(batch), y.expand(batch, *y.shape[1:])
+        return lambda x, time: dit(x, time, y, context, audio)
 
 
-def _without_gradients(projected: bool) -> AbstractContextManager[None]:
+def without_gradients(projected: bool) -> AbstractContextManager[None]:
     """Inference mode, or no_grad for a network that will be trained: weights gathered from shards
     in inference mode could not be used for gradients later."""
     return torch.inference_mode() if projected else torch.no_grad()

@@ -6,15 +6,63 @@ Legend: B batch (1), N tokens, D width.
 from __future__ import annotations
 
 from itertools import chain
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from flashtalk.arrays import Rgb
 from flashtalk.engine.codec import pixels
+from flashtalk.errors import InputError
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.umt5.text import Tokenizer
+
+
+class EncodedPrompt(NamedTuple):
+    """Results of the two encoders, before any layer of the DiT.
+
+    Args:
+        image_BND: [1, N, D] tokens of the portrait.
+        text_BND: [1, N, D] tokens of the prompt.
+    """
+
+    image_BND: Tensor
+    text_BND: Tensor
+
+
+class Encoders(Protocol):
+    """Encodes portrait and prompt for networks that take both; others get ``NoEncoders``."""
+
+    def embed(self, portrait_HWC: Rgb, prompt: str) -> EncodedPrompt | None:
+        """Returns the tokens; ``None``: the network takes none.
+
+        Args:
+            portrait_HWC: uint8 [H, W, 3].
+            prompt: any text, may be empty.
+        """
+
+
+class NoEncoders:
+    """Of a network whose only conditions are the portrait's latents and the speech.
+
+    Args:
+        preset: name of the preset, for errors.
+    """
+
+    def __init__(self, preset: str) -> None:
+        self._preset = preset
+
+    def embed(self, portrait_HWC: Rgb, prompt: str) -> None:
+        """Returns nothing. Raises InputError for a prompt."""
+        check_no_prompt(self._preset, prompt)
+
+
+def check_no_prompt(preset: str, prompt: str) -> None:
+    """Raises InputError for a prompt that a preset would ignore."""
+    if prompt:
+        limit = f"none: {preset} has no text encoder; portrait and speech are its only conditions"
+        raise InputError("prompt", prompt, limit)
 
 
 class ConditionEncoders:
@@ -42,20 +90,12 @@ class ConditionEncoders:
         self._device, self._parked = device, parked
 
     @torch.inference_mode()
-    def embed(self, portrait_HWC: Rgb, prompt: str) -> tuple[Tensor, Tensor]:
-        """What the two encoders make of a portrait and a prompt, before any layer of the DiT.
-
-        Args:
-            portrait_HWC: uint8 [H, W, 3].
-            prompt: any text, may be empty.
-
-        Returns:
-            Image tokens [1, N, D] and text tokens [1, N, D], in the encoders' types.
-        """
-        tokens_BND = self._run(self.clip, pixels(portrait_HWC, self._device))
+    def embed(self, portrait_HWC: Rgb, prompt: str) -> EncodedPrompt:
+        """Returns tokens in the encoders' types; arguments as ``Encoders``."""
+        image_BND = self._run(self.clip, pixels(portrait_HWC, self._device))
         ids_BN, mask_BN = self.tokenizer.encode([prompt])
         text_BND = self._run(self.text, ids_BN.to(self._device), mask_BN.to(self._device))
-        return tokens_BND, text_BND
+        return EncodedPrompt(image_BND, text_BND)
 
     def _run(self, model: nn.Module, *inputs: Tensor) -> Tensor:
         """Returns a model's output, with weights that are copied to the device for the call."""

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from flashtalk.arrays import Rgb
 from flashtalk.engine.audio import AudioEncoder
 from flashtalk.engine.codec import Reference, VideoCodec
-from flashtalk.engine.denoiser import Conditioning, Denoiser, conditioning_digest
-from flashtalk.engine.encoders import ConditionEncoders
+from flashtalk.engine.denoiser import Conditioning, Denoiser, DiTDenoiser, conditioning_digest
+from flashtalk.engine.encoders import ConditionEncoders, Encoders
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import WeightsError
 from flashtalk.models.clip.config import ClipConfig
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.vae.config import VAEConfig
+from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.streaming import StreamSpec
 
@@ -47,7 +48,7 @@ class Pipeline(Stages):
 
     name: str
     sampling: Sampling
-    encoders: ConditionEncoders
+    encoders: Encoders
 
     def condition(
         self, portrait_HWC: Rgb, reference: Reference, prompt: str, weights_digest: str = ""
@@ -59,10 +60,27 @@ class Pipeline(Stages):
             reference: the portrait's latents (``VideoCodec.encode_reference``).
             prompt: any text, may be empty.
             weights_digest: digest of the weights, to distinguish conditionings of several.
+
+        Raises:
+            InputError: a prompt for a preset without a text encoder.
         """
-        tokens_BND, text_BND = self.encoders.embed(portrait_HWC, prompt)
+        encoded = self.encoders.embed(portrait_HWC, prompt)
         digest = conditioning_digest(reference.digest, reference.z_BCFHW, prompt, weights_digest)
-        return self.denoiser.conditioned(tokens_BND, text_BND, reference.z_BCFHW, digest)
+        return self.denoiser.conditioned(encoded, reference.z_BCFHW, digest)
+
+
+@dataclass(frozen=True)
+class FlashTalkPipeline(Pipeline):
+    """The models of ``tiny`` and ``flashtalk-14b``; fields as in ``Pipeline``."""
+
+    denoiser: DiTDenoiser
+    encoders: ConditionEncoders
+
+    @property
+    def vae(self) -> VideoVAE:
+        """Returns the VAE of the codec."""
+        assert isinstance(self.codec.vae, VideoVAE)
+        return self.codec.vae
 
 
 @dataclass(frozen=True)

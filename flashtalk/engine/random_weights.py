@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from flashtalk.engine.audio import AudioEncoder
-from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.codec import made_codec
+from flashtalk.engine.denoiser import DiTDenoiser
 from flashtalk.engine.device_weights import StandInTokens, drawn
 from flashtalk.engine.encoders import ConditionEncoders
-from flashtalk.engine.load import Placement, made_codec, to_inference_form
-from flashtalk.engine.pipeline import Architecture, Pipeline
+from flashtalk.engine.pipeline import Architecture, FlashTalkPipeline
+from flashtalk.engine.placement import Placement, to_inference_form
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
 from flashtalk.models.clip.model import ClipVision
@@ -49,7 +50,7 @@ def random_pipeline(
     on_device: bool | None = None,
     compiled: bool = False,
     attention: str = "auto",
-) -> Pipeline:
+) -> FlashTalkPipeline:
     """Returns all models with initial weights; the transformer's head is small instead of zero.
 
     Args:
@@ -96,16 +97,16 @@ def random_pipeline(
         else:
             clip, text = _stand_ins(sizes, placement, seed)
     spec = sizes.spec(numbers or preset_spec(TINY))
-    return Pipeline(
+    return FlashTalkPipeline(
         name="random",
         spec=spec,
         sampling=sampling or Sampling(height_px=64, width_px=64),
         audio=AudioEncoder(audio, spec),
-        denoiser=Denoiser(dit),
+        denoiser=DiTDenoiser(dit),
         encoders=ConditionEncoders(
             clip, text, Tokenizer(byte_ids, sizes.text.text_len), placement.device
         ),
-        codec=made_codec(vae, spec, placement),
+        codec=made_codec(vae, spec, compiled=placement.compiled),
     )
 
 

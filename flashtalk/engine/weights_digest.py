@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flashtalk.engine.digest_cache import DigestCache, FileStamp
-from flashtalk.engine.sampling import SAMPLING_FILE
-from flashtalk.models.checkpoint import CheckpointLayout
 
 _SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".model"})
 _BLOCK_BYTES = 1 << 20
 
 
-def weights_digest(layout: CheckpointLayout, cache: DigestCache | None = None) -> str:
+def weights_digest(pieces: Mapping[str, Path], cache: DigestCache | None = None) -> str:
     """Returns SHA-256 in hex over all files of a checkpoint's models.
 
     It includes the weights of all stages, their configurations and their settings, independent of
@@ -23,13 +21,13 @@ def weights_digest(layout: CheckpointLayout, cache: DigestCache | None = None) -
     the interpreter lock.
 
     Args:
-        layout: of the checkpoint.
+        pieces: file or folder of each model (``Checkpoint.pieces``).
         cache: of digests; unchanged files that are in it are not read again.
 
     Raises:
         OSError: a file that cannot be read.
     """
-    files = sorted(_files(layout))
+    files = sorted(_files(pieces))
     stamps = _stamps(files)
     if cache is not None and (known := cache.find(stamps)) is not None:
         return known
@@ -50,24 +48,12 @@ def _stamps(files: Sequence[tuple[str, Path]]) -> list[FileStamp]:
     return [FileStamp.of(name, path) for name, path in files]
 
 
-def _files(layout: CheckpointLayout) -> Iterator[tuple[str, Path]]:
+def _files(pieces: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
     """Yields each file with a name that is independent of the folder's path."""
-    pieces = {
-        "dit": layout.dit,
-        "vae": layout.vae,
-        "wav2vec2": layout.wav2vec2,
-        "clip": layout.clip,
-        "umt5": layout.umt5,
-    }
-    if layout.tokenizer != layout.umt5:
-        pieces["tokenizer"] = layout.tokenizer
     for piece, path in pieces.items():
         if path.is_file():
-            yield f"{piece}/{path.name}", path
+            yield f"{piece}/{path.name}".removeprefix("/"), path
             continue
         for file in path.iterdir():
             if file.is_file() and file.suffix in _SUFFIXES:
                 yield f"{piece}/{file.name}", file
-    # Steps and guidance determine the frames as much as the weights do.
-    if layout.kind == "own" and (settings := layout.dit.parent / SAMPLING_FILE).is_file():
-        yield SAMPLING_FILE, settings

@@ -1,4 +1,4 @@
-"""RMS norm over the channels followed by SiLU, as before every convolution of the video VAE.
+"""RMS norm over the channels followed by SiLU, as before every convolution of the video VAEs.
 
 Legend: M positions (batch, frames, rows, columns), C channels.
 """
@@ -16,12 +16,12 @@ from flashtalk.ops.eager import works_in_blocks
 _BLOCK_ELEMENTS = 1 << 18
 
 
-def channel_norm(x: Tensor, gain_C: Tensor, eps: float, *, activate: bool) -> Tensor:
+def channel_norm(x: Tensor, gain_C: Tensor | None, eps: float, *, activate: bool) -> Tensor:
     """``x / rms(x) * gain``, and ``silu`` of it where ``activate``.
 
     Args:
         x: [..., C], any floating dtype.
-        gain_C: [C].
+        gain_C: [C]; ``None`` for a norm without one.
         eps: added to the mean square.
         activate: whether SiLU follows.
 
@@ -34,13 +34,13 @@ def channel_norm(x: Tensor, gain_C: Tensor, eps: float, *, activate: bool) -> Te
         channel_norm_into(out, x, gain_C, eps, activate=activate)
         return out
     # One dtype for both, also under autocast: only then does the fused kernel run.
-    gain = gain_C.to(x.dtype)
-    normed = F.rms_norm(x, gain.shape, gain, eps)
+    gain = None if gain_C is None else gain_C.to(x.dtype)
+    normed = F.rms_norm(x, x.shape[-1:], gain, eps)
     return F.silu(normed) if activate else normed
 
 
 def channel_norm_into(
-    out: Tensor, x: Tensor, gain_C: Tensor, eps: float, *, activate: bool
+    out: Tensor, x: Tensor, gain_C: Tensor | None, eps: float, *, activate: bool
 ) -> None:
     """``channel_norm`` on a CPU without gradients: all operations on one block at a time.
 
@@ -52,7 +52,7 @@ def channel_norm_into(
         x: contiguous, of the same shape and dtype.
         gain_C, eps, activate: as in ``channel_norm``.
     """
-    channels, gain = x.shape[-1], gain_C.float()
+    channels, gain = x.shape[-1], None if gain_C is None else gain_C.float()
     rows = max(1, _BLOCK_ELEMENTS // channels)
     pairs = zip(x.view(-1, channels).split(rows), out.view(-1, channels).split(rows), strict=True)
     for x_MC, out_MC in pairs:
@@ -62,7 +62,8 @@ def channel_norm_into(
         scale_M1 = norm_M1.square_().mul_(1 / channels).add_(eps).rsqrt_()
         y_MC = wide_MC if half else out_MC
         torch.mul(wide_MC, scale_M1, out=y_MC)
-        y_MC.mul_(gain)
+        if gain is not None:
+            y_MC.mul_(gain)
         if activate:
             F.silu(y_MC, inplace=True)
         if half:

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.errors import InputError
-from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.block import AudioAttention, ContextAttention
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.flashhead.block import SpeechAttention
+from flashtalk.models.flashhead.model import FlashHead
+from flashtalk.models.transformer.attention import SelfAttention
 from flashtalk.models.vae.layers import AttentionBlock, CausalConv3d
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.resample import Downsample, Upsample
@@ -56,7 +59,7 @@ class RankTokens:
 
 
 def apply(
-    model: DiT | VideoVAE,
+    model: DiT | FlashHead | VideoVAE,
     mesh: Mesh | PictureMesh,
     *,
     exact: bool = True,
@@ -77,7 +80,7 @@ def apply(
     Raises:
         InputError: the network does not fit the mesh, or the backend cannot run here.
     """
-    if isinstance(model, DiT) and isinstance(mesh, Mesh):
+    if isinstance(model, DiT | FlashHead) and isinstance(mesh, Mesh):
         _share_tokens(model, mesh, backend, kernel)
     elif isinstance(model, VideoVAE) and isinstance(mesh, PictureMesh):
         _share_pictures(model, mesh, exact=exact)
@@ -111,23 +114,26 @@ def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
             module.whole_frame = tokens
 
 
-def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend, kernel: Kernel | None) -> None:
+def _share_tokens(
+    transformer: DiT | FlashHead, mesh: Mesh, backend: Backend, kernel: Kernel | None
+) -> None:
     """Fills the seams so that every rank computes its share of the tokens.
 
-    After this, keys and values of a session (``encode_context``) contain only this rank's heads.
+    After this, keys and values of a session (``DiT.encode_context``) contain only this rank's
+    heads; those of speech contain all heads, since a rank's tokens attend to them with all.
     """
     if mesh.layout.ranks == 1:
         return
-    heads = dit.config.num_heads
+    heads = transformer.config.num_heads
     check_layout(mesh.layout, heads, tokens=mesh.layout.ranks)
     cores = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh, kernel)
-    sequence, kept = _opaque(cores, dit), KeptHeads(mesh.ulysses, kernel)
-    context = _opaque(kept.core, dit)
-    dit.share = RankTokens(mesh, heads)
-    for module in dit.modules():
+    sequence, kept = _opaque(cores, transformer), KeptHeads(mesh.ulysses, kernel)
+    context = _opaque(kept.core, transformer)
+    transformer.share = RankTokens(mesh, heads)
+    for module in transformer.modules():
         if isinstance(module, SelfAttention):
             module.core = sequence
         elif isinstance(module, ContextAttention) and mesh.ulysses.size > 1:
             module.keep, module.core = kept.keep, context
-        elif isinstance(module, AudioAttention):
+        elif isinstance(module, AudioAttention | SpeechAttention):
             module.core = partial(shared_frame_attention, backend=kernel)

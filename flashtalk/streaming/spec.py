@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
-from flashtalk.presets import PUBLISHED, TINY
+from flashtalk.presets import FLASHHEAD, FLASHHEAD_LITE, PUBLISHED, TINY
 
 FPS = 25
 PCM_HZ = 16_000
@@ -110,7 +110,15 @@ class StreamSpec:
         return height_px // self.vae_stride_hw, width_px // self.vae_stride_hw
 
 
-PRESET_SPECS = {TINY: StreamSpec(), PUBLISHED: StreamSpec()}
+PRESET_SPECS = {
+    TINY: StreamSpec(),
+    PUBLISHED: StreamSpec(),
+    FLASHHEAD: StreamSpec(),
+    # 24 new frames per chunk: a latent frame of the LTX VAE has 8 frames and 32x32 pixels.
+    FLASHHEAD_LITE: StreamSpec(
+        motion_frames=9, vae_stride_t=8, vae_stride_hw=32, patch_hw=1, latent_channels=128
+    ),
+}
 
 
 def preset_spec(preset: str) -> StreamSpec:

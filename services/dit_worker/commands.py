@@ -12,18 +12,25 @@ from flashtalk.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
+class Tokens:
+    """Encoded portrait and prompt, each [1, N, D]."""
+
+    image: FloatArray
+    text: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class Keep:
     """Computes the keys and values of a conditioning and caches them under its name.
 
     Args:
         digest: name of the conditioning.
-        image_tokens, text_tokens: [1, N, D].
+        tokens: of portrait and prompt; ``None``: the network takes neither.
         reference_z: [1, C, F, h, w].
     """
 
     digest: str
-    image_tokens: FloatArray
-    text_tokens: FloatArray
+    tokens: Tokens | None
     reference_z: FloatArray
 
 

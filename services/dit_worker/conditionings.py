@@ -61,5 +61,6 @@ class ConditioningCache:
 
 def size_bytes(conditioning: Conditioning) -> int:
     """Memory of its tensors."""
-    tensors = [conditioning.y_BCFHW, *conditioning.context.tensors()]
+    context = conditioning.context
+    tensors = [conditioning.y_BCFHW, *(() if context is None else context.tensors())]
     return sum(tensor.nbytes for tensor in tensors)

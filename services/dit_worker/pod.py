@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from flashtalk.engine import Checkpoint
+from flashtalk.engine import Checkpoint, Denoiser
 from flashtalk.errors import InputError
-from flashtalk.models.dit.model import DiT
 from flashtalk.parallel import Backend, Layout, Mesh, apply, choose_layout, join_mesh
 from flashtalk.serving.logs import get_logger
 from services.dit_worker.commands import Command
@@ -33,13 +32,18 @@ class Ranks:
         self._layout, self._backend = layout, backend
         self._mesh: Mesh | None = None
 
-    def lay_out(self, pod: Pod, dit: DiT, checkpoint: Checkpoint) -> None:
+    def lay_out(self, pod: Pod, denoiser: Denoiser, checkpoint: Checkpoint) -> None:
         """Distributes a network. Raises InputError for an invalid layout."""
-        heads = dit.config.num_heads
+        heads = denoiser.network.config.num_heads
         layout = read_layout(self._layout) if self._layout else choose_layout(pod.size, heads)
         pod.meet()  # creating groups is collective, and ranks finish loading at different times
         self._mesh = join_mesh(layout)
-        apply(dit, self._mesh, backend=self._backend, kernel=checkpoint.placement.attention)
+        apply(
+            denoiser.network,
+            self._mesh,
+            backend=self._backend,
+            kernel=checkpoint.placement.attention,
+        )
         _LOG.info("laid out", extra={"layout": str(layout), "rank": pod.rank})
 
     def exchanges(self) -> int:

@@ -14,20 +14,19 @@ import torch
 
 from flashtalk.arrays import FloatArray
 from flashtalk.diffusion.state import DiffusionState
-from flashtalk.engine import Checkpoint, Denoiser, Sampling
+from flashtalk.engine import Checkpoint, Denoiser, EncodedPrompt, Sampling
 from flashtalk.engine.audio import windows_from_rows
-from flashtalk.models.dit.model import DiT
 from flashtalk.serving.lane import Cancellation, Stopped
 from flashtalk.streaming import StreamSpec
 from services.dit_worker.commands import Command, Keep, Run
 from services.dit_worker.conditionings import ConditioningCache, ConditioningMissing
 from services.pod.group import PodGroup
 
-Spread = Callable[[DiT, Checkpoint], None]
+Spread = Callable[[Denoiser, Checkpoint], None]
 """Distributes a network over the ranks of its group, as its checkpoint's placement requires."""
 
 
-def whole(_dit: DiT, _checkpoint: Checkpoint) -> None:
+def whole(_denoiser: Denoiser, _checkpoint: Checkpoint) -> None:
     """Does nothing: a single rank has the whole network."""
 
 
@@ -64,16 +63,16 @@ class DenoiseRank:
     ) -> Self:
         """Loads the transformer; ``spread`` distributes it over the ranks."""
         denoiser = checkpoint.load_denoiser()
-        spread(denoiser.dit, checkpoint)
+        spread(denoiser, checkpoint)
         return cls(group, denoiser, checkpoint.spec, checkpoint.sampling, conditioning_bytes)
 
     def keep(self, command: Keep) -> None:
         """Caches a conditioning under its digest. Raises InputError for tokens that do not fit."""
-        image, text, z = (
-            torch.from_numpy(array)
-            for array in (command.image_tokens, command.text_tokens, command.reference_z)
-        )
-        self.conditionings.put(self.denoiser.conditioned(image, text, z, command.digest))
+        tokens, z = command.tokens, torch.from_numpy(command.reference_z)
+        encoded = None
+        if tokens is not None:
+            encoded = EncodedPrompt(torch.from_numpy(tokens.image), torch.from_numpy(tokens.text))
+        self.conditionings.put(self.denoiser.conditioned(encoded, z, command.digest))
 
     def run(self, command: Run, cancellation: Cancellation) -> tuple[FloatArray, float]:
         """Latents of one chunk.

@@ -18,7 +18,7 @@ from flashtalk.v1 import dit_worker_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import tensor_pb2, worker_pb2
 from flashtalk.wire import image_from_proto, tensor_from_proto, tensor_to_proto
 from services.compute_worker import Loading, Register
-from services.dit_worker.commands import Keep, Run
+from services.dit_worker.commands import Keep, Run, Tokens
 from services.dit_worker.conditionings import ConditioningMissing
 from services.dit_worker.stage import DenoiseStage
 
@@ -59,14 +59,13 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             return pb.ConditionResponse(conditioning=request.conditioning)
         else:
             raise InputError("source", "none", "a portrait or a conditioning")
-        return pb.ConditionResponse(
-            conditioning=pb.Conditioning(
-                digest=made.digest,
-                image_tokens=tensor_to_proto(made.image_tokens),
-                text_tokens=tensor_to_proto(made.text_tokens),
-                reference_latents=tensor_to_proto(made.reference_z),
-            )
+        conditioning = pb.Conditioning(
+            digest=made.digest, reference_latents=tensor_to_proto(made.reference_z)
         )
+        if made.tokens is not None:
+            conditioning.image_tokens.CopyFrom(tensor_to_proto(made.tokens.image))
+            conditioning.text_tokens.CopyFrom(tensor_to_proto(made.tokens.text))
+        return pb.ConditionResponse(conditioning=conditioning)
 
     async def Denoise(self, request: pb.DenoiseRequest, context: Any) -> pb.DenoiseResponse:
         """Returns latents of one chunk; FAILED_PRECONDITION if the conditioning is not cached."""
@@ -105,17 +104,26 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
     def _conditioning(self, given: pb.Conditioning) -> Keep:
         if len(given.digest) != _DIGEST or not set(given.digest) <= set("0123456789abcdef"):
             raise InputError("conditioning.digest", given.digest[:80], f"{_DIGEST} hex digits")
-        tokens, field = self._loading.stage.tokens, "conditioning.text_tokens"
+        z = self._reference(given.reference_latents, "conditioning.reference_latents")
+        return Keep(given.digest, self._tokens(given), z)
+
+    def _tokens(self, given: pb.Conditioning) -> Tokens | None:
+        shapes, field = self._loading.stage.tokens, "conditioning.text_tokens"
+        if shapes is None:
+            for name in ("image_tokens", "text_tokens"):
+                if given.HasField(name):
+                    limit = f"none: {self._card.preset} takes portrait and speech alone"
+                    raise InputError(f"conditioning.{name}", "a tensor", limit)
+            return None
         image = tensor_from_proto(
             given.image_tokens,
             field="conditioning.image_tokens",
-            shape=(1, tokens.image, tokens.image_width),
+            shape=(1, shapes.image, shapes.image_width),
         )
-        text = tensor_from_proto(given.text_tokens, field=field, shape=(1, None, tokens.text_width))
-        if text.shape[1] > tokens.max_text:
-            raise InputError(field, list(text.shape), f"at most {tokens.max_text} tokens")
-        z = self._reference(given.reference_latents, "conditioning.reference_latents")
-        return Keep(given.digest, image, text, z)
+        text = tensor_from_proto(given.text_tokens, field=field, shape=(1, None, shapes.text_width))
+        if text.shape[1] > shapes.max_text:
+            raise InputError(field, list(text.shape), f"at most {shapes.max_text} tokens")
+        return Tokens(image, text)
 
     def _reference(self, message: tensor_pb2.Tensor, field: str) -> FloatArray:
         spec = self._loading.stage.spec

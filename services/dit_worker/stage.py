@@ -6,42 +6,22 @@ Legend: as in ``commands``; H W pixels.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
 from flashtalk.arrays import FloatArray, Rgb
-from flashtalk.engine import Checkpoint, ConditionEncoders
+from flashtalk.engine import Checkpoint, Encoders
 from flashtalk.engine.codec import portrait_digest
 from flashtalk.engine.denoiser import conditioning_digest
 from flashtalk.serving import metrics
 from flashtalk.serving.lane import Cancellation
 from flashtalk.serving.tracing import span
 from services.compute_worker import Loading, MeasureChunk
-from services.dit_worker.commands import Keep, Run
+from services.dit_worker.commands import Keep, Run, Tokens
 from services.dit_worker.rank import DenoiseRank, Leader, Spread, whole
 from services.pod.group import PodGroup
-
-
-@dataclass(frozen=True)
-class FeatureShape:
-    """Returns rows, layers and width of the input features."""
-
-    rows: int
-    layers: int
-    width: int
-
-
-@dataclass(frozen=True)
-class TokenShapes:
-    """Returns number and width of image tokens, and maximum number and width of text tokens."""
-
-    image: int
-    image_width: int
-    max_text: int
-    text_width: int
 
 
 class DenoiseStage:
@@ -55,14 +35,14 @@ class DenoiseStage:
     """
 
     def __init__(
-        self, leader: Leader, encoders: ConditionEncoders, checkpoint: Checkpoint, digest: str
+        self, leader: Leader, encoders: Encoders, checkpoint: Checkpoint, digest: str
     ) -> None:
         self._leader, self._encoders, self._weights_digest = leader, encoders, digest
-        sizes, self.spec = checkpoint.sizes.dit, checkpoint.spec
-        self.features = FeatureShape(
-            self.spec.feature_rows, sizes.audio_blocks, sizes.audio_channels
+        self.spec, self.features, self.tokens = (
+            checkpoint.spec,
+            checkpoint.features,
+            checkpoint.tokens,
         )
-        self.tokens = TokenShapes(sizes.clip_tokens, sizes.clip_dim, sizes.text_len, sizes.text_dim)
 
     def warm_up(self, size_hw: tuple[int, int]) -> MeasureChunk:
         """Computes a first chunk, which continues one latent, and a later one; returns the function
@@ -93,8 +73,9 @@ class DenoiseStage:
             self._weights_digest,
         )
         with span("condition"):
-            image, text = self._encoders.embed(portrait_HWC, prompt)
-            command = Keep(name, _floats(image), _floats(text), reference_z)
+            encoded = self._encoders.embed(portrait_HWC, prompt)
+            tokens = None if encoded is None else Tokens(*map(_floats, encoded))
+            command = Keep(name, tokens, reference_z)
             self._leader.keep(command)
         metrics.WORKER_STAGE_SECONDS.labels("condition").observe(time.perf_counter() - begun_s)
         return command

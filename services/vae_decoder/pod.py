@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from flashtalk.engine import Checkpoint
+from flashtalk.engine import Checkpoint, VideoCodec
 from flashtalk.errors import InputError
-from flashtalk.models.vae.model import VideoVAE
 from flashtalk.parallel import Grid, PictureMesh, apply, check_grid, choose_grid, join_grid
 from flashtalk.serving.logs import get_logger
 from services.pod import Pod
@@ -32,7 +31,7 @@ class Slicing:
         self._settings = settings
         self._mesh: PictureMesh | None = None
 
-    def lay_out(self, pod: Pod, vae: VideoVAE, checkpoint: Checkpoint) -> None:
+    def lay_out(self, pod: Pod, codec: VideoCodec, checkpoint: Checkpoint) -> None:
         """Shards a network over the ranks. Raises InputError if the grid does not fit a size."""
         spec = checkpoint.spec
         sizes = self._settings.sizes_hw(checkpoint.sampling.size_hw)
@@ -43,7 +42,7 @@ class Slicing:
             check_grid(grid, cells)
         pod.meet()  # creating groups is collective, and ranks finish loading at different times
         self._mesh = join_grid(grid)
-        apply(vae, self._mesh)
+        apply(codec.vae, self._mesh)
         _LOG.info("laid out", extra={"grid": str(grid), "rank": pod.rank})
 
     def exchanges(self) -> int:

@@ -14,14 +14,13 @@ import torch
 from flashtalk.arrays import FloatArray, Frames
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.engine import Checkpoint, Reference, StageClock, VideoCodec
-from flashtalk.models.vae.model import VideoVAE
 from services.pod.group import PodGroup, in_step
 from services.vae_decoder.commands import Command, Decode, Encode
 
-Spread = Callable[[VideoVAE, Checkpoint], None]
+Spread = Callable[[VideoCodec, Checkpoint], None]
 
 
-def whole(_vae: VideoVAE, _checkpoint: Checkpoint) -> None:
+def whole(_codec: VideoCodec, _checkpoint: Checkpoint) -> None:
     """Does nothing: a single rank has the whole network."""
 
 
@@ -41,7 +40,7 @@ class CodecRank:
     def load(cls, checkpoint: Checkpoint, group: PodGroup, spread: Spread = whole) -> Self:
         """Loads the VAE; ``spread`` shards it over the ranks."""
         codec = checkpoint.load_codec()
-        spread(codec.vae, checkpoint)
+        spread(codec, checkpoint)
         return cls(group, codec, checkpoint.sampling.color_strength)
 
     @property

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flashtalk.models.vae.layers import as_frames, as_video
+from flashtalk.ops.video_convolution import as_frames, as_video
 
 Conv = Callable[[Tensor, Tensor, Tensor], Tensor]
 Norm = Callable[[Tensor, Tensor], Tensor]

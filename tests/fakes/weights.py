@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from flashtalk.engine import Architecture, Pipeline, Sampling, random_pipeline
+from flashtalk.engine import Architecture, FlashTalkPipeline, Sampling, random_pipeline
 from flashtalk.engine.sampling import save_sampling
 from flashtalk.models.checkpoint import save_config
 from flashtalk.models.clip import ClipConfig
@@ -61,16 +61,16 @@ MICRO = Architecture(
 MICRO_SAMPLING = Sampling(steps=2, height_px=32, width_px=32, prompt="A person is talking.")
 
 
-def micro_pipeline(seed: int = 0, sampling: Sampling = MICRO_SAMPLING) -> Pipeline:
+def micro_pipeline(seed: int = 0, sampling: Sampling = MICRO_SAMPLING) -> FlashTalkPipeline:
     """A pipeline of the smallest sizes."""
     return random_pipeline(MICRO, sampling=sampling, seed=seed + seeds.offset())
 
 
-def write_own(pipeline: Pipeline, folder: Path) -> Path:
+def write_own(pipeline: FlashTalkPipeline, folder: Path) -> Path:
     """The layout of ``weights/tiny``."""
     denoiser, encoders = pipeline.denoiser, pipeline.encoders
     models = {
-        "dit": denoiser.dit,
+        "dit": denoiser.network,
         "vae": pipeline.codec.vae,
         "wav2vec2": pipeline.audio.model,
         "clip": encoders.clip,
@@ -80,7 +80,7 @@ def write_own(pipeline: Pipeline, folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, folder / name / "model.safetensors")
-    save_config(denoiser.dit.config, folder / "dit")
+    save_config(denoiser.network.config, folder / "dit")
     save_config(pipeline.codec.vae.config, folder / "vae")
     save_config(pipeline.audio.model.config, folder / "wav2vec2")
     save_config(encoders.clip.config, folder / "clip")
@@ -90,12 +90,12 @@ def write_own(pipeline: Pipeline, folder: Path) -> Path:
     return folder
 
 
-def write_published_layout(pipeline: Pipeline, folder: Path) -> Path:
+def write_published_layout(pipeline: FlashTalkPipeline, folder: Path) -> Path:
     """The layout of the published checkpoint."""
     denoiser, encoders = pipeline.denoiser, pipeline.encoders
     write_published(
         folder,
-        dit=denoiser.dit,
+        dit=denoiser.network,
         vae=pipeline.codec.vae,
         wav2vec2=pipeline.audio.model,
         clip=encoders.clip,

@@ -17,7 +17,7 @@ from torch import Tensor
 from flashtalk.engine import (
     AudioEncoder,
     ChunkResult,
-    Pipeline,
+    FlashTalkPipeline,
     Sampling,
     advance,
     load_pipeline,
@@ -46,7 +46,7 @@ def in_packets(pcm: Pcm, size: int) -> Iterator[Pcm]:
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
@@ -62,7 +62,7 @@ def same(left: list[ChunkResult], right: list[ChunkResult]) -> bool:
 
 
 @pytest.mark.parametrize("packet_samples", [1, 320, 1_001, 30_000])
-def test_streamed_is_offline_to_the_bit(pipeline: Pipeline, packet_samples: int) -> None:
+def test_streamed_is_offline_to_the_bit(pipeline: FlashTalkPipeline, packet_samples: int) -> None:
     pcm = speech(17_920 + 3_001)
     whole = list(talk(pipeline, PORTRAIT, [pcm], seed=3))
     streamed = list(talk(pipeline, PORTRAIT, in_packets(pcm, packet_samples), seed=3))
@@ -98,7 +98,7 @@ def test_every_sample_is_shown_and_no_frame_more(samples: int) -> None:
         assert result.frames_THWC.shape[1:] == (32, 32, 3)
 
 
-def test_each_chunk_hears_the_eight_seconds_that_end_with_it(pipeline: Pipeline) -> None:
+def test_each_chunk_hears_the_eight_seconds_that_end_with_it(pipeline: FlashTalkPipeline) -> None:
     """No lead of 5 frames, no lost tail: the last 33 feature rows are the chunk's own frames."""
     heard: list[Pcm] = []
 
@@ -117,7 +117,7 @@ def test_each_chunk_hears_the_eight_seconds_that_end_with_it(pipeline: Pipeline)
         assert np.array_equal(window, padded[end - 128_000 : end])
 
 
-def test_a_chunk_does_not_depend_on_what_is_said_later(pipeline: Pipeline) -> None:
+def test_a_chunk_does_not_depend_on_what_is_said_later(pipeline: FlashTalkPipeline) -> None:
     pcm = speech(3 * 17_920)
     other = pcm.copy()
     other[17_920:] = speech(2 * 17_920, seed=9)
@@ -126,7 +126,9 @@ def test_a_chunk_does_not_depend_on_what_is_said_later(pipeline: Pipeline) -> No
     assert not np.array_equal(first[1].frames_THWC, second[1].frames_THWC)
 
 
-def test_seed_speech_portrait_and_prompt_all_matter_and_nothing_else(pipeline: Pipeline) -> None:
+def test_seed_speech_portrait_and_prompt_all_matter_and_nothing_else(
+    pipeline: FlashTalkPipeline,
+) -> None:
     pcm = speech(17_920)
 
     def made(**changes: object) -> np.ndarray:
@@ -152,7 +154,7 @@ def test_seed_speech_portrait_and_prompt_all_matter_and_nothing_else(pipeline: P
         assert not np.array_equal(made(**change), first), change
 
 
-def test_interleaved_talks_do_not_influence_each_other(pipeline: Pipeline) -> None:
+def test_interleaved_talks_do_not_influence_each_other(pipeline: FlashTalkPipeline) -> None:
     inputs = [
         (PORTRAIT, speech(40_000, seed=1), 1),
         (255 - PORTRAIT, speech(40_000, seed=2), 2),
@@ -167,7 +169,7 @@ def test_interleaved_talks_do_not_influence_each_other(pipeline: Pipeline) -> No
         assert same([row[index] for row in together], expected)
 
 
-def test_a_session_is_a_value_that_can_be_taken_up_twice(pipeline: Pipeline) -> None:
+def test_a_session_is_a_value_that_can_be_taken_up_twice(pipeline: FlashTalkPipeline) -> None:
     clock = ChunkClock(SPEC)
     first, second = clock.push(speech(2 * 17_920))
     before = start(pipeline, PORTRAIT, seed=7)
@@ -182,14 +184,14 @@ def test_a_session_is_a_value_that_can_be_taken_up_twice(pipeline: Pipeline) -> 
     assert between.state.motion_z.shape[2] == 2
 
 
-def test_stage_times_are_told(pipeline: Pipeline) -> None:
+def test_stage_times_are_told(pipeline: FlashTalkPipeline) -> None:
     (result,) = talk(pipeline, PORTRAIT, [speech(640)])
     assert set(result.timings_s) == {"audio", "denoise", "decode", "color", "motion"}
     assert all(seconds > 0 for seconds in result.timings_s.values())
     assert result.compute_s == pytest.approx(sum(result.timings_s.values()))
 
 
-def test_a_chunk_comes_out_as_soon_as_its_sound_is_in(pipeline: Pipeline) -> None:
+def test_a_chunk_comes_out_as_soon_as_its_sound_is_in(pipeline: FlashTalkPipeline) -> None:
     taken = 0
 
     def live() -> Iterator[Pcm]:
@@ -215,7 +217,7 @@ def test_a_chunk_comes_out_as_soon_as_its_sound_is_in(pipeline: Pipeline) -> Non
     ],
 )
 def test_bad_arguments_are_refused_before_any_sound(
-    pipeline: Pipeline, changes: dict[str, object], field: str
+    pipeline: FlashTalkPipeline, changes: dict[str, object], field: str
 ) -> None:
     with pytest.raises(InputError, match=field):
         talk(pipeline, PORTRAIT, [], **changes)  # type: ignore[arg-type]
@@ -223,19 +225,21 @@ def test_bad_arguments_are_refused_before_any_sound(
         talk(pipeline, PORTRAIT[:3, :1], [])
 
 
-def test_no_sound_no_frames(pipeline: Pipeline) -> None:
+def test_no_sound_no_frames(pipeline: FlashTalkPipeline) -> None:
     assert list(talk(pipeline, PORTRAIT, [])) == []
     assert list(talk(pipeline, PORTRAIT, [np.zeros(0, np.float32)])) == []
 
 
-def test_a_preset_size_turns_with_the_portrait(pipeline: Pipeline) -> None:
+def test_a_preset_size_turns_with_the_portrait(pipeline: FlashTalkPipeline) -> None:
     sampling = Sampling(steps=1, height_px=48, width_px=32)
     for portrait, shape in ((PORTRAIT, (32, 48)), (PORTRAIT.transpose(1, 0, 2), (48, 32))):
         (result,) = talk(pipeline, portrait, [speech(640)], sampling=sampling)
         assert result.frames_THWC.shape[1:3] == shape
 
 
-def test_a_checkpoint_in_the_published_layout_talks(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_checkpoint_in_the_published_layout_talks(
+    pipeline: FlashTalkPipeline, tmp_path: Path
+) -> None:
     folder = write_published_layout(pipeline, tmp_path / "checkpoint")
     loaded = load_pipeline(
         "flashtalk-14b",
@@ -257,7 +261,7 @@ def test_a_checkpoint_in_the_published_layout_talks(pipeline: Pipeline, tmp_path
     )
 
 
-def test_memory_does_not_grow_with_the_length(pipeline: Pipeline) -> None:
+def test_memory_does_not_grow_with_the_length(pipeline: FlashTalkPipeline) -> None:
     sampling = Sampling(steps=1, height_px=32, width_px=32)
 
     def endless() -> Iterator[Pcm]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from flashtalk.engine import (
     AudioEncoder,
     ConditionEncoders,
-    Denoiser,
+    DiTDenoiser,
     Pipeline,
     Sampling,
     VideoCodec,
@@ -99,7 +99,7 @@ def pipeline(goldens: Path, golden: Golden) -> Pipeline:
         spec=SPEC,
         sampling=Sampling(height_px=64, width_px=48),
         audio=cast(AudioEncoder, speech),
-        denoiser=Denoiser(dit.eval()),
+        denoiser=DiTDenoiser(dit.eval()),
         encoders=ConditionEncoders(
             cast(ClipVision, Recorded(golden["in.clip_fea_q8"].float() / 32)),
             cast(TextEncoder, Recorded(golden["in.context"][None])),

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from flashtalk.arrays import Frames, Rgb
-from flashtalk.engine import Pipeline, Sampling, talk
-from flashtalk.engine.load import open_checkpoint
+from flashtalk.engine import Pipeline, Sampling, flashtalk_checkpoint, open_checkpoint, talk
 from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 from flashtalk.errors import InputError
 from flashtalk.models.checkpoint import CONFIG
@@ -123,6 +122,7 @@ def open_pipeline(
     if transformer is not None:
         if not (transformer / CONFIG).is_file():
             raise InputError("--transformer", transformer, f"a folder with {CONFIG}")
+        checkpoint = flashtalk_checkpoint(checkpoint)
         checkpoint = dataclasses.replace(
             checkpoint,
             layout=dataclasses.replace(checkpoint.layout, dit=transformer),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flashtalk.arrays import Frames, Rgb
 from flashtalk.diffusion.schedule import DEFAULT_SHIFT
-from flashtalk.engine import Sampling, session_of, talk_on
+from flashtalk.engine import EncodedPrompt, Sampling, session_of, talk_on
 from flashtalk.engine.codec import pixels
 from flashtalk.models.dit.model import DiT
 from flashtalk.streaming import Pcm, StreamSpec
@@ -184,8 +184,7 @@ def sampled_frames(
     stages = frozen.stages(dit, spec)
     reference = stages.codec.encode_reference(portrait_HWC)
     conditioning = stages.denoiser.conditioned(
-        frozen.image(pixels(portrait_HWC, frozen.device)),
-        text_1ND,
+        EncodedPrompt(frozen.image(pixels(portrait_HWC, frozen.device)), text_1ND),
         reference.z_BCFHW,
         reference.digest,
         projected=False,

@@ -2,6 +2,11 @@
 
 from flashtalk.models.checkpoint.build import build, check_state
 from flashtalk.models.checkpoint.config_file import read_config, save_config
+from flashtalk.models.checkpoint.flashhead_layout import (
+    FlashHeadLayout,
+    Variant,
+    find_flashhead,
+)
 from flashtalk.models.checkpoint.layout import (
     CONFIG,
     OWN_FOLDERS,
@@ -14,9 +19,12 @@ __all__ = [
     "CONFIG",
     "OWN_FOLDERS",
     "CheckpointLayout",
+    "FlashHeadLayout",
+    "Variant",
     "build",
     "check_state",
     "find_checkpoint",
+    "find_flashhead",
     "load_state",
     "read_config",
     "save_config",

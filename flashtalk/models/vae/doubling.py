@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flashtalk.models.vae.layers import convolve_frames
+from flashtalk.ops.video_convolution import convolve_frames
 
 
 def summed_taps(weight_OCHW: Tensor) -> Tensor:

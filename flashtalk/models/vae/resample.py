@@ -20,13 +20,10 @@ from flashtalk.models.vae.history import History
 from flashtalk.models.vae.layers import (
     CausalConv3d,
     Margins,
-    as_frames,
-    as_video,
-    convolve,
-    convolve_frames,
     zero_margins,
 )
 from flashtalk.ops.eager import works_in_blocks
+from flashtalk.ops.video_convolution import as_frames, as_video, convolve, convolve_frames
 
 LARGEST_ELEMENTS = 1 << 30
 """Limit of the elements of one tensor. Kernels count elements in 32 bits: 33 frames of 192 channels

@@ -17,11 +17,10 @@ from flashtalk.models.vae.layers import (
     CausalConv3d,
     ResidualBlock,
     RmsNorm,
-    as_frames,
-    as_video,
     convolve_normed,
 )
 from flashtalk.models.vae.resample import Downsample, Upsample
+from flashtalk.ops.video_convolution import as_frames, as_video
 
 RGB = 3
 

@@ -44,12 +44,13 @@ def unit_variance(pcm_N: RealArray) -> FloatArray:
     return scaled
 
 
-def prepare_pcm(pcm_N: RealArray, pcm_hz: int = PCM_HZ) -> FloatArray:
+def prepare_pcm(pcm_N: RealArray, pcm_hz: int = PCM_HZ, *, loudness: bool = True) -> FloatArray:
     """Normalises to -23 LUFS, then to unit variance: the input of ``Wav2Vec2Features``.
 
     Args:
         pcm_N: [N] samples in [-1, 1], the whole 8 s window in streaming.
         pcm_hz: sampling rate.
+        loudness: False omits the first step, as the FlashHead models do.
 
     Raises:
         InputError: not one-dimensional, empty, or with values that are not finite.
@@ -58,4 +59,4 @@ def prepare_pcm(pcm_N: RealArray, pcm_hz: int = PCM_HZ) -> FloatArray:
         raise InputError("pcm", list(pcm_N.shape), "one channel of samples")
     if not np.isfinite(pcm_N).all():
         raise InputError("pcm", "NaN or infinite samples", "finite samples")
-    return unit_variance(match_loudness(pcm_N, pcm_hz))
+    return unit_variance(match_loudness(pcm_N, pcm_hz) if loudness else pcm_N)

@@ -28,7 +28,7 @@ def talk_frames(
     model."""
     pipeline = load_pipeline("tiny", weights, device="cpu") if weights else micro_pipeline()
     if layout is not None:
-        apply(pipeline.denoiser.dit, mesh_of(layout))
+        apply(pipeline.denoiser.network, mesh_of(layout))
     if grid is not None:
         apply(pipeline.codec.vae, picture_mesh_of(grid))
     pcm = _speech(chunks * pipeline.spec.new_samples)
@@ -39,7 +39,7 @@ def guided_frames(layout: Layout | None) -> npt.NDArray[np.uint8]:
     """The same with audio guidance, which doubles the batch."""
     pipeline: Pipeline = micro_pipeline()
     if layout is not None:
-        apply(pipeline.denoiser.dit, mesh_of(layout))
+        apply(pipeline.denoiser.network, mesh_of(layout))
     sampling = dataclasses.replace(pipeline.sampling, audio_guidance=2.0)
     pcm = _speech(pipeline.spec.new_samples)
     return next(iter(talk(pipeline, PORTRAIT, [pcm], sampling=sampling))).frames_THWC

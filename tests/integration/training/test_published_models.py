@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from flashtalk.engine import Pipeline, load_pipeline
+from flashtalk.engine import FlashTalkPipeline, load_pipeline
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.streaming.spec import StreamSpec
 from tests.fakes.weights import MICRO, micro_pipeline, write_published_layout
@@ -21,12 +21,12 @@ PRESET = "flashtalk-14b"
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
 @pytest.fixture(scope="module")
-def folder(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(pipeline: FlashTalkPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_published_layout(pipeline, tmp_path_factory.mktemp("published") / "weights")
 
 
@@ -36,10 +36,10 @@ def models(folder: Path, *, bf16: bool = False, checkpointing: bool = False) -> 
 
 
 def test_a_trained_network_has_float32_masters_and_a_frozen_one_the_type_it_computes_in(
-    folder: Path, pipeline: Pipeline
+    folder: Path, pipeline: FlashTalkPipeline
 ) -> None:
     made = models(folder, bf16=True, checkpointing=True)
-    published = dict(pipeline.denoiser.dit.named_parameters())
+    published = dict(pipeline.denoiser.network.named_parameters())
     for trained, dtype in ((True, torch.float32), (False, torch.bfloat16)):
         network = made.network(trained=trained)
         for name, parameter in network.named_parameters():
@@ -61,7 +61,9 @@ def test_frozen_models_say_what_the_engine_says(folder: Path) -> None:
     grey = torch.zeros(1, 3, 32, 32, 32)
     z = frozen.video(torch.cat([image[:, :, None], grey], dim=2))
     torch.testing.assert_close(z, reference, rtol=1e-3, atol=1e-3)
-    tokens, text = pipeline.encoders.embed(portrait, "A person is talking.")
+    encoded = pipeline.encoders.embed(portrait, "A person is talking.")
+    assert encoded is not None
+    tokens, text = encoded
     torch.testing.assert_close(frozen.image(image), tokens.clone(), rtol=1e-3, atol=1e-3)
     opened = models(folder)
     tokenizer = opened.checkpoint.load_tokenizer()

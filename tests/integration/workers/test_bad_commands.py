@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flashtalk.engine import Pipeline, open_checkpoint
+from flashtalk.engine import FlashTalkPipeline, open_checkpoint
 from flashtalk.errors import InputError
 from flashtalk.serving.lane import Cancellation
-from services.dit_worker.commands import Keep, Run
+from services.dit_worker.commands import Keep, Run, Tokens
 from services.dit_worker.rank import DenoiseRank, Leader
 from services.dit_worker.stage import DenoiseStage
 from services.pod.commands import Shutdown
@@ -22,7 +22,7 @@ from tests.patience import patient
 
 @pytest.mark.parametrize("wrong", ["image tokens", "text tokens", "conditioning latents"])
 def test_what_does_not_fit_the_network_ends_no_rank(
-    weights: Path, pipeline: Pipeline, wrong: str
+    weights: Path, pipeline: FlashTalkPipeline, wrong: str
 ) -> None:
     group = Threads()
     group.barrier = threading.Barrier(2, timeout=patient(30))
@@ -38,8 +38,10 @@ def test_what_does_not_fit_the_network_ends_no_rank(
         rows = pipeline.audio.chunk_rows(pipeline.audio.features(np.ones(128_000, np.float32)))
         good = Run(kept.digest, 5, 0, rows.numpy(), z[:, :, :1])
         before, _ = stage.run(good, Cancellation())
-        image = kept.image_tokens[..., 1:] if wrong == "image tokens" else kept.image_tokens
-        text = kept.text_tokens[..., 1:] if wrong == "text tokens" else kept.text_tokens
+        assert kept.tokens is not None
+        image, text = kept.tokens.image, kept.tokens.text
+        image = image[..., 1:] if wrong == "image tokens" else image
+        text = text[..., 1:] if wrong == "text tokens" else text
         turned_z = z[:, :, :1].swapaxes(3, 4)  # of a video that lies on its other side
         turned = Run(kept.digest, 5, 0, rows.numpy(), turned_z)
 
@@ -47,7 +49,7 @@ def test_what_does_not_fit_the_network_ends_no_rank(
             if wrong == "conditioning latents":
                 stage.run(turned, Cancellation())
             else:
-                stage.keep(Keep("f" * 64, image, text, z))
+                stage.keep(Keep("f" * 64, Tokens(image, text), z))
 
         with pytest.raises(InputError, match=wrong):
             ill_fitting()

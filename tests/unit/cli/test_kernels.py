@@ -15,10 +15,11 @@ from torch import Tensor
 
 from flashtalk.cli import doctor, doctor_report, kernels
 from flashtalk.cli.kernels import LIMITS, Checked, check_kernels
-from flashtalk.engine import Pipeline
+from flashtalk.engine import FlashTalkPipeline
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features
 from flashtalk.ops import widened
 from tests.fakes.called_convolutions import Called, CalledConvolutions
+from tests.fakes.golden_models import golden_ltx_vae
 from tests.fakes.weights import micro_pipeline
 
 
@@ -131,13 +132,15 @@ def form_of(called: Called) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_no_convolution_of_the_engine_is_left_out(kind: torch.dtype) -> None:
-    """Whatever the five models ask torch for is among the checked forms, in both precisions."""
-    pipeline: Pipeline = micro_pipeline()
+    """Whatever the models ask torch for is among the checked forms, in both precisions."""
+    pipeline: FlashTalkPipeline = micro_pipeline()
     vae, audio = pipeline.codec.vae.to(kind), Wav2Vec2Features(AudioConfig.tiny()).to(kind)
+    ltx_vae = golden_ltx_vae().to(kind)
     with CalledConvolutions() as checked, torch.no_grad():
         check_kernels("cpu")
     with CalledConvolutions() as called, torch.no_grad():
         vae.decode(vae.encode(torch.randn(1, 3, 9, 32, 32).to(kind)))
+        ltx_vae.decode(ltx_vae.encode(torch.randn(1, 3, 9, 32, 64).to(kind)))
         pipeline.encoders.clip.to(kind)(torch.randn(1, 3, 40, 40))
         audio(torch.randn(1, 16_000), 25)
     assert called.seen

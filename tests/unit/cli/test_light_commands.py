@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from flashtalk.engine import PRESETS
-from flashtalk.engine.load import DTYPES
+from flashtalk.engine.placement import DTYPES
 from flashtalk.presets import PRECISIONS
 
 LARGE = (

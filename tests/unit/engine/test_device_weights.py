@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flashtalk.engine import Pipeline, random_pipeline, talk
+from flashtalk.engine import FlashTalkPipeline, random_pipeline, talk
 from flashtalk.engine.device_weights import StandInTokens, drawn
 from flashtalk.errors import WeightsError
 from flashtalk.models.clip.model import ClipVision
@@ -107,7 +107,7 @@ def test_a_model_with_a_value_of_its_own_is_refused(persistent: bool) -> None:
         drawn(Counting, CPU, torch.float32, 0)
 
 
-def spoken(pipeline: Pipeline) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def spoken(pipeline: FlashTalkPipeline) -> np.ndarray[Any, np.dtype[np.uint8]]:
     portrait_HWC = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     pcm_S = np.random.default_rng(1).normal(0, 0.1, pipeline.spec.new_samples).astype(np.float32)
     return next(iter(talk(pipeline, portrait_HWC, [pcm_S]))).frames_THWC
@@ -135,5 +135,5 @@ def test_on_a_cpu_the_weights_are_those_of_ever() -> None:
     """What tests and recordings stand on does not change with how a GPU gets its weights."""
     torch.manual_seed(3)
     expected = DiT(MICRO.dit).patch_embedding.weight
-    made = random_pipeline(MICRO, sampling=MICRO_SAMPLING, seed=3).denoiser.dit
+    made = random_pipeline(MICRO, sampling=MICRO_SAMPLING, seed=3).denoiser.network
     assert torch.equal(made.patch_embedding.weight, expected)

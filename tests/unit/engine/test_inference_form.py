@@ -24,7 +24,7 @@ from flashtalk.engine.inference_form import (
     lay_out_weights,
     to_float8,
 )
-from flashtalk.engine.load import Placement
+from flashtalk.engine.placement import Placement
 from flashtalk.errors import InputError
 from flashtalk.models.dit import DiT, DiTConfig
 from flashtalk.models.dit.block import Block

@@ -11,8 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline, random_pipeline
-from flashtalk.engine.load import Placement
+from flashtalk.engine import (
+    Architecture,
+    ConditionEncoders,
+    FlashTalkPipeline,
+    Pipeline,
+    Sampling,
+    load_pipeline,
+    random_pipeline,
+)
+from flashtalk.engine.placement import Placement
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.dit import DiTConfig
 from tests.fakes.weights import (
@@ -25,18 +33,20 @@ from tests.fakes.weights import (
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
 @pytest.fixture(scope="module")
-def own(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(pipeline: FlashTalkPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_own(pipeline, tmp_path_factory.mktemp("own") / "tiny")
 
 
 def models(pipeline: Pipeline) -> list[nn.Module]:
-    denoiser, encoders = pipeline.denoiser, pipeline.encoders
-    return [denoiser.dit, encoders.clip, encoders.text, pipeline.codec.vae, pipeline.audio.model]
+    encoders = pipeline.encoders
+    assert isinstance(encoders, ConditionEncoders)
+    network, vae = pipeline.denoiser.network, pipeline.codec.vae
+    return [network, encoders.clip, encoders.text, vae, pipeline.audio.model]
 
 
 def same(left: Pipeline, right: Pipeline) -> bool:
@@ -47,14 +57,16 @@ def same(left: Pipeline, right: Pipeline) -> bool:
     )
 
 
-def test_our_own_layout_comes_back_with_its_settings(pipeline: Pipeline, own: Path) -> None:
+def test_our_own_layout_comes_back_with_its_settings(
+    pipeline: FlashTalkPipeline, own: Path
+) -> None:
     loaded = load_pipeline("tiny", own, device="cpu")
     assert same(loaded, pipeline)
     assert loaded.sampling == MICRO_SAMPLING
     assert all(not model.training for model in models(loaded))
 
 
-def test_the_published_layout_comes_back(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_the_published_layout_comes_back(pipeline: FlashTalkPipeline, tmp_path: Path) -> None:
     folder = write_published_layout(pipeline, tmp_path / "14b")
     loaded = load_pipeline(
         "flashtalk-14b", folder, device="cpu", dtype="float32", architecture=MICRO
@@ -65,7 +77,7 @@ def test_the_published_layout_comes_back(pipeline: Pipeline, tmp_path: Path) -> 
 
 def test_half_precision_leaves_speech_alone(own: Path) -> None:
     loaded = load_pipeline("tiny", own, device="cpu", dtype="bfloat16")
-    assert loaded.denoiser.dit.dtype == torch.bfloat16
+    assert loaded.denoiser.network.dtype == torch.bfloat16
     assert loaded.audio.model.dtype == torch.float32
 
 

@@ -15,11 +15,13 @@ from flashtalk.arrays import Frames
 from flashtalk.diffusion.color import ReferenceColor
 from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.state import DiffusionState
-from flashtalk.engine import AudioEncoder, Pipeline, StageClock, VideoCodec
+from flashtalk.engine import AudioEncoder, EncodedPrompt, FlashTalkPipeline, StageClock, VideoCodec
 from flashtalk.engine.audio import windows_from_rows
 from flashtalk.engine.denoiser import conditioning_digest
 from flashtalk.engine.frame_transfer import to_bytes
 from flashtalk.errors import InputError
+from flashtalk.models.vae.history import VAEState
+from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import Wav2Vec2Features
 from flashtalk.streaming import Pcm, StreamSpec
 from tests.fakes.weights import micro_pipeline
@@ -30,7 +32,7 @@ PORTRAIT = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
@@ -55,7 +57,7 @@ def decoded_33(codec: VideoCodec, z: torch.Tensor) -> torch.Tensor:
     return codec.vae.decode(z).float()
 
 
-def test_35_rows_are_all_that_the_windows_of_a_chunk_need(pipeline: Pipeline) -> None:
+def test_35_rows_are_all_that_the_windows_of_a_chunk_need(pipeline: FlashTalkPipeline) -> None:
     encoder = pipeline.audio
     features = encoder.features(sound(1))
     rows = encoder.chunk_rows(features)
@@ -69,7 +71,7 @@ def test_35_rows_are_all_that_the_windows_of_a_chunk_need(pipeline: Pipeline) ->
         encoder.windows_from_rows(rows[1:])
 
 
-def test_a_batch_of_windows_is_each_window_alone(pipeline: Pipeline) -> None:
+def test_a_batch_of_windows_is_each_window_alone(pipeline: FlashTalkPipeline) -> None:
     encoder = pipeline.audio
     windows = [sound(seed) for seed in range(3)]
     together = encoder.batch_rows(windows, batch_size=2)
@@ -80,7 +82,7 @@ def test_a_batch_of_windows_is_each_window_alone(pipeline: Pipeline) -> None:
 
 
 def test_batches_of_a_gpu_are_filled_up_with_silence(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: FlashTalkPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The way of a GPU, run here on the CPU: equal sizes, rows of the right windows."""
     sizes: list[int] = []
@@ -118,14 +120,14 @@ def real_on_cpu(monkeypatch: pytest.MonkeyPatch, real: object, x: Pcm) -> torch.
         return features
 
 
-def test_a_conditioning_is_the_same_of_tokens_that_travelled(pipeline: Pipeline) -> None:
+def test_a_conditioning_is_the_same_of_tokens_that_travelled(pipeline: FlashTalkPipeline) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
     whole = pipeline.condition(PORTRAIT, reference, "hello", "w" * 64)
     image, text = pipeline.encoders.embed(PORTRAIT, "hello")
     assert image.shape == (1, 5, 16)
     assert text.shape == (1, 16, 16)
     image, text = (torch.from_numpy(part.float().numpy().copy()) for part in (image, text))
-    again = denoiser.conditioned(image, text, reference.z_BCFHW, whole.digest)
+    again = denoiser.conditioned(EncodedPrompt(image, text), reference.z_BCFHW, whole.digest)
     assert torch.equal(again.y_BCFHW, whole.y_BCFHW)
     for kind in ("text", "image"):
         for ours, theirs in zip(
@@ -135,7 +137,7 @@ def test_a_conditioning_is_the_same_of_tokens_that_travelled(pipeline: Pipeline)
             assert torch.equal(ours.v, theirs.v)
 
 
-def test_weights_and_latents_are_in_the_name(pipeline: Pipeline) -> None:
+def test_weights_and_latents_are_in_the_name(pipeline: FlashTalkPipeline) -> None:
     z = pipeline.codec.encode_reference(PORTRAIT).z_BCFHW
     first = conditioning_digest("p", z, "hello", "a")
     assert conditioning_digest("p", z.clone(), "hello", "a") == first
@@ -151,7 +153,7 @@ def test_weights_and_latents_are_in_the_name(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize("frames", range(1, 29))
 def test_a_chunk_cut_anywhere_has_the_motion_of_its_last_five_frames(
-    pipeline: Pipeline, frames: int
+    pipeline: FlashTalkPipeline, frames: int
 ) -> None:
     codec = pipeline.codec
     reference = codec.encode_reference(PORTRAIT)
@@ -163,7 +165,7 @@ def test_a_chunk_cut_anywhere_has_the_motion_of_its_last_five_frames(
     assert_rounded(codec.motion(z, reference.color, 1.0, frames=frames), motion)
 
 
-def test_a_whole_chunk_is_that_of_the_chunk_loop(pipeline: Pipeline) -> None:
+def test_a_whole_chunk_is_that_of_the_chunk_loop(pipeline: FlashTalkPipeline) -> None:
     codec = pipeline.codec
     reference = codec.encode_reference(PORTRAIT)
     z = chunk_noise(2, 0, 0, (1, 16, 9, 4, 6))
@@ -175,15 +177,17 @@ def test_a_whole_chunk_is_that_of_the_chunk_loop(pipeline: Pipeline) -> None:
     assert set(clock.timings_s) == {"decode", "color", "motion"}
 
 
-def test_later_latents_are_not_decoded_before_they_are_wanted(pipeline: Pipeline) -> None:
+def test_later_latents_are_not_decoded_before_they_are_wanted(pipeline: FlashTalkPipeline) -> None:
     codec = pipeline.codec
     color = codec.encode_reference(PORTRAIT).color
     steps: list[int] = []
 
     class Counting(VideoCodec):
-        def _decode_step(self, z: torch.Tensor, state: object) -> object:  # type: ignore[override]
-            steps.append(z.shape[2])
-            return super()._decode_step(z, state)  # type: ignore[arg-type]
+        def _decode_step(
+            self, vae: VideoVAE, z_BCFHW: torch.Tensor, state: VAEState
+        ) -> tuple[torch.Tensor, VAEState]:
+            steps.append(z_BCFHW.shape[2])
+            return super()._decode_step(vae, z_BCFHW, state)
 
     counting = Counting(codec.vae, SPEC)
     z = chunk_noise(1, 0, 0, (1, 16, 9, 4, 6))
@@ -198,7 +202,7 @@ def test_later_latents_are_not_decoded_before_they_are_wanted(pipeline: Pipeline
 
 
 @pytest.mark.parametrize("frames", [0, 29, -1])
-def test_impossible_cuts_are_refused(pipeline: Pipeline, frames: int) -> None:
+def test_impossible_cuts_are_refused(pipeline: FlashTalkPipeline, frames: int) -> None:
     color = pipeline.codec.encode_reference(PORTRAIT).color
     z = torch.zeros(1, 16, 9, 4, 6)
     with pytest.raises(InputError, match="frames"):
@@ -207,7 +211,7 @@ def test_impossible_cuts_are_refused(pipeline: Pipeline, frames: int) -> None:
         pipeline.codec.motion(z[:, :, :8], color, 1.0, frames=1)
 
 
-def test_colours_survive_the_wire(pipeline: Pipeline) -> None:
+def test_colours_survive_the_wire(pipeline: FlashTalkPipeline) -> None:
     color = pipeline.codec.encode_reference(PORTRAIT).color
     array = color.to_array()
     assert array.shape == (2, 3)
@@ -220,7 +224,7 @@ def test_colours_survive_the_wire(pipeline: Pipeline) -> None:
             ReferenceColor.from_array(wrong)
 
 
-def test_a_state_of_the_wire_denoises_like_the_one_of_the_loop(pipeline: Pipeline) -> None:
+def test_a_state_of_the_wire_denoises_like_the_one_of_the_loop(pipeline: FlashTalkPipeline) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "")
     state = DiffusionState.start(5, reference.z_BCFHW, SPEC)

@@ -17,7 +17,7 @@ from flashtalk.diffusion.noise import chunk_noise
 from flashtalk.diffusion.sample import sample, timestep
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.diffusion.state import DiffusionState
-from flashtalk.engine import AudioEncoder, ConditionEncoders, Pipeline, Sampling
+from flashtalk.engine import AudioEncoder, ConditionEncoders, FlashTalkPipeline, Sampling
 from flashtalk.engine.device_weights import StandInTokens
 from flashtalk.engine.encoders import park
 from flashtalk.engine.frame_transfer import to_bytes
@@ -34,7 +34,7 @@ PORTRAIT = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
@@ -56,12 +56,12 @@ def test_speech_windows_are_those_of_the_published_code(goldens: Path, name: str
         torch.testing.assert_close(windows, expected, atol=PUBLISHED, rtol=0)
 
 
-def test_a_window_of_another_length_is_refused(pipeline: Pipeline) -> None:
+def test_a_window_of_another_length_is_refused(pipeline: FlashTalkPipeline) -> None:
     with pytest.raises(InputError, match="128000 samples"):
         pipeline.audio.encode(np.zeros(17_920, np.float32))
 
 
-def test_a_reference_is_the_portrait_followed_by_grey(pipeline: Pipeline) -> None:
+def test_a_reference_is_the_portrait_followed_by_grey(pipeline: FlashTalkPipeline) -> None:
     codec = pipeline.codec
     reference = codec.encode_reference(PORTRAIT)
     assert reference.z_BCFHW.shape == (1, 16, 9, 4, 6)
@@ -74,7 +74,7 @@ def test_a_reference_is_the_portrait_followed_by_grey(pipeline: Pipeline) -> Non
     assert_rounded(reference.z_BCFHW[:, :, :1], alone)
 
 
-def test_references_are_named_by_their_pixels(pipeline: Pipeline) -> None:
+def test_references_are_named_by_their_pixels(pipeline: FlashTalkPipeline) -> None:
     codec = pipeline.codec
     first = codec.encode_reference(PORTRAIT).digest
     assert codec.encode_reference(PORTRAIT.copy()).digest == first
@@ -87,7 +87,9 @@ def test_references_are_named_by_their_pixels(pipeline: Pipeline) -> None:
     [PORTRAIT[:31], PORTRAIT[..., :1], PORTRAIT.astype(np.float32), PORTRAIT[0]],
     ids=["not divisible", "one channel", "float", "flat"],
 )
-def test_portraits_that_do_not_fit_are_refused(pipeline: Pipeline, portrait: np.ndarray) -> None:
+def test_portraits_that_do_not_fit_are_refused(
+    pipeline: FlashTalkPipeline, portrait: np.ndarray
+) -> None:
     with pytest.raises(InputError):
         pipeline.codec.encode_reference(portrait)
 
@@ -107,7 +109,7 @@ def exhausted(
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_streamed_decoding_gives_the_frames_of_the_whole_chunk(
-    pipeline: Pipeline, strength: float
+    pipeline: FlashTalkPipeline, strength: float
 ) -> None:
     codec = pipeline.codec
     reference = codec.encode_reference(PORTRAIT)
@@ -128,7 +130,7 @@ def test_bytes_are_truncated_and_clamped() -> None:
     assert to_bytes(video)[:, 0, 0, 0].tolist() == [0, 0, 127, 254, 255, 255]
 
 
-def test_conditionings_are_named_by_portrait_and_prompt(pipeline: Pipeline) -> None:
+def test_conditionings_are_named_by_portrait_and_prompt(pipeline: FlashTalkPipeline) -> None:
     reference = pipeline.codec.encode_reference(PORTRAIT)
     other = pipeline.codec.encode_reference(PORTRAIT[::-1])
 
@@ -163,7 +165,7 @@ def test_parked_encoders_visit_the_device_and_leave_nothing_there() -> None:
 
 
 def test_noise_levels_are_embedded_once(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: FlashTalkPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not once per chunk: their projection is the largest layer of the published network."""
     denoiser = pipeline.denoiser
@@ -171,13 +173,13 @@ def test_noise_levels_are_embedded_once(
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "hello")
     windows, sampling = torch.randn(1, 33, 5, 1, 16), Sampling(steps=3, shift=2.0)
-    embed_time = denoiser.dit.embed_time
+    embed_time = denoiser.network.embed_time
 
     def counted(t_B: torch.Tensor) -> TimeEmbedding:
         asked.append(t_B.tolist())
         return embed_time(t_B)
 
-    monkeypatch.setattr(denoiser.dit, "embed_time", counted)
+    monkeypatch.setattr(denoiser.network, "embed_time", counted)
     for seed in range(3):
         state = DiffusionState.start(seed, reference.z_BCFHW, pipeline.spec)
         denoiser.denoise(conditioning, windows, state, sampling)
@@ -185,7 +187,7 @@ def test_noise_levels_are_embedded_once(
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
-def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> None:
+def test_guidance_is_what_two_passes_give(pipeline: FlashTalkPipeline, scale: float) -> None:
     denoiser = pipeline.denoiser
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "hello")
@@ -194,7 +196,7 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
     sampling = Sampling(steps=2, audio_guidance=scale)
     found = denoiser.denoise(conditioning, windows, state, sampling)
 
-    dit, context, y = denoiser.dit, conditioning.context, conditioning.y_BCFHW
+    dit, context, y = denoiser.network, conditioning.context, conditioning.y_BCFHW
     heard, deaf = dit.encode_audio(windows), dit.encode_audio(torch.zeros_like(windows))
 
     def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -215,7 +217,7 @@ def test_guidance_is_what_two_passes_give(pipeline: Pipeline, scale: float) -> N
     assert torch.equal(found[:, :, :1], state.motion_z)
 
 
-def test_both_samplers_run_and_differ(pipeline: Pipeline) -> None:
+def test_both_samplers_run_and_differ(pipeline: FlashTalkPipeline) -> None:
     reference = pipeline.codec.encode_reference(PORTRAIT)
     conditioning = pipeline.condition(PORTRAIT, reference, "")
     state = DiffusionState.start(5, reference.z_BCFHW, pipeline.spec)
@@ -228,11 +230,11 @@ def test_both_samplers_run_and_differ(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_tokens_say_what_keys_and_values_say(pipeline: Pipeline, scale: float) -> None:
+def test_tokens_say_what_keys_and_values_say(pipeline: FlashTalkPipeline, scale: float) -> None:
     denoiser, reference = pipeline.denoiser, pipeline.codec.encode_reference(PORTRAIT)
-    image, text = pipeline.encoders.embed(PORTRAIT, "hello")
+    encoded = pipeline.encoders.embed(PORTRAIT, "hello")
     by_kv, by_tokens = (
-        denoiser.conditioned(image, text, reference.z_BCFHW, "", projected=projected)
+        denoiser.conditioned(encoded, reference.z_BCFHW, "", projected=projected)
         for projected in (True, False)
     )
     assert isinstance(by_kv.context, ContextKV)

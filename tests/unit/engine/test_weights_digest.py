@@ -6,30 +6,41 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
-from flashtalk.engine import Pipeline, open_checkpoint, weights_digest
+from flashtalk.engine import (
+    FlashTalkPipeline,
+    flashtalk_checkpoint,
+    open_checkpoint,
+    weights_digest,
+)
 from flashtalk.engine.digest_cache import DigestCache, FileStamp
+from flashtalk.engine.flashtalk_checkpoint import pieces_of
 from flashtalk.models.checkpoint import find_checkpoint
 from tests.fakes.weights import MICRO, micro_pipeline, write_own, write_published_layout
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
 @pytest.fixture(scope="module")
-def own(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(pipeline: FlashTalkPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_own(pipeline, tmp_path_factory.mktemp("own") / "tiny")
 
 
+def pieces(folder: Path) -> Mapping[str, Path]:
+    return pieces_of(find_checkpoint(folder))
+
+
 def digest(folder: Path) -> str:
-    return weights_digest(find_checkpoint(folder))
+    return weights_digest(pieces(folder))
 
 
 def test_place_and_card_do_not_matter(own: Path, tmp_path: Path) -> None:
@@ -61,7 +72,7 @@ def test_one_changed_byte_anywhere_changes_the_name(own: Path, tmp_path: Path, f
     assert digest(folder) != digest(own)
 
 
-def test_a_published_folder_has_a_name_too(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_published_folder_has_a_name_too(pipeline: FlashTalkPipeline, tmp_path: Path) -> None:
     folder = write_published_layout(pipeline, tmp_path / "14b")
     before = digest(folder)
     (folder / "README.md").write_text("a card")
@@ -71,7 +82,7 @@ def test_a_published_folder_has_a_name_too(pipeline: Pipeline, tmp_path: Path) -
     assert digest(folder) != before
 
 
-def test_stages_load_one_by_one(own: Path, pipeline: Pipeline) -> None:
+def test_stages_load_one_by_one(own: Path, pipeline: FlashTalkPipeline) -> None:
     """A worker of one stage never reads the weights of another."""
     for stage, removed in (
         ("load_audio", "dit/model.safetensors"),
@@ -87,7 +98,7 @@ def test_stages_load_one_by_one(own: Path, pipeline: Pipeline) -> None:
             assert getattr(checkpoint, stage)() is not None
         finally:
             aside.rename(hidden)
-    assert open_checkpoint("tiny", own, device="cpu").sizes == MICRO
+    assert flashtalk_checkpoint(open_checkpoint("tiny", own, device="cpu")).sizes == MICRO
 
 
 @pytest.fixture
@@ -119,7 +130,7 @@ class Counting:
     def during(self, folder: Path, cache: DigestCache) -> int:
         """Files that are read for the digest of a folder."""
         before = self.opened
-        weights_digest(find_checkpoint(folder), cache)
+        weights_digest(pieces(folder), cache)
         return self.opened - before
 
 
@@ -137,7 +148,7 @@ def cache(tmp_path: Path) -> DigestCache:
 def test_the_second_start_reads_nothing(settled: Path, cache: DigestCache, reads: Counting) -> None:
     assert reads.during(settled, cache) > 5
     assert reads.during(settled, cache) == 0
-    assert weights_digest(find_checkpoint(settled), cache) == digest(settled)
+    assert weights_digest(pieces(settled), cache) == digest(settled)
 
 
 @pytest.mark.usefixtures("later")
@@ -147,14 +158,14 @@ def test_as_many_other_bytes_under_the_old_time_are_noticed(
     """A copy that keeps times; a file written in place whose time is set back."""
     path = settled / "vae" / "model.safetensors"
     for how in ("in place", "another file"):
-        before, times = weights_digest(find_checkpoint(settled), cache), path.stat()
+        before, times = weights_digest(pieces(settled), cache), path.stat()
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         place = path if how == "in place" else path.with_suffix(".new")
         place.write_bytes(bytes(content))
         os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
         place.replace(path)
-        after = weights_digest(find_checkpoint(settled), cache)
+        after = weights_digest(pieces(settled), cache)
         assert after == digest(settled)
         assert after != before
 
@@ -163,10 +174,10 @@ def test_as_many_other_bytes_under_the_old_time_are_noticed(
 def test_another_time_is_read_again_and_is_the_same(
     settled: Path, cache: DigestCache, reads: Counting
 ) -> None:
-    before = weights_digest(find_checkpoint(settled), cache)
+    before = weights_digest(pieces(settled), cache)
     os.utime(settled / "pipeline.json", ns=(10**18, 10**18))
     assert reads.during(settled, cache) > 5
-    assert weights_digest(find_checkpoint(settled), cache) == before
+    assert weights_digest(pieces(settled), cache) == before
 
 
 @pytest.mark.parametrize("skew_s", [-3_600, 0, 59])
@@ -176,7 +187,7 @@ def test_files_that_were_just_written_are_not_trusted(
     """The file system's clock may be another machine's, in the future too."""
     now_ns = max(path.stat().st_ctime_ns for path in settled.rglob("*"))
     monkeypatch.setattr(time, "time_ns", lambda: now_ns + int(skew_s * 1e9))
-    weights_digest(find_checkpoint(settled), cache)
+    weights_digest(pieces(settled), cache)
     assert not cache.folder.exists()
 
 
@@ -192,7 +203,7 @@ def test_what_changes_while_it_is_read_is_not_kept(
         return real(path, mode, **named)
 
     monkeypatch.setattr(Path, "open", touched)
-    weights_digest(find_checkpoint(settled), cache)
+    weights_digest(pieces(settled), cache)
     assert not cache.folder.exists()
 
 
@@ -201,10 +212,10 @@ def test_what_changes_while_it_is_read_is_not_kept(
 def test_an_entry_that_is_none_is_read_over(
     settled: Path, cache: DigestCache, content: bytes
 ) -> None:
-    expected = weights_digest(find_checkpoint(settled), cache)
+    expected = weights_digest(pieces(settled), cache)
     [entry] = cache.folder.iterdir()
     entry.write_bytes(content)
-    assert weights_digest(find_checkpoint(settled), cache) == expected
+    assert weights_digest(pieces(settled), cache) == expected
     assert entry.read_text() == f"{expected}\n"
 
 
@@ -214,22 +225,22 @@ def test_a_home_that_cannot_be_written_costs_only_time(settled: Path, tmp_path: 
     (tmp_path / "home").write_text("no folder")
     for _ in range(2):
         blocked = DigestCache(tmp_path / "home" / "digests")
-        assert weights_digest(find_checkpoint(settled), blocked) == digest(settled)
+        assert weights_digest(pieces(settled), blocked) == digest(settled)
 
 
 @pytest.mark.usefixtures("later")
 def test_an_entry_that_cannot_be_read_is_none(settled: Path, cache: DigestCache) -> None:
-    expected = weights_digest(find_checkpoint(settled), cache)
+    expected = weights_digest(pieces(settled), cache)
     [entry] = cache.folder.iterdir()
     entry.unlink()
     entry.mkdir()
-    assert weights_digest(find_checkpoint(settled), cache) == expected
+    assert weights_digest(pieces(settled), cache) == expected
     assert [place.name for place in cache.folder.iterdir()] == [entry.name]
 
 
 @pytest.mark.usefixtures("later")
 def test_many_processes_write_the_same(settled: Path, cache: DigestCache) -> None:
-    layout, expected = find_checkpoint(settled), digest(settled)
+    layout, expected = pieces(settled), digest(settled)
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda _: weights_digest(layout, cache), range(32))
     assert set(found) == {expected}

@@ -26,15 +26,17 @@ def assert_as_exact(found: torch.Tensor, exact: torch.Tensor) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activate", [False, True])
+@pytest.mark.parametrize("gained", [False, True])
 @pytest.mark.parametrize("block", [1, 40, 1 << 18])
 def test_the_channel_norm_is_its_definition(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, activate: bool, block: int
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, activate: bool, gained: bool, block: int
 ) -> None:
     monkeypatch.setattr(channel_norm, "_BLOCK_ELEMENTS", block)
     x, gain = torch.randn(2, 3, 5, 12).to(dtype), torch.randn(12).to(dtype)
     wide = x.float()
-    exact = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS) * gain.float()
-    found = normed(x, gain, EPS, activate=activate)
+    exact = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS)
+    exact = exact * gain.float() if gained else exact
+    found = normed(x, gain if gained else None, EPS, activate=activate)
     assert_as_exact(found, F.silu(exact) if activate else exact)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashtalk.models.vae.layers import convolve, convolve_frames
 from flashtalk.ops import widened
 from flashtalk.ops.attention import attention
 from flashtalk.ops.linear import linear
+from flashtalk.ops.video_convolution import convolve, convolve_frames
 from flashtalk.ops.widened import is_widened
 from tests.tolerances import BFLOAT16_STEP
 
@@ -25,6 +25,10 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "attention": (attention, ((1, 40, 2, 64), (1, 24, 2, 64), (1, 24, 2, 64))),
     "video convolution": (
         lambda x, w, b: convolve(x, w, b, margin=1),
+        ((1, 8, 5, 6, 6), (8, 8, 3, 3, 3), (8,)),
+    ),
+    "video convolution, stride 2": (
+        lambda x, w, b: convolve(x, w, b, margin=1, stride_t=2, stride_hw=2),
         ((1, 8, 5, 6, 6), (8, 8, 3, 3, 3), (8,)),
     ),
     "frame convolution": (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flashtalk.engine import Pipeline, talk
+from flashtalk.engine import FlashTalkPipeline, talk
 from tests.fakes.weights import micro_pipeline
 from tests.tolerances import assert_frames, assert_rounded
 from training.models import FrozenModels
@@ -20,11 +20,11 @@ SPEECH = DRAW.normal(0, 0.1, 70 * 640 - 100).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
+def pipeline() -> FlashTalkPipeline:
     return micro_pipeline()
 
 
-def frozen_of(pipeline: Pipeline, *, bf16: bool = False) -> FrozenModels:
+def frozen_of(pipeline: FlashTalkPipeline, *, bf16: bool = False) -> FrozenModels:
     audio = pipeline.audio.model
     return FrozenModels(
         pipeline.codec.vae, audio, pipeline.encoders.clip, "", torch.device("cpu"), bf16
@@ -34,12 +34,12 @@ def frozen_of(pipeline: Pipeline, *, bf16: bool = False) -> FrozenModels:
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 @pytest.mark.parametrize("packet", [1_000, len(SPEECH)])
 def test_offline_frames_are_the_streamed_ones(
-    pipeline: Pipeline, guidance: float, packet: int
+    pipeline: FlashTalkPipeline, guidance: float, packet: int
 ) -> None:
     sampling = CONFIG.uncorrected(PORTRAIT.shape[:2], guidance)
     _, text_1ND = pipeline.encoders.embed(PORTRAIT, PROMPT)
     offline = sampled_frames(
-        pipeline.denoiser.dit,
+        pipeline.denoiser.network,
         frozen_of(pipeline),
         PORTRAIT,
         SPEECH,
@@ -62,8 +62,8 @@ def test_offline_frames_are_the_streamed_ones(
     assert_frames(offline, np.concatenate([chunk.frames_THWC for chunk in streamed]))
 
 
-def test_a_network_is_trained_on_after_it_was_sampled(pipeline: Pipeline) -> None:
-    dit = pipeline.denoiser.dit
+def test_a_network_is_trained_on_after_it_was_sampled(pipeline: FlashTalkPipeline) -> None:
+    dit = pipeline.denoiser.network
     _, text_1ND = pipeline.encoders.embed(PORTRAIT, PROMPT)
     tokens_1ND = torch.randn(1, dit.config.clip_tokens, dit.config.clip_dim)
     z, y = torch.randn(1, 16, 9, 4, 6), torch.randn(1, 20, 9, 4, 6)
@@ -95,9 +95,9 @@ def test_a_network_is_trained_on_after_it_was_sampled(pipeline: Pipeline) -> Non
         dit.requires_grad_(False)
 
 
-def test_frozen_models_in_bfloat16_give_nearly_the_same_stages(pipeline: Pipeline) -> None:
-    exact = frozen_of(pipeline).stages(pipeline.denoiser.dit, pipeline.spec)
-    half = frozen_of(pipeline, bf16=True).stages(pipeline.denoiser.dit, pipeline.spec)
+def test_frozen_models_in_bfloat16_give_nearly_the_same_stages(pipeline: FlashTalkPipeline) -> None:
+    exact = frozen_of(pipeline).stages(pipeline.denoiser.network, pipeline.spec)
+    half = frozen_of(pipeline, bf16=True).stages(pipeline.denoiser.network, pipeline.spec)
     reference = exact.codec.encode_reference(PORTRAIT)
     found = half.codec.encode_reference(PORTRAIT)
     assert found.z_BCFHW.dtype == torch.float32

@@ -1,0 +1,150 @@
+"""A folder of weights before its models are loaded: the part that all presets share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from flashtalk.engine.audio import AudioEncoder
+from flashtalk.engine.codec import VideoCodec
+from flashtalk.engine.compiled import compile_speech
+from flashtalk.engine.denoiser import Denoiser
+from flashtalk.engine.encoders import Encoders
+from flashtalk.engine.pipeline import Pipeline
+from flashtalk.engine.placement import Placement
+from flashtalk.engine.sampling import Sampling
+from flashtalk.models.checkpoint import build, load_state
+from flashtalk.models.wav2vec2.config import AudioConfig
+from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.streaming import StreamSpec
+
+Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+class FeatureShape(NamedTuple):
+    """Rows, layers and width of a chunk's speech features."""
+
+    rows: int
+    layers: int
+    width: int
+
+
+class TokenShapes(NamedTuple):
+    """Number and width of image tokens, and maximum number and width of text tokens."""
+
+    image: int
+    image_width: int
+    max_text: int
+    text_width: int
+
+
+@dataclass(frozen=True)
+class Checkpoint(ABC):
+    """A folder of weights whose sizes fit each other; loads its stages.
+
+    Loading raises WeightsError for tensors that do not fit.
+
+    Args:
+        preset: its name.
+        sampling: sampling settings of these weights.
+        placement: device and dtype of its models; speech features are always float32.
+        spec: stream spec of these weights.
+    """
+
+    preset: str
+    sampling: Sampling
+    placement: Placement
+    spec: StreamSpec
+
+    @property
+    @abstractmethod
+    def pieces(self) -> Mapping[str, Path]:
+        """Returns the file or folder of each model, and ``pipeline.json`` if there is one."""
+
+    @property
+    @abstractmethod
+    def speech(self) -> AudioConfig:
+        """Returns the sizes of the speech encoder."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> TokenShapes | None:
+        """Returns the shapes of image and text tokens; ``None``: the network takes neither."""
+
+    @abstractmethod
+    def load_denoiser(self) -> Denoiser:
+        """Loads the network."""
+
+    @abstractmethod
+    def load_encoders(self, *, parked: bool = False) -> Encoders:
+        """Loads the encoders of portrait and prompt; ``parked`` as in ``ConditionEncoders``."""
+
+    @abstractmethod
+    def load_codec(self) -> VideoCodec:
+        """Loads the video VAE."""
+
+    @abstractmethod
+    def load_speech(self) -> Wav2Vec2Features:
+        """Loads the network of the speech encoder, float32."""
+
+    @property
+    def features(self) -> FeatureShape:
+        """Returns the shape of the speech features of a chunk."""
+        speech = self.speech
+        return FeatureShape(self.spec.feature_rows, speech.num_hidden_layers, speech.hidden_size)
+
+    @property
+    def measures_loudness(self) -> bool:
+        """Whether speech is brought to -23 LUFS before it is encoded."""
+        return True
+
+    def load_audio(self) -> AudioEncoder:
+        """Loads the speech encoder."""
+        model = self.load_speech()
+        if self.placement.compiled:
+            compile_speech(model)
+        return AudioEncoder(model, self.spec, loudness=self.measures_loudness)
+
+    def load(self, *, offload_encoders: bool = False) -> Pipeline:
+        """Loads all stages, as ``load_pipeline``."""
+        return Pipeline(
+            spec=self.spec,
+            audio=self.load_audio(),
+            denoiser=self.load_denoiser(),
+            codec=self.load_codec(),
+            name=self.preset,
+            sampling=self.sampling,
+            encoders=self.load_encoders(parked=offload_encoders),
+        )
+
+    def _build(
+        self,
+        factory: Callable[[], ModelT],
+        path: Path,
+        convert: Convert,
+        dtype: torch.dtype | None = None,
+    ) -> ModelT:
+        """Builds a model from a file or folder, strict about names and shapes."""
+        return self._built(factory, convert(load_state(path)), path, dtype)
+
+    def _built(
+        self,
+        factory: Callable[[], ModelT],
+        state: Mapping[str, Tensor],
+        source: Path,
+        dtype: torch.dtype | None = None,
+    ) -> ModelT:
+        return build(
+            factory,
+            state,
+            device=self.placement.device,
+            dtype=dtype or self.placement.dtype,
+            source=source,
+        )
