@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from flashtalk.errors import InputError
 
 T = TypeVar("T")
+_UNKNOWN = "unexpected_keyword_argument"
+
+adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+"""Returns pydantic's validator and serialiser of a type, built at the first use."""
 
 
 class JsonConfig:
@@ -20,7 +23,8 @@ class JsonConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns a JSON-ready dictionary for ``from_dict``."""
-        return dataclasses.asdict(cast(Any, self))
+        values: dict[str, Any] = adapter(type(self)).dump_python(self, mode="json")
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -44,7 +48,7 @@ def validate(kind: type[T], values: object, where: str = "") -> T:
         InputError: not an object; an unknown or missing field; a value of another type; or raised
             by ``kind`` itself.
     """
-    checker: TypeAdapter[T] = adapter(cast(Any, kind))
+    checker: TypeAdapter[T] = adapter(kind)
     try:
         # From text, because strict types accept a list for a tuple only there.
         return checker.validate_json(json.dumps(values), strict=True, extra="forbid")
@@ -56,27 +60,24 @@ def validate(kind: type[T], values: object, where: str = "") -> T:
 def require(fixed: Mapping[str, object], values: Mapping[str, object]) -> None:
     """Raises InputError if ``values`` have another value than ``fixed`` under one of its names."""
     for name, value in fixed.items():
-        if values.get(name, value) != value:
-            raise InputError(name, values[name], f"only {value} is implemented")
-
-
-@cache
-def adapter(kind: type) -> TypeAdapter[Any]:
-    """Returns pydantic's validator and serialiser of a type, built at the first use."""
-    return TypeAdapter(kind)
+        given = values.get(name, value)
+        if given != value or isinstance(given, bool) != isinstance(value, bool):
+            raise InputError(name, given, f"only {value} is implemented")
 
 
 def _input_error(error: ValidationError, fields: dict[str, Any], where: str) -> InputError:
     mistakes = error.errors(include_url=False)
-    mistake, path = mistakes[0], [str(part) for part in mistakes[0]["loc"]]
+    # An unknown field first: a misspelled name, or a file of another kind, has missing ones too.
+    mistake = next((m for m in mistakes if m["type"] == _UNKNOWN), mistakes[0])
+    path = [str(part) for part in mistake["loc"]]
     value, limit = mistake["input"], mistake["msg"].removeprefix("Input should be ")
     described = fields.get(path[0], {}).get("description") if path else None
     if mistake["type"] == "missing" and len(path) == 1:
         missing = [str(m["loc"][0]) for m in mistakes if m["type"] == "missing"]
         path, value, limit = [", ".join(missing)], "missing", "required"
-    elif mistake["type"] == "unexpected_keyword_argument":
+    elif mistake["type"] == _UNKNOWN:
         limit = f"one of {', '.join(fields)}"
-    if described:
-        path, limit = path[:1], described
-    name = ": ".join(filter(None, (where, ".".join(path))))
-    return InputError(name or "values", value, limit)
+    elif len(path) > 1:
+        limit = f"{limit} (item {'.'.join(path[1:])})"
+    name = ": ".join(filter(None, (where, *path[:1])))
+    return InputError(name or "values", value, described or limit)

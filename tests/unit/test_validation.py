@@ -71,8 +71,8 @@ def test_a_whole_number_becomes_a_float_where_the_field_is_one() -> None:
         ({"flag": 1}, "flag", 1),
         ({"flag": "true"}, "flag", "true"),
         ({"sizes": 3}, "sizes", 3),
-        ({"sizes": [1, 2.5]}, "sizes.1", 2.5),
-        ({"spans": [[0, 1], [0, "1"]]}, "spans.1.1", "1"),
+        ({"sizes": [1, 2.5]}, "sizes", 2.5),
+        ({"spans": [[0, 1], [0, "1"]]}, "spans", "1"),
         ({"limit": 1.0}, "limit", 1.0),
         ({"mode": "c"}, "mode", "c"),
         ({"name": 5}, "name", 5),
@@ -91,11 +91,13 @@ def test_errors_say_what_is_accepted() -> None:
     with pytest.raises(InputError, match=r"^width, depth: missing: required$"):
         Config.from_dict({})
     with pytest.raises(InputError, match=r"^wdith: 4: one of width, depth, rate, "):
-        Config.from_dict({**REQUIRED, "wdith": 4})
+        Config.from_dict({"depth": 2, "wdith": 4})
     with pytest.raises(InputError, match=r"^rate: fast: a valid number$"):
         Config.from_dict({**REQUIRED, "rate": "fast"})
     with pytest.raises(InputError, match=r"^line 3: name: 5: a short text$"):
         validate(Config, {**REQUIRED, "name": 5}, "line 3")
+    with pytest.raises(InputError, match=r"^sizes: 2\.5: a valid integer \(item 1\)$"):
+        Config.from_dict({**REQUIRED, "sizes": [1, 2.5]})
     with pytest.raises(InputError, match=r"^line 3: \[1\]: an object$"):
         validate(Config, [1], "line 3")
 
@@ -105,3 +107,5 @@ def test_fixed_values_may_be_absent_and_nothing_else() -> None:
     require({"act": "gelu"}, {"act": "gelu", "other": 1})
     with pytest.raises(InputError, match="act: relu: only gelu is implemented"):
         require({"act": "gelu"}, {"act": "relu"})
+    with pytest.raises(InputError, match="flag: 1: only True is implemented"):
+        require({"flag": True}, {"flag": 1})
