@@ -13,6 +13,7 @@ import grpc
 from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.presets import PRESETS
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
 from flashtalk.streaming import parse_size_hw
@@ -22,7 +23,7 @@ from flashtalk.v1 import media_pb2, worker_pb2
 class WorkerSettings(ServiceSettings):
     """Settings common to all workers."""
 
-    preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
+    preset: str = Field(default="tiny", description=f"one of {', '.join(PRESETS)}")
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
@@ -72,7 +73,7 @@ class WorkerCard:
     Attributes:
         role: role of the worker.
         ready: whether it is warmed up.
-        preset, weights_digest, default_prompt: data of its weights.
+        preset, weights_digest, default_prompt, accepts_prompt: data of its weights.
         sizes_hw: warmed-up sizes.
         session_slots: number of sessions that it can serve in real time.
         chunk_s: measured seconds per chunk.
@@ -84,6 +85,7 @@ class WorkerCard:
     preset: str = ""
     weights_digest: str = ""
     default_prompt: str = ""
+    accepts_prompt: bool = True
     sizes_hw: tuple[tuple[int, int], ...] = ()
     session_slots: int = 0
     chunk_s: float = 0.0
@@ -114,6 +116,7 @@ class WorkerCard:
             session_slots=self.session_slots,
             chunk_s=self.chunk_s,
             default_prompt=self.default_prompt,
+            accepts_prompt=self.accepts_prompt,
             pending=pending,
         )
 

@@ -22,7 +22,7 @@ class GetWorkerRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetWorkerResponse(_message.Message):
-    __slots__ = ("worker_id", "role", "preset", "weights_digest", "sizes", "session_slots", "chunk_s", "default_prompt", "pending")
+    __slots__ = ("worker_id", "role", "preset", "weights_digest", "sizes", "session_slots", "chunk_s", "default_prompt", "pending", "accepts_prompt")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class GetWorkerResponse(_message.Message):
     CHUNK_S_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_PROMPT_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTS_PROMPT_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     role: str
     preset: str
@@ -41,4 +42,5 @@ class GetWorkerResponse(_message.Message):
     chunk_s: float
     default_prompt: str
     pending: int
-    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[str] = ..., preset: _Optional[str] = ..., weights_digest: _Optional[str] = ..., sizes: _Optional[_Iterable[_Union[_media_pb2.VideoSize, _Mapping]]] = ..., session_slots: _Optional[int] = ..., chunk_s: _Optional[float] = ..., default_prompt: _Optional[str] = ..., pending: _Optional[int] = ...) -> None: ...
+    accepts_prompt: bool
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[str] = ..., preset: _Optional[str] = ..., weights_digest: _Optional[str] = ..., sizes: _Optional[_Iterable[_Union[_media_pb2.VideoSize, _Mapping]]] = ..., session_slots: _Optional[int] = ..., chunk_s: _Optional[float] = ..., default_prompt: _Optional[str] = ..., pending: _Optional[int] = ..., accepts_prompt: _Optional[bool] = ...) -> None: ...

@@ -66,6 +66,7 @@ class StandIn:
         features: shape of the speech features [frames, layers, width].
         slots: sessions that the DiT worker says it keeps.
         half_decodes: so many times decoding ends in order after four frames, without a result.
+        accepts_prompt: what the DiT worker says of its weights.
     """
 
     size_hw: tuple[int, int] = (64, 64)
@@ -77,6 +78,7 @@ class StandIn:
     features: tuple[int, int, int] = (35, 2, 8)
     slots: int = 1_000
     half_decodes: int = 0
+    accepts_prompt: bool = True
 
     @property
     def chunk_s(self) -> float:
@@ -133,6 +135,10 @@ async def _goes_on(workers: Workers, stage: str, chunk_index: int) -> None:
     """Nobody is held."""
 
 
+async def _conditions(prompt: str) -> None:
+    """Nobody is held."""
+
+
 class Workers(
     audio_grpc.AudioEncoderServiceServicer,
     dit_grpc.DitWorkerServiceServicer,
@@ -146,6 +152,8 @@ class Workers(
         self.half_left = stand_in.half_decodes
         self.at_stage: Callable[[Workers, str, int], Awaitable[None]] = _goes_on
         """Awaited at each moment of ``STAGES``, with the index of the chunk."""
+        self.at_prompt: Callable[[str], Awaitable[None]] = _conditions
+        """Awaited before each conditioning, with its prompt."""
         self.time_left_s: dict[str, float] = {}
         """Of the newest Denoise call of each session."""
 
@@ -164,6 +172,7 @@ class Workers(
             # A gateway adds those of the three roles.
             chunk_s=stand_in.chunk_s / 3,
             default_prompt="somebody speaks",
+            accepts_prompt=stand_in.accepts_prompt,
         )
 
     async def Encode(self, request: audio_pb2.EncodeRequest, context: Any) -> Any:
@@ -188,6 +197,7 @@ class Workers(
         if request.HasField("conditioning"):
             return dit_pb2.ConditionResponse(conditioning=request.conditioning)
         source = request.portrait
+        await self.at_prompt(source.prompt)
         named = hashlib.sha256(source.portrait.rgb + source.prompt.encode()).hexdigest()
         tokens = tensor_to_proto(np.ones((1, 4, 8), np.float32))
         return dit_pb2.ConditionResponse(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from flashtalk.errors import InputError
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.streaming import Position, StreamSpec
 from services.gateway.keys.entries import ANYBODY, ApiKey
@@ -69,6 +70,8 @@ class SessionDesk:
         sizes = self.pool.sizes_hw()
         if not sizes:
             raise _no_slot("no worker is ready")
+        if creation.prompt and not self.pool.accepts_prompt:
+            raise InputError("prompt", creation.prompt[:80], "empty: these weights take no prompt")
         name = new_session_id()
         # Before any work: a rejected call must not slow down others.
         async with self._counted(caller, name):

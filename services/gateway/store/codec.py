@@ -28,6 +28,7 @@ from services.gateway.store.records import (
     ChunkRecord,
     InterruptOutcome,
     InterruptRequest,
+    PromptOutcome,
     SessionAsset,
     SessionSetting,
     SessionState,
@@ -80,6 +81,10 @@ class StateCodec:
             next_frame=state.position.next_frame,
             tail=[self._put(arrays, piece_S) for piece_S in state.position.tail],
             history=[self._chunk(arrays, record) for record in state.history],
+            prompt_outcomes=[
+                pb.StoredPromptOutcome(**dataclasses.asdict(outcome))
+                for outcome in state.prompt_outcomes
+            ],
             **_scalars(state, pb.StoredState),
         )
         return Form(message.SerializeToString(), arrays)
@@ -133,6 +138,9 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
             for chunk in chunks
         ),
         plan=_plan_of(_read(pb.StoredPlan, plan), values) if plan else None,
+        prompt_outcomes=tuple(
+            PromptOutcome(**_scalars(outcome, PromptOutcome)) for outcome in message.prompt_outcomes
+        ),
         **_scalars(message, SessionState),
     )
 
@@ -158,6 +166,7 @@ def encode_asset(asset: SessionAsset) -> Form:
         color=_put(arrays, asset.color),
         portrait=_put(arrays, asset.portrait_z),
         conditioning=asset.conditioning,
+        portrait_rgb=asset.portrait_rgb,
     )
     return Form(message.SerializeToString(), arrays)
 
@@ -171,6 +180,7 @@ def decode_asset(head: bytes, values: Values) -> SessionAsset:
         color=_get(values, message.color),
         conditioning=message.conditioning,
         portrait_z=_get(values, message.portrait),
+        portrait_rgb=message.portrait_rgb,
     )
 
 
@@ -245,7 +255,7 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S"})
+_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes"})
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (
@@ -253,6 +263,7 @@ _SCALARS: dict[type, tuple[str, ...]] = {
         (ChunkPlan, pb.StoredPlan),
         (SessionSetting, pb.StoredSetting),
         (InterruptOutcome, pb.StoredOutcome),
+        (PromptOutcome, pb.StoredPromptOutcome),
     )
     for kind in (record, message)
 }

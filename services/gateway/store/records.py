@@ -53,6 +53,8 @@ class SessionAsset:
         color: [2, 3] colour statistics of the portrait.
         conditioning: serialised ``flashtalk.v1.Conditioning``, for any DiT worker.
         portrait_z: [1, C, 1, h, w] latents of the portrait: the motion latents before chunk 0.
+        portrait_rgb: the portrait, uint8 [H, W, 3] in bytes, for another prompt; empty in assets of
+            older gateways.
     """
 
     digest: str
@@ -60,6 +62,7 @@ class SessionAsset:
     color: FloatArray
     conditioning: bytes
     portrait_z: FloatArray
+    portrait_rgb: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,21 @@ class ChunkRecord:
     latents: FloatArray
 
 
+@dataclass(frozen=True)
+class PromptOutcome:
+    """The outcome of a prompt update that must not be carried out again.
+
+    Args:
+        update_id: chosen by the client.
+        outcome: number of ``PromptUpdated.Outcome``: applied or superseded.
+        first_frame: first frame that is generated with the prompt; 0 if it was superseded.
+    """
+
+    update_id: str
+    outcome: int
+    first_frame: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class SessionState:
     """The state between two chunks.
@@ -119,7 +137,9 @@ class SessionState:
         utterances: number of ended utterances.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
         history: the newest few chunks, oldest first.
-        plan: of the next chunk, if it has begun.
+        plan: of the next chunk, if it has begun; it is made with ``scene``.
+        scene: digest of the asset with the newest prompt; empty for that of the setting.
+        prompt_outcomes: of the newest prompt updates, oldest first.
     """
 
     epoch: int
@@ -129,6 +149,8 @@ class SessionState:
     motion_z: FloatArray
     history: tuple[ChunkRecord, ...] = ()
     plan: ChunkPlan | None = None
+    scene: str = ""
+    prompt_outcomes: tuple[PromptOutcome, ...] = ()
 
     def begin(self, plan: ChunkPlan) -> SessionState:
         """Returns the state with a begun chunk."""

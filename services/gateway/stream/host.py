@@ -21,7 +21,7 @@ from services.gateway.limits import GatewayLimits
 from services.gateway.loop_clock import loop_time
 from services.gateway.sessions.creation import checked_session_id
 from services.gateway.sessions.views import stream_spec
-from services.gateway.store.records import SessionRecord, SessionState
+from services.gateway.store.records import SessionAsset, SessionRecord, SessionState
 from services.gateway.store.session_store import (
     FenceLost,
     SessionGone,
@@ -35,6 +35,7 @@ from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import Lead
 from services.gateway.stream.playout import Outbox, PlayClock
+from services.gateway.stream.prompts import PromptUpdates
 from services.gateway.stream.reader import Read, pass_interrupt, read_requests
 from services.gateway.stream.signals import StreamSignals
 from services.gateway.workers.making import ChunkMaker
@@ -161,10 +162,17 @@ class StreamHost:
             paced=setting.pacing == session_pb2.PACING_REAL_TIME,
             now_s=loop_time(),
         )
+        outbox = Outbox(
+            clock,
+            first,
+            _OUTBOX_CHUNKS * self.spec.new_frames,
+            together=min(opening.frames_per_message, self.spec.new_frames),
+        )
+        asset, signals = await self._store.asset(setting.asset), StreamSignals()
         return OpenStream(
             spec=self.spec,
             setting=setting,
-            asset=await self._store.asset(setting.asset),
+            asset=asset,
             fence=record.fence,
             caller=caller,
             store=self._store,
@@ -176,18 +184,23 @@ class StreamHost:
                 self._limits.max_buffered_samples(self.spec),
                 begun=_in_utterance(state),
             ),
-            outbox=Outbox(
-                clock,
-                first,
-                _OUTBOX_CHUNKS * self.spec.new_frames,
-                together=min(opening.frames_per_message, self.spec.new_frames),
-            ),
+            outbox=outbox,
             lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
             held=HeldPicture(setting, self._maker, self.spec.fps),
-            signals=StreamSignals(),
+            signals=signals,
+            prompts=PromptUpdates(
+                setting,
+                asset,
+                state.prompt_outcomes,
+                self._maker,
+                outbox,
+                signals,
+                self._limits.prompt_timeout_s,
+            ),
         )
 
     async def _run(self, stream: OpenStream, state: SessionState, read: Read, write: Write) -> None:
+        scene = await self._store.asset(state.scene) if state.scene else stream.asset
         self._open.add(stream)
         self._idle.clear()
         metrics.STREAMS.set(len(self._open))
@@ -198,8 +211,9 @@ class StreamHost:
                 helpers = [
                     group.create_task(read_requests(stream, read, limit)),
                     group.create_task(self._keep(stream)),
+                    group.create_task(stream.prompts.run()),
                 ]
-                conducting = group.create_task(self._conduct(stream, state))
+                conducting = group.create_task(self._conduct(stream, state, scene))
                 await self._send(stream, write)
                 await conducting
                 for task in helpers:
@@ -223,9 +237,9 @@ class StreamHost:
         )
         return stream_pb2.StreamResponse(opened=opened)
 
-    async def _conduct(self, stream: OpenStream, state: SessionState) -> None:
+    async def _conduct(self, stream: OpenStream, state: SessionState, scene: SessionAsset) -> None:
         try:
-            reason = await Conductor(stream, state).run()
+            reason = await Conductor(stream, state, scene).run()
         except Exception as error:
             if not isinstance(_first_cause(error), SessionGone):
                 raise
@@ -237,6 +251,7 @@ class StreamHost:
         if reason == stream_pb2.StreamClosed.REASON_DELETED:
             stream.outbox.flush()
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
+            await stream.prompts.end()
             await self._store.delete(stream.session_id)
             await self._pool.give_back(stream.session_id)
         next_frame = stream.outbox.next_frame

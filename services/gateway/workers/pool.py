@@ -152,6 +152,12 @@ class WorkerPool:
         return next((w.info.default_prompt for w in self._ready(Role.DIT_WORKER) if w.info), "")
 
     @property
+    def accepts_prompt(self) -> bool:
+        """Returns whether prompts have an effect on the weights of the ready DiT workers."""
+        ready = (w.info for w in self._ready(Role.DIT_WORKER) if w.info)
+        return all(info.accepts_prompt or not info.HasField("accepts_prompt") for info in ready)
+
+    @property
     def chunk_s(self) -> float:
         """Returns the estimated time of a chunk, from the slowest workers' measurements."""
         return sum(
