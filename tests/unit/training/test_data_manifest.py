@@ -84,7 +84,7 @@ def test_shots_of_one_file_have_names_of_their_own() -> None:
         ('{"path": "a", "start": true}', "m line 2: start", "a number of seconds"),
         ('{"path": "a", "end": NaN}', "m line 2: end", "a number of seconds"),
         ('{"path": "a", "start": 3, "end": 3}', "m line 2: end", "later than start"),
-        ('{"path": "a", "shots": [[0, 2], [1, 3]]}', "m line 2: shots", "not overlapping"),
+        ('{"path": "a", "shots": [[0, 2], [1, 3]]}', "m line 2: shots", "not overlap"),
         ('{"path": "a", "shots": [[2, 1]]}', "m line 2: shots", "ascending"),
         ('{"path": "a", "shots": [3]}', "m line 2: shots", "[beginning, end]"),
         ('{"path": "a", "shot_frames": [[0, 2.5]]}', "m line 2: shot_frames", "a whole number"),
