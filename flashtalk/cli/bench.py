@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from flashtalk.cli import capacity, cycle, stream, table4
+from flashtalk.cli.overlay_option import add_overlay_option
 
 DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": "float8"}
 
@@ -25,6 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
     source.add_argument("--random", action="store_true", help="random weights of the preset")
+    add_overlay_option(parser)
     parser.add_argument("--image", type=Path, help="portrait; default a drawn one")
     parser.add_argument("--audio", type=Path, help="sound, repeated; default a drawn one")
     parser.add_argument("--size", help="WxH in pixels, multiples of 16")

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flashtalk.cli.limits import check_preset, check_weights
+from flashtalk.cli.overlay_option import with_overlays
 from flashtalk.cli.peaks import FP8
 from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline, random_pipeline
 from flashtalk.engine.placement import Placement
 from flashtalk.errors import InputError
 from flashtalk.ops.float8 import has_float8
+from flashtalk.overlays import Overlay
 from flashtalk.presets import TINY
 from flashtalk.streaming import preset_spec
 
@@ -32,6 +34,7 @@ class PipelineChoice:
         compiled: models use torch.compile.
         architecture: sizes that replace the preset's, for random weights.
         sampling: replaces the weights' own.
+        overlays: files laid over the weights.
         emulated: FP8 also on a device without it: the same numbers, but meaningless times.
     """
 
@@ -44,6 +47,7 @@ class PipelineChoice:
     architecture: Architecture | None = None
     sampling: Sampling | None = None
     emulated: bool = False
+    overlays: tuple[Overlay, ...] = ()
 
     def check(self) -> None:
         """Raises InputError for impossible combinations, before anything is built."""
@@ -74,7 +78,8 @@ class PipelineChoice:
         """Returns its description for reports."""
         if self.random:
             return "random"
-        return "shipped" if self.weights is None else self.weights.name
+        folder = "shipped" if self.weights is None else self.weights.name
+        return with_overlays(folder, self.overlays)
 
     def on(self, device: str) -> PipelineChoice:
         """Returns the same choice on another device."""
@@ -95,6 +100,7 @@ class PipelineChoice:
                 dtype=self.precision,
                 sampling=self.sampling,
                 compiled=self.compiled,
+                overlays=self.overlays,
             )
         else:
             pipeline = random_pipeline(

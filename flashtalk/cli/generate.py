@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.cli.overlay_option import add_overlay_option
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``generate`` to the commands."""
@@ -19,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", required=True, type=Path, help="video to write, *.mp4")
     parser.add_argument("--preset", default="tiny", help="tiny (default) or flashtalk-14b")
     parser.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
+    add_overlay_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
     parser.add_argument("--size", help="WxH in pixels, multiples of 16")
     parser.add_argument("--steps", type=int, help="network evaluations per chunk")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.cli.overlay_option import add_overlay_option
+
 PRECISIONS = ("auto", "bf16", "fp8", "fp32")
 
 
@@ -14,6 +16,7 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
     source.add_argument("--random", action="store_true", help="random weights, drawn on the device")
+    add_overlay_option(parser)
     parser.add_argument("--size", help="WxH in pixels, multiples of 16; default the weights' own")
     parser.add_argument(
         "--compile", default="off", choices=("on", "off"), help="torch.compile (default off)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import flashtalk
@@ -11,6 +12,7 @@ from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.placement import Placement
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
+from flashtalk.overlays import Overlay
 from flashtalk.presets import PRESETS, TINY
 
 
@@ -37,6 +39,7 @@ def open_checkpoint(
     architecture: Architecture | None = None,
     compiled: bool = False,
     attention: str = "auto",
+    overlays: Sequence[Overlay] = (),
 ) -> Checkpoint:
     """Finds a folder of weights and reads all of it except the weights.
 
@@ -48,8 +51,15 @@ def open_checkpoint(
         raise InputError("weights", "none given", f"{preset} needs the folder of its checkpoint")
     folder = shipped_weights() if weights_dir is None else Path(weights_dir)
     placement = Placement.choose(preset, device, dtype, compiled=compiled, attention=attention)
+    for overlay in overlays:
+        overlay.check()
     return FlashTalkCheckpoint.open(
-        preset, folder, placement, sampling=sampling, architecture=architecture
+        preset,
+        folder,
+        placement,
+        sampling=sampling,
+        architecture=architecture,
+        overlays=overlays,
     )
 
 
@@ -63,6 +73,7 @@ def load_pipeline(
     architecture: Architecture | None = None,
     compiled: bool = False,
     attention: str = "auto",
+    overlays: Sequence[Overlay] = (),
     offload_encoders: bool = False,
 ) -> Pipeline:
     """Loads a folder of weights, in the published layout or in this project's own.
@@ -76,11 +87,13 @@ def load_pipeline(
             speech encoder have theirs in their own ``config.json``.
         compiled: transformer and VAE use torch.compile, at the first call of each size.
         attention: ``auto``, or a kernel for the transformer (``ops.attention``).
+        overlays: files laid over the transformer's weights, in this order: plain tensors add and
+            override names, LoRA files change weights (``models.checkpoint.merge``).
         offload_encoders: the encoders of portrait and prompt are on the device only while they
             are used (``engine.encoders``).
 
     Raises:
-        InputError: an unknown preset or device, or a missing folder.
+        InputError: an unknown preset or device, a missing folder, or an impossible overlay.
         WeightsError: parts are missing, or tensors do not fit; one message names them all.
     """
     return open_checkpoint(
@@ -92,4 +105,5 @@ def load_pipeline(
         architecture=architecture,
         compiled=compiled,
         attention=attention,
+        overlays=overlays,
     ).load(offload_encoders=offload_encoders)

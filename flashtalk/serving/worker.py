@@ -13,6 +13,7 @@ import grpc
 from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.overlays import Overlay, parse_overlays, split_overlays
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
 from flashtalk.streaming import parse_size_hw
@@ -24,6 +25,9 @@ class WorkerSettings(ServiceSettings):
 
     preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
+    overlays: str = Field(
+        default="", description="FILE[:STRENGTH],... laid over the transformer's weights, in order"
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
     attention: str = Field(
@@ -40,6 +44,10 @@ class WorkerSettings(ServiceSettings):
         description="folder for what need not be computed at every start; empty: none",
     )
     session_slots: int = Field(default=0, ge=0, le=100_000, description="0: measured")
+
+    def checked_overlays(self) -> tuple[Overlay, ...]:
+        """Returns the overlays. Raises InputError as ``parse_overlays``."""
+        return parse_overlays(split_overlays(self.overlays))
 
     def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Returns the served sizes as (height, width). Raises InputError for invalid text."""
