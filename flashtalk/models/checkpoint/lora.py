@@ -133,7 +133,7 @@ def read_lora(
         for kind in ("weight", "bias"):
             if (difference := found.get(kind)) is None:
                 continue
-            target = f"{layer}.{kind}"
+            target = layer if kind == "weight" and layer in network else f"{layer}.{kind}"
             if tuple(difference.shape) != tuple(network.get(target, ())):
                 problems.add("of another shape", f"{target} {list(difference.shape)}")
             else:
@@ -159,10 +159,10 @@ def _pair(
         elif alpha is not None:
             problems.add("alpha without A and B", layer)
         return None
-    shape = network[f"{layer}.weight"]
+    shape = network.get(f"{layer}.weight", ())
     rank, fits = down.shape[0] if down.ndim else 0, down.ndim >= 2 and up.ndim >= 2
     # A pair of a convolution has the kernel's axes in A, and axes of length 1 in B.
-    wanted = (shape[0], rank, rank, math.prod(shape[1:]))
+    wanted = (*shape[:1], rank, rank, math.prod(shape[1:]))
     if not rank or not fits or (*up.flatten(1).shape, *down.flatten(1).shape) != wanted:
         sizes = f"A {list(down.shape)}, B {list(up.shape)}, weight {list(shape)}"
         problems.add("ranks or shapes that do not fit", f"{layer} ({sizes})")
@@ -185,12 +185,15 @@ def _parse(name: str) -> tuple[str, str] | None:
 
 
 def _aliases(network: Iterable[str]) -> dict[str, str]:
-    """Returns all names of each layer with a weight: the network's, diffusers', underscored."""
+    """Returns all names of each layer with a weight: the network's, diffusers', underscored.
+
+    A tensor that is no layer's weight or bias, such as a modulation, is known by its own name.
+    """
     layers: dict[str, str] = {}
     for name in network:
-        layer, dot, end = name.rpartition(".")
-        if end != "weight" or not dot:
+        if name.endswith(".bias"):
             continue
+        layer = name.removesuffix(".weight")
         names = [layer, *(p.sub(other, layer) for p, other in _DIFFUSERS if p.search(layer))]
         for each in names:
             layers[each] = layers[each.replace(".", "_")] = layer

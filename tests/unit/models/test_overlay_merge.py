@@ -150,18 +150,20 @@ def test_differences_are_added(state: dict[str, Tensor], tmp_path: Path) -> None
         f"{layer}.norm_q.diff": torch.full((32,), 2.0),
         f"{layer}.q.diff_b": torch.full((32,), 4.0),
         "diffusion_model.blocks.0.ffn.0.diff": torch.ones(32, 32),
+        "diffusion_model.blocks.1.modulation.diff": torch.full((1, 6, 32), 6.0),
     }
     found = merged(state, saved(tmp_path / "a.safetensors", tensors, 0.5))
     expected = dict(state)
     for name, added in (("self_attn.norm_q.weight", 1), ("self_attn.q.bias", 2)):
         expected[f"blocks.0.{name}"] = state[f"blocks.0.{name}"] + added
+    expected["blocks.1.modulation"] = state["blocks.1.modulation"] + 3
     expected["blocks.0.ffn.0.weight"] = state["blocks.0.ffn.0.weight"] + 0.5
     assert same(found, expected)
     assert found.effects[0].kind == "differences"
     pair = lora_tensors(shapes_of(state, LAYERS[:1]), NAMINGS["diffusion_model"], alpha=1)
     deep = lora_tensors(shapes_of(state, LAYERS[1:2]), NAMINGS["bare"], rank=5, alpha=1)
     both = merged(state, saved(tmp_path / "b.safetensors", tensors | pair | deep))
-    assert both.effects[0][1:] == ("LoRA, ranks 2 to 5", 5, 0)
+    assert both.effects[0][1:] == ("LoRA, ranks 2 to 5", 6, 0)
 
 
 def test_nothing_is_computed_for_names_and_shapes(
@@ -237,6 +239,10 @@ A, B = torch.ones(2, 32), torch.ones(32, 2)
                 f"diffusion_model.{Q}.lora_A.weight": A,
             },
             ["twice: "],
+        ),
+        (
+            {"blocks.0.modulation.lora_A.weight": A, "blocks.0.modulation.lora_B.weight": B},
+            ["blocks.0.modulation (A [2, 32], B [32, 2], weight [])"],
         ),
         ({f"{Q}.diff": torch.ones(3, 3)}, [f"{Q}.weight [3, 3]"]),
         ({"blocks.0.self_attn.norm_q.diff_b": torch.ones(32)}, ["norm_q.bias [32]"]),
