@@ -143,6 +143,9 @@ def test_stage_1_starts_with_an_overlay(
     assert result.keys() == whole.keys()
     for name, tensor in whole.items():
         assert torch.equal(result[name], tensor.bfloat16()), name
+    # Stage 2 needs no overlay: that transformer is whole.
+    options = ["schedule.steps=1", "setup.teacher=stage1"]
+    assert train("flashtalk_14b_distill", data_dir, tmp_path / "run2", *options) == 0
 
 
 def test_overlays_are_refused_by_the_name_of_their_field(
