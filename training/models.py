@@ -34,9 +34,10 @@ from flashtalk.models.checkpoint.read import has_weights
 from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.dit import weights as dit_weights
-from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.block import AudioAttention, ContextAttention
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.transformer.attention import SelfAttention
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.vae import weights as vae_weights

@@ -183,11 +183,27 @@ export class SessionStream {
   interrupt(playedFrames) {
     const id = crypto.randomUUID()
     const message = { interrupt: { interrupt_id: id, played_frames: playedFrames } }
+    return this.#ask(id, message, 'no answer to an interruption')
+  }
+
+  /**
+   * Changes the prompt from the next chunk on; gives the PromptUpdated (applied, with its first
+   * frame, or superseded by a later one), or rejects if it was refused or failed, or as interrupt.
+   */
+  async updatePrompt(prompt) {
+    const id = crypto.randomUUID()
+    const message = { prompt_update: { update_id: id, prompt } }
+    const updated = await this.#ask(id, message, 'no answer to a new prompt')
+    if (['OUTCOME_APPLIED', 'OUTCOME_SUPERSEDED'].includes(updated.outcome)) return updated
+    throw Object.assign(new Error(updated.message), { reason: updated.reason })
+  }
+
+  #ask(id, message, late) {
     const answer = new Promise((resolve, reject) => {
       const alarm = setTimeout(() => {
         this.#answers.delete(id)
         this.#withdraw(message)
-        reject(new Error(this.#late('no answer to an interruption')))
+        reject(new Error(this.#late(late)))
       }, this.#flashtalk.patienceMs)
       const done = (settle) => (value) => {
         clearTimeout(alarm)
@@ -276,6 +292,11 @@ export class SessionStream {
           this.#serverHas(event.chunk)
         } else if (event.interrupted) {
           this.#interrupted(event.interrupted)
+        } else if (event.prompt_updated) {
+          const id = event.prompt_updated.update_id
+          const item = this.#items.find(({ message }) => message.prompt_update?.update_id === id)
+          if (item) this.#withdraw(item.message)
+          this.#answers.get(id)?.resolve(event.prompt_updated)
         } else if (!event.activity && !event.underrun && !event.closed) {
           continue // a heartbeat, or something newer than this client
         }
@@ -315,26 +336,26 @@ export class SessionStream {
   /** Nobody waits for it any more: a new connection does not ask for it. */
   #withdraw(message) {
     const index = this.#items.findIndex((item) => item.message === message)
-    if (index < 0) return
+    if (index >= 0) this.#remove(index)
+  }
+
+  #remove(index) {
     this.#items.splice(index, 1)
     if (index < this.#next) this.#next -= 1
+    this.#awaken()
   }
 
   #awaken() {
     for (const resolve of this.#wake.splice(0)) resolve()
   }
 
-  #drop(count) {
-    this.#items.splice(0, count)
-    this.#next = Math.max(0, this.#next - count)
-    this.#awaken()
-  }
-
   /** Forgets what the server has for good. */
   #serverHas({ input_samples, utterances }) {
     this.#used = Math.max(this.#used, input_samples)
     for (;;) {
-      const [item] = this.#items
+      // New prompts wait for their answers, and not for the speech around them.
+      const index = this.#items.findIndex(({ message }) => !message.prompt_update)
+      const item = this.#items[index]
       const audio = item?.message.audio
       if (audio) {
         const used = this.#used - audio.first_sample
@@ -348,11 +369,11 @@ export class SessionStream {
       } else if (!(item?.utterance <= utterances)) {
         return
       }
-      this.#drop(1)
+      this.#remove(index)
     }
   }
 
-  /** What stood before the interruption is dropped, and so is it, whoever asked for it. */
+  /** The speech before the interruption is dropped, and so is it, whoever asked for it. */
   #interrupted(event) {
     this.nextFrame = event.played_frames
     const is = (item) => item.message.interrupt?.interrupt_id === event.interrupt_id
@@ -363,7 +384,10 @@ export class SessionStream {
       // An earlier one's barrier has been passed too.
       if (interrupt) this.#answers.get(interrupt.interrupt_id)?.resolve(event)
     }
-    this.#drop(gone.length)
+    const prompts = gone.filter(({ message }) => message.prompt_update)
+    this.#items.splice(0, gone.length, ...prompts)
+    this.#next = Math.max(0, this.#next - gone.length + prompts.length)
+    this.#awaken()
     this.#serverHas(event)
   }
 }

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from flashtalk.cli.overlay_option import add_overlay_option
+from flashtalk.presets import PRESET_HELP
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--weights", type=Path, help="folder of weights; tiny brings its own")
-    parser.add_argument("--preset", help="of the weights: tiny (default) or flashtalk-14b")
+    parser.add_argument("--preset", help=f"of the weights: {PRESET_HELP}")
     add_overlay_option(parser)
     parser.set_defaults(run=run)
 

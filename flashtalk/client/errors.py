@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 
 from flashtalk.errors import FlashTalkError
@@ -61,4 +63,16 @@ class ClientError(FlashTalkError):
             reason=reason_of(error),
             field=field_of(error),
             retry_after_s=retry_after_s(error),
+        )
+
+
+async def raise_status(call: Any) -> None:
+    """Raises the error of a call, unless its status is OK."""
+    code = await call.code()
+    if code is not grpc.StatusCode.OK:
+        raise grpc.aio.AioRpcError(
+            code,
+            await call.initial_metadata(),
+            await call.trailing_metadata(),
+            details=await call.details(),
         )

@@ -6,6 +6,7 @@ Legend: S samples.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flashtalk.streaming import Pcm
@@ -37,11 +38,19 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """An update of the prompt."""
+
+    update_id: str
+    prompt: str
+
+
+@dataclass(frozen=True)
 class Finish:
     """The end of all input."""
 
 
-Item = Audio | End | Cut | Finish
+Item = Audio | End | Cut | Prompt | Finish
 
 
 class Outgoing:
@@ -86,6 +95,10 @@ class Outgoing:
         """Appends an interruption."""
         self._items.append(Cut(interrupt_id, played_frames))
 
+    def prompt(self, update_id: str, prompt: str) -> None:
+        """Appends an update of the prompt."""
+        self._items.append(Prompt(update_id, prompt))
+
     def finish(self) -> None:
         """Appends the end of all input."""
         self._items.append(Finish())
@@ -108,7 +121,8 @@ class Outgoing:
     def interrupted(
         self, interrupt_id: str, input_samples: int = 0, utterances: int = 0
     ) -> list[str]:
-        """Removes an acknowledged interruption and the items before it.
+        """Removes an acknowledged interruption and the items before it, except updates of the
+        prompt, which it does not drop.
 
         Args:
             interrupt_id: id of the interruption, of this client or of another caller.
@@ -120,21 +134,33 @@ class Outgoing:
         """
         answered: list[str] = []
         if any(isinstance(i, Cut) and i.interrupt_id == interrupt_id for i in self._items):
+            prompts: list[Prompt] = []
             while not answered or answered[-1] != interrupt_id:
                 item = self._items.popleft()
+                if isinstance(item, Prompt):
+                    prompts.append(item)
+                    continue
                 self._sent = max(0, self._sent - 1)
                 if isinstance(item, Audio):
                     end = item.first_sample + len(item.pcm_S)
                     self.input_samples = max(self.input_samples, end)
                 elif isinstance(item, Cut):
                     answered.append(item.interrupt_id)
+            self._items.extendleft(reversed(prompts))
         self.used(input_samples, utterances)
         return answered
 
     def withdraw(self, interrupt_id: str) -> None:
         """Removes an interruption without a waiting caller, so that it is not resent."""
+        self._remove(lambda item: isinstance(item, Cut) and item.interrupt_id == interrupt_id)
+
+    def prompted(self, update_id: str) -> None:
+        """Removes an update of the prompt that was answered, or has no waiting caller."""
+        self._remove(lambda item: isinstance(item, Prompt) and item.update_id == update_id)
+
+    def _remove(self, found: Callable[[Item], bool]) -> None:
         for index, item in enumerate(self._items):
-            if isinstance(item, Cut) and item.interrupt_id == interrupt_id:
+            if found(item):
                 del self._items[index]
                 self._sent -= index < self._sent
                 return
@@ -144,10 +170,12 @@ class Outgoing:
         self._sent = 0
         # Input that another caller's interruption dropped counts as used, at any position.
         kept = deque(item for item in self._items if not _is_used(item, input_samples, utterances))
-        if kept and isinstance(kept[0], Audio) and kept[0].first_sample < input_samples:
-            first = kept.popleft()
-            assert isinstance(first, Audio)
-            kept.appendleft(Audio(input_samples, first.pcm_S[input_samples - first.first_sample :]))
+        for index, item in enumerate(kept):
+            if isinstance(item, Audio):
+                used = input_samples - item.first_sample
+                if used > 0:
+                    kept[index] = Audio(input_samples, item.pcm_S[used:])
+                break
         self._items = kept
         self.input_samples = max(self.input_samples, input_samples)
 
@@ -166,6 +194,9 @@ def as_request(item: Item, encoding: media_pb2.AudioEncoding) -> stream_pb2.Stre
             interrupt_id=item.interrupt_id, played_frames=item.played_frames
         )
         return stream_pb2.StreamRequest(interrupt=interrupt)
+    if isinstance(item, Prompt):
+        update = stream_pb2.PromptUpdate(update_id=item.update_id, prompt=item.prompt)
+        return stream_pb2.StreamRequest(prompt_update=update)
     return stream_pb2.StreamRequest(finish=stream_pb2.Finish())
 
 

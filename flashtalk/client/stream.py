@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from flashtalk.client.answers import Answers
 from flashtalk.client.arguments import Sound, samples
-from flashtalk.client.errors import ClientError, passes
+from flashtalk.client.errors import ClientError, passes, raise_status
 from flashtalk.client.outgoing import Outgoing, as_request
 from flashtalk.errors import InputError
 from flashtalk.pauses import Pauses
@@ -34,6 +36,7 @@ Event = (
     | stream_pb2.Activity
     | stream_pb2.Underrun
     | stream_pb2.Interrupted
+    | stream_pb2.PromptUpdated
     | stream_pb2.StreamClosed
 )
 """The items of ``async for``; the messages of the protocol."""
@@ -46,6 +49,10 @@ _FRAMES_PER_MESSAGE = 7
 _SILENCE_S = 15.0
 """The server says something every 5 s; after so long without a word the connection is dead."""
 
+_NOT_UPDATED: dict[int, grpc.StatusCode] = {
+    stream_pb2.PromptUpdated.OUTCOME_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
+    stream_pb2.PromptUpdated.OUTCOME_FAILED: grpc.StatusCode.UNAVAILABLE,
+}
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LAST = (stream_pb2.StreamClosed.REASON_FINISHED, stream_pb2.StreamClosed.REASON_DELETED)
 
@@ -76,7 +83,7 @@ class SessionStream:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue(_EVENTS)
         self._failure: ClientError | None = None
         self._moved_s = 0.0
-        self._answers: dict[str, asyncio.Future[stream_pb2.Interrupted]] = {}
+        self._answers = Answers()
         self._task: asyncio.Task[None] | None = None
         self._over = False
         self._opened = self._once_opened = self._once_lost = False
@@ -145,22 +152,63 @@ class SessionStream:
         Raises:
             ClientError: the stream has failed, or no acknowledgement came within ``patience_s``.
         """
+        interrupted: stream_pb2.Interrupted = await self._answered(
+            "interrupt",
+            lambda name: self._out.cut(name, played_frames),
+            self._out.withdraw,
+            "no answer to an interruption",
+        )
+        return interrupted
+
+    async def update_prompt(self, prompt: str) -> stream_pb2.PromptUpdated:
+        """Changes the prompt from the next chunk on; returns the answer: applied, with its first
+        frame, or superseded by a later update.
+
+        Events continue meanwhile, so another task must read them.
+
+        Args:
+            prompt: description of the scene; empty for the model's default.
+
+        Raises:
+            ClientError: the update was refused (INVALID_ARGUMENT) or failed (UNAVAILABLE), the
+                stream has failed, or no answer came within ``patience_s``.
+        """
+        updated: stream_pb2.PromptUpdated = await self._answered(
+            "update_prompt",
+            lambda name: self._out.prompt(name, prompt),
+            self._out.prompted,
+            "no answer to a new prompt",
+        )
+        if updated.outcome in _NOT_UPDATED:
+            raise ClientError(
+                _NOT_UPDATED[updated.outcome],
+                updated.message,
+                reason=Reason.__members__.get(updated.reason),
+            )
+        return updated
+
+    async def _answered(
+        self,
+        field: str,
+        send: Callable[[str], None],
+        withdraw: Callable[[str], None],
+        late: str,
+    ) -> Any:
+        """Sends a request with a new name; returns its answer."""
         name = uuid.uuid4().hex
-        answer = asyncio.get_running_loop().create_future()
         async with self._changed:
-            self._check_open("interrupt")
-            self._answers[name] = answer
-            self._out.cut(name, played_frames)
+            self._check_open(field)
+            answer = self._answers.expect(name)
+            send(name)
             self._changed.notify_all()
         try:
             async with asyncio.timeout(self._client.patience_s):
-                result: stream_pb2.Interrupted = await answer
-                return result
+                return await answer
         except TimeoutError:
-            self._out.withdraw(name)
-            raise self._late("no answer to an interruption") from None
+            withdraw(name)
+            raise self._late(late) from None
         finally:
-            self._answers.pop(name, None)
+            self._answers.forget(name)
 
     def __aiter__(self) -> SessionStream:
         return self
@@ -210,9 +258,7 @@ class SessionStream:
         finally:
             self._over = True
             gone = ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
-            for answer in self._answers.values():
-                if not answer.done():
-                    answer.set_exception(self._failure or gone)
+            self._answers.fail(self._failure or gone)
             if not self._events.full():  # with a full queue the reader finds the end itself
                 self._events.put_nowait(None)
             async with self._changed:
@@ -274,7 +320,7 @@ class SessionStream:
                 async with asyncio.timeout(_SILENCE_S):
                     response = await call.read()
                 if response is grpc.aio.EOF:
-                    await _raise_status(call)
+                    await raise_status(call)
                     return False
                 if response.HasField("opened"):
                     opened = response.opened
@@ -323,6 +369,9 @@ class SessionStream:
                 self._changed.notify_all()
         elif isinstance(event, stream_pb2.Interrupted):
             await self._interrupted(event)
+        elif isinstance(event, stream_pb2.PromptUpdated):
+            self._out.prompted(event.update_id)
+            self._answers.settle(event.update_id, event)
         elif isinstance(event, stream_pb2.StreamClosed):
             if event.reason in _LAST:
                 self._over = True
@@ -339,22 +388,8 @@ class SessionStream:
             )
             self._changed.notify_all()
         for name in answered:
-            answer = self._answers.get(name)
-            if answer is not None and not answer.done():
-                answer.set_result(event)
+            self._answers.settle(name, event)
 
 
 def _lost() -> ClientError:
     return ClientError(grpc.StatusCode.UNAVAILABLE, "no gateway takes the stream")
-
-
-async def _raise_status(call: Any) -> None:
-    """Raises the error of a call, unless its status is OK."""
-    code = await call.code()
-    if code is not grpc.StatusCode.OK:
-        raise grpc.aio.AioRpcError(
-            code,
-            await call.initial_metadata(),
-            await call.trailing_metadata(),
-            details=await call.details(),
-        )

@@ -109,6 +109,11 @@ class Checkpoint(ABC):
     def tokens(self) -> TokenShapes | None:
         """Returns the shapes of image and text tokens; ``None``: the network takes neither."""
 
+    @property
+    def accepts_prompt(self) -> bool:
+        """Returns whether a prompt has an effect: whether the network attends to text."""
+        return self.tokens is not None
+
     @abstractmethod
     def load_denoiser(self) -> Denoiser:
         """Loads the network."""

@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.errors import InputError
-from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
+from flashtalk.models.dit.block import AudioAttention, ContextAttention
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.flashhead.block import SpeechAttention
+from flashtalk.models.flashhead.model import FlashHead
+from flashtalk.models.ltx_vae.model import LtxVae
+from flashtalk.models.transformer.attention import SelfAttention
 from flashtalk.models.vae.layers import AttentionBlock, CausalConv3d
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.vae.resample import Downsample, Upsample
@@ -56,7 +60,7 @@ class RankTokens:
 
 
 def apply(
-    model: DiT | VideoVAE,
+    model: DiT | FlashHead | VideoVAE | LtxVae,
     mesh: Mesh | PictureMesh,
     *,
     exact: bool = True,
@@ -66,8 +70,9 @@ def apply(
     """Distributes a model over the ranks of its mesh, in place.
 
     Args:
-        model: a transformer with a ``Mesh``, a VAE with a ``PictureMesh``; the same weights on
-            every rank. All ranks then call it together with the same inputs and get whole results.
+        model: a transformer with a ``Mesh``, a VAE with a ``PictureMesh`` (the LTX VAE has no
+            parallel form: one rank only); the same weights on every rank. All ranks then call it
+            together with the same inputs and get whole results.
         mesh: the ranks.
         backend: self-attention of a transformer: torch collectives, or xDiT's kernels on CUDA.
         kernel: attention kernel on each rank; ``None`` selects the fastest for each shape. xDiT
@@ -77,8 +82,11 @@ def apply(
     Raises:
         InputError: the network does not fit the mesh, or the backend cannot run here.
     """
-    if isinstance(model, DiT) and isinstance(mesh, Mesh):
+    if isinstance(model, DiT | FlashHead) and isinstance(mesh, Mesh):
         _share_tokens(model, mesh, backend, kernel)
+    elif isinstance(model, LtxVae):
+        if not isinstance(mesh, PictureMesh) or mesh.grid.ranks > 1:
+            raise InputError("mesh", type(mesh).__name__, "one rank: the LTX VAE is not sliced")
     elif isinstance(model, VideoVAE) and isinstance(mesh, PictureMesh):
         _share_pictures(model, mesh, exact=exact)
     else:
@@ -111,23 +119,26 @@ def _share_pictures(vae: VideoVAE, mesh: PictureMesh, *, exact: bool) -> None:
             module.whole_frame = tokens
 
 
-def _share_tokens(dit: DiT, mesh: Mesh, backend: Backend, kernel: Kernel | None) -> None:
+def _share_tokens(
+    transformer: DiT | FlashHead, mesh: Mesh, backend: Backend, kernel: Kernel | None
+) -> None:
     """Fills the seams so that every rank computes its share of the tokens.
 
-    After this, keys and values of a session (``encode_context``) contain only this rank's heads.
+    After this, keys and values of a session (``DiT.encode_context``) contain only this rank's
+    heads; those of speech contain all heads, since a rank's tokens attend to them with all.
     """
     if mesh.layout.ranks == 1:
         return
-    heads = dit.config.num_heads
+    heads = transformer.config.num_heads
     check_layout(mesh.layout, heads, tokens=mesh.layout.ranks)
     cores = xdit_attention(mesh) if backend == "xfuser" else SequenceAttention(mesh, kernel)
-    sequence, kept = _opaque(cores, dit), KeptHeads(mesh.ulysses, kernel)
-    context = _opaque(kept.core, dit)
-    dit.share = RankTokens(mesh, heads)
-    for module in dit.modules():
+    sequence, kept = _opaque(cores, transformer), KeptHeads(mesh.ulysses, kernel)
+    context = _opaque(kept.core, transformer)
+    transformer.share = RankTokens(mesh, heads)
+    for module in transformer.modules():
         if isinstance(module, SelfAttention):
             module.core = sequence
         elif isinstance(module, ContextAttention) and mesh.ulysses.size > 1:
             module.keep, module.core = kept.keep, context
-        elif isinstance(module, AudioAttention):
+        elif isinstance(module, AudioAttention | SpeechAttention):
             module.core = partial(shared_frame_attention, backend=kernel)

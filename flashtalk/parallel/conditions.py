@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flashtalk.models.dit.conditions import KeyValue
+from flashtalk.models.transformer.conditions import KeyValue
 from flashtalk.ops.attention import Backend as Kernel
 from flashtalk.ops.attention import attention, frame_attention
 from flashtalk.ops.token_slice import TokenSlice

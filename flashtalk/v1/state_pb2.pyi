@@ -1,3 +1,4 @@
+from flashtalk.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -15,7 +16,7 @@ class StoredArray(_message.Message):
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class StoredSetting(_message.Message):
-    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s", "key_name")
+    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s", "key_name", "geometry")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +32,7 @@ class StoredSetting(_message.Message):
     TTL_S_FIELD_NUMBER: _ClassVar[int]
     MAX_LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
     KEY_NAME_FIELD_NUMBER: _ClassVar[int]
+    GEOMETRY_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_id: str
     request_id: str
@@ -46,23 +48,26 @@ class StoredSetting(_message.Message):
     ttl_s: float
     max_lifetime_s: float
     key_name: str
-    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ..., key_name: _Optional[str] = ...) -> None: ...
+    geometry: _worker_pb2.ChunkGeometry
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ..., key_name: _Optional[str] = ..., geometry: _Optional[_Union[_worker_pb2.ChunkGeometry, _Mapping]] = ...) -> None: ...
 
 class StoredAsset(_message.Message):
-    __slots__ = ("version", "digest", "weights_digest", "color", "portrait", "conditioning")
+    __slots__ = ("version", "digest", "weights_digest", "color", "portrait", "conditioning", "portrait_rgb")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     COLOR_FIELD_NUMBER: _ClassVar[int]
     PORTRAIT_FIELD_NUMBER: _ClassVar[int]
     CONDITIONING_FIELD_NUMBER: _ClassVar[int]
+    PORTRAIT_RGB_FIELD_NUMBER: _ClassVar[int]
     version: int
     digest: str
     weights_digest: str
     color: StoredArray
     portrait: StoredArray
     conditioning: bytes
-    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., weights_digest: _Optional[str] = ..., color: _Optional[_Union[StoredArray, _Mapping]] = ..., portrait: _Optional[_Union[StoredArray, _Mapping]] = ..., conditioning: _Optional[bytes] = ...) -> None: ...
+    portrait_rgb: bytes
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., weights_digest: _Optional[str] = ..., color: _Optional[_Union[StoredArray, _Mapping]] = ..., portrait: _Optional[_Union[StoredArray, _Mapping]] = ..., conditioning: _Optional[bytes] = ..., portrait_rgb: _Optional[bytes] = ...) -> None: ...
 
 class StoredPlan(_message.Message):
     __slots__ = ("version", "index", "epoch", "first_frame", "frames", "pcm", "input_samples", "utterances", "activity", "held_frame", "speech_samples", "speech_begin")
@@ -101,7 +106,7 @@ class StoredChunk(_message.Message):
     def __init__(self, plan: _Optional[_Union[StoredPlan, _Mapping]] = ..., latents: _Optional[_Union[StoredArray, _Mapping]] = ...) -> None: ...
 
 class StoredState(_message.Message):
-    __slots__ = ("version", "epoch", "chunk_index", "next_frame", "input_samples", "utterances", "motion", "tail", "history")
+    __slots__ = ("version", "epoch", "chunk_index", "next_frame", "input_samples", "utterances", "motion", "tail", "history", "scene", "prompt_outcomes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +116,8 @@ class StoredState(_message.Message):
     MOTION_FIELD_NUMBER: _ClassVar[int]
     TAIL_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    SCENE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     version: int
     epoch: int
     chunk_index: int
@@ -120,7 +127,19 @@ class StoredState(_message.Message):
     motion: StoredArray
     tail: _containers.RepeatedCompositeFieldContainer[StoredArray]
     history: _containers.RepeatedCompositeFieldContainer[StoredChunk]
-    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., chunk_index: _Optional[int] = ..., next_frame: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., motion: _Optional[_Union[StoredArray, _Mapping]] = ..., tail: _Optional[_Iterable[_Union[StoredArray, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[StoredChunk, _Mapping]]] = ...) -> None: ...
+    scene: str
+    prompt_outcomes: _containers.RepeatedCompositeFieldContainer[StoredPromptOutcome]
+    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., chunk_index: _Optional[int] = ..., next_frame: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., motion: _Optional[_Union[StoredArray, _Mapping]] = ..., tail: _Optional[_Iterable[_Union[StoredArray, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[StoredChunk, _Mapping]]] = ..., scene: _Optional[str] = ..., prompt_outcomes: _Optional[_Iterable[_Union[StoredPromptOutcome, _Mapping]]] = ...) -> None: ...
+
+class StoredPromptOutcome(_message.Message):
+    __slots__ = ("update_id", "outcome", "first_frame")
+    UPDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    update_id: str
+    outcome: int
+    first_frame: int
+    def __init__(self, update_id: _Optional[str] = ..., outcome: _Optional[int] = ..., first_frame: _Optional[int] = ...) -> None: ...
 
 class StoredInterrupt(_message.Message):
     __slots__ = ("interrupt_id", "played_frames")

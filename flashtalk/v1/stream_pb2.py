@@ -26,7 +26,7 @@ from flashtalk.v1 import media_pb2 as flashtalk_dot_v1_dot_media__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66lashtalk/v1/stream.proto\x12\x0c\x66lashtalk.v1\x1a\x18\x66lashtalk/v1/media.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8d\x02\n\rStreamRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.flashtalk.v1.StreamOpenH\x00\x12*\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x19.flashtalk.v1.AudioPacketH\x00\x12\x30\n\x0c\x65nd_of_audio\x18\x03 \x01(\x0b\x32\x18.flashtalk.v1.EndOfAudioH\x00\x12,\n\tinterrupt\x18\x04 \x01(\x0b\x32\x17.flashtalk.v1.InterruptH\x00\x12&\n\x06\x66inish\x18\x05 \x01(\x0b\x32\x14.flashtalk.v1.FinishH\x00\x42\t\n\x07messageJ\x04\x08\x06\x10\x07R\rprompt_update\"\xc7\x01\n\nStreamOpen\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x33\n\x0e\x61udio_encoding\x18\x04 \x01(\x0e\x32\x1b.flashtalk.v1.AudioEncoding\x12\x19\n\x0cresume_frame\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\x12\x66rames_per_message\x18\x06 \x01(\rB\x0f\n\r_resume_frame\"?\n\x0b\x41udioPacket\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\x14\n\x0c\x66irst_sample\x18\x02 \x01(\x04J\x04\x08\x03\x10\x04R\x07speaker\"\x0c\n\nEndOfAudio\"O\n\tInterrupt\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x1a\n\rplayed_frames\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_played_frames\"\x08\n\x06\x46inish\"\xd6\x03\n\x0eStreamResponse\x12,\n\x06opened\x18\x01 \x01(\x0b\x32\x1a.flashtalk.v1.StreamOpenedH\x00\x12$\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.flashtalk.v1.FrameH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.flashtalk.v1.ChunkReportH\x00\x12*\n\x08\x61\x63tivity\x18\x04 \x01(\x0b\x32\x16.flashtalk.v1.ActivityH\x00\x12*\n\x08underrun\x18\x05 \x01(\x0b\x32\x16.flashtalk.v1.UnderrunH\x00\x12\x30\n\x0binterrupted\x18\x06 \x01(\x0b\x32\x19.flashtalk.v1.InterruptedH\x00\x12,\n\theartbeat\x18\x07 \x01(\x0b\x32\x17.flashtalk.v1.HeartbeatH\x00\x12\'\n\x07go_away\x18\x08 \x01(\x0b\x32\x14.flashtalk.v1.GoAwayH\x00\x12,\n\x06\x63losed\x18\t \x01(\x0b\x32\x1a.flashtalk.v1.StreamClosedH\x00\x12*\n\x06\x66rames\x18\n \x01(\x0b\x32\x18.flashtalk.v1.FrameGroupH\x00\x42\t\n\x07message\"\xb9\x01\n\x0cStreamOpened\x12\x15\n\rinput_samples\x18\x01 \x01(\x04\x12\x12\n\nnext_frame\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12&\n\x04spec\x18\x04 \x01(\x0b\x32\x18.flashtalk.v1.StreamSpec\x12\x33\n\x0e\x61udio_encoding\x18\x05 \x01(\x0e\x32\x1b.flashtalk.v1.AudioEncoding\x12\x12\n\nutterances\x18\x06 \x01(\r\"\x85\x01\n\x05\x46rame\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x04\x12\x14\n\x0c\x66irst_sample\x18\x02 \x01(\x04\x12\x0b\n\x03pcm\x18\x03 \x01(\x0c\x12\r\n\x05video\x18\x04 \x01(\x0c\x12\x11\n\tkey_frame\x18\x05 \x01(\x08\x12\x13\n\x0b\x63hunk_index\x18\x06 \x01(\x04\x12\r\n\x05\x65poch\x18\x07 \x01(\r\"1\n\nFrameGroup\x12#\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x13.flashtalk.v1.Frame\"I\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x92\x02\n\x0b\x43hunkReport\x12\x13\n\x0b\x63hunk_index\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x03 \x01(\x04\x12\x0e\n\x06\x66rames\x18\x04 \x01(\r\x12)\n\x06stages\x18\x05 \x03(\x0b\x32\x19.flashtalk.v1.StageTiming\x12\x18\n\x10real_time_factor\x18\x06 \x01(\x01\x12\x0f\n\x07retries\x18\x07 \x01(\r\x12\'\n\x04late\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rinput_samples\x18\t \x01(\x04\x12\x10\n\x08trace_id\x18\n \x01(\t\x12\x12\n\nutterances\x18\x0b \x01(\r\"\x9e\x01\n\x08\x41\x63tivity\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.flashtalk.v1.Activity.Kind\x12\x13\n\x0b\x66rame_index\x18\x02 \x01(\x04\"R\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_IDLE\x10\x01\x12\x12\n\x0eKIND_LISTENING\x10\x02\x12\x11\n\rKIND_SPEAKING\x10\x03\"8\n\x08Underrun\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x04\x12\x17\n\x0fmissing_samples\x18\x02 \x01(\r\"\xa5\x01\n\x0bInterrupted\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x15\n\rplayed_frames\x18\x02 \x01(\x04\x12\x16\n\x0eplayed_samples\x18\x03 \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x15\n\rinput_samples\x18\x06 \x01(\x04\x12\x12\n\nutterances\x18\x07 \x01(\r\"\x1f\n\tHeartbeat\x12\x12\n\nnext_frame\x18\x01 \x01(\x04\"2\n\x06GoAway\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcd\x01\n\x0cStreamClosed\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.flashtalk.v1.StreamClosed.Reason\x12\x12\n\nnext_frame\x18\x02 \x01(\x04\"v\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_FINISHED\x10\x01\x12\x12\n\x0eREASON_DELETED\x10\x02\x12\x16\n\x12REASON_HALF_CLOSED\x10\x03\x12\x13\n\x0fREASON_DRAINING\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66lashtalk/v1/stream.proto\x12\x0c\x66lashtalk.v1\x1a\x18\x66lashtalk/v1/media.proto\x1a\x1egoogle/protobuf/duration.proto\"\xad\x02\n\rStreamRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.flashtalk.v1.StreamOpenH\x00\x12*\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x19.flashtalk.v1.AudioPacketH\x00\x12\x30\n\x0c\x65nd_of_audio\x18\x03 \x01(\x0b\x32\x18.flashtalk.v1.EndOfAudioH\x00\x12,\n\tinterrupt\x18\x04 \x01(\x0b\x32\x17.flashtalk.v1.InterruptH\x00\x12&\n\x06\x66inish\x18\x05 \x01(\x0b\x32\x14.flashtalk.v1.FinishH\x00\x12\x33\n\rprompt_update\x18\x06 \x01(\x0b\x32\x1a.flashtalk.v1.PromptUpdateH\x00\x42\t\n\x07message\"\xc7\x01\n\nStreamOpen\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x33\n\x0e\x61udio_encoding\x18\x04 \x01(\x0e\x32\x1b.flashtalk.v1.AudioEncoding\x12\x19\n\x0cresume_frame\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\x12\x66rames_per_message\x18\x06 \x01(\rB\x0f\n\r_resume_frame\"?\n\x0b\x41udioPacket\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\x14\n\x0c\x66irst_sample\x18\x02 \x01(\x04J\x04\x08\x03\x10\x04R\x07speaker\"\x0c\n\nEndOfAudio\"O\n\tInterrupt\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x1a\n\rplayed_frames\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_played_frames\"1\n\x0cPromptUpdate\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\"\x08\n\x06\x46inish\"\x8d\x04\n\x0eStreamResponse\x12,\n\x06opened\x18\x01 \x01(\x0b\x32\x1a.flashtalk.v1.StreamOpenedH\x00\x12$\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.flashtalk.v1.FrameH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.flashtalk.v1.ChunkReportH\x00\x12*\n\x08\x61\x63tivity\x18\x04 \x01(\x0b\x32\x16.flashtalk.v1.ActivityH\x00\x12*\n\x08underrun\x18\x05 \x01(\x0b\x32\x16.flashtalk.v1.UnderrunH\x00\x12\x30\n\x0binterrupted\x18\x06 \x01(\x0b\x32\x19.flashtalk.v1.InterruptedH\x00\x12,\n\theartbeat\x18\x07 \x01(\x0b\x32\x17.flashtalk.v1.HeartbeatH\x00\x12\'\n\x07go_away\x18\x08 \x01(\x0b\x32\x14.flashtalk.v1.GoAwayH\x00\x12,\n\x06\x63losed\x18\t \x01(\x0b\x32\x1a.flashtalk.v1.StreamClosedH\x00\x12*\n\x06\x66rames\x18\n \x01(\x0b\x32\x18.flashtalk.v1.FrameGroupH\x00\x12\x35\n\x0eprompt_updated\x18\x0b \x01(\x0b\x32\x1b.flashtalk.v1.PromptUpdatedH\x00\x42\t\n\x07message\"\xb9\x01\n\x0cStreamOpened\x12\x15\n\rinput_samples\x18\x01 \x01(\x04\x12\x12\n\nnext_frame\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12&\n\x04spec\x18\x04 \x01(\x0b\x32\x18.flashtalk.v1.StreamSpec\x12\x33\n\x0e\x61udio_encoding\x18\x05 \x01(\x0e\x32\x1b.flashtalk.v1.AudioEncoding\x12\x12\n\nutterances\x18\x06 \x01(\r\"\x85\x01\n\x05\x46rame\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x04\x12\x14\n\x0c\x66irst_sample\x18\x02 \x01(\x04\x12\x0b\n\x03pcm\x18\x03 \x01(\x0c\x12\r\n\x05video\x18\x04 \x01(\x0c\x12\x11\n\tkey_frame\x18\x05 \x01(\x08\x12\x13\n\x0b\x63hunk_index\x18\x06 \x01(\x04\x12\r\n\x05\x65poch\x18\x07 \x01(\r\"1\n\nFrameGroup\x12#\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x13.flashtalk.v1.Frame\"I\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x92\x02\n\x0b\x43hunkReport\x12\x13\n\x0b\x63hunk_index\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x03 \x01(\x04\x12\x0e\n\x06\x66rames\x18\x04 \x01(\r\x12)\n\x06stages\x18\x05 \x03(\x0b\x32\x19.flashtalk.v1.StageTiming\x12\x18\n\x10real_time_factor\x18\x06 \x01(\x01\x12\x0f\n\x07retries\x18\x07 \x01(\r\x12\'\n\x04late\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rinput_samples\x18\t \x01(\x04\x12\x10\n\x08trace_id\x18\n \x01(\t\x12\x12\n\nutterances\x18\x0b \x01(\r\"\x9e\x01\n\x08\x41\x63tivity\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.flashtalk.v1.Activity.Kind\x12\x13\n\x0b\x66rame_index\x18\x02 \x01(\x04\"R\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_IDLE\x10\x01\x12\x12\n\x0eKIND_LISTENING\x10\x02\x12\x11\n\rKIND_SPEAKING\x10\x03\"8\n\x08Underrun\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x04\x12\x17\n\x0fmissing_samples\x18\x02 \x01(\r\"\xa5\x01\n\x0bInterrupted\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x15\n\rplayed_frames\x18\x02 \x01(\x04\x12\x16\n\x0eplayed_samples\x18\x03 \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x15\n\rinput_samples\x18\x06 \x01(\x04\x12\x12\n\nutterances\x18\x07 \x01(\r\"\x88\x02\n\rPromptUpdated\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x34\n\x07outcome\x18\x02 \x01(\x0e\x32#.flashtalk.v1.PromptUpdated.Outcome\x12\x13\n\x0b\x66irst_frame\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x16\n\x12OUTCOME_SUPERSEDED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x12\x12\n\x0eOUTCOME_FAILED\x10\x04\"\x1f\n\tHeartbeat\x12\x12\n\nnext_frame\x18\x01 \x01(\x04\"2\n\x06GoAway\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcd\x01\n\x0cStreamClosed\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.flashtalk.v1.StreamClosed.Reason\x12\x12\n\nnext_frame\x18\x02 \x01(\x04\"v\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_FINISHED\x10\x01\x12\x12\n\x0eREASON_DELETED\x10\x02\x12\x16\n\x12REASON_HALF_CLOSED\x10\x03\x12\x13\n\x0fREASON_DRAINING\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,43 +34,49 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flashtalk.v1.stream_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STREAMREQUEST']._serialized_start=102
-  _globals['_STREAMREQUEST']._serialized_end=371
-  _globals['_STREAMOPEN']._serialized_start=374
-  _globals['_STREAMOPEN']._serialized_end=573
-  _globals['_AUDIOPACKET']._serialized_start=575
-  _globals['_AUDIOPACKET']._serialized_end=638
-  _globals['_ENDOFAUDIO']._serialized_start=640
-  _globals['_ENDOFAUDIO']._serialized_end=652
-  _globals['_INTERRUPT']._serialized_start=654
-  _globals['_INTERRUPT']._serialized_end=733
-  _globals['_FINISH']._serialized_start=735
-  _globals['_FINISH']._serialized_end=743
-  _globals['_STREAMRESPONSE']._serialized_start=746
-  _globals['_STREAMRESPONSE']._serialized_end=1216
-  _globals['_STREAMOPENED']._serialized_start=1219
-  _globals['_STREAMOPENED']._serialized_end=1404
-  _globals['_FRAME']._serialized_start=1407
-  _globals['_FRAME']._serialized_end=1540
-  _globals['_FRAMEGROUP']._serialized_start=1542
-  _globals['_FRAMEGROUP']._serialized_end=1591
-  _globals['_STAGETIMING']._serialized_start=1593
-  _globals['_STAGETIMING']._serialized_end=1666
-  _globals['_CHUNKREPORT']._serialized_start=1669
-  _globals['_CHUNKREPORT']._serialized_end=1943
-  _globals['_ACTIVITY']._serialized_start=1946
-  _globals['_ACTIVITY']._serialized_end=2104
-  _globals['_ACTIVITY_KIND']._serialized_start=2022
-  _globals['_ACTIVITY_KIND']._serialized_end=2104
-  _globals['_UNDERRUN']._serialized_start=2106
-  _globals['_UNDERRUN']._serialized_end=2162
-  _globals['_INTERRUPTED']._serialized_start=2165
-  _globals['_INTERRUPTED']._serialized_end=2330
-  _globals['_HEARTBEAT']._serialized_start=2332
-  _globals['_HEARTBEAT']._serialized_end=2363
-  _globals['_GOAWAY']._serialized_start=2365
-  _globals['_GOAWAY']._serialized_end=2415
-  _globals['_STREAMCLOSED']._serialized_start=2418
-  _globals['_STREAMCLOSED']._serialized_end=2623
-  _globals['_STREAMCLOSED_REASON']._serialized_start=2505
-  _globals['_STREAMCLOSED_REASON']._serialized_end=2623
+  _globals['_STREAMREQUEST']._serialized_end=403
+  _globals['_STREAMOPEN']._serialized_start=406
+  _globals['_STREAMOPEN']._serialized_end=605
+  _globals['_AUDIOPACKET']._serialized_start=607
+  _globals['_AUDIOPACKET']._serialized_end=670
+  _globals['_ENDOFAUDIO']._serialized_start=672
+  _globals['_ENDOFAUDIO']._serialized_end=684
+  _globals['_INTERRUPT']._serialized_start=686
+  _globals['_INTERRUPT']._serialized_end=765
+  _globals['_PROMPTUPDATE']._serialized_start=767
+  _globals['_PROMPTUPDATE']._serialized_end=816
+  _globals['_FINISH']._serialized_start=818
+  _globals['_FINISH']._serialized_end=826
+  _globals['_STREAMRESPONSE']._serialized_start=829
+  _globals['_STREAMRESPONSE']._serialized_end=1354
+  _globals['_STREAMOPENED']._serialized_start=1357
+  _globals['_STREAMOPENED']._serialized_end=1542
+  _globals['_FRAME']._serialized_start=1545
+  _globals['_FRAME']._serialized_end=1678
+  _globals['_FRAMEGROUP']._serialized_start=1680
+  _globals['_FRAMEGROUP']._serialized_end=1729
+  _globals['_STAGETIMING']._serialized_start=1731
+  _globals['_STAGETIMING']._serialized_end=1804
+  _globals['_CHUNKREPORT']._serialized_start=1807
+  _globals['_CHUNKREPORT']._serialized_end=2081
+  _globals['_ACTIVITY']._serialized_start=2084
+  _globals['_ACTIVITY']._serialized_end=2242
+  _globals['_ACTIVITY_KIND']._serialized_start=2160
+  _globals['_ACTIVITY_KIND']._serialized_end=2242
+  _globals['_UNDERRUN']._serialized_start=2244
+  _globals['_UNDERRUN']._serialized_end=2300
+  _globals['_INTERRUPTED']._serialized_start=2303
+  _globals['_INTERRUPTED']._serialized_end=2468
+  _globals['_PROMPTUPDATED']._serialized_start=2471
+  _globals['_PROMPTUPDATED']._serialized_end=2735
+  _globals['_PROMPTUPDATED_OUTCOME']._serialized_start=2615
+  _globals['_PROMPTUPDATED_OUTCOME']._serialized_end=2735
+  _globals['_HEARTBEAT']._serialized_start=2737
+  _globals['_HEARTBEAT']._serialized_end=2768
+  _globals['_GOAWAY']._serialized_start=2770
+  _globals['_GOAWAY']._serialized_end=2820
+  _globals['_STREAMCLOSED']._serialized_start=2823
+  _globals['_STREAMCLOSED']._serialized_end=3028
+  _globals['_STREAMCLOSED_REASON']._serialized_start=2910
+  _globals['_STREAMCLOSED_REASON']._serialized_end=3028
 # @@protoc_insertion_point(module_scope)

@@ -12,18 +12,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StreamRequest(_message.Message):
-    __slots__ = ("open", "audio", "end_of_audio", "interrupt", "finish")
+    __slots__ = ("open", "audio", "end_of_audio", "interrupt", "finish", "prompt_update")
     OPEN_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     END_OF_AUDIO_FIELD_NUMBER: _ClassVar[int]
     INTERRUPT_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_UPDATE_FIELD_NUMBER: _ClassVar[int]
     open: StreamOpen
     audio: AudioPacket
     end_of_audio: EndOfAudio
     interrupt: Interrupt
     finish: Finish
-    def __init__(self, open: _Optional[_Union[StreamOpen, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., end_of_audio: _Optional[_Union[EndOfAudio, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ...) -> None: ...
+    prompt_update: PromptUpdate
+    def __init__(self, open: _Optional[_Union[StreamOpen, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., end_of_audio: _Optional[_Union[EndOfAudio, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., prompt_update: _Optional[_Union[PromptUpdate, _Mapping]] = ...) -> None: ...
 
 class StreamOpen(_message.Message):
     __slots__ = ("session_id", "sample_rate_hz", "channels", "audio_encoding", "resume_frame", "frames_per_message")
@@ -61,12 +63,20 @@ class Interrupt(_message.Message):
     played_frames: int
     def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ...) -> None: ...
 
+class PromptUpdate(_message.Message):
+    __slots__ = ("update_id", "prompt")
+    UPDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    update_id: str
+    prompt: str
+    def __init__(self, update_id: _Optional[str] = ..., prompt: _Optional[str] = ...) -> None: ...
+
 class Finish(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class StreamResponse(_message.Message):
-    __slots__ = ("opened", "frame", "chunk", "activity", "underrun", "interrupted", "heartbeat", "go_away", "closed", "frames")
+    __slots__ = ("opened", "frame", "chunk", "activity", "underrun", "interrupted", "heartbeat", "go_away", "closed", "frames", "prompt_updated")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +87,7 @@ class StreamResponse(_message.Message):
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_UPDATED_FIELD_NUMBER: _ClassVar[int]
     opened: StreamOpened
     frame: Frame
     chunk: ChunkReport
@@ -87,7 +98,8 @@ class StreamResponse(_message.Message):
     go_away: GoAway
     closed: StreamClosed
     frames: FrameGroup
-    def __init__(self, opened: _Optional[_Union[StreamOpened, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., chunk: _Optional[_Union[ChunkReport, _Mapping]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ..., underrun: _Optional[_Union[Underrun, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[StreamClosed, _Mapping]] = ..., frames: _Optional[_Union[FrameGroup, _Mapping]] = ...) -> None: ...
+    prompt_updated: PromptUpdated
+    def __init__(self, opened: _Optional[_Union[StreamOpened, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., chunk: _Optional[_Union[ChunkReport, _Mapping]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ..., underrun: _Optional[_Union[Underrun, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., closed: _Optional[_Union[StreamClosed, _Mapping]] = ..., frames: _Optional[_Union[FrameGroup, _Mapping]] = ..., prompt_updated: _Optional[_Union[PromptUpdated, _Mapping]] = ...) -> None: ...
 
 class StreamOpened(_message.Message):
     __slots__ = ("input_samples", "next_frame", "epoch", "spec", "audio_encoding", "utterances")
@@ -206,6 +218,32 @@ class Interrupted(_message.Message):
     input_samples: int
     utterances: int
     def __init__(self, interrupt_id: _Optional[str] = ..., played_frames: _Optional[int] = ..., played_samples: _Optional[int] = ..., dropped_samples: _Optional[int] = ..., epoch: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ...) -> None: ...
+
+class PromptUpdated(_message.Message):
+    __slots__ = ("update_id", "outcome", "first_frame", "reason", "message")
+    class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OUTCOME_UNSPECIFIED: _ClassVar[PromptUpdated.Outcome]
+        OUTCOME_APPLIED: _ClassVar[PromptUpdated.Outcome]
+        OUTCOME_SUPERSEDED: _ClassVar[PromptUpdated.Outcome]
+        OUTCOME_REFUSED: _ClassVar[PromptUpdated.Outcome]
+        OUTCOME_FAILED: _ClassVar[PromptUpdated.Outcome]
+    OUTCOME_UNSPECIFIED: PromptUpdated.Outcome
+    OUTCOME_APPLIED: PromptUpdated.Outcome
+    OUTCOME_SUPERSEDED: PromptUpdated.Outcome
+    OUTCOME_REFUSED: PromptUpdated.Outcome
+    OUTCOME_FAILED: PromptUpdated.Outcome
+    UPDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    update_id: str
+    outcome: PromptUpdated.Outcome
+    first_frame: int
+    reason: str
+    message: str
+    def __init__(self, update_id: _Optional[str] = ..., outcome: _Optional[_Union[PromptUpdated.Outcome, str]] = ..., first_frame: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("next_frame",)

@@ -115,6 +115,24 @@ def _viewers() -> Row:
                 quantiles("flashtalk_interrupt_seconds"),
                 limit=1.0,
             ),
+            graph(
+                "New prompts",
+                "Time from a new prompt to the chunk border from which it holds. Good: below two "
+                "cycles. Bad: several seconds, prompts wait behind chunks of other sessions.",
+                "s",
+                quantiles("flashtalk_prompt_seconds"),
+            ),
+            graph(
+                "New prompts per second",
+                "By outcome. Good: mostly applied. Bad: failed, prompts are not encoded in time.",
+                "ops",
+                [
+                    Query(
+                        f"sum by (outcome) ({rate('flashtalk_prompt_updates_total')})",
+                        "{{outcome}}",
+                    )
+                ],
+            ),
         ],
     )
 

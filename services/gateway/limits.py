@@ -23,6 +23,7 @@ class GatewayLimits:
         release_timeout_s: timeout of the session's release when a stream ends.
         drain_s: time between a GoAway and the stop.
         interrupt_timeout_s: timeout of an interruption that another gateway carries out.
+        prompt_timeout_s: timeout of the conditioning with a new prompt.
         call_timeout_s: timeout of a call to a worker, added to the time until its chunk is due.
         chunk_timeout_s: timeout of all attempts at one stage of a chunk.
         worker_poll_s: interval of worker probes; worker_probe_timeout_s: timeout of a probe.
@@ -43,6 +44,7 @@ class GatewayLimits:
     release_timeout_s: float
     drain_s: float
     interrupt_timeout_s: float
+    prompt_timeout_s: float
     call_timeout_s: float
     chunk_timeout_s: float
     worker_poll_s: float

@@ -40,6 +40,14 @@ LATE_SECONDS = Histogram(
 INTERRUPT_SECONDS = Histogram(
     "flashtalk_interrupt_seconds", "Wall time of an interruption.", buckets=_STAGE_BUCKETS_S
 )
+PROMPT_SECONDS = Histogram(
+    "flashtalk_prompt_seconds",
+    "From a new prompt to the chunk border from which it holds.",
+    buckets=_CHUNK_BUCKETS_S,
+)
+PROMPTS = Counter(
+    "flashtalk_prompt_updates", "New prompts in mid-session, by outcome.", ["outcome"]
+)
 CHUNKS = Counter("flashtalk_chunks", "Chunks that were committed.")
 RETRIES = Counter("flashtalk_chunk_retries", "Calls to workers that failed and were made again.")
 UNDERRUNS = Counter("flashtalk_underruns", "Chunks with silence in place of late speech.")
@@ -62,6 +70,8 @@ STORE_ERRORS = Counter(
 OUTBOX_FRAMES = Gauge("flashtalk_outbox_frames", "Frames that wait to leave, all streams.")
 INTAKE_SAMPLES = Gauge("flashtalk_intake_samples", "Samples of speech that wait, all streams.")
 
+for _outcome in ("applied", "superseded", "refused", "failed"):
+    PROMPTS.labels(_outcome)
 for _cause in ("timeout", "refused"):
     STORE_ERRORS.labels(_cause)  # a rate needs a zero before the first error
 

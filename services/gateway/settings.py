@@ -59,6 +59,9 @@ class GatewaySettings(ServiceSettings):
     interrupt_timeout_s: float = Field(
         default=5.0, gt=0, description="an interruption that another gateway carries out"
     )
+    prompt_timeout_s: float = Field(
+        default=20.0, gt=0, description="timeout of encoding a new prompt in mid-session"
+    )
     open_timeout_s: float = Field(default=10.0, gt=0, description="the first message of a stream")
     release_timeout_s: float = Field(
         default=5.0, gt=0, description="giving a session back when its stream ends"

@@ -56,7 +56,7 @@ def example(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(repo_root / "protos", root / "protos")
     folder = root / "examples/node"
     shutil.copytree(repo_root / "examples/node", folder, ignore=ignored)
-    for script in ("barge_in.mjs", "broken_off.mjs", "interruptions.mjs"):
+    for script in ("barge_in.mjs", "broken_off.mjs", "interruptions.mjs", "prompts.mjs"):
         shutil.copy(repo_root / "tests/e2e" / script, folder)
     install(folder)
     return folder
@@ -234,6 +234,11 @@ def test_a_client_in_another_language(
                 assert process.returncode == 0, told
                 check_interruptions(json.loads(printed))
 
+                process = await node(example, "prompts.mjs", targets(running), portrait)
+                printed, told = await process.communicate()
+                assert process.returncode == 0, told
+                check_prompts(json.loads(printed))
+
                 wrong = talk(targets(running), files, tmp_path / "none.mp4")
                 process = await node(example, *wrong, f"--audio={portrait}")
                 _, told = await process.communicate()
@@ -242,6 +247,16 @@ def test_a_client_in_another_language(
                 assert not (tmp_path / "none.mp4").exists()
 
     run(scenario)
+
+
+def check_prompts(given: Any) -> None:
+    """Each is answered once, and the last one holds."""
+    assert given["first"]["outcome"] == "OUTCOME_APPLIED"
+    assert given["first"]["first_frame"] == 0
+    assert given["refusal"] == "INVALID_FIELD"
+    assert given["outcomes"][-1] == "OUTCOME_APPLIED"
+    assert len(given["seen"]["updated"]) == 4
+    assert given["seen"]["frames"] == 60 * 25
 
 
 def check_interruption(given: Any) -> None:

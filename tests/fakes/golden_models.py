@@ -8,13 +8,25 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
+from flashtalk.models.checkpoint import build
 from flashtalk.models.dit import DiT, DiTConfig
+from flashtalk.models.flashhead import FlashHead, FlashHeadConfig
+from flashtalk.models.flashhead import weights as flashhead_weights
 from flashtalk.models.ltx_vae import LtxVae, LtxVaeConfig
 from flashtalk.models.vae import VAEConfig, VideoVAE
 
 VAE_GOLDEN = Path(__file__).parents[1] / "goldens" / "vae_tiny.safetensors"
 LTX_VAE_GOLDEN = VAE_GOLDEN.with_name("ltx_vae_tiny.safetensors")
 DIT_GOLDEN = VAE_GOLDEN.with_name("dit_tiny.safetensors")
+FLASHHEAD_GOLDENS = VAE_GOLDEN.parent / "flashhead"
+# Names in our configuration of what the recordings say under "audio".
+_SPEECH_NAMES = {
+    "window": "audio_window",
+    "blocks": "audio_blocks",
+    "channels": "audio_channels",
+    "intermediate_dim": "intermediate_dim",
+    "context_tokens": "context_tokens",
+}
 
 
 def golden_vae() -> VideoVAE:
@@ -46,6 +58,25 @@ def golden_dit() -> DiT:
     model = DiT(DiTConfig.from_dict(notes["config"] | notes["fixed"])).eval().requires_grad_(False)
     model.load_state_dict(_state(DIT_GOLDEN), strict=True)
     return model
+
+
+def golden_flashhead_config(variant: str) -> FlashHeadConfig:
+    """Sizes of ``flashhead/dit_VARIANT_tiny``, "pro" or "lite"."""
+    notes = json.loads((FLASHHEAD_GOLDENS / f"dit_{variant}_tiny.json").read_text())
+    speech = {ours: notes["audio"][theirs] for theirs, ours in _SPEECH_NAMES.items()}
+    return FlashHeadConfig.from_dict(notes["config"] | speech)
+
+
+def golden_flashhead_state(variant: str) -> dict[str, Tensor]:
+    """Weights of ``flashhead/dit_VARIANT_tiny``, with the tensors that are not used."""
+    return _state(FLASHHEAD_GOLDENS / f"dit_{variant}_tiny.safetensors")
+
+
+def golden_flashhead(variant: str) -> FlashHead:
+    """The transformer of ``flashhead/dit_VARIANT_tiny``."""
+    config = golden_flashhead_config(variant)
+    state = flashhead_weights.convert(golden_flashhead_state(variant))
+    return build(lambda: FlashHead(config), state)
 
 
 def _state(path: Path) -> dict[str, Tensor]:

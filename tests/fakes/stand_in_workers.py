@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import hashlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -66,6 +67,7 @@ class StandIn:
         features: shape of the speech features [frames, layers, width].
         slots: sessions that the DiT worker says it keeps.
         half_decodes: so many times decoding ends in order after four frames, without a result.
+        accepts_prompt, weights_digest: what the workers say of their weights.
     """
 
     size_hw: tuple[int, int] = (64, 64)
@@ -77,6 +79,8 @@ class StandIn:
     features: tuple[int, int, int] = (35, 2, 8)
     slots: int = 1_000
     half_decodes: int = 0
+    accepts_prompt: bool = True
+    weights_digest: str = "0" * 64
 
     @property
     def chunk_s(self) -> float:
@@ -133,6 +137,10 @@ async def _goes_on(workers: Workers, stage: str, chunk_index: int) -> None:
     """Nobody is held."""
 
 
+async def _conditions(prompt: str) -> None:
+    """Nobody is held."""
+
+
 class Workers(
     audio_grpc.AudioEncoderServiceServicer,
     dit_grpc.DitWorkerServiceServicer,
@@ -146,8 +154,12 @@ class Workers(
         self.half_left = stand_in.half_decodes
         self.at_stage: Callable[[Workers, str, int], Awaitable[None]] = _goes_on
         """Awaited at each moment of ``STAGES``, with the index of the chunk."""
+        self.at_prompt: Callable[[str], Awaitable[None]] = _conditions
+        """Awaited before each conditioning, with its prompt."""
         self.time_left_s: dict[str, float] = {}
         """Of the newest Denoise call of each session."""
+        self.calls: collections.Counter[str] = collections.Counter()
+        """Number of calls by stage of a chunk."""
 
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
@@ -158,15 +170,17 @@ class Workers(
             worker_id=self.worker_id,
             role="stand_in",
             preset="stand-in",
-            weights_digest="0" * 64,
+            weights_digest=stand_in.weights_digest,
             sizes=[size],
             session_slots=stand_in.slots,
             # A gateway adds those of the three roles.
             chunk_s=stand_in.chunk_s / 3,
             default_prompt="somebody speaks",
+            accepts_prompt=stand_in.accepts_prompt,
         )
 
     async def Encode(self, request: audio_pb2.EncodeRequest, context: Any) -> Any:
+        self.calls["audio"] += 1
         await self.at_stage(self, "audio", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.audio_s)
         name = np.frombuffer(hashlib.sha256(request.pcm.data).digest(), np.uint8)
@@ -188,6 +202,7 @@ class Workers(
         if request.HasField("conditioning"):
             return dit_pb2.ConditionResponse(conditioning=request.conditioning)
         source = request.portrait
+        await self.at_prompt(source.prompt)
         named = hashlib.sha256(source.portrait.rgb + source.prompt.encode()).hexdigest()
         tokens = tensor_to_proto(np.ones((1, 4, 8), np.float32))
         return dit_pb2.ConditionResponse(
@@ -203,6 +218,7 @@ class Workers(
         self, request: dit_pb2.DenoiseRequest, context: Any
     ) -> dit_pb2.DenoiseResponse:
         self.time_left_s[request.key.session_id] = context.time_remaining()
+        self.calls["denoise"] += 1
         await self.at_stage(self, "denoise", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.denoise_s)
         latents = self.stand_in.latent(
@@ -220,6 +236,7 @@ class Workers(
     ) -> AsyncIterator[vae_pb2.DecodeResponse]:
         stand_in = self.stand_in
         latents = hashlib.sha256(request.latents.data).digest()
+        self.calls["decode"] += 1
         first = 0
         for count in _PART_FRAMES:
             if first and self.half_left:

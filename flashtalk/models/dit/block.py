@@ -11,83 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from flashtalk.models.dit.conditions import AudioTokens, ContextLayer, ContextTokens, KeyValue
+from flashtalk.models.dit.conditions import ContextLayer, ContextTokens
 from flashtalk.models.dit.config import DiTConfig
-from flashtalk.ops.attention import (
-    AttentionCore,
-    SharedAttentionCore,
-    attention,
-    frame_attention,
-    whole_attention,
-)
+from flashtalk.models.transformer.attention import AffineNorm, Gain, SelfAttention
+from flashtalk.models.transformer.conditions import AudioTokens, KeyValue
+from flashtalk.ops.attention import AttentionCore, SharedAttentionCore, attention, frame_attention
 from flashtalk.ops.linear import FeedForward, Linear
-from flashtalk.ops.norms import gated_add, layer_norm, modulated_norm, rms_norm
-from flashtalk.ops.rope import RopeTable, apply_rope
+from flashtalk.ops.norms import gated_add, modulated_norm
+from flashtalk.ops.rope import RopeTable
 from flashtalk.ops.token_slice import TokenSlice
-
-
-class Gain(nn.Module):
-    """The learned gain of an RMS norm over the full width."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-        self.eps = eps
-
-    def forward(self, x_BND: Tensor) -> Tensor:
-        """[B, N, D] to [B, N, D], same dtype."""
-        return rms_norm(x_BND, self.weight, self.eps)
-
-
-class AffineNorm(nn.LayerNorm):
-    """Layer norm computed in float32, returned in the dtype of its input."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[B, N, D] to [B, N, D]."""
-        return layer_norm(input, self.eps, self.weight, self.bias).to(input.dtype)
-
-
-class SelfAttention(nn.Module):
-    """Attention among the video tokens of a chunk, in both directions.
-
-    ``core`` is the attention seam: ``parallel`` replaces it with a parallel implementation.
-    """
-
-    def __init__(self, config: DiTConfig) -> None:
-        super().__init__()
-        dim = config.dim
-        self.heads = config.num_heads
-        self.q = Linear(dim, dim)
-        self.k = Linear(dim, dim)
-        self.v = Linear(dim, dim)
-        self.o = Linear(dim, dim)
-        self.norm_q = Gain(dim, config.eps)
-        self.norm_k = Gain(dim, config.eps)
-        self.core: SharedAttentionCore = whole_attention
-        self.qkv: nn.Module | None = None
-
-    def join_projections(self) -> None:
-        """One product for queries, keys and values instead of three; for inference only.
-
-        The parameters lose their published names.
-        """
-        parts = (self.q, self.k, self.v)
-        width = self.q.in_features
-        self.qkv = Linear(width, len(parts) * width, device="meta")
-        self.qkv.weight = nn.Parameter(torch.cat([p.weight for p in parts]), requires_grad=False)
-        self.qkv.bias = nn.Parameter(torch.cat([p.bias for p in parts]), requires_grad=False)
-        del self.q, self.k, self.v
-
-    def forward(self, x_BND: Tensor, rope: RopeTable, tokens: TokenSlice) -> Tensor:
-        """[B, N, D] to [B, N, D]; ``rope`` holds the angles of the same N ``tokens``."""
-        heads = (self.heads, -1)
-        if self.qkv is None:
-            q, k, v = self.q(x_BND), self.k(x_BND), self.v(x_BND)
-        else:
-            q, k, v = self.qkv(x_BND).chunk(3, dim=-1)
-        q = apply_rope(self.norm_q(q).unflatten(-1, heads), rope)
-        k = apply_rope(self.norm_k(k).unflatten(-1, heads), rope)
-        return self.o(self.core(q, k, v.unflatten(-1, heads), tokens).flatten(2))
 
 
 def all_heads(kv: KeyValue) -> KeyValue:
@@ -172,7 +104,7 @@ class Block(nn.Module):
         super().__init__()
         dim = config.dim
         self.eps = config.eps
-        self.self_attn = SelfAttention(config)
+        self.self_attn = SelfAttention(dim, config.num_heads, config.eps)
         self.norm3 = AffineNorm(dim, eps=config.eps)
         self.cross_attn = ContextAttention(config)
         self.ffn = FeedForward(dim, config.ffn_dim)

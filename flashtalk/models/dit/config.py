@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
+from flashtalk.models.transformer.speech_sizes import group_window, latent_frames
 
 PATCH_HW = 2
 MASK_CHANNELS = 4
@@ -123,7 +124,7 @@ class DiTConfig:
     @property
     def group_window(self) -> int:
         """Speech-feature entries per later latent frame (8; the first has ``audio_window``)."""
-        return self.audio_window + self.vae_scale - 1
+        return group_window(self)
 
     @property
     def cond_dim(self) -> int:
@@ -132,10 +133,7 @@ class DiTConfig:
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames of ``frames`` video frames. Raises InputError unless 1 + n * scale."""
-        groups, rest = divmod(frames - 1, self.vae_scale)
-        if frames < 1 or rest:
-            raise InputError("frames", frames, f"must be 1 + n * {self.vae_scale}")
-        return 1 + groups
+        return latent_frames(frames, self.vae_scale)
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready dictionary; ``from_dict`` reads it back."""

@@ -8,88 +8,27 @@ L speech-feature layers.
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from flashtalk.errors import InputError
 from flashtalk.models.dit.block import Block
-from flashtalk.models.dit.conditions import (
-    Audio,
-    AudioKV,
-    AudioTokens,
-    Context,
-    ContextKV,
-    ContextTokens,
-    TimeEmbedding,
-)
+from flashtalk.models.dit.conditions import Context, ContextKV, ContextTokens
 from flashtalk.models.dit.config import PATCH_HW, DiTConfig
-from flashtalk.models.dit.embeddings import (
-    AudioProjection,
-    ImageEmbedding,
-    run_float32,
-    time_code,
+from flashtalk.models.dit.embeddings import ImageEmbedding
+from flashtalk.models.transformer.conditions import Audio, AudioKV, AudioTokens, TimeEmbedding
+from flashtalk.models.transformer.initial_weights import draw_initial_weights
+from flashtalk.models.transformer.noise_level import (
+    embed_noise_level,
+    modulation_layers,
+    time_layers,
 )
-from flashtalk.ops.linear import FeedForward, Linear, linear
-from flashtalk.ops.norms import modulated_norm
+from flashtalk.models.transformer.patches import Head, PatchEmbedding, token_grid, unpatchify
+from flashtalk.models.transformer.speech import AudioProjection
+from flashtalk.models.transformer.token_share import TokenShare, WholeSequence
+from flashtalk.ops.linear import FeedForward
 from flashtalk.ops.rope import kept_rope_table
-from flashtalk.ops.token_slice import TokenSlice
-
-
-class PatchEmbedding(nn.Conv3d):
-    """Latents to tokens: a convolution whose stride is its kernel, run as one matrix product.
-
-    As a 3D convolution it took an eighth of the tiny preset's whole step on a CPU.
-    """
-
-    def __init__(self, config: DiTConfig) -> None:
-        patch = (1, PATCH_HW, PATCH_HW)
-        super().__init__(config.in_dim, config.dim, kernel_size=patch, stride=patch)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[B, in_dim, F, H, W] to [B, N, D], tokens in frame-major order."""
-        tiled = torch.unflatten(torch.unflatten(input, 4, (-1, PATCH_HW)), 3, (-1, PATCH_HW))
-        patches = tiled.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
-        return linear(patches, self.weight.flatten(1), self.bias)
-
-
-class Head(nn.Module):
-    """Tokens to latent patches, modulated by the time embedding itself."""
-
-    def __init__(self, config: DiTConfig) -> None:
-        super().__init__()
-        self.eps = config.eps
-        self.head = Linear(config.dim, PATCH_HW * PATCH_HW * config.out_dim)
-        self.modulation = nn.Parameter(torch.empty(1, 2, config.dim))
-        nn.init.normal_(self.modulation, std=config.dim**-0.5)
-
-    def forward(self, x_BND: Tensor, time_BD: Tensor) -> Tensor:
-        """[B, N, D] and the float32 [B, D] time embedding to [B, N, 4 * C]."""
-        shift, scale = (self.modulation.float() + time_BD.unsqueeze(1)).chunk(2, dim=1)
-        return self.head(modulated_norm(x_BND, shift, scale, self.eps))
-
-
-class WholeSequence:
-    """One process holds all tokens of a chunk (a ``TokenShare``)."""
-
-    def mine(self, total: int) -> TokenSlice:
-        """Returns all ``total`` tokens."""
-        return TokenSlice.whole(total)
-
-    def join(self, x_BND: Tensor, tokens: TokenSlice) -> Tensor:
-        """Returns ``x`` itself: no other process has tokens."""
-        return x_BND
-
-
-class TokenShare(Protocol):
-    """How the tokens of a chunk are distributed over processes."""
-
-    def mine(self, total: int) -> TokenSlice:
-        """Returns the slice of ``total`` tokens that this process computes."""
-
-    def join(self, x_BND: Tensor, tokens: TokenSlice) -> Tensor:
-        """[B, N, D] of every process to [B, total, D] on each."""
 
 
 class DiT(nn.Module):
@@ -106,31 +45,21 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.patch_embedding = PatchEmbedding(config)
+        self.patch_embedding = PatchEmbedding(config.in_dim, dim, PATCH_HW)
         self.text_embedding = FeedForward(config.text_dim, dim, dim)
-        self.time_embedding = nn.Sequential(
-            nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim)
-        )
-        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.time_embedding = time_layers(config.freq_dim, dim)
+        self.time_projection = modulation_layers(dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.head = Head(config)
+        self.head = Head(dim, config.out_dim, PATCH_HW, config.eps)
         self.img_emb = ImageEmbedding(config)
         self.audio_proj = AudioProjection(config)
         self.share: TokenShare = WholeSequence()
         self.reset_parameters()
 
-    @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start of training: Xavier-uniform layers, small embeddings, a head that returns zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-        nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
-        for layer in (*self.text_embedding, *self.time_embedding):
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-        nn.init.zeros_(self.head.head.weight)
+        embeddings = (*self.text_embedding, *self.time_embedding)
+        draw_initial_weights(self, self.patch_embedding, embeddings, self.head)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -206,12 +135,9 @@ class DiT(nn.Module):
         Args:
             t_B: [B] float, 1000 * sigma.
         """
-        # Meta tensors do not support autocast.
-        with torch.autocast("cpu" if t_B.is_meta else t_B.device.type, enabled=False):
-            code = time_code(t_B, self.config.freq_dim)
-            time_BD = run_float32(code, self.time_embedding)
-            six = run_float32(time_BD, self.time_projection)
-        return TimeEmbedding(time_BD, torch.unflatten(six, 1, (6, -1)))
+        return embed_noise_level(
+            t_B, self.config.freq_dim, self.time_embedding, self.time_projection
+        )
 
     def forward(
         self,
@@ -238,7 +164,7 @@ class DiT(nn.Module):
             InputError: a shape does not fit the configuration or another input.
         """
         self._check(x_BCFHW, y_BCFHW, audio)
-        grid = (x_BCFHW.shape[2], x_BCFHW.shape[3] // PATCH_HW, x_BCFHW.shape[4] // PATCH_HW)
+        grid = token_grid(x_BCFHW, PATCH_HW)
         tokens = self.share.mine(math.prod(grid))
         rope = kept_rope_table(grid, self.config.head_dim, x_BCFHW).rows(tokens)
         time_BD, six_B6D = t if isinstance(t, TimeEmbedding) else self.embed_time(t)
@@ -248,14 +174,7 @@ class DiT(nn.Module):
         for index, block in enumerate(self.blocks):
             x_BND = block(x_BND, six_B6D, rope, context.layer(index), audio.layer(index), tokens)
         patches_BNP = self.share.join(self.head(x_BND, time_BD).float(), tokens)
-        return self._unpatchify(patches_BNP, grid)
-
-    def _unpatchify(self, patches_BNP: Tensor, grid: tuple[int, int, int]) -> Tensor:
-        """[B, N, 2 * 2 * C] patches, channel last, to [B, C, F, H, W]."""
-        frames, rows, columns = grid
-        shape = (-1, frames, rows, columns, PATCH_HW, PATCH_HW, self.config.out_dim)
-        image = patches_BNP.reshape(shape).permute(0, 6, 1, 2, 4, 3, 5)
-        return image.flatten(5, 6).flatten(3, 4)
+        return unpatchify(patches_BNP, grid, PATCH_HW)
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
@@ -264,12 +183,10 @@ class DiT(nn.Module):
         cfg = self.config
         if x_BCFHW.ndim != 5 or x_BCFHW.shape[1] != cfg.out_dim:
             raise InputError("latents", tuple(x_BCFHW.shape), f"[B, {cfg.out_dim}, F, H, W]")
-        if x_BCFHW.shape[3] % PATCH_HW or x_BCFHW.shape[4] % PATCH_HW:
-            raise InputError("latent size", tuple(x_BCFHW.shape[3:]), f"multiples of {PATCH_HW}")
+        token_grid(x_BCFHW, PATCH_HW)
         expected = (x_BCFHW.shape[0], cfg.cond_dim, *x_BCFHW.shape[2:])
         if y_BCFHW.shape != expected:
             raise InputError("conditioning latents", tuple(y_BCFHW.shape), f"{expected}")
-        tokens = audio.tokens_BFAD if isinstance(audio, AudioTokens) else audio.audio[0].k
-        if tokens.shape[1] != x_BCFHW.shape[2]:
+        if audio.latent_frames != x_BCFHW.shape[2]:
             limit = f"{x_BCFHW.shape[2]}, as the latents have"
-            raise InputError("latent frames of audio", tokens.shape[1], limit)
+            raise InputError("latent frames of audio", audio.latent_frames, limit)

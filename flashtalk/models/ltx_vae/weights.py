@@ -17,7 +17,6 @@ from flashtalk.models.checkpoint import build, load_state
 from flashtalk.models.ltx_vae.config import LtxVaeConfig
 from flashtalk.models.ltx_vae.model import LtxVae
 
-PUBLISHED_FOLDER = "VAE_LTX"
 PUBLISHED_FILE = "diffusion_pytorch_model.safetensors"
 CONFIG_FILE = "config.json"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.media.image import cover, decode_image, oriented_size
+from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway.keys.entries import ApiKey
@@ -20,7 +21,7 @@ from services.gateway.store.records import SessionSetting
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_ID = 64
-_MAX_PROMPT = 2_000
+MAX_PROMPT = 2_000
 _TTL_S = (5.0, 3_600.0)
 _DEFAULT_TTL_S = 60.0
 _SESSION_ID_BYTES = 12
@@ -77,6 +78,7 @@ class Creation:
         asset: str,
         limits: GatewayLimits,
         caller: ApiKey,
+        spec: StreamSpec,
     ) -> SessionSetting:
         """Returns the setting of a new session, which belongs to the caller."""
         return SessionSetting(
@@ -94,6 +96,7 @@ class Creation:
             ttl_s=self.ttl_s,
             max_lifetime_s=min(limits.max_lifetime_s, caller.max_lifetime_s),
             key_name=caller.name,
+            spec=spec,
         )
 
 
@@ -120,8 +123,7 @@ def check_creation(request: session_pb2.CreateSessionRequest, limits: GatewayLim
     size = len(request.portrait)
     if not 0 < size <= limits.max_portrait_bytes:
         raise InputError("portrait", f"{size} bytes", f"1 to {limits.max_portrait_bytes} bytes")
-    if len(request.prompt) > _MAX_PROMPT:
-        raise InputError("prompt", f"{len(request.prompt)} characters", f"at most {_MAX_PROMPT}")
+    check_prompt(request.prompt)
     idle = request.idle_policy or session_pb2.IDLE_POLICY_MODEL
     pacing = request.pacing or session_pb2.PACING_REAL_TIME
     codec = request.video_codec or media_pb2.VIDEO_CODEC_H264
@@ -150,6 +152,12 @@ def check_creation(request: session_pb2.CreateSessionRequest, limits: GatewayLim
         ttl_s=ttl_s,
         portrait=request.portrait,
     )
+
+
+def check_prompt(prompt: str) -> None:
+    """Raises InputError for a prompt that is too long."""
+    if len(prompt) > MAX_PROMPT:
+        raise InputError("prompt", f"{len(prompt)} characters", f"at most {MAX_PROMPT}")
 
 
 def _check_enum(field: str, value: int, kind: object) -> None:

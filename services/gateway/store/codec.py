@@ -23,11 +23,13 @@ from google.protobuf.message import DecodeError, Message
 from flashtalk.arrays import FloatArray
 from flashtalk.streaming import Position
 from flashtalk.v1 import state_pb2 as pb
+from flashtalk.wire.stream_spec import spec_from_proto, spec_to_proto
 from services.gateway.store.records import (
     ChunkPlan,
     ChunkRecord,
     InterruptOutcome,
     InterruptRequest,
+    PromptOutcome,
     SessionAsset,
     SessionSetting,
     SessionState,
@@ -80,6 +82,10 @@ class StateCodec:
             next_frame=state.position.next_frame,
             tail=[self._put(arrays, piece_S) for piece_S in state.position.tail],
             history=[self._chunk(arrays, record) for record in state.history],
+            prompt_outcomes=[
+                pb.StoredPromptOutcome(**dataclasses.asdict(outcome))
+                for outcome in state.prompt_outcomes
+            ],
             **_scalars(state, pb.StoredState),
         )
         return Form(message.SerializeToString(), arrays)
@@ -133,19 +139,28 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
             for chunk in chunks
         ),
         plan=_plan_of(_read(pb.StoredPlan, plan), values) if plan else None,
+        prompt_outcomes=tuple(
+            PromptOutcome(**_scalars(outcome, PromptOutcome)) for outcome in message.prompt_outcomes
+        ),
         **_scalars(message, SessionState),
     )
 
 
 def encode_setting(setting: SessionSetting) -> bytes:
     """Converts a setting; equal settings give equal bytes."""
-    message = pb.StoredSetting(version=_VERSION, **_scalars(setting, pb.StoredSetting))
+    message = pb.StoredSetting(
+        version=_VERSION,
+        geometry=spec_to_proto(setting.spec),
+        **_scalars(setting, pb.StoredSetting),
+    )
     return message.SerializeToString(deterministic=True)
 
 
 def decode_setting(data: bytes) -> SessionSetting:
     """Returns the setting. Raises StoreError for an unknown version."""
-    return SessionSetting(**_scalars(_read(pb.StoredSetting, data), SessionSetting))
+    message = _read(pb.StoredSetting, data)
+    spec = spec_from_proto(message.geometry)
+    return SessionSetting(spec=spec, **_scalars(message, SessionSetting))
 
 
 def encode_asset(asset: SessionAsset) -> Form:
@@ -158,6 +173,7 @@ def encode_asset(asset: SessionAsset) -> Form:
         color=_put(arrays, asset.color),
         portrait=_put(arrays, asset.portrait_z),
         conditioning=asset.conditioning,
+        portrait_rgb=asset.portrait_rgb,
     )
     return Form(message.SerializeToString(), arrays)
 
@@ -171,6 +187,7 @@ def decode_asset(head: bytes, values: Values) -> SessionAsset:
         color=_get(values, message.color),
         conditioning=message.conditioning,
         portrait_z=_get(values, message.portrait),
+        portrait_rgb=message.portrait_rgb,
     )
 
 
@@ -245,7 +262,7 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S"})
+_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "spec"})
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (
@@ -253,6 +270,7 @@ _SCALARS: dict[type, tuple[str, ...]] = {
         (ChunkPlan, pb.StoredPlan),
         (SessionSetting, pb.StoredSetting),
         (InterruptOutcome, pb.StoredOutcome),
+        (PromptOutcome, pb.StoredPromptOutcome),
     )
     for kind in (record, message)
 }

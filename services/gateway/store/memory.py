@@ -158,10 +158,16 @@ class MemoryStore:
         entry.state = entry.state.begin(plan)
         self._refresh(entry)
 
-    async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """Stores the state after a chunk or an interruption."""
+    async def commit(
+        self, session_id: str, fence: int, state: SessionState, asset: SessionAsset | None = None
+    ) -> None:
+        """Stores the state after a chunk, an interruption or a new prompt."""
         entry = self._owned(session_id, fence)
-        entry.state = state
+        before, entry.state = entry.state.scene, state
+        if asset is not None:
+            self._assets[asset.digest] = asset
+        if before != state.scene:
+            self._forget_asset(before)
         self._refresh(entry)
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
@@ -303,10 +309,15 @@ class MemoryStore:
             return False
         self._tombs[session_id] = self._now_s() + self._limits.tombstone_s
         self._requests.pop((entry.setting.key_name, entry.setting.request_id), None)
-        asset = entry.setting.asset
-        if not any(other.setting.asset == asset for other in self._entries.values()):
-            self._assets.pop(asset, None)
+        self._forget_asset(entry.setting.asset)
+        self._forget_asset(entry.state.scene)
         return True
+
+    def _forget_asset(self, digest: str) -> None:
+        """Removes an asset that no session needs any more."""
+        needed = ((e.setting.asset, e.state.scene) for e in self._entries.values())
+        if not any(digest in digests for digests in needed):
+            self._assets.pop(digest, None)
 
     def _live(self, worker_id: str) -> dict[str, float]:
         leases = self._leases.setdefault(worker_id, {})

@@ -6,10 +6,10 @@ Legend: C latent channels, F latent frames, M motion latents, h w latent size, S
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flashtalk.arrays import FloatArray
-from flashtalk.streaming import Pcm, Position
+from flashtalk.streaming import Pcm, Position, StreamSpec
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class SessionSetting:
         created_s: seconds since 1970.
         ttl_s: lifetime without a stream; ``max_lifetime_s``: total lifetime.
         key_name: name of its API key; empty without one.
+        spec: stream spec of the weights of its workers.
     """
 
     session_id: str
@@ -41,6 +42,7 @@ class SessionSetting:
     ttl_s: float
     max_lifetime_s: float
     key_name: str = ""
+    spec: StreamSpec = field(default_factory=StreamSpec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,8 @@ class SessionAsset:
         color: [2, 3] colour statistics of the portrait.
         conditioning: serialised ``flashtalk.v1.Conditioning``, for any DiT worker.
         portrait_z: [1, C, 1, h, w] latents of the portrait: the motion latents before chunk 0.
+        portrait_rgb: the portrait, uint8 [H, W, 3] in bytes, for another prompt; empty in assets of
+            older gateways.
     """
 
     digest: str
@@ -60,6 +64,7 @@ class SessionAsset:
     color: FloatArray
     conditioning: bytes
     portrait_z: FloatArray
+    portrait_rgb: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,21 @@ class ChunkRecord:
     latents: FloatArray
 
 
+@dataclass(frozen=True)
+class PromptOutcome:
+    """The outcome of a prompt update that must not be carried out again.
+
+    Args:
+        update_id: chosen by the client.
+        outcome: number of ``PromptUpdated.Outcome``: applied or superseded.
+        first_frame: first frame that is generated with the prompt; 0 if it was superseded.
+    """
+
+    update_id: str
+    outcome: int
+    first_frame: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class SessionState:
     """The state between two chunks.
@@ -119,7 +139,9 @@ class SessionState:
         utterances: number of ended utterances.
         motion_z: [1, C, M, h, w] that the next chunk continues (M = 1 before chunk 0).
         history: the newest few chunks, oldest first.
-        plan: of the next chunk, if it has begun.
+        plan: of the next chunk, if it has begun; it is made with ``scene``.
+        scene: digest of the asset with the newest prompt; empty for that of the setting.
+        prompt_outcomes: of the newest prompt updates, oldest first.
     """
 
     epoch: int
@@ -129,6 +151,8 @@ class SessionState:
     motion_z: FloatArray
     history: tuple[ChunkRecord, ...] = ()
     plan: ChunkPlan | None = None
+    scene: str = ""
+    prompt_outcomes: tuple[PromptOutcome, ...] = ()
 
     def begin(self, plan: ChunkPlan) -> SessionState:
         """Returns the state with a begun chunk."""

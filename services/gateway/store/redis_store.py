@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import math
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +28,13 @@ from services.gateway.store.records import (
     SessionSetting,
     SessionState,
     Signals,
+)
+from services.gateway.store.redis_fields import (
+    array_arguments,
+    array_fields,
+    as_ms,
+    field_pairs,
+    key_parts,
 )
 from services.gateway.store.session_store import (
     KeyLimits,
@@ -65,18 +71,12 @@ class RedisStore:
     ) -> tuple[SessionRecord, bool]:
         """Stores a new session, or returns the one of a repeated request."""
         limits, session_id = self._limits, setting.session_id
-        life_ms = _ms(setting.ttl_s + limits.asset_margin_s)
-        kept = codec.encode_asset(asset)
-        fields = [
-            item for pair in kept.arrays.items() for item in (b"a" + pair[0], pair[1].tobytes())
-        ]
-        asset_key = self._key("asset", asset.digest)
-        await self._calls.script("keep_asset", [asset_key], life_ms, "head", kept.head, *fields)
+        asset_key = await self._keep_asset(asset, setting.ttl_s)
         form = await self._encoded(state)
         keys = [
             self._session(session_id),
-            self._key(*_of(setting.key_name, "request"), setting.request_id),
-            self._key(*_of(setting.key_name, "sessions")),
+            self._key(*key_parts(setting.key_name, "request"), setting.request_id),
+            self._key(*key_parts(setting.key_name, "sessions")),
             asset_key,
         ]
         verdict, *rest = await self._calls.script(
@@ -84,14 +84,14 @@ class RedisStore:
             keys,
             codec.encode_setting(setting),
             form.head,
-            _ms(setting.ttl_s),
-            _ms(setting.max_lifetime_s),
-            _ms(limits.tombstone_s),
-            _ms(limits.asset_margin_s),
+            as_ms(setting.ttl_s),
+            as_ms(setting.max_lifetime_s),
+            as_ms(limits.tombstone_s),
+            as_ms(limits.asset_margin_s),
             session_id,
             repr(setting.created_s),
             self._session(""),
-            *_arrays(form.arrays, form.arrays),
+            *array_arguments(form.arrays, form.arrays),
         )
         if verdict == b"known":
             known = await self.load(rest[0].decode())
@@ -105,15 +105,15 @@ class RedisStore:
         self, key_name: str, session_id: str, limits: KeyLimits, lease_s: float
     ) -> None:
         """Counts a session that is about to be created; raises KeyFull at a limit of the key."""
-        keys = [self._key(*_of(key_name, kind)) for kind in ("sessions", "making", "begun")]
+        keys = [self._key(*key_parts(key_name, kind)) for kind in ("sessions", "making", "begun")]
         verdict, wait_ms = await self._calls.script(
             "admit",
             keys,
             session_id,
             limits.max_sessions,
             limits.per_minute,
-            _ms(lease_s),
-            _ms(MINUTE_S),
+            as_ms(lease_s),
+            as_ms(MINUTE_S),
             self._session(""),
         )
         if verdict == b"open":
@@ -124,14 +124,14 @@ class RedisStore:
     async def settle(self, key_name: str, session_id: str, *, begun: bool) -> None:
         """Ends the count of a session in creation."""
         for kind in ("making",) if begun else ("making", "begun"):
-            key = self._key(*_of(key_name, kind))
+            key = self._key(*key_parts(key_name, kind))
             await self._calls.call(functools.partial(self._calls.redis.zrem, key, session_id))
 
     async def find_request(
         self, request_id: str, request_digest: str, key_name: str = ""
     ) -> SessionRecord | None:
         """Returns the session of an earlier request, or None."""
-        key = self._key(*_of(key_name, "request"), request_id)
+        key = self._key(*key_parts(key_name, "request"), request_id)
         name = await self._calls.call(lambda: self._calls.redis.get(key))
         if name is None:
             return None
@@ -153,7 +153,7 @@ class RedisStore:
         fields = await self._calls.call(lambda: self._calls.redis.hgetall(key))
         if not fields:
             raise SessionGone(f"asset {digest} is gone")
-        return codec.decode_asset(fields[b"head"], _values(fields))
+        return codec.decode_asset(fields[b"head"], array_fields(fields))
 
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
         """Takes a session under a new fence."""
@@ -163,11 +163,11 @@ class RedisStore:
             [self._session(session_id)],
             owner,
             int(replace),
-            _ms(self._limits.owner_timeout_s),
+            as_ms(self._limits.owner_timeout_s),
             secrets.token_hex(8),
         )
-        fields = _pairs(found[1])
-        self._known.replace(session_id, _values(fields))
+        fields = field_pairs(found[1])
+        self._known.replace(session_id, array_fields(fields))
         return await self._record(found[1], light=False)
 
     async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
@@ -176,13 +176,18 @@ class RedisStore:
         await self._write("begin", session_id, fence, form.arrays, form.head)
         self._known.add(session_id, form.arrays)
 
-    async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """Stores the state after a chunk or an interruption."""
+    async def commit(
+        self, session_id: str, fence: int, state: SessionState, asset: SessionAsset | None = None
+    ) -> None:
+        """Stores the state after a chunk, an interruption or a new prompt."""
+        if asset is not None:
+            await self._keep_asset(asset, 0.0)
+        scene = [self._key("asset", state.scene)] if state.scene else []
         form = await self._encoded(state)
         plan = self._codec.encode_plan(state.plan) if state.plan is not None else None
         arrays = form.arrays | plan.arrays if plan is not None else form.arrays
         head = plan.head if plan is not None else b""
-        await self._write("commit", session_id, fence, arrays, form.head, head)
+        await self._write("commit", session_id, fence, arrays, form.head, head, others=scene)
         self._known.replace(session_id, arrays)
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
@@ -202,7 +207,7 @@ class RedisStore:
         """Deletes a session; returns whether it existed."""
         self._known.forget(session_id)
         keys = [self._session(session_id), self._key("asked", session_id), self._key("sessions")]
-        tombstone_ms = _ms(self._limits.tombstone_s)
+        tombstone_ms = as_ms(self._limits.tombstone_s)
         token = secrets.token_hex(8)
         return bool(await self._calls.script("delete", keys, token, tombstone_ms, session_id))
 
@@ -214,7 +219,7 @@ class RedisStore:
     async def page(self, size: int, token: str, key_name: str = "") -> Page:
         """Returns a page of a key's sessions."""
         records: list[SessionRecord] = []
-        place, index = read_place(token), self._key(*_of(key_name, "sessions"))
+        place, index = read_place(token), self._key(*key_parts(key_name, "sessions"))
         while len(records) <= size:
             names = await self._names_after(index, place, size + 1 - len(records))
             for seconds, name in names:
@@ -244,8 +249,8 @@ class RedisStore:
             session_id,
             keys,
             codec.encode_interrupt(request),
-            _ms(limits.interrupt_s),
-            _ms(limits.answer_s),
+            as_ms(limits.interrupt_s),
+            as_ms(limits.answer_s),
             WAITING_INTERRUPTS,
             int(not request.interrupt_id),
         )
@@ -256,7 +261,7 @@ class RedisStore:
         """Stores the outcome of an interruption."""
         answer = self._answer(key_name, session_id, outcome.interrupt_id)
         keys = [self._session(session_id), answer]
-        kept_ms = _ms(self._limits.answer_s)
+        kept_ms = as_ms(self._limits.answer_s)
         data = codec.encode_outcome(outcome)
         await self._calls.session_script("answer", session_id, keys, data, kept_ms)
 
@@ -271,7 +276,7 @@ class RedisStore:
     async def take_slot(self, worker_id: str, slots: int, session_id: str, lease_s: float) -> bool:
         """Leases a slot or renews the lease; returns False if all are taken."""
         keys = [self._leases(worker_id)]
-        return bool(await self._calls.script("take_slot", keys, session_id, slots, _ms(lease_s)))
+        return bool(await self._calls.script("take_slot", keys, session_id, slots, as_ms(lease_s)))
 
     async def give_slot(self, worker_id: str, session_id: str) -> None:
         """Frees a slot."""
@@ -298,14 +303,33 @@ class RedisStore:
         )
         return list(await asyncio.gather(*asked))
 
+    async def _keep_asset(self, asset: SessionAsset, life_s: float) -> str:
+        """Stores an asset for at least ``life_s`` and the margin; returns its key."""
+        form, key = codec.encode_asset(asset), self._key("asset", asset.digest)
+        fields = [
+            item for pair in form.arrays.items() for item in (b"a" + pair[0], pair[1].tobytes())
+        ]
+        life_ms = as_ms(life_s + self._limits.asset_margin_s)
+        await self._calls.script("keep_asset", [key], life_ms, "head", form.head, *fields)
+        return key
+
     async def _write(
-        self, script: str, session_id: str, fence: int, arrays: codec.ArraysByDigest, *heads: bytes
+        self,
+        script: str,
+        session_id: str,
+        fence: int,
+        arrays: codec.ArraysByDigest,
+        *heads: bytes,
+        others: Sequence[str] = (),
     ) -> None:
-        """Writes as the owner without the stored arrays; with all of them if one is missing."""
-        keys, turn = [self._session(session_id)], next(self._turns)
+        """Writes as the owner without the stored arrays; with all of them if one is missing.
+
+        ``others``: keys that the script needs beside that of the session.
+        """
+        keys, turn = [self._session(session_id), *others], next(self._turns)
         for sent in (self._known.unsent(session_id, arrays), arrays):
             verdict, *_ = await self._calls.session_script(
-                script, session_id, keys, fence, turn, *heads, *_arrays(arrays, sent)
+                script, session_id, keys, fence, turn, *heads, *array_arguments(arrays, sent)
             )
             if verdict == b"ok":
                 return
@@ -317,8 +341,8 @@ class RedisStore:
         return self._codec.encode(state)
 
     async def _record(self, flat: Sequence[Any], *, light: bool) -> SessionRecord:
-        fields = _pairs(flat)
-        values = None if light else _values(fields)
+        fields = field_pairs(flat)
+        values = None if light else array_fields(fields)
         plan = b"" if light else fields.get(b"plan") or b""
         return SessionRecord(
             setting=codec.decode_setting(fields[b"setting"]),
@@ -358,7 +382,7 @@ class RedisStore:
         return self._key("session", session_id)
 
     def _answer(self, key_name: str, session_id: str, interrupt_id: str) -> str:
-        return self._key(*_of(key_name, "answer"), session_id, interrupt_id)
+        return self._key(*key_parts(key_name, "answer"), session_id, interrupt_id)
 
     def _leases(self, worker_id: str) -> str:
         return self._key("worker", worker_id)
@@ -370,26 +394,3 @@ def _of_request(record: SessionRecord, digest: str) -> SessionRecord:
         name = record.setting.request_id
         raise RequestConflict(f"request_id {name} was used for another request")
     return record
-
-
-def _of(key_name: str, kind: str) -> tuple[str, ...]:
-    """Returns the Redis key prefix for data of an API key; names have no colon."""
-    return ("key", key_name, kind) if key_name else (kind,)
-
-
-def _ms(seconds: float) -> int:
-    return math.ceil(seconds * 1000)
-
-
-def _arrays(wanted: codec.ArraysByDigest, sent: codec.ArraysByDigest) -> list[Any]:
-    contents = [item for digest, array in sent.items() for item in (digest, array.tobytes())]
-    return [len(wanted), *wanted, *contents]
-
-
-def _pairs(flat: Sequence[Any]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _values(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Returns arrays by digest from the fields of a hash."""
-    return {name[1:]: data for name, data in fields.items() if name.startswith(b"a")}

@@ -132,8 +132,13 @@ class SessionStore(Protocol):
     async def begin(self, session_id: str, fence: int, plan: ChunkPlan) -> None:
         """Stores the plan of the next chunk."""
 
-    async def commit(self, session_id: str, fence: int, state: SessionState) -> None:
-        """Stores the state after a chunk or an interruption, with or without a plan."""
+    async def commit(
+        self, session_id: str, fence: int, state: SessionState, asset: SessionAsset | None = None
+    ) -> None:
+        """Stores the state after a chunk, an interruption or a new prompt, with or without a plan.
+
+        ``asset`` is the one of ``state.scene``, if it is new. It lives as long as the session.
+        """
 
     async def heartbeat(self, session_id: str, fence: int) -> Signals:
         """Renews the ownership; returns queued interruptions, each once."""

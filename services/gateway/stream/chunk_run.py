@@ -19,7 +19,7 @@ from flashtalk.wire import pcm_to_bytes
 from services.gateway import metrics
 from services.gateway.chunk_times import ChunkTimes
 from services.gateway.sessions.rewind import after_chunk
-from services.gateway.store.records import ChunkPlan, ChunkRecord, SessionState
+from services.gateway.store.records import ChunkPlan, ChunkRecord
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.outgoing import OutgoingFrame
 from services.gateway.stream.progress import Progress
@@ -49,8 +49,8 @@ async def make_chunk(
     stream.lead.begin()
     about: About = {"session_id": name, "chunk_index": plan.index, "epoch": plan.epoch}
     with own_trace("chunk", {**about, "frames": plan.frames}):
-        record = await make_record(stream, state, plan, times)
-        keep(Progress(state, record))
+        record = await make_record(stream, progress, plan, times)
+        keep(Progress(state, progress.scene, record))
         motion_z = await show(stream, record, state.epoch, times)
         state = after_chunk(
             stream.spec, state, record, state.motion_z if motion_z is None else motion_z
@@ -62,17 +62,17 @@ async def make_chunk(
         stream.lead.end()
         metrics.observe_chunk(times, wall_s)
         await stream.outbox.put(_report(stream, plan, times))
-    return Progress(state)
+    return Progress(state, progress.scene)
 
 
 async def make_record(
-    stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
+    stream: OpenStream, progress: Progress, plan: ChunkPlan, times: ChunkTimes
 ) -> ChunkRecord:
     """Stores the plan of a chunk and computes its latents, without frames."""
     if plan.held_frame:
         await stream.store.begin(stream.session_id, stream.fence, plan)
-        return ChunkRecord(plan, state.history[-1].latents)
-    return ChunkRecord(plan, await _latents(stream, state, plan, times))
+        return ChunkRecord(plan, progress.state.history[-1].latents)
+    return ChunkRecord(plan, await _latents(stream, progress, plan, times))
 
 
 async def show(
@@ -112,8 +112,9 @@ async def show(
 
 
 async def _latents(
-    stream: OpenStream, state: SessionState, plan: ChunkPlan, times: ChunkTimes
+    stream: OpenStream, progress: Progress, plan: ChunkPlan, times: ChunkTimes
 ) -> FloatArray:
+    state = progress.state
     window = state.position.window(stream.spec, plan.pcm_S)
     key = stream.key(plan.index, state.epoch)
     async with asyncio.TaskGroup() as group:
@@ -121,7 +122,7 @@ async def _latents(
         group.create_task(stream.store.begin(stream.session_id, stream.fence, plan))
         features = await stream.maker.features(key, window, times)
     return await stream.maker.latents(
-        key, stream.setting.seed, stream.asset, features, state.motion_z, times
+        key, stream.setting.seed, progress.scene, features, state.motion_z, times
     )
 
 

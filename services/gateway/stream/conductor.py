@@ -13,13 +13,14 @@ from flashtalk.v1 import stream_pb2
 from services.gateway import metrics
 from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
-from services.gateway.store.records import ChunkPlan, SessionState
+from services.gateway.store.records import ChunkPlan, SessionAsset, SessionState
 from services.gateway.stream.chunk_run import make_chunk, show
 from services.gateway.stream.interruption import interrupt
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import JITTER_FRAMES
 from services.gateway.stream.planner import LISTENING, NextChunk, Wait, next_chunk
 from services.gateway.stream.progress import Progress
+from services.gateway.stream.scene_change import change_scene
 
 FIRST_IDLE_AFTER_S = 0.25
 """Time that a new stream waits for speech before the avatar idles."""
@@ -35,11 +36,12 @@ class Conductor:
     Args:
         stream: the open stream.
         state: state of the session when it was taken.
+        scene: the asset of ``state.scene``.
     """
 
-    def __init__(self, stream: OpenStream, state: SessionState) -> None:
+    def __init__(self, stream: OpenStream, state: SessionState, scene: SessionAsset) -> None:
         self._stream = stream
-        self._progress = Progress(state)
+        self._progress = Progress(state, scene)
         self._opened_s = now_s()
 
     async def run(self) -> int:
@@ -53,6 +55,9 @@ class Conductor:
                     continue
                 if stream.ending:
                     return self._reason()
+                if stream.prompts.ready:
+                    self._progress = await change_scene(stream, self._progress)
+                    continue
                 plan = await self._next_plan()
                 if plan is not None:
                     await self._make(plan)
@@ -62,7 +67,8 @@ class Conductor:
                         return int(Closed.REASON_FINISHED)
 
     def _disturbed(self) -> bool:
-        return self._stream.signals.interrupted or self._stream.ending
+        stream = self._stream
+        return stream.signals.interrupted or stream.ending or stream.prompts.ready
 
     def _reason(self) -> int:
         if self._stream.signals.deleted:

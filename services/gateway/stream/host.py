@@ -11,7 +11,7 @@ from flashtalk.errors import InputError
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.interceptor import Malformed
 from flashtalk.serving.logs import get_logger, log_context
-from flashtalk.streaming import StreamSpec
+from flashtalk.streaming.spec import PCM_HZ
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway import metrics
@@ -21,7 +21,7 @@ from services.gateway.limits import GatewayLimits
 from services.gateway.loop_clock import loop_time
 from services.gateway.sessions.creation import checked_session_id
 from services.gateway.sessions.views import stream_spec
-from services.gateway.store.records import SessionRecord, SessionState
+from services.gateway.store.records import SessionAsset, SessionRecord, SessionState
 from services.gateway.store.session_store import (
     FenceLost,
     SessionGone,
@@ -35,6 +35,7 @@ from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import Lead
 from services.gateway.stream.playout import Outbox, PlayClock
+from services.gateway.stream.prompts import PromptUpdates
 from services.gateway.stream.reader import Read, pass_interrupt, read_requests
 from services.gateway.stream.signals import StreamSignals
 from services.gateway.workers.making import ChunkMaker
@@ -57,7 +58,6 @@ class StreamHost:
     def __init__(
         self,
         owner: str,
-        spec: StreamSpec,
         store: SessionStore,
         pool: WorkerPool,
         maker: ChunkMaker,
@@ -66,7 +66,6 @@ class StreamHost:
     ) -> None:
         self._door = door
         self.owner = owner
-        self.spec = spec
         self._store = store
         self._pool = pool
         self._maker = maker
@@ -129,8 +128,8 @@ class StreamHost:
             raise InputError("open", "missing", "the first message of a stream")
         opening = request.open
         checked_session_id("open.session_id", opening.session_id)
-        if opening.sample_rate_hz != self.spec.pcm_hz:
-            raise InputError("open.sample_rate_hz", opening.sample_rate_hz, f"{self.spec.pcm_hz}")
+        if opening.sample_rate_hz != PCM_HZ:
+            raise InputError("open.sample_rate_hz", opening.sample_rate_hz, f"{PCM_HZ}")
         if opening.channels != 1:
             raise InputError("open.channels", opening.channels, "1")
         if opening.audio_encoding not in media_pb2.AudioEncoding.values():
@@ -140,7 +139,7 @@ class StreamHost:
     async def _open_stream(
         self, record: SessionRecord, opening: stream_pb2.StreamOpen, caller: ApiKey
     ) -> OpenStream:
-        setting, state = record.setting, record.state
+        setting, state, spec = record.setting, record.state, record.setting.spec
         first = made = state.position.next_frame
         if opening.HasField("resume_frame"):
             first = opening.resume_frame
@@ -156,38 +155,51 @@ class StreamHost:
         # The speech of the plan is already used: the client need not send it again.
         used = state.plan or state
         clock = PlayClock(
-            self.spec.fps,
+            spec.fps,
             self._limits.send_ahead_s,
             paced=setting.pacing == session_pb2.PACING_REAL_TIME,
             now_s=loop_time(),
         )
+        outbox = Outbox(
+            clock,
+            first,
+            _OUTBOX_CHUNKS * spec.new_frames,
+            together=min(opening.frames_per_message, spec.new_frames),
+        )
+        asset, signals = await self._store.asset(setting.asset), StreamSignals()
+        maker = self._maker.with_weights(asset.weights_digest)
         return OpenStream(
-            spec=self.spec,
+            spec=spec,
             setting=setting,
-            asset=await self._store.asset(setting.asset),
+            asset=asset,
             fence=record.fence,
             caller=caller,
             store=self._store,
-            maker=self._maker,
+            maker=maker,
             audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             intake=SpeechIntake(
                 used.input_samples,
                 used.utterances,
-                self._limits.max_buffered_samples(self.spec),
+                self._limits.max_buffered_samples(spec),
                 begun=_in_utterance(state),
             ),
-            outbox=Outbox(
-                clock,
-                first,
-                _OUTBOX_CHUNKS * self.spec.new_frames,
-                together=min(opening.frames_per_message, self.spec.new_frames),
+            outbox=outbox,
+            lead=Lead(spec.fps, self._pool.chunk_s, loop_time()),
+            held=HeldPicture(setting, maker, spec.fps),
+            signals=signals,
+            prompts=PromptUpdates(
+                setting,
+                asset,
+                state.prompt_outcomes,
+                maker,
+                outbox,
+                signals,
+                self._limits.prompt_timeout_s,
             ),
-            lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
-            held=HeldPicture(setting, self._maker, self.spec.fps),
-            signals=StreamSignals(),
         )
 
     async def _run(self, stream: OpenStream, state: SessionState, read: Read, write: Write) -> None:
+        scene = await self._store.asset(state.scene) if state.scene else stream.asset
         self._open.add(stream)
         self._idle.clear()
         metrics.STREAMS.set(len(self._open))
@@ -198,8 +210,9 @@ class StreamHost:
                 helpers = [
                     group.create_task(read_requests(stream, read, limit)),
                     group.create_task(self._keep(stream)),
+                    group.create_task(stream.prompts.run()),
                 ]
-                conducting = group.create_task(self._conduct(stream, state))
+                conducting = group.create_task(self._conduct(stream, state, scene))
                 await self._send(stream, write)
                 await conducting
                 for task in helpers:
@@ -217,15 +230,15 @@ class StreamHost:
             input_samples=stream.intake.used,
             next_frame=stream.outbox.next_frame,
             epoch=epoch,
-            spec=stream_spec(self.spec, stream.setting),
+            spec=stream_spec(stream.setting),
             audio_encoding=stream.audio_encoding,  # type: ignore[arg-type]
             utterances=stream.intake.utterances,
         )
         return stream_pb2.StreamResponse(opened=opened)
 
-    async def _conduct(self, stream: OpenStream, state: SessionState) -> None:
+    async def _conduct(self, stream: OpenStream, state: SessionState, scene: SessionAsset) -> None:
         try:
-            reason = await Conductor(stream, state).run()
+            reason = await Conductor(stream, state, scene).run()
         except Exception as error:
             if not isinstance(_first_cause(error), SessionGone):
                 raise
@@ -237,6 +250,7 @@ class StreamHost:
         if reason == stream_pb2.StreamClosed.REASON_DELETED:
             stream.outbox.flush()
         if reason == stream_pb2.StreamClosed.REASON_FINISHED:
+            await stream.prompts.end()
             await self._store.delete(stream.session_id)
             await self._pool.give_back(stream.session_id)
         next_frame = stream.outbox.next_frame

@@ -40,7 +40,8 @@ async def interrupt(
         before, begun = progress.state, progress.state.plan
         if begun is not None and progress.current is None and played > before.position.next_frame:
             # The gateway before this one showed a part of it: it is cut, so it has to be there.
-            progress = Progress(before, await make_record(stream, before, begun, ChunkTimes()))
+            made = await make_record(stream, progress, begun, ChunkTimes())
+            progress = dataclasses.replace(progress, current=made)
         heard = _heard_samples(stream.spec, progress, played)
         await stream.intake.drop(asked.mark)
         state = await _cut(stream, progress, played)
@@ -64,7 +65,7 @@ async def interrupt(
         )
         await stream.outbox.put(stream_pb2.StreamResponse(interrupted=as_message(outcome)))
     metrics.INTERRUPT_SECONDS.observe(now_s() - begun_s)
-    return outcome, Progress(state)
+    return outcome, Progress(state, progress.scene)
 
 
 def as_message(outcome: InterruptOutcome) -> stream_pb2.Interrupted:

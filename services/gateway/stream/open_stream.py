@@ -15,6 +15,7 @@ from services.gateway.stream.held_picture import HeldPicture
 from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.pace import Lead
 from services.gateway.stream.playout import Outbox
+from services.gateway.stream.prompts import PromptUpdates
 from services.gateway.stream.signals import StreamSignals
 from services.gateway.workers.making import ChunkMaker
 
@@ -25,7 +26,7 @@ class OpenStream:
 
     Args:
         spec: spec of the stream.
-        setting, asset: of the session.
+        setting: of the session; asset: its portrait, with the prompt of its creation.
         fence: fence of the claim; caller: its owner.
         store, maker: store the session and make its chunks.
         audio_encoding: number of ``AudioEncoding`` for both directions.
@@ -34,6 +35,7 @@ class OpenStream:
         lead: time before its deadline at which a chunk must begin.
         held: the picture to show while nothing is computed.
         signals: requests of other tasks.
+        prompts: updates of the prompt.
     """
 
     spec: StreamSpec
@@ -49,6 +51,7 @@ class OpenStream:
     lead: Lead
     held: HeldPicture
     signals: StreamSignals
+    prompts: PromptUpdates
 
     @property
     def session_id(self) -> str:

@@ -15,6 +15,7 @@ from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.signals import Asked
 
 _MAX_INTERRUPT_ID = 64
+_MAX_UPDATE_ID = 64
 
 Read = Callable[[], Awaitable[object]]
 
@@ -56,12 +57,16 @@ async def _take(
         await stream.intake.end()
     elif kind == "interrupt":
         await ask_interrupt(stream, checked_interrupt(request.interrupt))
+    elif kind == "prompt_update":
+        update = request.prompt_update
+        await stream.prompts.ask(checked_update_id(update.update_id), update.prompt)
     elif kind == "finish":
         await stream.intake.finish()
     elif kind == "open":
         raise InputError("open", "in the middle of a stream", "only the first message")
     else:
-        raise InputError("message", "none", "one of open, audio, end_of_audio, interrupt, finish")
+        known = "one of open, audio, end_of_audio, interrupt, prompt_update, finish"
+        raise InputError("message", "none", known)
 
 
 def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
@@ -71,6 +76,15 @@ def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
         raise InputError("interrupt_id", length, f"at most {_MAX_INTERRUPT_ID}")
     played = message.played_frames if message.HasField("played_frames") else None
     return InterruptRequest(message.interrupt_id, played)
+
+
+def checked_update_id(update_id: str) -> str:
+    """Returns the id of a prompt update. Raises InputError for an empty or long one: without an id
+    there is no way to answer it."""
+    if not 0 < len(update_id) <= _MAX_UPDATE_ID:
+        limit = f"1 to {_MAX_UPDATE_ID}"
+        raise InputError("prompt_update.update_id", f"{len(update_id)} characters", limit)
+    return update_id
 
 
 async def ask_interrupt(stream: OpenStream, request: InterruptRequest) -> None:

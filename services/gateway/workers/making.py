@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import grpc
@@ -23,8 +24,8 @@ from flashtalk.serving.errors import Reason, ServiceError, reason_of
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import audio_encoder_service_pb2 as audio_pb2
 from flashtalk.v1 import dit_worker_service_pb2 as dit_pb2
+from flashtalk.v1 import media_pb2, worker_pb2
 from flashtalk.v1 import vae_decoder_service_pb2 as vae_pb2
-from flashtalk.v1 import worker_pb2
 from flashtalk.v1.tensor_pb2 import Tensor
 from flashtalk.wire import image_to_proto, tensor_from_proto
 from flashtalk.wire.splice import spliced, tensor_pieces
@@ -64,11 +65,32 @@ class Decoded(NamedTuple):
 
 
 class ChunkMaker:
-    """Calls workers for one session after the other; keeps nothing of any of them."""
+    """Calls workers for one session after the other; keeps nothing of any of them.
 
-    def __init__(self, pool: WorkerPool, limits: GatewayLimits) -> None:
+    Args:
+        pool: the workers.
+        limits: timeouts.
+        weights: digest of the weights of the workers that it calls; empty: any.
+    """
+
+    def __init__(self, pool: WorkerPool, limits: GatewayLimits, weights: str = "") -> None:
         self._pool = pool
         self._limits = limits
+        self.weights = weights
+
+    def with_weights(self, digest: str) -> ChunkMaker:
+        """Returns one that calls only workers with these weights: a session never mixes them."""
+        return ChunkMaker(self._pool, self._limits, digest)
+
+    @property
+    def accepts_prompt(self) -> bool:
+        """Whether prompts have an effect on the workers' weights."""
+        return self._pool.accepts_prompt
+
+    @property
+    def default_prompt(self) -> str:
+        """The workers' own prompt."""
+        return self._pool.default_prompt
 
     async def condition(self, portrait_HWC: Rgb, prompt: str, session_id: str) -> SessionAsset:
         """What a portrait and a prompt become; once per session.
@@ -90,25 +112,59 @@ class ChunkMaker:
 
         reference = await self._retry(Role.VAE_DECODER, encode, times)
 
+        source = dit_pb2.PortraitSource(
+            portrait=image, prompt=prompt, reference_latents=reference.reference_latents
+        )
+        made = await self._embedded(source, session_id, times)
+        z_BCFHW = _latents(reference.reference_latents, "reference_latents")
+        return SessionAsset(
+            digest=made.digest,
+            weights_digest=self.weights,
+            color=tensor_from_proto(reference.color, field="color", shape=(2, 3)),
+            conditioning=made.SerializeToString(),
+            portrait_z=np.ascontiguousarray(z_BCFHW[:, :, :1]),
+            portrait_rgb=image.rgb,
+        )
+
+    async def with_prompt(
+        self, asset: SessionAsset, size_hw: tuple[int, int], prompt: str, session_id: str
+    ) -> SessionAsset:
+        """The same portrait with another prompt, in the middle of a session.
+
+        Args:
+            asset: of the portrait, which it has to contain.
+            size_hw: height and width of the video.
+            prompt: the scene.
+            session_id: who holds a slot of a DiT worker.
+        """
+        size = media_pb2.VideoSize(width_px=size_hw[1], height_px=size_hw[0])
+        known = dit_pb2.Conditioning.FromString(asset.conditioning)
+        source = dit_pb2.PortraitSource(
+            portrait=media_pb2.RgbImage(size=size, rgb=asset.portrait_rgb),
+            prompt=prompt,
+            reference_latents=known.reference_latents,
+        )
+        made = await self._embedded(source, session_id, ChunkTimes())
+        return replace(
+            asset,
+            digest=made.digest,
+            weights_digest=self.weights,
+            conditioning=made.SerializeToString(),
+        )
+
+    async def _embedded(
+        self, source: dit_pb2.PortraitSource, session_id: str, times: ChunkTimes
+    ) -> dit_pb2.Conditioning:
+        request = dit_pb2.ConditionRequest(portrait=source)
+
         async def embed(worker: Worker, timeout_s: float) -> dit_pb2.ConditionResponse:
-            source = dit_pb2.PortraitSource(
-                portrait=image, prompt=prompt, reference_latents=reference.reference_latents
-            )
-            request = dit_pb2.ConditionRequest(portrait=source)
             response: dit_pb2.ConditionResponse = await worker.dit.Condition(
                 request, timeout=timeout_s
             )
             return response
 
-        made = await self._retry_slot(session_id, embed, times)
-        z_BCFHW = _latents(reference.reference_latents, "reference_latents")
-        return SessionAsset(
-            digest=made.conditioning.digest,
-            weights_digest=self._pool.weights_digest,
-            color=tensor_from_proto(reference.color, field="color", shape=(2, 3)),
-            conditioning=made.conditioning.SerializeToString(),
-            portrait_z=np.ascontiguousarray(z_BCFHW[:, :, :1]),
-        )
+        response = await self._retry_slot(session_id, embed, times)
+        return response.conditioning
 
     async def features(
         self, key: worker_pb2.ChunkKey, window: Sequence[Pcm], times: ChunkTimes
@@ -186,7 +242,10 @@ class ChunkMaker:
         sent = skip
         pauses = Pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
-            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s, times))
+            left_s = self._left(until_s, times)
+            worker = await self._pool.choose(
+                Role.VAE_DECODER, timeout_s=left_s, weights=self.weights
+            )
             call = worker.decode(asked, timeout=self._timeout_s(times))
             try:
                 result: vae_pb2.DecodeResult | None = None
@@ -231,7 +290,7 @@ class ChunkMaker:
         """On any worker of a role, another one after each failure."""
 
         async def choose(timeout_s: float) -> Worker:
-            return await self._pool.choose(role, timeout_s=timeout_s)
+            return await self._pool.choose(role, timeout_s=timeout_s, weights=self.weights)
 
         return await self._attempts(choose, choose, call, times)
 
@@ -239,10 +298,10 @@ class ChunkMaker:
         """On the worker that keeps a slot for the session; the slot moves after a failure."""
 
         async def holder(timeout_s: float) -> Worker:
-            return await self._pool.holder(session_id, timeout_s=timeout_s)
+            return await self._pool.holder(session_id, timeout_s=timeout_s, weights=self.weights)
 
         async def move(timeout_s: float) -> Worker:
-            return await self._pool.move(session_id, timeout_s=timeout_s)
+            return await self._pool.move(session_id, timeout_s=timeout_s, weights=self.weights)
 
         return await self._attempts(holder, move, call, times)
 

@@ -101,6 +101,10 @@ def interrupting(name: str) -> Request:
     return Request(interrupt=stream_pb2.Interrupt(interrupt_id=name))
 
 
+def prompting(name: str) -> Request:
+    return Request(prompt_update=stream_pb2.PromptUpdate(update_id=name, prompt="a scene"))
+
+
 def streaming(*requests: bytes | protobuf.Message, **fields: Any) -> Act:
     """These messages after a StreamOpen with these fields."""
 

@@ -28,6 +28,7 @@ from tests.integration.gateway.strangers import (
     making,
     opening,
     png,
+    prompting,
     resuming,
     second_stream,
     streaming,
@@ -95,6 +96,8 @@ CASES = [
     bad("long interrupt_id", streaming(interrupting(LONG)), "interrupt_id", "65", "at most 64"),
     bad("long interrupt_id from elsewhere", calling("InterruptSession", INTERRUPT(
         session_id="x", interrupt_id=LONG)), "interrupt_id", "65", "at most 64"),
+    bad("long update_id", streaming(prompting(LONG)), "prompt_update.update_id", "65", "1 to 64"),
+    bad("no update_id", streaming(prompting("")), "prompt_update.update_id", "0", "1 to 64"),
     bad("no name", calling("GetSession", pb.GetSessionRequest()), "session_id"),
     bad("nobody's stream", bare(opening("nobody")), "session_id", "nobody", status=GONE),
     bad("nobody", calling("GetSession", pb.GetSessionRequest(session_id="nobody")), "session_id",

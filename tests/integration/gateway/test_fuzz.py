@@ -59,6 +59,7 @@ messages = st.one_of(
     st.tuples(st.just("audio"), st.tuples(st.integers(0, 40_000), st.booleans(), numbers)),
     st.tuples(st.just("bytes"), st.binary(max_size=60)),
     st.tuples(st.just("interrupt"), st.tuples(st.text(max_size=80), st.one_of(st.none(), numbers))),
+    st.tuples(st.just("prompt"), st.tuples(st.text(max_size=80), st.text(max_size=80))),
     st.tuples(st.sampled_from(["end", "finish", "empty", "strange session"]), st.none()),
     st.tuples(st.just("wait"), st.integers(0, 50)),
 )
@@ -147,6 +148,9 @@ class Fuzzer:
             request.interrupt.CopyFrom(
                 stream_pb2.Interrupt(interrupt_id=text, played_frames=played)
             )
+        elif kind == "prompt":
+            name, prompt = value
+            request.prompt_update.CopyFrom(stream_pb2.PromptUpdate(update_id=name, prompt=prompt))
         elif kind == "end":
             request.end_of_audio.SetInParent()
         elif kind == "finish":

@@ -24,6 +24,7 @@ class Watcher:
     activities: list[tuple[int, int]] = field(default_factory=list)
     underruns: list[int] = field(default_factory=list)
     interrupted: list[stream_pb2.Interrupted] = field(default_factory=list)
+    updated: list[stream_pb2.PromptUpdated] = field(default_factory=list)
     closed: stream_pb2.StreamClosed | None = None
     away: bool = False
     together: int = 0
@@ -42,18 +43,25 @@ class Watcher:
             self.activities.append((response.activity.kind, response.activity.frame_index))
         elif kind == "underrun":
             self.underruns.append(response.underrun.missing_samples)
-        elif kind == "interrupted":
-            self.interrupted.append(response.interrupted)
-            self.epoch = response.interrupted.epoch
-            self.next_frame = response.interrupted.played_frames
-            del self.video[self.next_frame :]
-            del self.pcm[self.next_frame :]
+        elif kind in ("interrupted", "prompt_updated"):
+            self._answer(response)
         elif kind == "closed":
             assert response.closed.next_frame == self.next_frame
             self.closed = response.closed
         elif kind == "go_away":
             self.away = True
         return str(kind)
+
+    def _answer(self, response: stream_pb2.StreamResponse) -> None:
+        if response.HasField("prompt_updated"):
+            self.updated.append(response.prompt_updated)
+            return
+        interrupted = response.interrupted
+        self.interrupted.append(interrupted)
+        self.epoch = interrupted.epoch
+        self.next_frame = interrupted.played_frames
+        del self.video[self.next_frame :]
+        del self.pcm[self.next_frame :]
 
     def _frame(self, frame: stream_pb2.Frame) -> None:
         assert frame.frame_index == self.next_frame

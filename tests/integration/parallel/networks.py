@@ -15,8 +15,10 @@ from torch import Tensor
 
 from flashtalk.engine.inference_form import fix_attention
 from flashtalk.models.dit import DiT, DiTConfig
+from flashtalk.models.flashhead import FlashHead
 from flashtalk.ops.attention import Backend
 from flashtalk.parallel import Layout, Mesh, apply, join_mesh
+from tests.fakes.golden_models import FLASHHEAD_GOLDENS, golden_flashhead, golden_flashhead_config
 
 GOLDEN = Path(__file__).parents[2] / "goldens" / "dit_tiny.safetensors"
 MESHES: dict[Layout, Mesh] = {}
@@ -136,4 +138,33 @@ def golden_velocity(layout: Layout | None) -> Tensor:
         )
         audio = dit.encode_audio(golden["in.audio_q8"].float() / 32)
         v: Tensor = dit(golden["in.x"][None], golden["in.t1"], golden["in.y"], context, audio)
+    return v
+
+
+def flashhead_golden_velocity(layout: Layout | None, variant: str) -> Tensor:
+    """What FlashHead's golden network says to the golden input; ``None`` is no mesh at all."""
+    golden = load_file(FLASHHEAD_GOLDENS / f"dit_{variant}_tiny.safetensors")
+    network = golden_flashhead(variant)
+    if layout is not None:
+        apply(network, mesh_of(layout))
+    with torch.inference_mode():
+        audio = network.encode_audio(golden["in.audio_q8"].float() / 32)
+        v: Tensor = network(golden["in.x"], golden["in.t1"], golden["in.y"], audio)
+    return v
+
+
+def flashhead_velocity(layout: Layout | None, variant: str) -> Tensor:
+    """A random network with the published number of heads, on a random batch of two."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(golden_flashhead_config(variant), dim=12 * 8, num_heads=12)
+    network = FlashHead(config).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.05)
+    size = (2, config.out_dim, config.latent_frames(33), 3 * config.patch_hw, 5 * config.patch_hw)
+    x, y = torch.randn(size), torch.randn(size)
+    windows = torch.randn(2, 33, config.audio_window, config.audio_blocks, config.audio_channels)
+    if layout is not None:
+        apply(network, mesh_of(layout))
+    with torch.inference_mode():
+        v: Tensor = network(x, torch.tensor([1000.0, 625.0]), y, network.encode_audio(windows))
     return v

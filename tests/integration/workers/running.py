@@ -27,6 +27,7 @@ from services.pod.group import Solo
 from services.vae_decoder.servicer import registering as registering_vae
 from services.vae_decoder.settings import VaeDecoderSettings
 from services.vae_decoder.stage import loading as loading_vae
+from tests.fakes.stand_in_workers import add_health
 from tests.patience import patient
 
 SIZE = "48x32"
@@ -40,6 +41,8 @@ class Running:
 
     worker: ComputeWorker
     stub: Any
+    server: grpc.aio.Server
+    target: str
 
 
 @contextlib.asynccontextmanager
@@ -55,13 +58,15 @@ async def running(
     options = ChannelLimits().server_options()
     server = grpc.aio.server(interceptors=[CallInterceptor()], options=options)
     worker.register(server)
+    await add_health(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    channel = open_channel(f"127.0.0.1:{port}")
+    target = f"127.0.0.1:{port}"
+    channel = open_channel(target)
     try:
         if start:
             await worker.start()
-        yield Running(worker, stub(channel))
+        yield Running(worker, stub(channel), server, target)
     finally:
         await channel.close()
         await server.stop(0)
@@ -71,19 +76,19 @@ async def running(
 def audio_worker(
     weights: Path, *, start: bool = True, **settings: Any
 ) -> contextlib.AbstractAsyncContextManager[Running]:
-    given = AudioEncoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    given = AudioEncoderSettings(weights=weights, device="cpu", **{"sizes": SIZE, **settings})
     made = loading_audio(given.batch_windows)
     register = registering_audio(made, given.batch_windows, given.max_pending)
     return running(given, made, register, audio_grpc.AudioEncoderServiceStub, start=start)
 
 
 def dit_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
-    given = DitWorkerSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    given = DitWorkerSettings(weights=weights, device="cpu", **{"sizes": SIZE, **settings})
     made = loading_dit(Solo(), given.conditioning_bytes)
     return running(given, made, registering_dit(made), dit_grpc.DitWorkerServiceStub)
 
 
 def vae_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
-    given = VaeDecoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    given = VaeDecoderSettings(weights=weights, device="cpu", **{"sizes": SIZE, **settings})
     made = loading_vae(Solo())
     return running(given, made, registering_vae(made), vae_grpc.VaeDecoderServiceStub)

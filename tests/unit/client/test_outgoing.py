@@ -6,7 +6,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flashtalk.client.outgoing import Audio, Cut, End, Finish, Item, Outgoing, as_request
+from flashtalk.client.outgoing import (
+    Audio,
+    Cut,
+    End,
+    Finish,
+    Item,
+    Outgoing,
+    Prompt,
+    as_request,
+)
 from flashtalk.streaming import Pcm
 from flashtalk.v1 import media_pb2
 
@@ -26,12 +35,14 @@ class Server:
         self.received = 0
         self.received_ends = 0
         self.finished = False
+        self.prompts: list[str] = []
 
     def connect(self) -> tuple[int, int]:
         """A new connection: what was not used for good is forgotten."""
         del self.heard[self.used :]
         del self.ends[self.utterances :]
         self.received, self.received_ends = self.used, self.utterances
+        self.prompts.clear()
         return self.used, self.utterances
 
     def take(self, item: Item) -> None:
@@ -43,6 +54,8 @@ class Server:
             self.received_ends += 1
             assert item.number == self.received_ends
             self.ends.append(self.received)
+        elif isinstance(item, Prompt):
+            self.prompts.append(item.update_id)
         elif isinstance(item, Finish):
             self.finished = True
 
@@ -53,43 +66,68 @@ class Server:
         return self.used, self.utterances
 
 
+class Talk:
+    """A client's buffer and a server, step by step."""
+
+    def __init__(self) -> None:
+        self.out, self.server = Outgoing(200), Server()
+        self.said, self.ends = 0, list[int]()
+        self.asked, self.answered = 0, set[str]()
+
+    def push(self, amount: float) -> None:
+        self.out.push(ramp(self.said, int(amount)))
+        self.said += int(amount)
+
+    def end(self, _: float) -> None:
+        self.out.end()
+        self.ends.append(self.said)
+
+    def prompt(self, _: float) -> None:
+        self.out.prompt(f"{self.asked}", "a scene")
+        self.asked += 1
+
+    def answer(self, _: float) -> None:
+        if self.server.prompts:
+            name = self.server.prompts.pop(0)
+            self.answered.add(name)
+            self.out.prompted(name)
+
+    def send(self, amount: float) -> None:
+        for _ in range(int(amount)):
+            if (item := self.out.next()) is not None:
+                self.server.take(item)
+
+    def use(self, share: float) -> None:
+        self.out.used(*self.server.use(share))
+
+    def lose(self, _: float) -> None:
+        self.out.again(*self.server.connect())
+
+
 @given(
     st.lists(
         st.one_of(
             st.tuples(st.just("push"), st.integers(1, 900)),
-            st.tuples(st.just("end"), st.just(0)),
+            st.tuples(st.sampled_from(["end", "prompt", "answer", "lose"]), st.just(0)),
             st.tuples(st.just("send"), st.integers(1, 5)),
             st.tuples(st.just("use"), st.floats(0, 1)),
-            st.tuples(st.just("lose"), st.just(0)),
         ),
         max_size=40,
     )
 )
 def test_nothing_is_lost_and_nothing_comes_twice(steps: list[tuple[str, float]]) -> None:
-    out, server = Outgoing(200), Server()
-    said, ends = 0, list[int]()
+    talk = Talk()
     for step, amount in steps:
-        if step == "push":
-            out.push(ramp(said, int(amount)))
-            said += int(amount)
-        elif step == "end":
-            out.end()
-            ends.append(said)
-        elif step == "send":
-            for _ in range(int(amount)):
-                if (item := out.next()) is not None:
-                    server.take(item)
-        elif step == "use":
-            out.used(*server.use(amount))
-        else:
-            out.again(*server.connect())
-    out.finish()
-    out.again(*server.connect())
-    while (item := out.next()) is not None:
-        server.take(item)
-    assert server.heard == list(range(said))
-    assert server.ends == ends
+        getattr(talk, step)(amount)
+    talk.out.finish()
+    talk.lose(0)
+    talk.send(1_000)
+    server = talk.server
+    assert server.heard == list(range(talk.said))
+    assert server.ends == talk.ends
     assert server.finished
+    left = [f"{n}" for n in range(talk.asked) if f"{n}" not in talk.answered]
+    assert server.prompts == left, "what has no answer is asked again"
 
 
 def test_an_interruption_takes_what_stood_before_it_and_leaves_what_follows() -> None:
@@ -131,3 +169,24 @@ def test_items_become_messages() -> None:
     assert as_request(Cut("x", 0), encoding).interrupt.HasField("played_frames")
     assert not as_request(Cut("x", None), encoding).interrupt.HasField("played_frames")
     assert as_request(Finish(), encoding).HasField("finish")
+
+
+def test_an_interruption_drops_no_new_prompt() -> None:
+    out = Outgoing(100)
+    out.push(ramp(0, 150))
+    out.prompt("p", "a scene")
+    out.prompt("q", "another")
+    out.cut("a", 7)
+    while out.next() is not None:
+        pass
+    out.push(ramp(150, 50))
+    out.interrupted("a")
+    item = out.next()
+    assert isinstance(item, Audio), "what was sent stays sent"
+    assert item.first_sample == 150
+    out.again(150, 0)
+    assert [out.next() for _ in range(2)] == [Prompt("p", "a scene"), Prompt("q", "another")]
+    out.prompted("p")
+    out.prompted("p")
+    assert isinstance(out.next(), Audio)
+    assert out.next() is None

@@ -11,9 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 from flashtalk.errors import InputError
 from flashtalk.models.dit import AudioKV, ContextKV, DiT, DiTConfig
-from flashtalk.models.dit.block import AudioAttention, ContextAttention, SelfAttention
-from flashtalk.models.dit.conditions import KeyValue
-from flashtalk.models.dit.embeddings import regroup_windows
+from flashtalk.models.dit.block import AudioAttention, ContextAttention
+from flashtalk.models.transformer.attention import SelfAttention
+from flashtalk.models.transformer.conditions import KeyValue
+from flashtalk.models.transformer.speech import regroup_windows
 from flashtalk.ops.token_slice import TokenSlice
 from tests.tolerances import assert_rounded
 

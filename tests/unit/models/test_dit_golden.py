@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flashtalk.models.dit import DiT, DiTConfig
-from flashtalk.models.dit.embeddings import time_code
+from flashtalk.models.transformer.noise_level import time_code
 from flashtalk.ops.rope import rope_table
 from tests.fakes.golden_models import golden_dit
 from tests.tolerances import PUBLISHED

@@ -16,7 +16,7 @@ import torch
 
 from flashtalk.errors import InputError
 from flashtalk.models.dit import DiT, DiTConfig
-from flashtalk.models.dit.model import WholeSequence
+from flashtalk.models.transformer.token_share import WholeSequence
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.parallel import Layout, Mesh, apply
 from flashtalk.parallel.mesh import RankGroup, Traffic

@@ -6,6 +6,7 @@
 --   turn                    the newest write of that owner
 --   ttl, last, linger       life without a write; end whatever happens; how long a tombstone stays
 --   portrait, margin        key of the asset; how much longer it lives than the session
+--   scene                   key of the asset with the newest prompt, once there was an update
 --   index                   key of the sorted set in which it is listed
 --   expires                 end as things are; missing in a tombstone
 --   claim, beat, given      the calls that claimed and collected last, and what was collected
@@ -34,10 +35,13 @@ local function refresh()
   local expires = math.min(now + tonumber(get('ttl')), tonumber(get('last')))
   set('expires', text(expires), 'seen', text(now))
   redis.call('PEXPIREAT', KEYS[1], text(expires + tonumber(get('linger'))))
-  -- The asset outlives every session that was made with it.
-  local portrait, until_ms = get('portrait'), expires + tonumber(get('margin'))
-  if now + redis.call('PTTL', portrait) < until_ms then
-    redis.call('PEXPIREAT', portrait, text(until_ms))
+  -- The assets outlive every session that needs them.
+  local until_ms = expires + tonumber(get('margin'))
+  for _, name in ipairs({ 'portrait', 'scene' }) do
+    local asset = get(name)
+    if asset and now + redis.call('PTTL', asset) < until_ms then
+      redis.call('PEXPIREAT', asset, text(until_ms))
+    end
   end
 end
 

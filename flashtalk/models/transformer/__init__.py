@@ -1,0 +1,1 @@
+"""What the audio-driven video transformers have in common; ``dit`` and ``flashhead`` use it."""
