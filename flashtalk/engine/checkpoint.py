@@ -71,9 +71,14 @@ class Checkpoint(ABC):
     def parts(self) -> Mapping[str, Path]:
         """Returns the file or folder of each model, and ``pipeline.json`` if there is one."""
 
+    @property
     @abstractmethod
-    def base_state(self) -> Mapping[str, Tensor]:
-        """Returns the network's weights in the folder, memory-mapped, under our names."""
+    def network_path(self) -> Path:
+        """Returns the network's file or folder, one of ``parts``."""
+
+    @abstractmethod
+    def convert_network(self, published: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Converts a network's tensors in a file to our names, without unused ones."""
 
     @abstractmethod
     def bare_network(self) -> nn.Module:
@@ -93,7 +98,8 @@ class Checkpoint(ABC):
 
     def merged(self) -> Merged:
         """Merges the overlays into the network's weights; errors as ``merge``."""
-        return merge(self.base_state(), [(each, read_overlay(each)) for each in self.overlays])
+        given = [(each, self.convert_network(read_overlay(each))) for each in self.overlays]
+        return merge(self.convert_network(load_state(self.network_path)), given)
 
     def transformer_state(self) -> Mapping[str, Tensor]:
         """Returns the network's weights with the overlays; memory-mapped, or computed at access."""

@@ -22,7 +22,6 @@ from flashtalk.models.checkpoint import (
     FlashHeadLayout,
     Variant,
     find_flashhead,
-    load_state,
     on_meta,
 )
 from flashtalk.models.flashhead import weights as network_weights
@@ -125,9 +124,14 @@ class FlashHeadCheckpoint(Checkpoint):
         to_inference_form(network, self.placement)
         return FlashHeadDenoiser(network)
 
-    def base_state(self) -> Mapping[str, Tensor]:
-        """Returns the network's weights in the folder, memory-mapped, under our names."""
-        return network_weights.convert(load_state(self.layout.network))
+    @property
+    def network_path(self) -> Path:
+        """Returns the folder of the network."""
+        return self.layout.network
+
+    def convert_network(self, published: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Converts a network's tensors in a file to our names, without unused ones."""
+        return network_weights.convert(published)
 
     def bare_network(self) -> FlashHead:
         """Returns the network on the meta device, without weights."""

@@ -22,7 +22,6 @@ from flashtalk.models.checkpoint import (
     CheckpointLayout,
     check_state,
     find_checkpoint,
-    load_state,
     on_meta,
 )
 from flashtalk.models.clip import weights as clip_weights
@@ -153,9 +152,14 @@ class FlashTalkCheckpoint(Checkpoint):
         convert = self._converting(vae_weights.convert)
         return self._build(lambda: VideoVAE(self.sizes.vae), self.layout.vae, convert)
 
-    def base_state(self) -> Mapping[str, Tensor]:
-        """Returns the network's weights in the folder, memory-mapped, under our names."""
-        return self._converting(dit_weights.convert)(load_state(self.layout.dit))
+    @property
+    def network_path(self) -> Path:
+        """Returns the folder of the transformer."""
+        return self.layout.dit
+
+    def convert_network(self, published: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Converts a transformer's tensors in a file to our names."""
+        return dit_weights.convert(published)
 
     def bare_network(self) -> DiT:
         """Returns the network on the meta device, without weights."""

@@ -10,7 +10,9 @@ import torch
 from flashtalk.engine import FlashTalkPipeline, load_pipeline, open_checkpoint, weights_digest
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.checkpoint import load_state
+from flashtalk.models.checkpoint.flashhead_layout import NETWORK_FOLDERS, Variant
 from flashtalk.overlays import Overlay
+from tests.fakes.flashhead import PRESETS, micro_flashhead, write_flashhead
 from tests.fakes.overlays import changed_copy, is_audio, write_lora, write_wan
 from tests.fakes.weights import MICRO, micro_pipeline, write_own
 
@@ -117,6 +119,28 @@ def test_the_digest_covers_file_strength_and_order(
         one, moved, lambda name, tensor: tensor * (1 + 1e-6) if "lora_A" in name else tensor
     )
     assert digest(own, Overlay(moved)) != digests[1]
+
+
+@pytest.mark.parametrize("variant", ["pro", "lite"])
+def test_another_kind_of_preset_has_overlays_too(variant: Variant, tmp_path: Path) -> None:
+    """A whole file with its unused tensors, and a LoRA on top of it."""
+    made = micro_flashhead(variant)
+    folder = write_flashhead(made, tmp_path / "flashhead", variant)
+    network = made.denoiser.network.state_dict()
+    (source,) = (folder / NETWORK_FOLDERS[variant]).glob("*.safetensors")
+    whole = Overlay(changed_copy(source, tmp_path / "whole.safetensors", lambda _, t: t + 1))
+    lora = Overlay(write_lora(tmp_path / "lora.safetensors", network, "diffusers"), 0.5)
+    names = (PRESETS[variant], folder)
+    checkpoints = [
+        open_checkpoint(*names, device="cpu", dtype="float32", overlays=overlays)
+        for overlays in ((), (whole,), (whole, lora))
+    ]
+    assert len({weights_digest(checkpoint.pieces) for checkpoint in checkpoints}) == 3
+    plain, replaced, changed = (c.load_denoiser().network.state_dict() for c in checkpoints)
+    for name, tensor in network.items():
+        assert torch.equal(plain[name], tensor)
+        assert torch.equal(replaced[name], tensor + 1)
+        assert torch.equal(changed[name], tensor + 1) is not name.endswith("attn.q.weight")
 
 
 def test_bad_overlays_are_refused_when_the_folder_is_opened(own: Path, tmp_path: Path) -> None:
