@@ -1,4 +1,4 @@
-"""Files laid over a folder of weights: their syntax and their paths, checked without torch."""
+"""Files merged into a folder of weights: their syntax and paths, checked without torch."""
 
 from __future__ import annotations
 

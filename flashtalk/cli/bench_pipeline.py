@@ -33,7 +33,7 @@ class PipelineChoice:
         compiled: models use torch.compile.
         architecture: sizes that replace the preset's, for random weights.
         sampling: replaces the weights' own.
-        overlays: files laid over the weights.
+        overlays: files merged into the weights.
         emulated: FP8 also on a device without it: the same numbers, but meaningless times.
     """
 

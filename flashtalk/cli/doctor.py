@@ -13,16 +13,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds ``doctor`` to the commands."""
     parser = subparsers.add_parser(
         "doctor",
-        help="versions, devices, memory, codecs, kernels, and whether each preset fits; weights",
-        description="Look at this machine and say what FlashTalk can do on it. "
-        "Exits with 1 if a kernel that is used computes wrongly here. With --weights, --preset or "
-        "--overlay: look at weights instead, and say what was found. Exits with 2 if the "
-        "transformer cannot be loaded from them.",
+        help="show versions, devices, memory, codecs and kernels, and whether each preset fits; "
+        "examine weights",
+        description="Examine this machine and show what FlashTalk can run on it. Exits with "
+        "code 1 if a kernel in use gives wrong results. With --weights, --preset or --overlay: "
+        "examine weights instead and show their parts. Exits with code 2 if the transformer "
+        "cannot be loaded from them.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--weights", type=Path, help="folder of weights; tiny brings its own")
-    parser.add_argument("--preset", help=f"of the weights: {PRESET_HELP}")
+    parser.add_argument(
+        "--weights", type=Path, help="folder of the weights (default for tiny: the shipped weights)"
+    )
+    parser.add_argument("--preset", help=PRESET_HELP)
     add_overlay_option(parser)
     parser.set_defaults(run=run)
 

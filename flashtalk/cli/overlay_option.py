@@ -14,7 +14,7 @@ def add_overlay_option(parser: argparse.ArgumentParser) -> None:
         "--overlay",
         action="append",
         metavar="FILE[:STRENGTH]",
-        help="file laid over the transformer's weights, tensors or a LoRA; repeatable, in order",
+        help="file merged into the transformer's weights, tensors or a LoRA; repeatable, in order",
     )
 
 

@@ -57,7 +57,7 @@ class Checkpoint(ABC):
         sampling: sampling settings of these weights.
         placement: device and dtype of its models; speech features are always float32.
         spec: stream spec of these weights.
-        overlays: files that are laid over the network's weights, in this order.
+        overlays: files merged into the network's weights, in this order.
     """
 
     preset: str

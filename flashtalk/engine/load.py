@@ -92,7 +92,7 @@ def load_pipeline(
             speech encoder have theirs in their own ``config.json``.
         compiled: transformer and VAE use torch.compile, at the first call of each size.
         attention: ``auto``, or a kernel for the transformer (``ops.attention``).
-        overlays: files laid over the transformer's weights, in this order: plain tensors add and
+        overlays: files merged into the transformer's weights, in this order: plain tensors add and
             override names, LoRA files change weights (``models.checkpoint.merge``).
         offload_encoders: the encoders of portrait and prompt are on the device only while they
             are used (``engine.encoders``).

@@ -1,4 +1,4 @@
-"""``flashtalk generate --overlay``: a folder in the published layout and files laid over it."""
+"""``flashtalk generate --overlay``: a folder in the published layout and files merged into it."""
 
 from __future__ import annotations
 

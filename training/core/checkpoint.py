@@ -66,7 +66,7 @@ class RunCheckpoint:
             names = list(dict.fromkeys(name for name, _ in different))
             shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             raise TrainingError(
-                f"{self.folder}: the checkpoint is of another model size or optimizer; "
+                f"{self.folder}: the checkpoint has a different model size or optimizer; "
                 f"use another --run-dir ({len(names)} tensors differ: {shown})"
             )
         try:
@@ -141,9 +141,15 @@ def find_run_checkpoint(run_dir: Path, recipe: str) -> RunCheckpoint | None:
     except Exception as error:
         raise TrainingError(f"{folder}: not a readable checkpoint ({error})") from error
     if values.get("format") != FORMAT:
-        raise TrainingError(f"{folder}: format {values.get('format')}, this code writes {FORMAT}")
+        raise TrainingError(
+            f"{folder}: checkpoint format {values.get('format')} is not "
+            f"supported; expected {FORMAT}"
+        )
     if values.get("recipe") != recipe:
-        raise TrainingError(f"{folder}: is of recipe {values.get('recipe')!r}, not {recipe!r}")
+        raise TrainingError(
+            f"{folder}: checkpoint of recipe {values.get('recipe')!r}, not "
+            f"{recipe!r}; use another --run-dir"
+        )
     tensors = {n: e for n, e in metadata.items() if isinstance(e, TensorStorageMetadata)}
     shapes = {name: tuple(entry.size) for name, entry in tensors.items()}
     dtypes = {name: entry.properties.dtype for name, entry in tensors.items()}

@@ -17,7 +17,7 @@ from flashtalk.models.dit.config import DiTConfig
 CONFIG_FILE = "config.json"
 WEIGHTS_STEM = "diffusion_pytorch_model"
 NO_AUDIO = (
-    "An audio overlay is missing: Wan2.1 knows no speech; "
+    "An audio overlay is missing: Wan2.1 has no audio layers; "
     "InfiniteTalk's single/infinitetalk.safetensors adds these tensors"
 )
 _AUDIO_PREFIX = "audio_proj."

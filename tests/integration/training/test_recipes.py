@@ -318,7 +318,7 @@ def test_help_lists_every_recipe_and_list_every_field(
     [
         (["--recipe", "tiny_vea"], "one of tiny_vae"),
         (["--recipe", "tiny_vae", "lrr=1"], "did you mean trainer.optimizer.lr"),
-        (["--recipe", "tiny_vae", "schedule.steps=many"], "whole number"),
+        (["--recipe", "tiny_vae", "schedule.steps=many"], "must be an integer"),
         (["--recipe", "tiny_vae", "steps=5"], "trainer.schedule.steps, trainer.cadence"),
         (["--recipe", "tiny_vae", "schedule_by=time"], "did you mean trainer.schedule.by"),
         (["--recipe", "tiny_vae", "--minutes", "0"], "must be > 0"),

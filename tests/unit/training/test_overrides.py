@@ -94,11 +94,11 @@ def test_every_listed_path_can_be_overridden() -> None:
         ("width=1", r"ambiguous.*first\.width, second\.width"),
         ("steps=1", r"ambiguous.*trainer\.steps, first\.steps, second\.steps"),
         ("first_width=1", r"did you mean first\.width"),
-        ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be a whole number"),
+        ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be an integer"),
         ("trainer.lr=fast", "must be a number"),
         ("flag=maybe", "true or false"),
         ("trainer.mode=c", "one of a, b"),
-        ("sizes=1,x", "whole number"),
+        ("sizes=1,x", "an integer"),
     ],
 )
 def test_a_bad_override_names_what_is_wrong(assignment: str, message: str) -> None:

@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_recipe_size_or_optimizer_is_refused(tmp_path: P
         Trainer("other", CONFIG, ToyTask(), tmp_path).run()
     wide = ToyTask()
     wide.model = torch.nn.Linear(5, 1)
-    with pytest.raises(TrainingError, match="another model size"):
+    with pytest.raises(TrainingError, match="a different model size"):
         run(wide, tmp_path)
     muon = apply_overrides(CONFIG, ["optimizer.name=muon", "muon_inside=weight"])
     with pytest.raises(TrainingError, match="or optimizer"):

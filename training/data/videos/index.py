@@ -121,13 +121,17 @@ def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        limit = "an index; make it with python -m training.data.scan"
+        limit = "no index; create it with python -m training.data.scan"
         raise InputError("index", path, limit) from error
     found = _decoded(lines[0])
     if found is None or found.get("version") != INDEX_VERSION:
-        raise InputError("index", path, f"version {INDEX_VERSION}; scan the manifest again")
+        raise InputError(
+            "index", path, f"must have version {INDEX_VERSION}; scan the manifest again"
+        )
     if expected is not None and found != dict(expected):
-        raise InputError("index", path, "of this manifest and these limits; scan it again")
+        raise InputError(
+            "index", path, "is of another manifest or other limits; scan the manifest again"
+        )
     results: list[Result] = []
     for line in lines[1:]:
         record = _decoded(line)

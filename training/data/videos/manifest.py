@@ -82,7 +82,7 @@ class Entry:
             InputError: names the line, the field, the value and the limit.
         """
         if not isinstance(record, Mapping):
-            raise InputError(where, record, "an object with at least a path")
+            raise InputError(where, record, "must be a JSON object with at least a path")
         for name in record:
             if name not in FIELDS:
                 raise InputError(f"{where}: {name}", record[name], f"one of {', '.join(FIELDS)}")
@@ -107,16 +107,18 @@ class Entry:
 
     def _check(self, where: str) -> None:
         if self.end_s is not None and self.end_s <= self.start_s:
-            raise InputError(f"{where}: end", self.end_s, f"later than start ({self.start_s})")
+            raise InputError(
+                f"{where}: end", self.end_s, f"must be later than start ({self.start_s})"
+            )
         if self.shots_s and self.shot_frames:
-            limit = "seconds (shots) or numbers of pictures (shot_frames), not both"
+            limit = "give either seconds (shots) or frame indices (shot_frames), not both"
             raise InputError(f"{where}: shots", self.shots_s, limit)
         for field, shots in (("shots", self.shots_s), ("shot_frames", self.shot_frames)):
             latest: float = 0
             for first, end in shots:
                 if not latest <= first < end:
                     raise InputError(
-                        f"{where}: {field}", (first, end), "ascending, not overlapping"
+                        f"{where}: {field}", (first, end), "must be ascending and not overlap"
                     )
                 latest = end
 
@@ -134,7 +136,7 @@ def parse_lines(lines: Iterable[str], name: str) -> Iterator[Entry]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(where, line.strip()[:60], f"JSON ({error})") from error
+            raise InputError(where, line.strip()[:60], f"must be valid JSON ({error})") from error
         yield Entry.parse(record, where)
 
 
@@ -149,9 +151,9 @@ def read_manifest(path: Path) -> list[Entry]:
             entries = list(parse_lines(lines, path.name))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError("manifest", path, f"a readable text file ({reason})") from error
+        raise InputError("manifest", path, f"not a readable text file ({reason})") from error
     if not entries:
-        raise InputError("manifest", path, "at least one line")
+        raise InputError("manifest", path, "must have at least one line")
     return entries
 
 
@@ -177,24 +179,24 @@ def manifest_digest(entries: Iterable[Entry]) -> str:
 
 def _text(value: object, field: str) -> str:
     if not isinstance(value, str):
-        raise InputError(field, value, "a text")
+        raise InputError(field, value, "must be a string")
     return value
 
 
 def _relative(value: object, field: str) -> str:
     """Returns a path below the manifest's folder: an untrusted manifest must not name others."""
     if not isinstance(value, str) or not value:
-        raise InputError(field, value, "a path relative to the manifest")
+        raise InputError(field, value, "must be a path relative to the manifest")
     parts = PurePosixPath(value)
     if parts.is_absolute() or ".." in parts.parts or "\0" in value:
-        raise InputError(field, value, "a path below the manifest's folder")
+        raise InputError(field, value, "must be a path below the manifest's folder")
     return value
 
 
 def _number(value: object, field: str, least: float | None = None) -> float:
     wrong = isinstance(value, bool) or not isinstance(value, (int, float))
     if wrong or not math.isfinite(value):  # type: ignore[arg-type]
-        raise InputError(field, value, "a number of seconds")
+        raise InputError(field, value, "must be a number of seconds")
     number = float(value)  # type: ignore[arg-type]
     if least is not None and number < least:
         raise InputError(field, value, f"at least {least:g}")
@@ -203,7 +205,7 @@ def _number(value: object, field: str, least: float | None = None) -> float:
 
 def _whole(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(field, value, "a whole number, at least 0")
+        raise InputError(field, value, "must be an integer, at least 0")
     return value
 
 
@@ -211,10 +213,10 @@ def _pairs(value: object, field: str) -> Iterator[tuple[object, object]]:
     if value is None:
         return
     if not isinstance(value, list):
-        raise InputError(field, value, "a list of [beginning, end]")
+        raise InputError(field, value, "must be a list of [start, end]")
     for pair in value:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise InputError(field, pair, "[beginning, end]")
+            raise InputError(field, pair, "must be [start, end]")
         yield pair[0], pair[1]
 
 
@@ -222,7 +224,9 @@ def _box(value: object, field: str) -> Box:
     if value is None:
         return (0.0, 0.0, 1.0, 1.0)
     if not isinstance(value, list) or len(value) != 4:
-        raise InputError(field, value, "[left, top, right, bottom] as shares of the picture")
+        raise InputError(
+            field, value, "must be [left, top, right, bottom] as fractions of the picture"
+        )
     left, top, right, bottom = (_number(part, field) for part in value)
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise InputError(field, value, "0 <= left < right <= 1 and 0 <= top < bottom <= 1")

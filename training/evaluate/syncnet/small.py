@@ -93,7 +93,7 @@ class SmallSyncNet(nn.Module):
             metadata = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
         if "syncnet" not in metadata:
-            raise WeightsError(f"{path}: no configuration of a SyncNet of ours")
+            raise WeightsError(f"{path}: no SyncNet configuration in the metadata")
         fields = json.loads(metadata["syncnet"])
         net = cls(
             SmallSyncNetConfig(
