@@ -1,7 +1,8 @@
-"""Weight files: reading (read.py), finding (layout.py), merging overlays (merge.py), building
-models from them (build.py)."""
+"""Weight files: reading (read.py, config_file.py), finding (layout.py), merging (merge.py), building
+(build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state, on_meta
+from flashtalk.models.checkpoint.config_file import read_config, save_config
 from flashtalk.models.checkpoint.flashhead_layout import (
     FlashHeadLayout,
     Variant,
@@ -31,5 +32,7 @@ __all__ = [
     "load_state",
     "merge",
     "on_meta",
+    "read_config",
     "read_overlay",
+    "save_config",
 ]

@@ -187,6 +187,17 @@ def test_another_manifest_or_other_limits_are_scanned_anew(videos: Path) -> None
     assert VideoFolder(manifest).digest != before
 
 
+def test_an_index_with_a_damaged_line_is_named(videos: Path) -> None:
+    manifest = videos / "m.jsonl"
+    write_manifest(manifest, ENTRIES[:1])
+    scan(manifest, SMALL)
+    first, line = index_path(manifest).read_text().splitlines()
+    damaged = json.dumps(json.loads(line) | {"frames": "many"})
+    index_path(manifest).write_text(f"{first}\n{damaged}\n")
+    with pytest.raises(InputError, match=r"good\.mp4: frames: many"):
+        VideoFolder(manifest)
+
+
 def test_a_quick_scan_says_the_same_of_whole_files(videos: Path) -> None:
     for entry in (ENTRIES[0], ENTRIES[9], ENTRIES[13]):
         slow, quick = (

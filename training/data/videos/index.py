@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from flashtalk.errors import InputError
+from flashtalk.validation import validate
 from training.data.videos.manifest import Entry
-from training.data.videos.problems import REASONS, Reason
+from training.data.videos.problems import Reason
 
 INDEX_VERSION = 1
 
@@ -71,14 +72,6 @@ class Scanned:
     size_hw: tuple[int, int]
     shots: tuple[tuple[int, int], ...]
 
-    @classmethod
-    def parse(cls, record: Mapping[str, Any]) -> Scanned:
-        """The counterpart of ``dataclasses.asdict`` after JSON."""
-        given = dict(record)
-        given["size_hw"] = tuple(given["size_hw"])
-        given["shots"] = tuple((first, end) for first, end in given["shots"])
-        return cls(**given)
-
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -116,7 +109,7 @@ def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]
         expected: the header; ``None`` accepts any of this version.
 
     Raises:
-        InputError: no index, of another version, or of another manifest or scan.
+        InputError: no index, of another version, or of another manifest or scan; an invalid line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -137,9 +130,9 @@ def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]
         record = _decoded(line)
         if record is None:
             break
-        record.pop("key", None)
-        is_bad = record.get("reason") in REASONS
-        results.append(LeftOut(**record) if is_bad else Scanned.parse(record))
+        where = f"{path.name}: {record.pop('key', '')}"
+        kind: type[Result] = LeftOut if "reason" in record else Scanned
+        results.append(validate(kind, record, where))
     return results
 
 
