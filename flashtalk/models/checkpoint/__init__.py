@@ -1,5 +1,5 @@
-"""Weight files: reading (read.py, config_file.py), finding (layout.py), merging (merge.py), building
-(build.py)."""
+"""Weight files: reading (read.py, config_file.py), finding (layout.py), merging (merge.py) and
+building models (build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state, on_meta
 from flashtalk.models.checkpoint.config_file import read_config, save_config
