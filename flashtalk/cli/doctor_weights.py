@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,4 +129,4 @@ def _size_bytes(pieces: Mapping[str, Path]) -> int:
 
 
 def _size(size_bytes: int) -> str:
-    return size_text(size_bytes) if size_bytes >= MIB else f"{size_bytes / KIB:.0f} KiB"
+    return size_text(size_bytes) if size_bytes >= MIB else f"{math.ceil(size_bytes / KIB)} KiB"
