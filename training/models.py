@@ -45,6 +45,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.overlays import Overlay
 from flashtalk.presets import TINY
 from flashtalk.streaming import StreamSpec, preset_spec
 from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
@@ -154,6 +155,7 @@ class Models:
         *,
         transformer: str = "",
         architecture: Architecture | None = None,
+        overlays: Sequence[Overlay] = (),
     ) -> Models:
         """Opens a finished checkpoint.
 
@@ -163,6 +165,7 @@ class Models:
             world, plan: as in the class.
             transformer: name of a folder inside, whose transformer is used instead.
             architecture: of a published folder with other sizes (``engine.load``).
+            overlays: files merged into the transformer's weights (``engine.load``).
 
         Raises:
             InputError: a model has not been trained yet, or the folder is missing.
@@ -179,6 +182,7 @@ class Models:
                 dtype=str(place.dtype).removeprefix("torch."),
                 sampling=Sampling(),
                 architecture=architecture,
+                overlays=overlays,
             )
         )
         if transformer:

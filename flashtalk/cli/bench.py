@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from flashtalk.cli import capacity, cycle, stream, table4
+from flashtalk.cli.overlay_option import add_overlay_option
 from flashtalk.presets import PRESET_HELP
 
 DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": "float8"}
@@ -30,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     source.add_argument(
         "--random", action="store_true", help="use random weights of the preset's sizes"
     )
+    add_overlay_option(parser)
     parser.add_argument("--image", type=Path, help="portrait (default: a generated picture)")
     parser.add_argument(
         "--audio", type=Path, help="speech file, repeated as needed (default: a synthetic tone)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.cli.overlay_option import add_overlay_option
 from flashtalk.presets import PRESET_HELP
 
 
@@ -23,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--weights", type=Path, help="folder of the weights (default for tiny: the shipped weights)"
     )
+    add_overlay_option(parser)
     parser.add_argument(
         "--face",
         metavar="L,T,R,B",

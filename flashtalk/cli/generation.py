@@ -23,6 +23,7 @@ from flashtalk.cli.limits import (
     check_steps,
     check_weights,
 )
+from flashtalk.cli.overlay_option import overlays_of
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
@@ -42,7 +43,7 @@ TINY_NOTE = (
 
 def generate(args: argparse.Namespace) -> int:
     """Checks everything possible before the models are loaded, then generates the video."""
-    size_hw = _checked(args)
+    size_hw, overlays = _checked(args), overlays_of(args)
     portrait_HWC = read_image(args.image, tell)
     if args.face is not None:
         portrait_HWC = around_face(portrait_HWC, read_box(args.face))
@@ -57,7 +58,9 @@ def generate(args: argparse.Namespace) -> int:
     keep_freed_memory()
 
     with Interrupts() as interrupts, enough_memory(args.device):
-        pipeline = load_pipeline(args.preset, args.weights, device=args.device, dtype=args.dtype)
+        pipeline = load_pipeline(
+            args.preset, args.weights, device=args.device, dtype=args.dtype, overlays=overlays
+        )
         if pipeline.name == TINY:
             say(TINY_NOTE)
         sampling = pipeline.sampling

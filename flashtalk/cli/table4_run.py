@@ -18,6 +18,7 @@ from flashtalk.cli.device_memory import device_memory, reset_peak
 from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.limits import check_report, make_folder, save_report
 from flashtalk.cli.memory import enough_memory
+from flashtalk.cli.overlay_option import overlays_of
 from flashtalk.cli.peaks import Peaks, measure_peaks
 from flashtalk.cli.progress import steps
 from flashtalk.cli.rank_processes import check_ranks, on_ranks
@@ -186,6 +187,7 @@ def choice_of(args: argparse.Namespace) -> PipelineChoice:
         device=args.device,
         precision=PRECISIONS[args.precision],
         compiled=args.compile == "on",
+        overlays=overlays_of(args),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.cli.overlay_option import add_overlay_option
 from flashtalk.presets import PRESET_HELP
 
 PRECISIONS = ("auto", "bf16", "fp8", "fp32")
@@ -20,6 +21,7 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--random", action="store_true", help="use random weights, generated on the device"
     )
+    add_overlay_option(parser)
     parser.add_argument(
         "--size",
         help="video size WxH in pixels, multiples of 16 (default: the size of the weights)",

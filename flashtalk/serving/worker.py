@@ -13,6 +13,7 @@ import grpc
 from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.overlays import Overlay, parse_overlays, split_overlays
 from flashtalk.presets import PRESETS
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
@@ -27,6 +28,11 @@ class WorkerSettings(ServiceSettings):
     preset: str = Field(default="tiny", description=f"model: {', '.join(PRESETS)}")
     weights: Path | None = Field(
         default=None, description="folder of the weights; empty: the shipped tiny weights"
+    )
+    overlays: str = Field(
+        default="",
+        description="files merged into the transformer's weights in this order, "
+        "FILE[:STRENGTH],...; equal for all workers",
     )
     device: str = Field(default="auto", description="device: auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="precision: auto, float32, bfloat16 or float8")
@@ -56,6 +62,10 @@ class WorkerSettings(ServiceSettings):
         le=100_000,
         description="number of sessions that are accepted; 0: measured during the warm-up",
     )
+
+    def checked_overlays(self) -> tuple[Overlay, ...]:
+        """Returns the overlays. Raises InputError as ``parse_overlays``."""
+        return parse_overlays(split_overlays(self.overlays))
 
     def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Returns the served sizes as (height, width). Raises InputError for invalid text."""

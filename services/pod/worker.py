@@ -129,6 +129,7 @@ def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
             dtype=settings.dtype,
             compiled=settings.compile,
             attention=settings.attention,
+            overlays=settings.checked_overlays(),
         )
         follow(pod, role.follow(checkpoint))
     except Exception as error:

@@ -156,6 +156,20 @@ def test_every_variable_is_a_setting_of_its_service(profile: str) -> None:
             assert len(names) == len(set(names)), "a variable twice"
 
 
+def test_every_worker_gets_the_same_overlays() -> None:
+    """The gateway accepts workers of one digest only, and overlays are part of it."""
+    flag = "--set-json=weights.overlays=" + json.dumps(["/weights/a.pt", "/weights/b.pt:0.8"])
+    found: dict[str, str] = {}
+    for pod in pods(rendered("tiny", NEW, flag)).values():
+        for container in pod["containers"]:
+            env = {v["name"]: v.get("value") for v in container.get("env", [])}
+            found |= {name: value for name, value in env.items() if name.endswith("_OVERLAYS")}
+    roles = ("AUDIO_ENCODER", "DIT_WORKER", "VAE_DECODER")
+    value = "/weights/a.pt,/weights/b.pt:0.8"
+    assert found == {f"FLASHTALK_{role}_OVERLAYS": value for role in roles}
+    assert all("overlays" in SETTINGS[role].model_fields for role in roles)
+
+
 def test_a_group_over_nodes_serves_through_its_leader_alone() -> None:
     """And its pods are what a current cluster accepts, though their controller is foreign."""
     documents = rendered("multi-node")
@@ -209,6 +223,8 @@ def test_the_rendering_is_the_recorded_one(profile: str) -> None:
         ("preset=huge", "/preset"),
         ("sizes=wide", "/sizes"),
         ("weights.source=claim", "weights.claim"),
+        ("weights.overlays={a.safetensors}", "/weights/overlays/0"),
+        ("weights.overlays={/a\\,/b}", "/weights/overlays/0"),
         ("weights.source=download", "weights.download.url"),
         ("weights.download.sha256=12", "/weights/download/sha256"),
         ("tls.internal.enabled=true", "tls.internal.secret"),

@@ -54,7 +54,7 @@ from training.tasks.captions import Prompter, captions_of, copy_tokenizer, learn
 from training.tasks.export import save_model
 from training.tasks.samples import SampleConfig, sample_report
 from training.tasks.split_caches import build_caches
-from training.tasks.start import start_from
+from training.tasks.start import StartConfig, start_from
 
 UNDISTURBED = CorruptionRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 TEXT_ROLE = "umt5"
@@ -76,6 +76,8 @@ class Stage1Recipe:
         trainer: length, optimizer and so on.
         preset: of the checkpoint folder (``--weights``).
         fresh: None trains the checkpoint's own transformer.
+        start: overlays on the checkpoint's own transformer: with Wan2.1 as the checkpoint, the
+            audio tensors of InfiniteTalk, as the report starts.
         videos: what to cache of them.
         odds: frequencies of kinds of clips.
         rates: noise levels and dropped conditions.
@@ -96,6 +98,7 @@ class Stage1Recipe:
     trainer: TrainerConfig
     preset: str = "flashtalk-14b"
     fresh: FreshNetworks | None = None
+    start: StartConfig = field(default_factory=StartConfig)
     videos: VideoPlan = field(default_factory=VideoPlan)
     odds: ClipOdds = field(default_factory=ClipOdds)
     rates: CorruptionRates = field(default_factory=CorruptionRates)
@@ -129,8 +132,10 @@ class Stage1Task(OneLoss):
         plan, fresh = ShardPlan(recipe.bf16, recipe.checkpointing), recipe.fresh
         folder = places.weights_dir
         if fresh is None:
-            self.models = Models.open(recipe.preset, folder, world, plan)
+            overlays = recipe.start.overlays()
+            self.models = Models.open(recipe.preset, folder, world, plan, overlays=overlays)
         else:
+            recipe.start.check_fresh()
             self.models = Models.unfinished(folder, world, plan, fresh.model, fresh.text)
         self.spec = self.models.checkpoint.spec
         if recipe.device_gb:

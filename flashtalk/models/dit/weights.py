@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -16,11 +16,21 @@ from flashtalk.models.checkpoint import read_config
 from flashtalk.models.dit.config import DiTConfig
 
 WEIGHTS_STEM = "diffusion_pytorch_model"
+NO_AUDIO = (
+    "An audio overlay is missing: Wan2.1 has no audio layers; "
+    "InfiniteTalk's single/infinitetalk.safetensors adds these tensors"
+)
+_AUDIO_PREFIX = "audio_proj."
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the published state dict; our names are the same."""
     return dict(published)
+
+
+def has_audio(state: Iterable[str]) -> bool:
+    """Whether there are tensors of the audio layers among these names."""
+    return any(name.startswith(_AUDIO_PREFIX) for name in state)
 
 
 def load_config(folder: Path) -> DiTConfig:

@@ -14,6 +14,9 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- if ne $weights.source "image" -}}
 {{- $env = append $env (dict "name" (printf "%s_WEIGHTS" $prefix) "value" $weights.path) -}}
 {{- end -}}
+{{- if $weights.overlays -}}
+{{- $env = append $env (dict "name" (printf "%s_OVERLAYS" $prefix) "value" (join "," $weights.overlays)) -}}
+{{- end -}}
 {{- if $values.gpus -}}
 {{- $env = append $env (dict "name" (printf "%s_DEVICE" $prefix) "value" "cuda") -}}
 {{- end -}}

@@ -81,9 +81,14 @@ def test_the_gateway_names_what_it_cannot_use(tmp_path: Path, taken_port: int) -
 def test_workers_name_what_they_cannot_use(tmp_path: Path, taken_port: int) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
+    text = tmp_path / "overlay.txt"
+    text.write_text("no tensors")
     cases = [
         ("WEIGHTS", "/no/such/weights", "/no/such/weights"),
         ("WEIGHTS", str(empty), "empty"),
+        ("OVERLAYS", "/no/such/overlay.pt", "/no/such/overlay.pt: no such file"),
+        ("OVERLAYS", f"{text}:0", f"{text}:0.0: a strength other than 0"),
+        ("OVERLAYS", str(text), "a file of tensors"),
         ("PRESET", "huge", "huge"),
         ("DEVICE", "toaster", "toaster"),
         ("DTYPE", "int3", "int3"),

@@ -16,6 +16,7 @@ from flashtalk.engine import denoiser
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
+from tests.fakes.overlays import is_audio
 from tests.integration.training.conftest import TINY
 from training.core.checkpoint import find_run_checkpoint
 from training.core.config import Gate
@@ -119,6 +120,47 @@ def test_a_student_of_another_teacher_in_the_folder(
     student = load_state(weights / "student" / "dit")
     for name, tensor in changed.items():
         assert torch.equal(student[name], tensor), name
+
+
+def test_stage_1_starts_with_an_overlay(
+    trained: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder whose transformer knows no speech, and the file that adds it. With a rate of zero
+    the result is the whole transformer."""
+    weights = tmp_path / "weights"
+    shutil.copytree(trained, weights)
+    whole = load_state(trained / "dit")
+    audio = tmp_path / "audio.safetensors"
+    save_file({name: tensor for name, tensor in whole.items() if is_audio(name)}, audio)
+    base = {name: tensor for name, tensor in whole.items() if not is_audio(name)}
+    save_file(base, weights / "dit" / "diffusion_pytorch_model.safetensors")
+    options = ["lr=0", "schedule.steps=1"]
+    assert train("flashtalk_14b_sft", data_dir, tmp_path / "run", *options) == EXIT_INPUT
+    assert "An audio overlay is missing" in capsys.readouterr().err
+    options.append(f"start.overlay={audio}")
+    assert train("flashtalk_14b_sft", data_dir, tmp_path / "run", *options) == 0
+    result = load_state(weights / "stage1")
+    assert result.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(result[name], tensor.bfloat16()), name
+    # Stage 2 needs no overlay: that transformer is whole.
+    options = ["schedule.steps=1", "setup.teacher=stage1"]
+    assert train("flashtalk_14b_distill", data_dir, tmp_path / "run2", *options) == 0
+
+
+def test_overlays_are_refused_by_the_name_of_their_field(
+    trained: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "weights")
+    for recipe, reason in (
+        ("flashtalk_14b_sft", "no such file"),
+        ("tiny_sft", "not with random networks"),
+    ):
+        absent = f"start.overlay={tmp_path / 'absent.pt'}"
+        assert train(recipe, data_dir, tmp_path / recipe, absent) == EXIT_INPUT
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "overlay" in line]
+        assert "start.overlay: " in line
+        assert reason in line
 
 
 @pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_sft", "tiny_distill", "flashtalk_14b_sft"])
