@@ -76,7 +76,7 @@ def test_a_whole_number_becomes_a_float_where_the_field_is_one() -> None:
         ({"limit": 1.0}, "limit", 1.0),
         ({"mode": "c"}, "mode", "c"),
         ({"name": 5}, "name", 5),
-        ({"width": 4}, "wdith", 4),
+        ({"breadth": 4}, "breadth", 4),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_field(
@@ -90,8 +90,8 @@ def test_a_wrong_value_is_refused_by_its_field(
 def test_errors_say_what_is_accepted() -> None:
     with pytest.raises(InputError, match=r"^width, depth: missing: required$"):
         Config.from_dict({})
-    with pytest.raises(InputError, match=r"^width: 4: one of width, depth, rate, "):
-        Config.from_dict({"depth": 2, "width": 4})
+    with pytest.raises(InputError, match=r"^breadth: 4: one of width, depth, rate, "):
+        Config.from_dict({"depth": 2, "breadth": 4})
     with pytest.raises(InputError, match=r"^rate: fast: a valid number$"):
         Config.from_dict({**REQUIRED, "rate": "fast"})
     with pytest.raises(InputError, match=r"^line 3: name: 5: a short text$"):
