@@ -62,6 +62,12 @@ class GatewaySettings(ServiceSettings):
     prompt_timeout_s: float = Field(
         default=20.0, gt=0, description="timeout of encoding a new prompt in mid-session"
     )
+    idle_loop_chunks: int = Field(
+        default=2, ge=1, le=8, description="generated chunks that an idle loop repeats"
+    )
+    idle_loop_bytes: int = Field(
+        default=8 * 2**20, ge=0, description="limit of the pictures of one stream's idle loop"
+    )
     open_timeout_s: float = Field(default=10.0, gt=0, description="the first message of a stream")
     release_timeout_s: float = Field(
         default=5.0, gt=0, description="giving a session back when its stream ends"
