@@ -159,4 +159,4 @@ class ComputeWorker:
         card = self.card
         card.preset, card.weights_digest, card.sizes_hw = settings.preset, digest, sizes
         card.default_prompt = checkpoint.sampling.prompt
-        card.accepts_prompt = checkpoint.accepts_prompt
+        card.accepts_prompt, card.spec = checkpoint.accepts_prompt, checkpoint.spec

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from flashtalk.cli import capacity, cycle, stream, table4
+from flashtalk.presets import PRESET_HELP
 
 DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": "float8"}
 
@@ -21,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Measure each stage of the chunk loop; docs/performance.md explains the table.",
         allow_abbrev=False,
     )
-    parser.add_argument("--preset", default="tiny", help="tiny (default) or flashtalk-14b")
+    parser.add_argument("--preset", default="tiny", help=PRESET_HELP)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
     source.add_argument("--random", action="store_true", help="random weights of the preset")

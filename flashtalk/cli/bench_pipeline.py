@@ -7,15 +7,14 @@ from pathlib import Path
 
 from flashtalk.cli.limits import check_preset, check_weights
 from flashtalk.cli.peaks import FP8
-from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline, random_pipeline
+from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline
 from flashtalk.engine.placement import Placement
+from flashtalk.engine.random_preset import random_preset
 from flashtalk.errors import InputError
 from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import TINY
-from flashtalk.streaming import preset_spec
 
 PRECISIONS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": FP8}
-_ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,10 @@ class PipelineChoice:
                 compiled=self.compiled,
             )
         else:
-            pipeline = random_pipeline(
-                self.architecture or _ARCHITECTURES[self.preset](),
-                numbers=preset_spec(self.preset),
-                sampling=self.sampling or (Sampling() if self.preset != TINY else None),
+            pipeline = random_preset(
+                self.preset,
+                architecture=self.architecture,
+                sampling=self.sampling,
                 device=self.device,
                 dtype=self.precision_name,
                 compiled=self.compiled,

@@ -28,20 +28,18 @@ from flashtalk.cli.limits import (
 )
 from flashtalk.cli.memory import enough_memory
 from flashtalk.engine import (
-    Architecture,
     Pipeline,
     Sampling,
     keep_freed_memory,
     load_pipeline,
 )
-from flashtalk.engine import random_pipeline as build_random
 from flashtalk.engine.compiled import check_compiler
+from flashtalk.engine.random_preset import random_preset
 from flashtalk.errors import InputError
 from flashtalk.streaming import Pcm, parse_size_hw, preset_spec
 from flashtalk.terminal import live_console, report_console
 
 MEMORY_GREW = 1
-_ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
 _MOST_CHUNKS, _MOST_THREADS, _MOST_MINUTES = 10_000, 1_024, 1_440
 
 
@@ -128,12 +126,8 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
 def _pipeline(args: argparse.Namespace) -> Pipeline:
     dtype, compiled = DTYPES[args.dtype], args.compile == "on"
     if args.random:
-        architecture = _ARCHITECTURES[args.preset]()
-        sampling = None if args.preset == "tiny" else Sampling()
-        return build_random(
-            architecture,
-            numbers=preset_spec(args.preset),
-            sampling=sampling,
+        return random_preset(
+            args.preset,
             device=args.device,
             dtype=dtype,
             compiled=compiled,

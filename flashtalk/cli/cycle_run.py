@@ -29,8 +29,7 @@ from flashtalk.cli.stage_limits import Limit, work_row
 from flashtalk.cli.stream_start import StreamStart, measure_start
 from flashtalk.cli.table4_run import chart_path, check_places, choice_of, parse_size
 from flashtalk.engine import Pipeline, keep_freed_memory
-from flashtalk.engine.work import (
-    Work,
+from flashtalk.engine.stage_work import (
     decode_work,
     dit_speech_work,
     dit_step_work,
@@ -38,6 +37,7 @@ from flashtalk.engine.work import (
     frames_work,
     speech_work,
 )
+from flashtalk.engine.work import Work
 from flashtalk.terminal import report_console
 
 _STARTS = 5

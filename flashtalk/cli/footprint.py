@@ -12,6 +12,10 @@ from flashtalk.models.clip.config import ClipConfig
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.flashhead.config import FlashHeadConfig
+from flashtalk.models.flashhead.model import FlashHead
+from flashtalk.models.ltx_vae.config import LtxVaeConfig
+from flashtalk.models.ltx_vae.model import LtxVae
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.vae.config import VAEConfig
@@ -36,8 +40,21 @@ PRESETS: Mapping[str, Mapping[str, Builder]] = {
         "clip": lambda: ClipVision(ClipConfig.flashtalk_14b()),
         "umt5": lambda: TextEncoder(TextConfig.flashtalk_14b()),
     },
+    "flashhead-1.3b": {
+        "network": lambda: FlashHead(FlashHeadConfig.pro()),
+        "vae": lambda: VideoVAE(VAEConfig.flashtalk_14b()),
+        "wav2vec2": lambda: Wav2Vec2Features(AudioConfig.flashtalk_14b()),
+    },
+    "flashhead-1.3b-lite": {
+        "network": lambda: FlashHead(FlashHeadConfig.lite()),
+        "vae": lambda: LtxVae(LtxVaeConfig.flashhead_lite()),
+        "wav2vec2": lambda: Wav2Vec2Features(AudioConfig.flashtalk_14b()),
+    },
 }
-BYTES_PER_PARAMETER: Mapping[str, int] = {"tiny": 4, "flashtalk-14b": 2}  # float32, bfloat16
+# float32, otherwise bfloat16
+BYTES_PER_PARAMETER: Mapping[str, int] = {
+    preset: 4 if preset == "tiny" else 2 for preset in PRESETS
+}
 # Memory besides the weights: activations, cached keys and values, PyTorch itself. An estimate, not
 # a measurement: a tenth of the weights and 1 GiB.
 _ROOM_SHARE = 0.1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.presets import PRESET_HELP
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``generate`` to the commands."""
@@ -17,12 +19,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--image", required=True, type=Path, help="portrait, any picture")
     parser.add_argument("--audio", required=True, type=Path, help="speech, any sound file")
     parser.add_argument("--out", required=True, type=Path, help="video to write, *.mp4")
-    parser.add_argument("--preset", default="tiny", help="tiny (default) or flashtalk-14b")
+    parser.add_argument("--preset", default="tiny", help=PRESET_HELP)
     parser.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
+    parser.add_argument(
+        "--face",
+        metavar="L,T,R,B",
+        help="crop to head and shoulders around this box of the face, shares of width and height",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
-    parser.add_argument("--size", help="WxH in pixels, multiples of 16")
+    parser.add_argument("--size", help="WxH in pixels, multiples of 16 (Lite: 32)")
     parser.add_argument("--steps", type=int, help="network evaluations per chunk")
-    parser.add_argument("--prompt", help="what the scene is, in words")
+    parser.add_argument("--prompt", help="what the scene is, in words; not for FlashHead")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, ...")
     parser.add_argument("--dtype", default="auto", help="auto (default), float32 or bfloat16")
     parser.set_defaults(run=run)

@@ -26,6 +26,7 @@ from flashtalk.cli.limits import (
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
+from flashtalk.media.image import around_face, read_box
 from flashtalk.presets import TINY
 from flashtalk.streaming import StreamSpec, frame_count, parse_size_hw, preset_spec
 from flashtalk.terminal import INTERRUPTED, say, tell
@@ -43,6 +44,8 @@ def generate(args: argparse.Namespace) -> int:
     """Checks everything possible before the models are loaded, then generates the video."""
     size_hw = _checked(args)
     portrait_HWC = read_image(args.image, tell)
+    if args.face is not None:
+        portrait_HWC = around_face(portrait_HWC, read_box(args.face))
     facts = inspect_audio(args.audio, note=tell)
     check_target(args.out)
     for source in ("image", "audio"):

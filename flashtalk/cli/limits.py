@@ -9,7 +9,7 @@ from typing import Any
 
 from flashtalk.bounds import check_between
 from flashtalk.errors import InputError
-from flashtalk.presets import PRECISIONS, PRESETS, TINY
+from flashtalk.presets import ORIGINS, PRECISIONS, PRESETS, TINY, needs_folder
 
 MOST_STEPS = 1_000
 MOST_GUIDANCE = 100
@@ -51,15 +51,15 @@ def check_weights(preset: str, weights: Path | None) -> None:
     """Raises InputError for a folder that cannot contain weights; its files are checked later."""
     if weights is None:
         if preset != TINY:
-            limit = f"{preset} needs the folder of its checkpoint"
-            raise InputError("weights", "none given", limit)
+            raise InputError("weights", "none given", needs_folder(preset))
         return
     try:
         there = weights.is_dir()
     except OSError as error:
         raise InputError("weights", weights, error.strerror or str(error)) from error
     if not there:
-        raise InputError("weights", weights, "no such folder")
+        limit = f"no such folder; {needs_folder(preset)}" if preset in ORIGINS else "no such folder"
+        raise InputError("weights", weights, limit)
 
 
 def check_report(path: Path | None) -> None:

@@ -14,7 +14,8 @@ from flashtalk.cli.bench_inputs import portrait
 from flashtalk.cli.bench_stages import dit_step
 from flashtalk.cli.call_times import CallTimes, Repeats, time_calls
 from flashtalk.engine import Pipeline, start
-from flashtalk.engine.work import Work, decode_work, dit_step_work, encode_work
+from flashtalk.engine.stage_work import decode_work, dit_step_work, encode_work
+from flashtalk.engine.work import Work
 
 STAGES = ("encode", "decode", "dit_step")
 _RGB = 3

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flashtalk.presets import PRESET_HELP
+
 PRECISIONS = ("auto", "bf16", "fp8", "fp32")
 
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the measured pipeline."""
-    parser.add_argument("--preset", default="tiny", help="tiny (default) or flashtalk-14b")
+    parser.add_argument("--preset", default="tiny", help=PRESET_HELP)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--weights", type=Path, help="folder of the weights; tiny brings its own")
     source.add_argument("--random", action="store_true", help="random weights, drawn on the device")

@@ -5,7 +5,10 @@ from flashtalk.engine.checkpoint import Checkpoint, FeatureShape, TokenShapes
 from flashtalk.engine.codec import Reference, VideoCodec
 from flashtalk.engine.denoiser import Conditioning, Denoiser, DiTDenoiser
 from flashtalk.engine.digest_cache import DigestCache
-from flashtalk.engine.encoders import ConditionEncoders, EncodedPrompt, Encoders
+from flashtalk.engine.encoders import ConditionEncoders, EncodedPrompt, Encoders, NoEncoders
+from flashtalk.engine.flashhead_architecture import FlashHeadArchitecture
+from flashtalk.engine.flashhead_checkpoint import FlashHeadCheckpoint
+from flashtalk.engine.flashhead_denoiser import FlashHeadDenoiser
 from flashtalk.engine.flashtalk_checkpoint import FlashTalkCheckpoint, flashtalk_checkpoint
 from flashtalk.engine.host_memory import keep_freed_memory
 from flashtalk.engine.load import load_pipeline, open_checkpoint
@@ -39,8 +42,12 @@ __all__ = [
     "EncodedPrompt",
     "Encoders",
     "FeatureShape",
+    "FlashHeadArchitecture",
+    "FlashHeadCheckpoint",
+    "FlashHeadDenoiser",
     "FlashTalkCheckpoint",
     "FlashTalkPipeline",
+    "NoEncoders",
     "Pipeline",
     "Reference",
     "Sampling",

@@ -27,6 +27,7 @@ from flashtalk.engine.frame_transfer import LeavingFrames, send_frames
 from flashtalk.engine.inference_form import lay_out_weights
 from flashtalk.engine.stage_clock import StageClock
 from flashtalk.errors import InputError
+from flashtalk.models.ltx_vae.model import LtxVae
 from flashtalk.models.vae.history import VAEState
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.streaming import StreamSpec
@@ -63,7 +64,7 @@ def pixels(rgb_HWC: Rgb, device: torch.device) -> Tensor:
     return ((scaled - 0.5) * 2).permute(2, 0, 1)[None]
 
 
-AnyVAE = VideoVAE
+AnyVAE = VideoVAE | LtxVae
 """The VAEs of the presets; ``VideoVAE`` also decodes a chunk in parts."""
 
 

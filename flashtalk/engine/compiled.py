@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from flashtalk.diffusion.color import MatchColor, match_color
+from flashtalk.engine.inference_form import Transformer
 from flashtalk.errors import InputError
-from flashtalk.models.dit.model import DiT
+from flashtalk.models.ltx_vae.model import LtxVae
 from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 
@@ -29,9 +30,9 @@ def check_compiler() -> None:
         raise InputError("compile", "on", "needs a C++ compiler, such as g++")
 
 
-def compile_transformer(dit: DiT, backend: str | None = None) -> None:
+def compile_transformer(network: Transformer, backend: str | None = None) -> None:
     """Compiles its blocks in place, each shape at its first call (``backend``: of torch)."""
-    _compile_each(list(dit.blocks), backend)
+    _compile_each(list(network.blocks), backend)
 
 
 def compile_speech(model: Wav2Vec2Features, backend: str | None = None) -> None:
@@ -39,7 +40,7 @@ def compile_speech(model: Wav2Vec2Features, backend: str | None = None) -> None:
     _compile_each([model], backend)
 
 
-def compile_vae(vae: VideoVAE, backend: str | None = None) -> None:
+def compile_vae(vae: VideoVAE | LtxVae, backend: str | None = None) -> None:
     """Compiles its encoder and decoder in place, each shape at its first call."""
     _compile_each([vae.encoder, vae.decoder], backend)
 

@@ -34,6 +34,7 @@ from flashtalk.models.dit.conditions import (
     TimeEmbedding,
 )
 from flashtalk.models.dit.model import DiT
+from flashtalk.models.flashhead.model import FlashHead
 
 _KEPT_SETTINGS = 8
 _SAMPLERS = {"renoise": sample, "euler": sample_euler}
@@ -75,7 +76,7 @@ def conditioning_digest(
     return hashlib.sha256("/".join((*parts, prompt)).encode()).hexdigest()
 
 
-Network = DiT
+Network = DiT | FlashHead
 """The networks of the presets: velocity of noisy latents, under different conditions."""
 
 Evaluate = Callable[[Tensor, TimeEmbedding], Tensor]

@@ -11,35 +11,43 @@ from torch import nn
 
 from flashtalk.models.dit.block import Block
 from flashtalk.models.dit.model import DiT
-from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.flashhead.block import Block as FlashHeadBlock
+from flashtalk.models.flashhead.model import FlashHead
 from flashtalk.ops.attention import Backend, attention, frame_attention, whole_attention
 from flashtalk.ops.float8 import Float8Linear
 from flashtalk.ops.linear import Linear
 
+Transformer = DiT | FlashHead
+AnyBlock = Block | FlashHeadBlock
 
-def fix_attention(dit: DiT, backend: Backend) -> None:
+
+def fix_attention(network: Transformer, backend: Backend) -> None:
     """Sets the attention kernel of all blocks, in place. The parallel implementations in the seams
     get the kernel separately (``parallel.apply``)."""
-    for block in _blocks(dit):
+    for block in _blocks(network):
         block.self_attn.core = partial(whole_attention, backend=backend)
-        block.cross_attn.core = partial(attention, backend=backend)
-        block.audio_cross_attn.core = partial(frame_attention, backend=backend)
+        speech = partial(frame_attention, backend=backend)
+        if isinstance(block, Block):
+            block.cross_attn.core = partial(attention, backend=backend)
+            block.audio_cross_attn.core = speech
+        else:
+            block.cross_attn.core = speech
 
 
-def join_projections(dit: DiT) -> None:
+def join_projections(network: Transformer) -> None:
     """Joins the query, key and value projections of every self-attention, in place."""
-    for block in _blocks(dit):
+    for block in _blocks(network):
         block.self_attn.join_projections()
 
 
-def to_float8(dit: DiT) -> int:
+def to_float8(network: Transformer) -> int:
     """Converts linear layers of the blocks to float8, in place; returns their number.
 
     Layers that run once per session or chunk (keys and values of text, portrait and speech) are
     not converted: they cost little, and everything depends on them.
     """
     count = 0
-    for block in _blocks(dit):
+    for block in _blocks(network):
         for parent, name, layer in list(_every_step(block)):
             if Float8Linear.takes(layer):
                 setattr(parent, name, Float8Linear(layer))
@@ -47,7 +55,7 @@ def to_float8(dit: DiT) -> int:
     return count
 
 
-def lay_out_weights(vae: VideoVAE) -> None:
+def lay_out_weights(vae: nn.Module) -> None:
     """Stores weights of 3D convolutions in the memory order of the kernels, in place."""
     for module in vae.modules():
         if isinstance(module, nn.Conv3d):
@@ -55,14 +63,14 @@ def lay_out_weights(vae: VideoVAE) -> None:
             module.weight = nn.Parameter(weight, requires_grad=False)
 
 
-def _every_step(block: Block) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    attention, context, audio = block.self_attn, block.cross_attn, block.audio_cross_attn
+def _every_step(block: AnyBlock) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     names: list[tuple[nn.Module, tuple[str, ...]]] = [
-        (attention, ("qkv", "q", "k", "v", "o")),
-        (context, ("q", "o")),
-        (audio, ("q_linear", "proj")),
+        (block.self_attn, ("qkv", "q", "k", "v", "o")),
+        (block.cross_attn, ("q", "o")),
         (block.ffn, ("0", "2")),
     ]
+    if isinstance(block, Block):
+        names.append((block.audio_cross_attn, ("q_linear", "proj")))
     for parent, children in names:
         for name in children:
             layer = getattr(parent, name, None)
@@ -70,5 +78,5 @@ def _every_step(block: Block) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
                 yield parent, name, layer
 
 
-def _blocks(dit: DiT) -> list[Block]:
-    return [block for block in dit.blocks if isinstance(block, Block)]
+def _blocks(network: Transformer) -> list[AnyBlock]:
+    return [block for block in network.blocks if isinstance(block, AnyBlock)]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import flashtalk
 from flashtalk.engine.checkpoint import Checkpoint
+from flashtalk.engine.flashhead_checkpoint import VARIANTS, FlashHeadCheckpoint
 from flashtalk.engine.flashtalk_checkpoint import FlashTalkCheckpoint
 from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.placement import Placement
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
-from flashtalk.presets import PRESETS, TINY
+from flashtalk.presets import PRESETS, TINY, needs_folder
 
 
 def shipped_weights() -> Path:
@@ -45,9 +46,11 @@ def open_checkpoint(
     if preset not in PRESETS:
         raise InputError("preset", preset, f"one of {', '.join(PRESETS)}")
     if weights_dir is None and preset != TINY:
-        raise InputError("weights", "none given", f"{preset} needs the folder of its checkpoint")
+        raise InputError("weights", "none given", needs_folder(preset))
     folder = shipped_weights() if weights_dir is None else Path(weights_dir)
     placement = Placement.choose(preset, device, dtype, compiled=compiled, attention=attention)
+    if preset in VARIANTS:
+        return FlashHeadCheckpoint.open(preset, folder, placement, sampling=sampling)
     return FlashTalkCheckpoint.open(
         preset, folder, placement, sampling=sampling, architecture=architecture
     )

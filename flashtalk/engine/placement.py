@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from flashtalk.engine.compiled import check_compiler, compile_transformer
-from flashtalk.engine.inference_form import fix_attention, join_projections, to_float8
+from flashtalk.engine.inference_form import (
+    Transformer,
+    fix_attention,
+    join_projections,
+    to_float8,
+)
 from flashtalk.errors import InputError
-from flashtalk.models.dit.model import DiT
 from flashtalk.ops.attention import Backend, read_backend
 from flashtalk.ops.float8 import has_float8
 from flashtalk.presets import FLASHHEAD, FLASHHEAD_LITE, PUBLISHED
@@ -91,13 +95,13 @@ class Placement:
         return cls(place, DTYPES[dtype], float8, compiled, kernel)
 
 
-def to_inference_form(dit: DiT, placement: Placement) -> None:
+def to_inference_form(network: Transformer, placement: Placement) -> None:
     """Joins, quantizes and compiles as its placement requires, in place."""
     if placement.attention is not None:
-        fix_attention(dit, placement.attention)
+        fix_attention(network, placement.attention)
     if placement.device.type != "cpu" or placement.float8:
-        join_projections(dit)
+        join_projections(network)
     if placement.float8:
-        to_float8(dit)
+        to_float8(network)
     if placement.compiled:
-        compile_transformer(dit)
+        compile_transformer(network)

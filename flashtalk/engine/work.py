@@ -1,4 +1,4 @@
-"""Counts the computation and memory traffic of each stage of a chunk, on meta tensors.
+"""Counts the computation and memory traffic of a call, on meta tensors.
 
 A model is built of tensors that have a shape and no values, and called; every matrix product,
 convolution and attention in the call is counted. A multiplication and an addition are two
@@ -8,8 +8,6 @@ operations per value and limited by memory.
 Bytes are those of a perfectly fused program: every weight is read once, and every input and output
 of a product, a convolution or an attention is read or written once. Values between two of them and
 the scores of an attention are free.
-
-Legend: B batch, T video frames, N samples.
 """
 
 from __future__ import annotations
@@ -18,28 +16,18 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from flashtalk.models.dit.config import DiTConfig
-from flashtalk.models.dit.model import DiT
-from flashtalk.models.vae.config import VAEConfig
-from flashtalk.models.vae.model import VideoVAE
-from flashtalk.models.wav2vec2.config import AudioConfig
-from flashtalk.models.wav2vec2.model import Wav2Vec2Features
-from flashtalk.streaming import StreamSpec
-
-ModelT = TypeVar("ModelT", bound=nn.Module)
 _CONVOLUTIONS = frozenset({torch.ops.aten.convolution, torch.ops.aten._convolution})
 _PRODUCTS = frozenset({torch.ops.aten.mm, torch.ops.aten.addmm})
 """Products of tokens and a weight; other matrix products are of two activations."""
-_RGB = 3
 
 
 @dataclass(frozen=True)
@@ -86,67 +74,6 @@ def count_work(call: Callable[[], object]) -> Work:
     with torch.no_grad(), counter, _Attention(counter):
         call()
     return counter.work
-
-
-def dit_step_work(
-    config: DiTConfig,
-    spec: StreamSpec,
-    size_hw: tuple[int, int],
-    dtype: torch.dtype,
-    batch: int = 1,
-) -> Work:
-    """One evaluation of the transformer; keys and values of text, portrait and speech are given."""
-    dit = _shapes_of(lambda: DiT(config), dtype)
-    shape = (batch, config.out_dim, spec.latent_frames, *spec.latent_size(*size_hw))
-    with torch.no_grad():
-        context = dit.encode_context(
-            _shape(batch, config.clip_tokens, config.clip_dim, dtype=dtype),
-            _shape(batch, config.text_len, config.text_dim, dtype=dtype),
-        )
-        audio = dit.encode_audio(_windows(config, spec, batch, dtype))
-    x_BCFHW, y_BCFHW = _shape(*shape), _shape(batch, config.cond_dim, *shape[2:])
-    return count_work(lambda: dit(x_BCFHW, _shape(batch), y_BCFHW, context, audio))
-
-
-def dit_speech_work(
-    config: DiTConfig, spec: StreamSpec, dtype: torch.dtype, batch: int = 1
-) -> Work:
-    """Keys and values of a chunk's speech in every layer, once per chunk."""
-    dit = _shapes_of(lambda: DiT(config), dtype)
-    windows_BTWLD = _windows(config, spec, batch, dtype)
-    return count_work(lambda: dit.encode_audio(windows_BTWLD))
-
-
-def decode_work(
-    config: VAEConfig, spec: StreamSpec, size_hw: tuple[int, int], dtype: torch.dtype
-) -> Work:
-    """Decodes a chunk's 9 latents to its 33 frames."""
-    vae = _shapes_of(lambda: VideoVAE(config), dtype)
-    cells = spec.latent_size(*size_hw)
-    z_BCFHW = _shape(1, config.z_channels, spec.latent_frames, *cells, dtype=dtype)
-    return count_work(lambda: vae.decode(z_BCFHW))
-
-
-def encode_work(
-    config: VAEConfig, spec: StreamSpec, size_hw: tuple[int, int], dtype: torch.dtype
-) -> Work:
-    """Encodes the 5 motion frames."""
-    vae = _shapes_of(lambda: VideoVAE(config), dtype)
-    video_BCTHW = _shape(1, _RGB, spec.motion_frames, *size_hw, dtype=dtype)
-    return count_work(lambda: vae.encode(video_BCTHW))
-
-
-def speech_work(config: AudioConfig, spec: StreamSpec) -> Work:
-    """Features of the newest 8 s of sound, always float32."""
-    model = _shapes_of(lambda: Wav2Vec2Features(config), torch.float32)
-    pcm_BN = _shape(1, spec.window_samples)
-    return count_work(lambda: model(pcm_BN, spec.window_s * spec.fps))
-
-
-def frames_work(spec: StreamSpec, size_hw: tuple[int, int]) -> Work:
-    """Any operation that reads a chunk's new frames as float32 and writes them again."""
-    values = spec.new_frames * _RGB * math.prod(size_hw)
-    return Work(activation_bytes=2 * values * torch.float32.itemsize)
 
 
 class _Counter(TorchDispatchMode):
@@ -230,20 +157,3 @@ def _bytes(values: Sequence[object]) -> int:
     return sum(
         value.numel() * value.element_size() for value in values if isinstance(value, Tensor)
     )
-
-
-def _windows(config: DiTConfig, spec: StreamSpec, batch: int, dtype: torch.dtype) -> Tensor:
-    frames = spec.chunk_frames
-    return _shape(
-        batch, frames, config.audio_window, config.audio_blocks, config.audio_channels, dtype=dtype
-    )
-
-
-def _shape(*sizes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.empty(sizes, dtype=dtype, device="meta")
-
-
-def _shapes_of(factory: Callable[[], ModelT], dtype: torch.dtype) -> ModelT:
-    with torch.device("meta"):
-        model = factory()
-    return model.to(dtype).eval().requires_grad_(False)

@@ -34,6 +34,8 @@ STRANGERS_FORMATS = ("PNG", "JPEG", "WEBP")
 BACKGROUND = (128, 128, 128)
 # The accepted error of a truncated picture, as a mean of all levels.
 _MISSING_LEVELS = 1.0
+# Crop around a face: its side in widths of the face, the share above the centre, pixels.
+_FACE_WIDTHS, _ABOVE, _FACE_SIDE_PX = 2.0, 0.55, 512
 
 
 def read_image(path: Path | str, note: Note = quiet) -> Rgb:
@@ -207,6 +209,52 @@ def cover(rgb_HWC: Rgb, size_hw: tuple[int, int]) -> Rgb:
     top = round((scaled_hw[0] - height) / 2)
     left = round((scaled_hw[1] - width) / 2)
     return np.array(picture)[top : top + height, left : left + width]
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom as shares of a picture's width and height, 0 to 1."""
+
+
+def read_box(text: str) -> Box:
+    """Parses ``0.4,0.3,0.6,0.6``. Raises InputError for anything but four numbers."""
+    try:
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError as error:
+        raise InputError("face", text, "LEFT,TOP,RIGHT,BOTTOM, shares from 0 to 1") from error
+    return left, top, right, bottom
+
+
+def around_face(rgb_HWC: Rgb, face: Box, side_px: int = _FACE_SIDE_PX) -> Rgb:
+    """Crops a square around a face, for presets that know heads and shoulders.
+
+    The published rule (golden ``flashhead/image``): twice the face's width, 55 % of it above the
+    centre of the face; edges are clamped to the picture and truncated to whole pixels; the crop is
+    resized (bicubic) to a square, which stretches one that is not square after clamping.
+
+    Args:
+        rgb_HWC: uint8 [H, W, 3].
+        face: box of the face.
+        side_px: side S of the result.
+
+    Returns:
+        uint8 [S, S, 3].
+
+    Raises:
+        InputError: a box outside of the picture, or without an area.
+    """
+    left, top, right, bottom = face
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise InputError("face", list(face), "left < right and top < bottom, shares from 0 to 1")
+    high, wide = rgb_HWC.shape[:2]
+    side = _FACE_WIDTHS * (right - left) * wide
+    x, y = (left + right) / 2 * wide, (top + bottom) / 2 * high
+    first_x, last_x = int(max(0, x - side / 2)), int(min(wide, x + side / 2))
+    first_y, last_y = int(max(0, y - _ABOVE * side)), int(min(high, y + (1 - _ABOVE) * side))
+    crop = rgb_HWC[first_y:last_y, first_x:last_x]
+    if not crop.size:
+        raise InputError("face", list(face), "larger than a pixel")
+    picture = Image.fromarray(np.ascontiguousarray(crop))
+    return np.array(picture.resize((side_px, side_px), Image.Resampling.BICUBIC))
 
 
 def oriented_size(size_hw: tuple[int, int], rgb_HWC: Rgb) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from flashtalk.models.dit.block import AudioAttention, ContextAttention
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.flashhead.block import SpeechAttention
 from flashtalk.models.flashhead.model import FlashHead
+from flashtalk.models.ltx_vae.model import LtxVae
 from flashtalk.models.transformer.attention import SelfAttention
 from flashtalk.models.vae.layers import AttentionBlock, CausalConv3d
 from flashtalk.models.vae.model import VideoVAE
@@ -59,7 +60,7 @@ class RankTokens:
 
 
 def apply(
-    model: DiT | FlashHead | VideoVAE,
+    model: DiT | FlashHead | VideoVAE | LtxVae,
     mesh: Mesh | PictureMesh,
     *,
     exact: bool = True,
@@ -69,8 +70,9 @@ def apply(
     """Distributes a model over the ranks of its mesh, in place.
 
     Args:
-        model: a transformer with a ``Mesh``, a VAE with a ``PictureMesh``; the same weights on
-            every rank. All ranks then call it together with the same inputs and get whole results.
+        model: a transformer with a ``Mesh``, a VAE with a ``PictureMesh`` (the LTX VAE has no
+            parallel form: one rank only); the same weights on every rank. All ranks then call it
+            together with the same inputs and get whole results.
         mesh: the ranks.
         backend: self-attention of a transformer: torch collectives, or xDiT's kernels on CUDA.
         kernel: attention kernel on each rank; ``None`` selects the fastest for each shape. xDiT
@@ -82,6 +84,9 @@ def apply(
     """
     if isinstance(model, DiT | FlashHead) and isinstance(mesh, Mesh):
         _share_tokens(model, mesh, backend, kernel)
+    elif isinstance(model, LtxVae):
+        if not isinstance(mesh, PictureMesh) or mesh.grid.ranks > 1:
+            raise InputError("mesh", type(mesh).__name__, "one rank: the LTX VAE is not sliced")
     elif isinstance(model, VideoVAE) and isinstance(mesh, PictureMesh):
         _share_pictures(model, mesh, exact=exact)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ import grpc
 from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.presets import PRESETS
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
-from flashtalk.streaming import parse_size_hw
+from flashtalk.streaming import StreamSpec, parse_size_hw
 from flashtalk.v1 import media_pb2, worker_pb2
+from flashtalk.wire.stream_spec import spec_to_proto
 
 
 class WorkerSettings(ServiceSettings):
     """Settings common to all workers."""
 
-    preset: str = Field(default="tiny", description="tiny or flashtalk-14b")
+    preset: str = Field(default="tiny", description=f"one of {', '.join(PRESETS)}")
     weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
@@ -72,7 +74,7 @@ class WorkerCard:
     Attributes:
         role: role of the worker.
         ready: whether it is warmed up.
-        preset, weights_digest, default_prompt, accepts_prompt: data of its weights.
+        preset, weights_digest, default_prompt, accepts_prompt, spec: data of its weights.
         sizes_hw: warmed-up sizes.
         session_slots: number of sessions that it can serve in real time.
         chunk_s: measured seconds per chunk.
@@ -85,6 +87,7 @@ class WorkerCard:
     weights_digest: str = ""
     default_prompt: str = ""
     accepts_prompt: bool = True
+    spec: StreamSpec = field(default_factory=StreamSpec)
     sizes_hw: tuple[tuple[int, int], ...] = ()
     session_slots: int = 0
     chunk_s: float = 0.0
@@ -116,6 +119,7 @@ class WorkerCard:
             chunk_s=self.chunk_s,
             default_prompt=self.default_prompt,
             accepts_prompt=self.accepts_prompt,
+            geometry=spec_to_proto(self.spec),
             pending=pending,
         )
 

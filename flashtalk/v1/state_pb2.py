@@ -22,31 +22,32 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from flashtalk.v1 import worker_pb2 as flashtalk_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66lashtalk/v1/state.proto\x12\x0c\x66lashtalk.v1\",\n\x0bStoredArray\x12\r\n\x05shape\x18\x01 \x03(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"\xa8\x02\n\rStoredSetting\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x16\n\x0erequest_digest\x18\x04 \x01(\t\x12\x10\n\x08width_px\x18\x05 \x01(\r\x12\x11\n\theight_px\x18\x06 \x01(\r\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x13\n\x0bvideo_codec\x18\x08 \x01(\r\x12\x13\n\x0bidle_policy\x18\t \x01(\r\x12\x0e\n\x06pacing\x18\n \x01(\r\x12\r\n\x05\x61sset\x18\x0b \x01(\t\x12\x11\n\tcreated_s\x18\x0c \x01(\x01\x12\r\n\x05ttl_s\x18\r \x01(\x01\x12\x16\n\x0emax_lifetime_s\x18\x0e \x01(\x01\x12\x10\n\x08key_name\x18\x0f \x01(\t\"\xc9\x01\n\x0bStoredAsset\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x16\n\x0eweights_digest\x18\x03 \x01(\t\x12(\n\x05\x63olor\x18\x04 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12+\n\x08portrait\x18\x05 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12\x14\n\x0c\x63onditioning\x18\x06 \x01(\x0c\x12\x14\n\x0cportrait_rgb\x18\x07 \x01(\x0c\"\xad\x02\n\nStoredPlan\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x04 \x01(\x04\x12\x0e\n\x06\x66rames\x18\x05 \x01(\r\x12&\n\x03pcm\x18\x06 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12\x15\n\rinput_samples\x18\x07 \x01(\x04\x12\x12\n\nutterances\x18\x08 \x01(\x04\x12\x10\n\x08\x61\x63tivity\x18\t \x01(\r\x12\x12\n\nheld_frame\x18\n \x01(\r\x12\x16\n\x0espeech_samples\x18\x0b \x01(\r\x12\x14\n\x0cspeech_begin\x18\x0c \x01(\r\x12\x12\n\nloop_chunk\x18\r \x01(\r\x12\x10\n\x08\x62\x61\x63kward\x18\x0e \x01(\x08\"a\n\x0bStoredChunk\x12&\n\x04plan\x18\x01 \x01(\x0b\x32\x18.flashtalk.v1.StoredPlan\x12*\n\x07latents\x18\x02 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\"\xf5\x02\n\x0bStoredState\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x13\n\x0b\x63hunk_index\x18\x03 \x01(\x04\x12\x12\n\nnext_frame\x18\x04 \x01(\x04\x12\x15\n\rinput_samples\x18\x05 \x01(\x04\x12\x12\n\nutterances\x18\x06 \x01(\x04\x12)\n\x06motion\x18\x07 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12\'\n\x04tail\x18\x08 \x03(\x0b\x32\x19.flashtalk.v1.StoredArray\x12*\n\x07history\x18\t \x03(\x0b\x32\x19.flashtalk.v1.StoredChunk\x12\r\n\x05scene\x18\n \x01(\t\x12:\n\x0fprompt_outcomes\x18\x0b \x03(\x0b\x32!.flashtalk.v1.StoredPromptOutcome\x12\'\n\x04loop\x18\x0c \x03(\x0b\x32\x19.flashtalk.v1.StoredArray\"N\n\x13StoredPromptOutcome\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x03 \x01(\x04\"U\n\x0fStoredInterrupt\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x1a\n\rplayed_frames\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_played_frames\"\xa7\x01\n\rStoredOutcome\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x15\n\rplayed_frames\x18\x02 \x01(\x04\x12\x16\n\x0eplayed_samples\x18\x03 \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x15\n\rinput_samples\x18\x06 \x01(\x04\x12\x12\n\nutterances\x18\x07 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66lashtalk/v1/state.proto\x12\x0c\x66lashtalk.v1\x1a\x19\x66lashtalk/v1/worker.proto\",\n\x0bStoredArray\x12\r\n\x05shape\x18\x01 \x03(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"\xd7\x02\n\rStoredSetting\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x16\n\x0erequest_digest\x18\x04 \x01(\t\x12\x10\n\x08width_px\x18\x05 \x01(\r\x12\x11\n\theight_px\x18\x06 \x01(\r\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x13\n\x0bvideo_codec\x18\x08 \x01(\r\x12\x13\n\x0bidle_policy\x18\t \x01(\r\x12\x0e\n\x06pacing\x18\n \x01(\r\x12\r\n\x05\x61sset\x18\x0b \x01(\t\x12\x11\n\tcreated_s\x18\x0c \x01(\x01\x12\r\n\x05ttl_s\x18\r \x01(\x01\x12\x16\n\x0emax_lifetime_s\x18\x0e \x01(\x01\x12\x10\n\x08key_name\x18\x0f \x01(\t\x12-\n\x08geometry\x18\x10 \x01(\x0b\x32\x1b.flashtalk.v1.ChunkGeometry\"\xc9\x01\n\x0bStoredAsset\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x16\n\x0eweights_digest\x18\x03 \x01(\t\x12(\n\x05\x63olor\x18\x04 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12+\n\x08portrait\x18\x05 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12\x14\n\x0c\x63onditioning\x18\x06 \x01(\x0c\x12\x14\n\x0cportrait_rgb\x18\x07 \x01(\x0c\"\xad\x02\n\nStoredPlan\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x04 \x01(\x04\x12\x0e\n\x06\x66rames\x18\x05 \x01(\r\x12&\n\x03pcm\x18\x06 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12\x15\n\rinput_samples\x18\x07 \x01(\x04\x12\x12\n\nutterances\x18\x08 \x01(\x04\x12\x10\n\x08\x61\x63tivity\x18\t \x01(\r\x12\x12\n\nheld_frame\x18\n \x01(\r\x12\x16\n\x0espeech_samples\x18\x0b \x01(\r\x12\x14\n\x0cspeech_begin\x18\x0c \x01(\r\x12\x12\n\nloop_chunk\x18\r \x01(\r\x12\x10\n\x08\x62\x61\x63kward\x18\x0e \x01(\x08\"a\n\x0bStoredChunk\x12&\n\x04plan\x18\x01 \x01(\x0b\x32\x18.flashtalk.v1.StoredPlan\x12*\n\x07latents\x18\x02 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\"\xf5\x02\n\x0bStoredState\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x13\n\x0b\x63hunk_index\x18\x03 \x01(\x04\x12\x12\n\nnext_frame\x18\x04 \x01(\x04\x12\x15\n\rinput_samples\x18\x05 \x01(\x04\x12\x12\n\nutterances\x18\x06 \x01(\x04\x12)\n\x06motion\x18\x07 \x01(\x0b\x32\x19.flashtalk.v1.StoredArray\x12\'\n\x04tail\x18\x08 \x03(\x0b\x32\x19.flashtalk.v1.StoredArray\x12*\n\x07history\x18\t \x03(\x0b\x32\x19.flashtalk.v1.StoredChunk\x12\r\n\x05scene\x18\n \x01(\t\x12:\n\x0fprompt_outcomes\x18\x0b \x03(\x0b\x32!.flashtalk.v1.StoredPromptOutcome\x12\'\n\x04loop\x18\x0c \x03(\x0b\x32\x19.flashtalk.v1.StoredArray\"N\n\x13StoredPromptOutcome\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x03 \x01(\x04\"U\n\x0fStoredInterrupt\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x1a\n\rplayed_frames\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_played_frames\"\xa7\x01\n\rStoredOutcome\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x15\n\rplayed_frames\x18\x02 \x01(\x04\x12\x16\n\x0eplayed_samples\x18\x03 \x01(\x04\x12\x17\n\x0f\x64ropped_samples\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x15\n\rinput_samples\x18\x06 \x01(\x04\x12\x12\n\nutterances\x18\x07 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flashtalk.v1.state_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STOREDARRAY']._serialized_start=42
-  _globals['_STOREDARRAY']._serialized_end=86
-  _globals['_STOREDSETTING']._serialized_start=89
-  _globals['_STOREDSETTING']._serialized_end=385
-  _globals['_STOREDASSET']._serialized_start=388
-  _globals['_STOREDASSET']._serialized_end=589
-  _globals['_STOREDPLAN']._serialized_start=592
-  _globals['_STOREDPLAN']._serialized_end=893
-  _globals['_STOREDCHUNK']._serialized_start=895
-  _globals['_STOREDCHUNK']._serialized_end=992
-  _globals['_STOREDSTATE']._serialized_start=995
-  _globals['_STOREDSTATE']._serialized_end=1368
-  _globals['_STOREDPROMPTOUTCOME']._serialized_start=1370
-  _globals['_STOREDPROMPTOUTCOME']._serialized_end=1448
-  _globals['_STOREDINTERRUPT']._serialized_start=1450
-  _globals['_STOREDINTERRUPT']._serialized_end=1535
-  _globals['_STOREDOUTCOME']._serialized_start=1538
-  _globals['_STOREDOUTCOME']._serialized_end=1705
+  _globals['_STOREDARRAY']._serialized_start=69
+  _globals['_STOREDARRAY']._serialized_end=113
+  _globals['_STOREDSETTING']._serialized_start=116
+  _globals['_STOREDSETTING']._serialized_end=459
+  _globals['_STOREDASSET']._serialized_start=462
+  _globals['_STOREDASSET']._serialized_end=663
+  _globals['_STOREDPLAN']._serialized_start=666
+  _globals['_STOREDPLAN']._serialized_end=967
+  _globals['_STOREDCHUNK']._serialized_start=969
+  _globals['_STOREDCHUNK']._serialized_end=1066
+  _globals['_STOREDSTATE']._serialized_start=1069
+  _globals['_STOREDSTATE']._serialized_end=1442
+  _globals['_STOREDPROMPTOUTCOME']._serialized_start=1444
+  _globals['_STOREDPROMPTOUTCOME']._serialized_end=1522
+  _globals['_STOREDINTERRUPT']._serialized_start=1524
+  _globals['_STOREDINTERRUPT']._serialized_end=1609
+  _globals['_STOREDOUTCOME']._serialized_start=1612
+  _globals['_STOREDOUTCOME']._serialized_end=1779
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from flashtalk.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -15,7 +16,7 @@ class StoredArray(_message.Message):
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class StoredSetting(_message.Message):
-    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s", "key_name")
+    __slots__ = ("version", "session_id", "request_id", "request_digest", "width_px", "height_px", "seed", "video_codec", "idle_policy", "pacing", "asset", "created_s", "ttl_s", "max_lifetime_s", "key_name", "geometry")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +32,7 @@ class StoredSetting(_message.Message):
     TTL_S_FIELD_NUMBER: _ClassVar[int]
     MAX_LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
     KEY_NAME_FIELD_NUMBER: _ClassVar[int]
+    GEOMETRY_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_id: str
     request_id: str
@@ -46,7 +48,8 @@ class StoredSetting(_message.Message):
     ttl_s: float
     max_lifetime_s: float
     key_name: str
-    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ..., key_name: _Optional[str] = ...) -> None: ...
+    geometry: _worker_pb2.ChunkGeometry
+    def __init__(self, version: _Optional[int] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., request_digest: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., seed: _Optional[int] = ..., video_codec: _Optional[int] = ..., idle_policy: _Optional[int] = ..., pacing: _Optional[int] = ..., asset: _Optional[str] = ..., created_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., max_lifetime_s: _Optional[float] = ..., key_name: _Optional[str] = ..., geometry: _Optional[_Union[_worker_pb2.ChunkGeometry, _Mapping]] = ...) -> None: ...
 
 class StoredAsset(_message.Message):
     __slots__ = ("version", "digest", "weights_digest", "color", "portrait", "conditioning", "portrait_rgb")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from flashtalk.v1 import media_pb2 as flashtalk_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66lashtalk/v1/worker.proto\x12\x0c\x66lashtalk.v1\x1a\x18\x66lashtalk/v1/media.proto\"B\n\x08\x43hunkKey\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63hunk_index\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"\x12\n\x10GetWorkerRequest\"\x85\x02\n\x11GetWorkerResponse\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12\x16\n\x0eweights_digest\x18\x04 \x01(\t\x12&\n\x05sizes\x18\x05 \x03(\x0b\x32\x17.flashtalk.v1.VideoSize\x12\x15\n\rsession_slots\x18\x06 \x01(\r\x12\x0f\n\x07\x63hunk_s\x18\x07 \x01(\x01\x12\x16\n\x0e\x64\x65\x66\x61ult_prompt\x18\x08 \x01(\t\x12\x0f\n\x07pending\x18\t \x01(\r\x12\x1b\n\x0e\x61\x63\x63\x65pts_prompt\x18\n \x01(\x08H\x00\x88\x01\x01\x42\x11\n\x0f_accepts_promptb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66lashtalk/v1/worker.proto\x12\x0c\x66lashtalk.v1\x1a\x18\x66lashtalk/v1/media.proto\"B\n\x08\x43hunkKey\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63hunk_index\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"\x12\n\x10GetWorkerRequest\"\xb4\x02\n\x11GetWorkerResponse\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12\x16\n\x0eweights_digest\x18\x04 \x01(\t\x12&\n\x05sizes\x18\x05 \x03(\x0b\x32\x17.flashtalk.v1.VideoSize\x12\x15\n\rsession_slots\x18\x06 \x01(\r\x12\x0f\n\x07\x63hunk_s\x18\x07 \x01(\x01\x12\x16\n\x0e\x64\x65\x66\x61ult_prompt\x18\x08 \x01(\t\x12\x0f\n\x07pending\x18\t \x01(\r\x12\x1b\n\x0e\x61\x63\x63\x65pts_prompt\x18\n \x01(\x08H\x00\x88\x01\x01\x12-\n\x08geometry\x18\x0b \x01(\x0b\x32\x1b.flashtalk.v1.ChunkGeometryB\x11\n\x0f_accepts_prompt\"\xd9\x01\n\rChunkGeometry\x12\x0b\n\x03\x66ps\x18\x01 \x01(\r\x12\x14\n\x0c\x63hunk_frames\x18\x02 \x01(\r\x12\x15\n\rmotion_frames\x18\x03 \x01(\r\x12\x0e\n\x06pcm_hz\x18\x04 \x01(\r\x12\x10\n\x08window_s\x18\x05 \x01(\r\x12\x14\n\x0c\x61udio_window\x18\x06 \x01(\r\x12\x14\n\x0cvae_stride_t\x18\x07 \x01(\r\x12\x15\n\rvae_stride_hw\x18\x08 \x01(\r\x12\x10\n\x08patch_hw\x18\t \x01(\r\x12\x17\n\x0flatent_channels\x18\n \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,5 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETWORKERREQUEST']._serialized_start=137
   _globals['_GETWORKERREQUEST']._serialized_end=155
   _globals['_GETWORKERRESPONSE']._serialized_start=158
-  _globals['_GETWORKERRESPONSE']._serialized_end=419
+  _globals['_GETWORKERRESPONSE']._serialized_end=466
+  _globals['_CHUNKGEOMETRY']._serialized_start=469
+  _globals['_CHUNKGEOMETRY']._serialized_end=686
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,6 @@ import grpc
 from flashtalk.errors import InputError
 from flashtalk.serving.logs import get_logger
 from flashtalk.serving.settings import variable_of
-from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.wire.proxies import is_loopback
@@ -58,7 +57,7 @@ class GatewayApp:
         store: SessionStore | None = None,
         connect: Connect | None = None,
     ) -> None:
-        spec, limits, self._settings = StreamSpec(), settings.limits(), settings
+        limits, self._settings = settings.limits(), settings
         owner = settings.owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.door = Door.of(settings.api_keys)
         self.interceptors = (KeyInterceptor(self.door),)
@@ -74,8 +73,8 @@ class GatewayApp:
             targets, self._store, limits, connect or channels.open, channels.outdated
         )
         maker = ChunkMaker(self.pool, limits)
-        desk = SessionDesk(spec, self._store, self.pool, maker, limits)
-        self.host = StreamHost(owner, spec, self._store, self.pool, maker, limits, self.door)
+        desk = SessionDesk(self._store, self.pool, maker, limits)
+        self.host = StreamHost(owner, self._store, self.pool, maker, limits, self.door)
         self._servicer = SessionServicer(desk, self.host, limits, self.door)
 
     def register(self, server: grpc.aio.Server) -> list[str]:

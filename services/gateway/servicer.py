@@ -154,7 +154,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         return self._door.caller(context.invocation_metadata())
 
     def _view(self, record: SessionRecord) -> pb.Session:
-        return session_view(record, self._desk.spec, self._limits)
+        return session_view(record, self._limits)
 
 
 def _named(session_id: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import hashlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -66,7 +67,7 @@ class StandIn:
         features: shape of the speech features [frames, layers, width].
         slots: sessions that the DiT worker says it keeps.
         half_decodes: so many times decoding ends in order after four frames, without a result.
-        accepts_prompt: what the DiT worker says of its weights.
+        accepts_prompt, weights_digest: what the workers say of their weights.
     """
 
     size_hw: tuple[int, int] = (64, 64)
@@ -79,6 +80,7 @@ class StandIn:
     slots: int = 1_000
     half_decodes: int = 0
     accepts_prompt: bool = True
+    weights_digest: str = "0" * 64
 
     @property
     def chunk_s(self) -> float:
@@ -158,6 +160,8 @@ class Workers(
         """Chunks of all Denoise calls."""
         self.time_left_s: dict[str, float] = {}
         """Of the newest Denoise call of each session."""
+        self.calls: collections.Counter[str] = collections.Counter()
+        """Number of calls by stage of a chunk."""
 
     async def GetWorker(
         self, request: worker_pb2.GetWorkerRequest, context: Any
@@ -168,7 +172,7 @@ class Workers(
             worker_id=self.worker_id,
             role="stand_in",
             preset="stand-in",
-            weights_digest="0" * 64,
+            weights_digest=stand_in.weights_digest,
             sizes=[size],
             session_slots=stand_in.slots,
             # A gateway adds those of the three roles.
@@ -178,6 +182,7 @@ class Workers(
         )
 
     async def Encode(self, request: audio_pb2.EncodeRequest, context: Any) -> Any:
+        self.calls["audio"] += 1
         await self.at_stage(self, "audio", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.audio_s)
         name = np.frombuffer(hashlib.sha256(request.pcm.data).digest(), np.uint8)
@@ -216,6 +221,7 @@ class Workers(
     ) -> dit_pb2.DenoiseResponse:
         self.time_left_s[request.key.session_id] = context.time_remaining()
         self.denoised.append(request.key.chunk_index)
+        self.calls["denoise"] += 1
         await self.at_stage(self, "denoise", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.denoise_s)
         latents = self.stand_in.latent(
@@ -233,6 +239,7 @@ class Workers(
     ) -> AsyncIterator[vae_pb2.DecodeResponse]:
         stand_in = self.stand_in
         latents = hashlib.sha256(request.latents.data).digest()
+        self.calls["decode"] += 1
         first = 0
         for count in _PART_FRAMES:
             if first and self.half_left:

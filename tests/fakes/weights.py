@@ -85,7 +85,7 @@ def write_own(pipeline: FlashTalkPipeline, folder: Path) -> Path:
         state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, folder / name / "model.safetensors")
     dit_weights.save_config(denoiser.network.config, folder / "dit")
-    vae_weights.save_config(pipeline.codec.vae.config, folder / "vae")
+    vae_weights.save_config(pipeline.vae.config, folder / "vae")
     audio_weights.save_config(pipeline.audio.model.config, folder / "wav2vec2")
     clip_weights.save_config(encoders.clip.config, folder / "clip")
     text_weights.save_config(encoders.text.config, folder / "umt5")
@@ -100,7 +100,7 @@ def write_published_layout(pipeline: FlashTalkPipeline, folder: Path) -> Path:
     write_published(
         folder,
         dit=denoiser.network,
-        vae=pipeline.codec.vae,
+        vae=pipeline.vae,
         wav2vec2=pipeline.audio.model,
         clip=encoders.clip,
         umt5=encoders.text,

@@ -12,12 +12,13 @@ from safetensors import SafetensorError, safe_open
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.models.checkpoint.layout import CONFIG, VAE_FILE
 from flashtalk.models.checkpoint.read import has_weights, load_state, missing_shards
+from flashtalk.presets import FLASHHEAD, ORIGINS
 
 Variant = Literal["pro", "lite"]
 NETWORK_FOLDERS: dict[Variant, str] = {"pro": "Model_Pro", "lite": "Model_Lite"}
 WAN_VAE, LTX_VAE = f"VAE_Wan/{VAE_FILE}", "VAE_LTX"
 SPEECH_FOLDERS = ("wav2vec2-base-960h", "facebook/wav2vec2-base-960h")
-ORIGIN = "huggingface.co/Soul-AILab/SoulX-FlashHead-1_3B and facebook/wav2vec2-base-960h"
+_ORIGIN = ORIGINS[FLASHHEAD]
 # Of the recogniser that the file also contains. Pre-training files have other names instead, but
 # encoders of the same shapes: another folder would load, and hear nothing.
 _RECOGNISER = "lm_head.weight"
@@ -55,7 +56,9 @@ def find_flashhead(
             them all, and where the files come from.
     """
     if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
-        raise InputError("weights", folder, f"not a folder; the files come from {ORIGIN}")
+        raise InputError(
+            "weights", folder, f"not a folder; the files come from {ORIGINS[FLASHHEAD]}"
+        )
     network, missing = folder / NETWORK_FOLDERS[variant], []
     if not _is_model(network):
         missing.append(f"{network.name}/{CONFIG} and {network.name}/*.safetensors")
@@ -68,7 +71,9 @@ def find_flashhead(
     if speech is None or not _is_model(speech):
         missing.append(f"{SPEECH_FOLDERS[0]} ({CONFIG} and weights; in the folder or beside it)")
     if missing or speech is None:
-        raise WeightsError(f"{folder}: missing {'; '.join(missing)}; they come from {ORIGIN}")
+        raise WeightsError(
+            f"{folder}: missing {'; '.join(missing)}; they come from {ORIGINS[FLASHHEAD]}"
+        )
     _check_speech(speech)
     return FlashHeadLayout(network, vae, speech)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from flashtalk.arrays import Rgb
 from flashtalk.errors import InputError
 from flashtalk.media.image import cover, decode_image, oriented_size
+from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway.keys.entries import ApiKey
@@ -77,6 +78,7 @@ class Creation:
         asset: str,
         limits: GatewayLimits,
         caller: ApiKey,
+        spec: StreamSpec,
     ) -> SessionSetting:
         """Returns the setting of a new session, which belongs to the caller."""
         return SessionSetting(
@@ -94,6 +96,7 @@ class Creation:
             ttl_s=self.ttl_s,
             max_lifetime_s=min(limits.max_lifetime_s, caller.max_lifetime_s),
             key_name=caller.name,
+            spec=spec,
         )
 
 

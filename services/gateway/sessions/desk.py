@@ -43,13 +43,11 @@ class SessionDesk:
 
     def __init__(
         self,
-        spec: StreamSpec,
         store: SessionStore,
         pool: WorkerPool,
         maker: ChunkMaker,
         limits: GatewayLimits,
     ) -> None:
-        self.spec = spec
         self.store = store
         self.pool = pool
         self._limits = limits
@@ -98,15 +96,17 @@ class SessionDesk:
     async def _made(
         self, creation: Creation, caller: ApiKey, name: str, sizes: list[tuple[int, int]]
     ) -> SessionRecord:
-        if await self.pool.reserve(name, lease_s=creation.ttl_s) is None:
+        spec, maker = self.pool.spec, self._maker.with_weights(self.pool.weights_digest)
+        lease_s, weights = creation.ttl_s, maker.weights
+        if await self.pool.reserve(name, lease_s=lease_s, weights=weights) is None:
             raise _no_slot("every session slot is taken")
         try:
             portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self._limits)
             prompt = creation.prompt or self.pool.default_prompt
-            asset = await self._maker.condition(portrait_HWC, prompt, name)
+            asset = await maker.condition(portrait_HWC, prompt, name)
             size_hw = (portrait_HWC.shape[0], portrait_HWC.shape[1])
-            setting = creation.setting(name, size_hw, asset.digest, self._limits, caller)
-            record, made = await self.store.create(setting, self._fresh(asset), asset)
+            setting = creation.setting(name, size_hw, asset.digest, self._limits, caller, spec)
+            record, made = await self.store.create(setting, _fresh(asset, spec), asset)
         except BaseException:
             await self.pool.give_back(name)
             raise
@@ -180,14 +180,15 @@ class SessionDesk:
         """Returns the outcome of an interruption, or None, also for a session of another key."""
         return await self.store.interrupt_outcome(session_id, request.interrupt_id, caller.name)
 
-    def _fresh(self, asset: SessionAsset) -> SessionState:
-        return SessionState(
-            epoch=0,
-            position=Position.start(self.spec, tail_samples(self.spec)),
-            input_samples=0,
-            utterances=0,
-            motion_z=asset.portrait_z,
-        )
+
+def _fresh(asset: SessionAsset, spec: StreamSpec) -> SessionState:
+    return SessionState(
+        epoch=0,
+        position=Position.start(spec, tail_samples(spec)),
+        input_samples=0,
+        utterances=0,
+        motion_z=asset.portrait_z,
+    )
 
 
 def _no_slot(why: str) -> ServiceError:

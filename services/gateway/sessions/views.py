@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flashtalk.streaming import StreamSpec
 from flashtalk.v1 import media_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway.limits import GatewayLimits
@@ -12,8 +11,9 @@ from services.gateway.store.records import SessionRecord, SessionSetting
 Session = session_pb2.Session
 
 
-def stream_spec(spec: StreamSpec, setting: SessionSetting) -> media_pb2.StreamSpec:
+def stream_spec(setting: SessionSetting) -> media_pb2.StreamSpec:
     """Returns the numbers of a session's stream."""
+    spec = setting.spec
     return media_pb2.StreamSpec(
         fps=spec.fps,
         sample_rate_hz=spec.pcm_hz,
@@ -23,15 +23,13 @@ def stream_spec(spec: StreamSpec, setting: SessionSetting) -> media_pb2.StreamSp
     )
 
 
-def session_view(
-    record: SessionRecord, spec: StreamSpec, limits: GatewayLimits
-) -> session_pb2.Session:
+def session_view(record: SessionRecord, limits: GatewayLimits) -> session_pb2.Session:
     """Returns the public form of a session."""
-    setting, state = record.setting, record.state
+    setting, state, spec = record.setting, record.state, record.setting.spec
     view = Session(
         session_id=setting.session_id,
         state=Session.STATE_STREAMING if record.owner else Session.STATE_ACTIVE,
-        spec=stream_spec(spec, setting),
+        spec=stream_spec(setting),
         limits=session_pb2.SessionLimits(
             max_packet_bytes=limits.max_packet_bytes,
             max_buffered_samples=limits.max_buffered_samples(spec),

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 from flashtalk.arrays import FloatArray
 from flashtalk.streaming import Position
 from flashtalk.v1 import state_pb2 as pb
+from flashtalk.wire.stream_spec import spec_from_proto, spec_to_proto
 from services.gateway.store.records import (
     ChunkPlan,
     ChunkRecord,
@@ -150,13 +151,19 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
 
 def encode_setting(setting: SessionSetting) -> bytes:
     """Converts a setting; equal settings give equal bytes."""
-    message = pb.StoredSetting(version=_VERSION, **_scalars(setting, pb.StoredSetting))
+    message = pb.StoredSetting(
+        version=_VERSION,
+        geometry=spec_to_proto(setting.spec),
+        **_scalars(setting, pb.StoredSetting),
+    )
     return message.SerializeToString(deterministic=True)
 
 
 def decode_setting(data: bytes) -> SessionSetting:
     """Returns the setting. Raises StoreError for an unknown version."""
-    return SessionSetting(**_scalars(_read(pb.StoredSetting, data), SessionSetting))
+    message = _read(pb.StoredSetting, data)
+    spec = spec_from_proto(message.geometry)
+    return SessionSetting(spec=spec, **_scalars(message, SessionSetting))
 
 
 def encode_asset(asset: SessionAsset) -> Form:
@@ -258,7 +265,9 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "loop"})
+_PARTS = frozenset(
+    {"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "loop", "spec"}
+)
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (

@@ -6,10 +6,10 @@ Legend: C latent channels, F latent frames, M motion latents, h w latent size, S
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flashtalk.arrays import FloatArray
-from flashtalk.streaming import Pcm, Position
+from flashtalk.streaming import Pcm, Position, StreamSpec
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class SessionSetting:
         created_s: seconds since 1970.
         ttl_s: lifetime without a stream; ``max_lifetime_s``: total lifetime.
         key_name: name of its API key; empty without one.
+        spec: stream spec of the weights of its workers.
     """
 
     session_id: str
@@ -41,6 +42,7 @@ class SessionSetting:
     ttl_s: float
     max_lifetime_s: float
     key_name: str = ""
+    spec: StreamSpec = field(default_factory=StreamSpec)
 
 
 @dataclass(frozen=True, eq=False)

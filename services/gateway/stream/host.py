@@ -11,7 +11,7 @@ from flashtalk.errors import InputError
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.interceptor import Malformed
 from flashtalk.serving.logs import get_logger, log_context
-from flashtalk.streaming import StreamSpec
+from flashtalk.streaming.spec import PCM_HZ
 from flashtalk.v1 import media_pb2, stream_pb2
 from flashtalk.v1 import session_service_pb2 as session_pb2
 from services.gateway import metrics
@@ -59,7 +59,6 @@ class StreamHost:
     def __init__(
         self,
         owner: str,
-        spec: StreamSpec,
         store: SessionStore,
         pool: WorkerPool,
         maker: ChunkMaker,
@@ -68,7 +67,6 @@ class StreamHost:
     ) -> None:
         self._door = door
         self.owner = owner
-        self.spec = spec
         self._store = store
         self._pool = pool
         self._maker = maker
@@ -131,8 +129,8 @@ class StreamHost:
             raise InputError("open", "missing", "the first message of a stream")
         opening = request.open
         checked_session_id("open.session_id", opening.session_id)
-        if opening.sample_rate_hz != self.spec.pcm_hz:
-            raise InputError("open.sample_rate_hz", opening.sample_rate_hz, f"{self.spec.pcm_hz}")
+        if opening.sample_rate_hz != PCM_HZ:
+            raise InputError("open.sample_rate_hz", opening.sample_rate_hz, f"{PCM_HZ}")
         if opening.channels != 1:
             raise InputError("open.channels", opening.channels, "1")
         if opening.audio_encoding not in media_pb2.AudioEncoding.values():
@@ -142,7 +140,7 @@ class StreamHost:
     async def _open_stream(
         self, record: SessionRecord, opening: stream_pb2.StreamOpen, caller: ApiKey
     ) -> OpenStream:
-        setting, state = record.setting, record.state
+        setting, state, spec = record.setting, record.state, record.setting.spec
         first = made = state.position.next_frame
         if opening.HasField("resume_frame"):
             first = opening.resume_frame
@@ -158,7 +156,7 @@ class StreamHost:
         # The speech of the plan is already used: the client need not send it again.
         used = state.plan or state
         clock = PlayClock(
-            self.spec.fps,
+            spec.fps,
             self._limits.send_ahead_s,
             paced=setting.pacing == session_pb2.PACING_REAL_TIME,
             now_s=loop_time(),
@@ -166,29 +164,30 @@ class StreamHost:
         outbox = Outbox(
             clock,
             first,
-            _OUTBOX_CHUNKS * self.spec.new_frames,
-            together=min(opening.frames_per_message, self.spec.new_frames),
+            _OUTBOX_CHUNKS * spec.new_frames,
+            together=min(opening.frames_per_message, spec.new_frames),
         )
         asset, signals = await self._store.asset(setting.asset), StreamSignals()
+        maker = self._maker.with_weights(asset.weights_digest)
         return OpenStream(
-            spec=self.spec,
+            spec=spec,
             setting=setting,
             asset=asset,
             fence=record.fence,
             caller=caller,
             store=self._store,
-            maker=self._maker,
+            maker=maker,
             audio_encoding=opening.audio_encoding or media_pb2.AUDIO_ENCODING_PCM_S16LE,
             intake=SpeechIntake(
                 used.input_samples,
                 used.utterances,
-                self._limits.max_buffered_samples(self.spec),
+                self._limits.max_buffered_samples(spec),
                 begun=_in_utterance(state),
             ),
             outbox=outbox,
-            lead=Lead(self.spec.fps, self._pool.chunk_s, loop_time()),
-            held=HeldPicture(setting, self._maker, self.spec.fps),
-            loop=IdleLoop(self._maker, self._limits.idle_loop_bytes),
+            lead=Lead(spec.fps, self._pool.chunk_s, loop_time()),
+            held=HeldPicture(setting, maker, spec.fps),
+            loop=IdleLoop(maker, self._limits.idle_loop_bytes),
             loop_chunks=self._limits.idle_loop_chunks
             if setting.idle_policy == session_pb2.IDLE_POLICY_LOOP
             else 0,
@@ -197,7 +196,7 @@ class StreamHost:
                 setting,
                 asset,
                 state.prompt_outcomes,
-                self._maker,
+                maker,
                 outbox,
                 signals,
                 self._limits.prompt_timeout_s,
@@ -236,7 +235,7 @@ class StreamHost:
             input_samples=stream.intake.used,
             next_frame=stream.outbox.next_frame,
             epoch=epoch,
-            spec=stream_spec(self.spec, stream.setting),
+            spec=stream_spec(stream.setting),
             audio_encoding=stream.audio_encoding,  # type: ignore[arg-type]
             utterances=stream.intake.utterances,
         )

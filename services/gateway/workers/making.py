@@ -65,11 +65,22 @@ class Decoded(NamedTuple):
 
 
 class ChunkMaker:
-    """Calls workers for one session after the other; keeps nothing of any of them."""
+    """Calls workers for one session after the other; keeps nothing of any of them.
 
-    def __init__(self, pool: WorkerPool, limits: GatewayLimits) -> None:
+    Args:
+        pool: the workers.
+        limits: timeouts.
+        weights: digest of the weights of the workers that it calls; empty: any.
+    """
+
+    def __init__(self, pool: WorkerPool, limits: GatewayLimits, weights: str = "") -> None:
         self._pool = pool
         self._limits = limits
+        self.weights = weights
+
+    def with_weights(self, digest: str) -> ChunkMaker:
+        """Returns one that calls only workers with these weights: a session never mixes them."""
+        return ChunkMaker(self._pool, self._limits, digest)
 
     @property
     def accepts_prompt(self) -> bool:
@@ -108,7 +119,7 @@ class ChunkMaker:
         z_BCFHW = _latents(reference.reference_latents, "reference_latents")
         return SessionAsset(
             digest=made.digest,
-            weights_digest=self._pool.weights_digest,
+            weights_digest=self.weights,
             color=tensor_from_proto(reference.color, field="color", shape=(2, 3)),
             conditioning=made.SerializeToString(),
             portrait_z=np.ascontiguousarray(z_BCFHW[:, :, :1]),
@@ -137,7 +148,7 @@ class ChunkMaker:
         return replace(
             asset,
             digest=made.digest,
-            weights_digest=self._pool.weights_digest,
+            weights_digest=self.weights,
             conditioning=made.SerializeToString(),
         )
 
@@ -231,7 +242,10 @@ class ChunkMaker:
         sent = skip
         pauses = Pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
-            worker = await self._pool.choose(Role.VAE_DECODER, timeout_s=self._left(until_s, times))
+            left_s = self._left(until_s, times)
+            worker = await self._pool.choose(
+                Role.VAE_DECODER, timeout_s=left_s, weights=self.weights
+            )
             call = worker.decode(asked, timeout=self._timeout_s(times))
             try:
                 result: vae_pb2.DecodeResult | None = None
@@ -276,7 +290,7 @@ class ChunkMaker:
         """On any worker of a role, another one after each failure."""
 
         async def choose(timeout_s: float) -> Worker:
-            return await self._pool.choose(role, timeout_s=timeout_s)
+            return await self._pool.choose(role, timeout_s=timeout_s, weights=self.weights)
 
         return await self._attempts(choose, choose, call, times)
 
@@ -284,10 +298,10 @@ class ChunkMaker:
         """On the worker that keeps a slot for the session; the slot moves after a failure."""
 
         async def holder(timeout_s: float) -> Worker:
-            return await self._pool.holder(session_id, timeout_s=timeout_s)
+            return await self._pool.holder(session_id, timeout_s=timeout_s, weights=self.weights)
 
         async def move(timeout_s: float) -> Worker:
-            return await self._pool.move(session_id, timeout_s=timeout_s)
+            return await self._pool.move(session_id, timeout_s=timeout_s, weights=self.weights)
 
         return await self._attempts(holder, move, call, times)
 

@@ -12,6 +12,9 @@ import grpc
 from flashtalk.serving.channel import open_channel
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.logs import get_logger
+from flashtalk.streaming import StreamSpec
+from flashtalk.v1 import worker_pb2
+from flashtalk.wire.stream_spec import spec_from_proto
 from services.gateway import metrics
 from services.gateway.limits import GatewayLimits
 from services.gateway.loop_clock import now_s
@@ -158,6 +161,16 @@ class WorkerPool:
         return all(info.accepts_prompt or not info.HasField("accepts_prompt") for info in ready)
 
     @property
+    def spec(self) -> StreamSpec:
+        """Returns the stream spec of the weights of the ready DiT workers.
+
+        Raises:
+            InputError: a worker reports numbers that do not fit each other.
+        """
+        ready = (w.info for w in self._ready(Role.DIT_WORKER) if w.info)
+        return spec_from_proto(next(ready, worker_pb2.GetWorkerResponse()).geometry)
+
+    @property
     def chunk_s(self) -> float:
         """Returns the estimated time of a chunk, from the slowest workers' measurements."""
         return sum(
@@ -175,21 +188,26 @@ class WorkerPool:
         ]
         return list(dict.fromkeys(sizes))
 
-    async def choose(self, role: Role, *, timeout_s: float) -> Worker:
+    async def choose(self, role: Role, *, timeout_s: float, weights: str = "") -> Worker:
         """Returns a ready worker, round robin; waits for one.
+
+        Args:
+            role: its role.
+            timeout_s: longest wait.
+            weights: digest of its weights; empty: any.
 
         Raises:
             ServiceError: UNAVAILABLE: none was ready before the timeout.
         """
-        ready = self._ready(role)
+        ready = self._ready(role, weights)
         if not ready:
             async with self._changed:
                 try:
                     async with asyncio.timeout(timeout_s):
-                        await self._changed.wait_for(lambda: bool(self._ready(role)))
+                        await self._changed.wait_for(lambda: bool(self._ready(role, weights)))
                 except TimeoutError:
                     raise _nobody(role, timeout_s) from None
-                ready = self._ready(role)
+                ready = self._ready(role, weights)
         self._turn += 1
         return ready[self._turn % len(ready)]
 
@@ -200,9 +218,12 @@ class WorkerPool:
         metrics.CALL_FAILURES.labels(worker.role.value).inc()
         self._look.set()
 
-    async def reserve(self, session_id: str, *, lease_s: float) -> Worker | None:
-        """Takes a free slot for the session and returns its DiT worker; None if all are taken."""
-        for worker in self._ready(Role.DIT_WORKER):
+    async def reserve(self, session_id: str, *, lease_s: float, weights: str = "") -> Worker | None:
+        """Takes a free slot for the session and returns its DiT worker; None if all are taken.
+
+        ``weights``: digest of the worker's weights; empty: any.
+        """
+        for worker in self._ready(Role.DIT_WORKER, weights):
             assert worker.info is not None
             slots = worker.info.session_slots
             if await self._store.take_slot(worker.worker_id, slots, session_id, lease_s):
@@ -211,14 +232,14 @@ class WorkerPool:
                 return worker
         return None
 
-    async def holder(self, session_id: str, *, timeout_s: float) -> Worker:
+    async def holder(self, session_id: str, *, timeout_s: float, weights: str = "") -> Worker:
         """Returns the DiT worker of a session's slot; another one if it is not ready."""
         slot = self._slots.get(session_id)
         if slot is not None and slot.worker.ready and slot.worker.worker_id == slot.worker_id:
             return slot.worker
-        return await self.move(session_id, timeout_s=timeout_s)
+        return await self.move(session_id, timeout_s=timeout_s, weights=weights)
 
-    async def move(self, session_id: str, *, timeout_s: float) -> Worker:
+    async def move(self, session_id: str, *, timeout_s: float, weights: str = "") -> Worker:
         """Moves the slot to a ready worker and frees the old one; waits for a slot.
 
         Raises:
@@ -227,7 +248,8 @@ class WorkerPool:
         until_s = now_s() + timeout_s
         while True:
             before = self._slots.get(session_id)
-            worker = await self.reserve(session_id, lease_s=self._limits.slot_lease_s)
+            lease_s = self._limits.slot_lease_s
+            worker = await self.reserve(session_id, lease_s=lease_s, weights=weights)
             if worker is not None:
                 if before is not None and before.worker_id != worker.worker_id:
                     await self._store.give_slot(before.worker_id, session_id)
@@ -271,10 +293,11 @@ class WorkerPool:
         """Returns the number of ready workers of each role."""
         return {role: len(self._ready(role)) for role in Role}
 
-    def _ready(self, role: Role) -> list[Worker]:
-        """Returns the ready workers in a stable order."""
+    def _ready(self, role: Role, weights: str = "") -> list[Worker]:
+        """Returns the ready workers in a stable order, only those with these weights if given."""
         workers = self._tables[role].workers
-        return [workers[t] for t in sorted(workers) if workers[t].ready and workers[t].info]
+        ready = [workers[t] for t in sorted(workers) if workers[t].ready]
+        return [w for w in ready if w.info and weights in ("", w.info.weights_digest)]
 
     async def _wait_for_change(self, timeout_s: float) -> None:
         try:

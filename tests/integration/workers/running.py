@@ -76,19 +76,19 @@ async def running(
 def audio_worker(
     weights: Path, *, start: bool = True, **settings: Any
 ) -> contextlib.AbstractAsyncContextManager[Running]:
-    given = AudioEncoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    given = AudioEncoderSettings(weights=weights, device="cpu", **{"sizes": SIZE, **settings})
     made = loading_audio(given.batch_windows)
     register = registering_audio(made, given.batch_windows, given.max_pending)
     return running(given, made, register, audio_grpc.AudioEncoderServiceStub, start=start)
 
 
 def dit_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
-    given = DitWorkerSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    given = DitWorkerSettings(weights=weights, device="cpu", **{"sizes": SIZE, **settings})
     made = loading_dit(Solo(), given.conditioning_bytes)
     return running(given, made, registering_dit(made), dit_grpc.DitWorkerServiceStub)
 
 
 def vae_worker(weights: Path, **settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
-    given = VaeDecoderSettings(weights=weights, sizes=SIZE, device="cpu", **settings)
+    given = VaeDecoderSettings(weights=weights, device="cpu", **{"sizes": SIZE, **settings})
     made = loading_vae(Solo())
     return running(given, made, registering_vae(made), vae_grpc.VaeDecoderServiceStub)

@@ -86,4 +86,4 @@ def test_bad_files_are_told_before_torch_is_imported(words: list[str]) -> None:
 
 def test_the_names_that_are_checked_early_are_those_of_the_engine() -> None:
     assert tuple(DTYPES) == PRECISIONS
-    assert PRESETS == ("tiny", "flashtalk-14b")
+    assert PRESETS == ("tiny", "flashtalk-14b", "flashhead-1.3b", "flashhead-1.3b-lite")

@@ -20,6 +20,17 @@ def golden() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_frames_beyond_the_range_are_not_clamped_first(strength: float) -> None:
+    """The LTX decoder of FlashHead Lite makes them."""
+    beyond = load_file(GOLDENS / "flashhead" / "color.safetensors")
+    assert beyond["in.source"].abs().max() > 3
+    out = match_color(beyond["in.source"], ReferenceColor.of(beyond["in.reference"]), strength)
+    torch.testing.assert_close(out, beyond[f"out.strength_{strength}"], atol=PUBLISHED, rtol=0)
+    lab = lab_from_rgb(beyond["in.source"])
+    torch.testing.assert_close(lab.movedim(1, -1), beyond["tap.source_lab"], atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_transfer_matches_the_published_one(golden: dict[str, Tensor], strength: float) -> None:
     out = match_color(golden["in.source"], ReferenceColor.of(golden["in.reference"]), strength)
     torch.testing.assert_close(out, golden[f"out.strength_{strength}"], atol=PUBLISHED, rtol=0)

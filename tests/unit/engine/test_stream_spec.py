@@ -5,19 +5,31 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flashtalk.engine import Architecture, load_pipeline, open_checkpoint, talk
+from flashtalk.engine import (
+    Architecture,
+    FlashHeadArchitecture,
+    load_pipeline,
+    open_checkpoint,
+    talk,
+)
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.presets import PRESETS
 from flashtalk.streaming import StreamSpec, parse_size_hw, preset_spec
 from tests.fakes.weights import micro_pipeline, write_own
 
 PORTRAIT = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-ARCHITECTURES = {"tiny": Architecture.tiny, "flashtalk-14b": Architecture.flashtalk_14b}
+ARCHITECTURES: dict[str, Callable[[], Architecture | FlashHeadArchitecture]] = {
+    "tiny": Architecture.tiny,
+    "flashtalk-14b": Architecture.flashtalk_14b,
+    "flashhead-1.3b": FlashHeadArchitecture.pro,
+    "flashhead-1.3b-lite": FlashHeadArchitecture.lite,
+}
 
 
 @pytest.fixture(scope="module")

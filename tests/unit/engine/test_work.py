@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from flashtalk.engine import Architecture
-from flashtalk.engine.work import (
-    Work,
+from flashtalk.engine import Architecture, FlashHeadArchitecture
+from flashtalk.engine.stage_work import (
     decode_work,
     dit_speech_work,
     dit_step_work,
@@ -21,10 +20,12 @@ from flashtalk.engine.work import (
     frames_work,
     speech_work,
 )
+from flashtalk.engine.work import Work
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.dit.model import DiT
 from flashtalk.models.vae import VAEConfig, VideoVAE
-from flashtalk.streaming import StreamSpec
+from flashtalk.presets import FLASHHEAD, FLASHHEAD_LITE
+from flashtalk.streaming import StreamSpec, preset_spec
 from tests.fakes.weights import MICRO
 
 PUBLISHED = Architecture.flashtalk_14b()
@@ -147,3 +148,25 @@ def test_speech_and_colour_have_work_too() -> None:
     assert speech.convolution_flops > 0
     assert speech.attention_flops == 4 * 200 * 200 * MICRO.audio.hidden_size
     assert frames_work(SPEC, (32, 48)) == Work(activation_bytes=2 * 28 * 3 * 32 * 48 * 4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "preset", "expected_tflop"),
+    [
+        (FlashHeadArchitecture.pro(), FLASHHEAD, (155, 74, 7.0)),
+        (FlashHeadArchitecture.lite(), FLASHHEAD_LITE, (14.1, 7.7, 2.1)),
+    ],
+)
+def test_flashhead_costs_what_others_have_counted(
+    sizes: FlashHeadArchitecture, preset: str, expected_tflop: tuple[float, float, float]
+) -> None:
+    """Four evaluations, decoding, and encoding the motion frames, at 512x512."""
+    spec, size_hw = preset_spec(preset), (512, 512)
+    step = dit_step_work(sizes.network, spec, size_hw, BF16)
+    denoising = step.times(4) + dit_speech_work(sizes.network, spec, BF16)
+    works = (
+        denoising,
+        decode_work(sizes.vae, spec, size_hw, BF16),
+        encode_work(sizes.vae, spec, size_hw, BF16),
+    )
+    assert [work.flops / 1e12 for work in works] == pytest.approx(expected_tflop, rel=0.01)

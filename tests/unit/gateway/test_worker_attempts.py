@@ -33,7 +33,7 @@ class FailingWorkers:
         self.suspected = 0
         self.worker = SimpleNamespace(encode=self._encode, decode=self._decode)
 
-    async def choose(self, role: Any, timeout_s: float) -> Any:
+    async def choose(self, role: Any, timeout_s: float, weights: str) -> Any:
         assert 0 < timeout_s <= TIMEOUT_S
         return self.worker
 

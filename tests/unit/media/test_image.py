@@ -18,19 +18,35 @@ from safetensors.numpy import load_file
 
 from flashtalk.errors import InputError
 from flashtalk.media import cover, decode_image, oriented_size, read_image
+from flashtalk.media.image import Box, around_face
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
 
-def test_the_size_rule_is_the_published_one_to_the_byte(goldens: Path) -> None:
-    tensors = load_file(goldens / "resize.safetensors")
-    cases = json.loads((goldens / "resize.json").read_text())["cases"]
+@pytest.mark.parametrize("golden", ["resize", "flashhead/image"])
+def test_the_size_rule_is_the_published_one_to_the_byte(goldens: Path, golden: str) -> None:
+    tensors = load_file(goldens / f"{golden}.safetensors")
+    cases = json.loads((goldens / f"{golden}.json").read_text())["cases"]
     for case in cases:
         name = f"case{case['case']}"
         height, width = case["target"]
         found = cover(tensors[f"{name}.image_u8_hwc"], (height, width))
         expected = tensors[f"{name}.out_u8_13_1HW"][0, :, 0].transpose(1, 2, 0)
         assert np.array_equal(found, expected), name
+
+
+def test_heads_and_shoulders_are_cropped_as_published(goldens: Path) -> None:
+    folder = goldens / "flashhead"
+    tensors = load_file(folder / "image.safetensors")
+    for face in json.loads((folder / "image.json").read_text())["faces"]:
+        found = around_face(tensors["face.image_u8_hwc"], face["relative_box_x1y1x2y2"], 64)
+        assert np.array_equal(found, tensors[f"face{face['face']}.out_u8_hwc"])
+
+
+@pytest.mark.parametrize("face", [(0.5, 0, 0.4, 1), (-0.1, 0, 0.5, 1), (0, 0, 1e-4, 1e-4)])
+def test_a_box_outside_of_the_picture_is_refused(face: Box) -> None:
+    with pytest.raises(InputError, match="face"):
+        around_face(RGB, face)
 
 
 @settings(deadline=None, max_examples=50)

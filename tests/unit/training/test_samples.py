@@ -26,9 +26,7 @@ def pipeline() -> FlashTalkPipeline:
 
 def frozen_of(pipeline: FlashTalkPipeline, *, bf16: bool = False) -> FrozenModels:
     audio = pipeline.audio.model
-    return FrozenModels(
-        pipeline.codec.vae, audio, pipeline.encoders.clip, "", torch.device("cpu"), bf16
-    )
+    return FrozenModels(pipeline.vae, audio, pipeline.encoders.clip, "", torch.device("cpu"), bf16)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
