@@ -184,7 +184,7 @@ class Models:
         if transformer:
             other = folder / transformer
             if not other.is_dir():
-                raise InputError("teacher", other, "a folder with a transformer")
+                raise InputError("teacher", other, "must be a folder with a transformer")
             layout = dataclasses.replace(found.layout, dit=other)
             sizes = dataclasses.replace(found.sizes, dit=dit_weights.load_config(other))
             found = dataclasses.replace(found, layout=layout, sizes=sizes)
@@ -251,7 +251,7 @@ class Models:
             activations,
             ranks=self.world.size,
             device_bytes=device_bytes,
-            others=[("VAE and encoders, whole (size of their files)", encoders)],
+            others=[("VAE and encoders, unsharded (size of their files)", encoders)],
         )
         made.show(Console(stderr=True, quiet=not self.world.first))
         made.check()
@@ -327,7 +327,9 @@ def _placement(world: World, plan: ShardPlan) -> Placement:
 def _check_finished(folder: Path, recipe_of: dict[str, str]) -> None:
     for role, recipe in recipe_of.items():
         if not has_weights(folder / role):
-            raise InputError("--weights", folder / role, f"no finished model; run recipe {recipe}")
+            raise InputError(
+                "--weights", folder / role, f"no finished model; run recipe {recipe} first"
+            )
 
 
 def _files_below(path: Path) -> list[Path]:

@@ -159,7 +159,7 @@ def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> 
 
 def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
     """Formats a table."""
-    title = f"hours on {machine.ranks} devices that sustain {machine.tflops:g} TFLOP/s"
+    title = f"hours on {machine.ranks} devices at {machine.tflops:g} TFLOP/s each"
     table = Table(title=title, title_justify="left")
     table.add_column("computed, not measured")
     table.add_column("hours", justify="right")
@@ -174,28 +174,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the hours; returns 0, or 2 for bad input."""
     parser = OneLineParser(prog="python -m training.times", description=__doc__)
     parser.add_argument("--ranks", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=32, help="of all devices (%(default)s)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=32,
+        help="batch size of all devices together (default %(default)s)",
+    )
     parser.add_argument("--size", default="416x720", metavar="WxH", help="(%(default)s)")
     parser.add_argument(
         "--tflops",
         type=float,
         default=80.0,
-        help="each device sustains (%(default)s, assumed: H20)",
+        help="sustained TFLOP/s per device (default %(default)s, assumed for H20)",
     )
     parser.add_argument(
         "--vae-s",
         type=float,
         default=1.5,
-        help="decode and encode between chunks (%(default)s, assumed)",
+        help="seconds for VAE decode and encode between chunks (default %(default)s, assumed)",
     )
     parser.add_argument(
         "--previous",
         choices=("full", "same"),
         default="full",
-        help="steps of the chunks before the last (%(default)s)",
+        help="denoising steps of the chunks before the last (default %(default)s)",
     )
     parser.add_argument("--no-checkpointing", action="store_true")
-    parser.add_argument("--json", action="store_true", help="print JSON instead")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
         for field in ("ranks", "batch", "tflops"):

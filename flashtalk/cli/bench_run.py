@@ -117,7 +117,7 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
     try:
         tempfile.gettempdir()
     except OSError as error:
-        raise InputError("TMPDIR", "none", "a folder that can be written to") from error
+        raise InputError("TMPDIR", "none", "must name a writable folder") from error
     if args.size is None:
         return None
     return parse_size_hw(args.size, spec=preset_spec(args.preset))

@@ -9,9 +9,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds ``doctor`` to the commands."""
     parser = subparsers.add_parser(
         "doctor",
-        help="versions, devices, memory, codecs, kernels, and whether each preset fits",
-        description="Look at this machine and say what FlashTalk can do on it. "
-        "Exits with 1 if a kernel that is used computes wrongly here.",
+        help="show versions, devices, memory, codecs and kernels, and whether each preset fits",
+        description="Examine this machine and show what FlashTalk can run on it. Exits with "
+        "code 1 if a kernel in use gives wrong results.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

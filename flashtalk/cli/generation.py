@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from flashtalk.engine import ChunkResult
 
 TINY_NOTE = (
-    "preset tiny: it knows the procedural faces that it was trained on, not photographs; "
-    "of a photograph it draws what it knows, not the person"
+    "preset tiny was trained on procedural faces only; a photograph gives such a face, not "
+    "the person"
 )
 
 
@@ -50,7 +50,7 @@ def generate(args: argparse.Namespace) -> int:
     check_target(args.out)
     for source in ("image", "audio"):
         if args.out.exists() and args.out.samefile(getattr(args, source)):
-            raise InputError("out", args.out, f"would replace the {source}")
+            raise InputError("out", args.out, f"must not be the {source} file itself")
     from flashtalk.cli.memory import enough_memory
     from flashtalk.engine import keep_freed_memory, load_pipeline, start, talk_on
 
@@ -137,8 +137,8 @@ class Made:
     def stopped(self, out: Path) -> str:
         """Returns the line after an interrupt."""
         if not self.frames:
-            return "stopped: nothing was written"
-        return f"stopped: {out} holds what was made; {self.summary()}"
+            return "stopped: no frames, nothing was written"
+        return f"stopped: {out} contains the frames so far; {self.summary()}"
 
 
 def write_video(

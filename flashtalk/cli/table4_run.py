@@ -214,7 +214,7 @@ def read_ranks(text: str) -> list[int]:
     """Parses ``1,2,4`` as numbers without repetition. Raises InputError for anything else."""
     words = text.split(",")
     if not all(word.strip().isascii() and word.strip().isdecimal() for word in words):
-        raise InputError("ranks", text, "whole numbers with commas, such as 1,2,4")
+        raise InputError("ranks", text, "comma-separated integers, such as 1,2,4")
     numbers = sorted({int(word) for word in words})
     for number in numbers:
         check_between("ranks", number, 1, _MOST_RANKS)

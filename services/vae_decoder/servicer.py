@@ -108,7 +108,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         """Returns latents, colours and video size. Raises InputError for an invalid request."""
         spec = self._loading.stage.spec
         if request.video_codec not in (*_H264, _RAW):
-            raise InputError("video_codec", request.video_codec, "H264 or RAW_RGB24")
+            raise InputError("video_codec", request.video_codec, "must be H264 or RAW_RGB24")
         if not 1 <= request.frames <= spec.new_frames:
             raise InputError("frames", request.frames, f"1 to {spec.new_frames}")
         shape = (1, spec.latent_channels, spec.latent_frames, None, None)
@@ -117,7 +117,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         self._card.check_size("latents", size_hw)
         color = tensor_from_proto(request.color, field="color", shape=(2, 3))
         if (color[1] < 0).any():
-            raise InputError("color", color[1].tolist(), "deviations of at least 0")
+            raise InputError("color", color[1].tolist(), "deviations must be at least 0")
         return z_BCFHW, color, size_hw
 
 

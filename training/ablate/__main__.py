@@ -36,25 +36,32 @@ def build_parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         default=Path(".cache/synthtalk"),
-        help="rendered splits (default %(default)s)",
+        help="folder with the rendered splits (default %(default)s)",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         default=Path("weights/tiny"),
-        help="frozen models (default %(default)s)",
+        help="folder with the frozen models (default %(default)s)",
     )
     parser.add_argument(
-        "--teacher", type=Path, help="the Stage 1 transformer (default: in WEIGHTS)"
+        "--teacher", type=Path, help="folder of the Stage 1 transformer (default: in WEIGHTS)"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="folder to fill")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of K = 1 and random")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="output folder")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        help="number of seeds of K = 1 and random; the other rows have one",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of concurrent processes")
+    parser.add_argument(
+        "--smoke", action="store_true", help="smoke test with tiny sizes; takes seconds"
+    )
     parser.add_argument(
         "--judge",
         default="--short 16 --long 8 --wrong-audio 0",
-        help="options of training.evaluate (default %(default)s)",
+        help="options for training.evaluate (default %(default)s)",
     )
     parser.add_argument(
         "--set",
@@ -62,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="key=value",
         dest="overrides",
-        help="change a field of every row",
+        help="override a recipe field in every row",
     )
     return parser
 

@@ -131,7 +131,7 @@ class Jobs:
             while waiting or self._going:
                 for run in [run for run in waiting if failed.keys() & set(run.needs)]:
                     waiting.remove(run)
-                    failed[run] = "what says how long it trains has failed"
+                    failed[run] = "skipped: the run that sets its duration has failed"
                     progress.advance(total)
                 for run in self._ready(waiting):
                     waiting.remove(run)

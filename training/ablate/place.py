@@ -73,7 +73,7 @@ class AblationPlace:
         if note.is_file():
             return Cost(**json.loads(note.read_text()))
         state = self._state(run)
-        assert state is not None, f"{run.name} was not trained"
+        assert state is not None, f"{run.name} is not trained"
         return Cost(int(state.values["step"]), float(state.values["elapsed_s"]))
 
     def _state(self, run: Run) -> Checkpoint | None:
@@ -96,12 +96,14 @@ class AblationPlace:
         """
         for field, folder in (("--weights", weights), ("--teacher", teacher)):
             if not folder.is_dir():
-                raise InputError(field, folder, "a folder of finished models")
+                raise InputError(field, folder, "must be a folder of finished models")
         note = self.root / _SETTINGS
         text = json.dumps(settings, indent=2, default=str) + "\n"
         if note.is_file():
             if note.read_text() != text:
-                raise InputError("--out", self.root, f"a new folder: {note} has other settings")
+                raise InputError(
+                    "--out", self.root, f"must be a new folder: {note} has different settings"
+                )
             return
         shutil.copytree(weights, self.weights, dirs_exist_ok=True)
         if teacher != weights / "dit":

@@ -66,8 +66,8 @@ class Checkpoint:
             names = list(dict.fromkeys(name for name, _ in different))
             shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             raise TrainingError(
-                f"{self.folder}: the checkpoint is of other model sizes; use another --run-dir "
-                f"({len(names)} tensors differ: {shown})"
+                f"{self.folder}: the checkpoint has different model sizes; use another "
+                f"--run-dir ({len(names)} tensors differ: {shown})"
             )
         try:
             with warnings.catch_warnings():
@@ -141,9 +141,15 @@ def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
     except Exception as error:
         raise TrainingError(f"{folder}: not a readable checkpoint ({error})") from error
     if values.get("format") != FORMAT:
-        raise TrainingError(f"{folder}: format {values.get('format')}, this code writes {FORMAT}")
+        raise TrainingError(
+            f"{folder}: checkpoint format {values.get('format')} is not "
+            f"supported; expected {FORMAT}"
+        )
     if values.get("recipe") != recipe:
-        raise TrainingError(f"{folder}: is of recipe {values.get('recipe')!r}, not {recipe!r}")
+        raise TrainingError(
+            f"{folder}: checkpoint of recipe {values.get('recipe')!r}, not "
+            f"{recipe!r}; use another --run-dir"
+        )
     tensors = {n: e for n, e in metadata.items() if isinstance(e, TensorStorageMetadata)}
     shapes = {name: tuple(entry.size) for name, entry in tensors.items()}
     dtypes = {name: entry.properties.dtype for name, entry in tensors.items()}

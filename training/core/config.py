@@ -24,7 +24,7 @@ class Gate:
     metric: str
     minimum: float = -math.inf
     maximum: float = math.inf
-    means: str = "it does not learn"
+    means: str = "the training does not converge"
     at_end: bool = False
 
     def missed(self, value: float) -> str:

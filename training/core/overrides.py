@@ -98,7 +98,7 @@ def _parse_scalar(key: str, text: str, kind: object) -> object:
         try:
             return int(text) if kind is int else float(text)
         except ValueError:
-            wanted = "a whole number" if kind is int else "a number"
+            wanted = "an integer" if kind is int else "a number"
             raise InputError(key, text, f"must be {wanted}") from None
     if kind is str:
         return text

@@ -198,7 +198,7 @@ class Trainer:
             if looked_at and (why := gate.missed(value)):
                 raise GateError(
                     f"{self.recipe}: {gate.metric} is {value:.4g} at step {self.step}, {why} "
-                    f"(gate {_since(gate)}; gates_on=false goes on)"
+                    f"(gate {_since(gate)}; gates_on=false disables gates)"
                 )
 
     def _report_targets(self, metrics: Mapping[str, float], progress: RunProgress) -> None:

@@ -150,7 +150,7 @@ def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, 
             if failed is None:
                 raise
             failed(group, error)
-    raise InputError(NO_GROUP, shape.groups, "at least one that can be encoded")
+    raise InputError(NO_GROUP, shape.groups, "at least one must be encodable")
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _claim(file: Path, place: int, *, wait: bool) -> Iterator[bool]:
     with file.open("a+b") as locks:
         while not (mine := _locked(locks.fileno(), place)) and wait:
             if time.monotonic() > deadline_s:
-                limit = f"let go within {_DEADLINE_S:g} s by the process that holds it"
+                limit = f"timeout: lock held by another process for more than {_DEADLINE_S:g} s"
                 raise InputError(str(file), f"group {place}", limit)
             time.sleep(_POLL_S)
         yield mine

@@ -153,7 +153,7 @@ def build_video_caches(
     """
     shots = shots_of(source, plan.fewest_frames(spec))
     if not shots:
-        limit = f"at least one of {plan.fewest_frames(spec)} frames in {source.name}"
+        limit = f"{source.name} needs at least one shot of {plan.fewest_frames(spec)} frames"
         raise InputError("shots", 0, limit)
     sizes = plan.sizes([source.facts(shot.video).size_hw for shot in shots])
     skipped = SkipList() if skipped is None else skipped
@@ -165,7 +165,9 @@ def build_video_caches(
         if cache is not None:
             caches.append(cache)
     if not caches:
-        raise InputError("videos", len(source), f"at least one that can be read: {skipped.counts}")
+        raise InputError(
+            "videos", len(source), f"at least one must be readable; skipped: {skipped.counts}"
+        )
     return caches
 
 

@@ -22,7 +22,9 @@ def open_split(data_dir: Path, split: str) -> SynthTalk:
     """
     folder = data_dir / split
     if not (folder / "meta.json").exists():
-        raise InputError("--data", folder, "a rendered split (python -m training.data --help)")
+        raise InputError(
+            "--data", folder, "must be a rendered split (see python -m training.data --help)"
+        )
     return SynthTalk(folder)
 
 

@@ -180,7 +180,7 @@ class Stage2Sampler:
         self._stretches: list[CachedRows] = []
         for cache in caches:
             if cache.stretches is None:
-                raise InputError("caches", cache.size_hw, "built with a plan of stretches")
+                raise InputError("caches", cache.size_hw, "must be built with a plan of stretches")
             self._stretches.append(cache.stretches)
         self._rounds: BucketOrder[int] | None = None
         if order == "rounds":

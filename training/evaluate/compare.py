@@ -1,4 +1,4 @@
-"""``python -m training.evaluate.compare NAME=PATH ...``: several models in one table.
+"""``python -m training.evaluate.compare NAME=PATH ...``: compares several models in one table.
 
 PATH is a ``report.json``, a folder that contains one, or a folder of weights, which is evaluated
 first.  Give a name several times for several training seeds.  Options after ``--`` go to the
@@ -27,10 +27,13 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     cut = given.index("--") if "--" in given else len(given)
     parser = OneLineParser(prog="python -m training.evaluate.compare", description=__doc__)
     parser.add_argument(
-        "models", nargs="+", metavar="NAME=PATH", help="differences are taken to the first name"
+        "models",
+        nargs="+",
+        metavar="NAME=PATH",
+        help="reports by name; differences are relative to the first name",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/compare"), help="folder to write")
-    parser.add_argument("--row", default=GENERATED, help="which row of the reports")
+    parser.add_argument("--out", type=Path, default=Path("out/compare"), help="output folder")
+    parser.add_argument("--row", default=GENERATED, help="row of the reports")
     parser.add_argument("--resamples", type=int, default=2000)
     return parser.parse_args(given[:cut]), given[cut + 1 :]
 

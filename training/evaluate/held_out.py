@@ -117,7 +117,7 @@ def open_clips(
         config = data.config
         if (config.seconds >= LONG_FROM_S) == is_long and config.seconds >= seconds:
             if config.split == "train":
-                raise InputError("data", folder, "held-out data (val or test), this is train")
+                raise InputError("data", folder, "must be held-out data (val or test), not train")
             return ClipSet(data, min(count, len(data)), seconds)
     config = SynthTalkConfig(
         split=split, count=count, seconds=seconds, size_hw=size_hw, long_silences=not is_long

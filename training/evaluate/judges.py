@@ -140,16 +140,25 @@ def digest_of_judges(arguments: argparse.Namespace, judges: Judges) -> str:
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``open_judges``."""
-    group = parser.add_argument_group("full-scale judges", "each adds its columns")
-    group.add_argument("--syncnet", type=Path, metavar="FILE", help="published syncnet_v2.model")
-    group.add_argument("--dino", type=Path, metavar="DIR", help="DINO ViT-B/16 for Subject-C")
-    group.add_argument("--clip", type=Path, metavar="DIR", help="CLIP ViT-B/32 for BG-C")
-    group.add_argument("--amt", type=Path, metavar="FILE", help="AMT-S (.pt2) for Motion-S")
+    group = parser.add_argument_group("full-scale judges", "each option adds columns to the tables")
+    group.add_argument(
+        "--syncnet",
+        type=Path,
+        metavar="FILE",
+        help="file of the published SyncNet, syncnet_v2.model",
+    )
+    group.add_argument(
+        "--dino", type=Path, metavar="DIR", help="folder of DINO ViT-B/16, for Subject-C"
+    )
+    group.add_argument("--clip", type=Path, metavar="DIR", help="folder of CLIP ViT-B/32, for BG-C")
+    group.add_argument(
+        "--amt", type=Path, metavar="FILE", help="file of AMT-S (.pt2), for Motion-S"
+    )
     group.add_argument(
         "--qalign",
         type=Path,
         metavar="DIR",
-        help="Q-Align for ASE and IQA; runs the code in the folder",
+        help="folder of Q-Align, for ASE and IQA; executes the code in this folder",
     )
 
 

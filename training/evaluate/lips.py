@@ -31,7 +31,7 @@ def pearson(a_N: NDArray[np.floating], b_N: NDArray[np.floating]) -> float:
     a = np.asarray(a_N, np.float64).ravel()
     b = np.asarray(b_N, np.float64).ravel()
     if a.size != b.size:
-        raise InputError("track", a.size, f"as many frames as the truth ({b.size})")
+        raise InputError("track", a.size, f"must have as many frames as the truth ({b.size})")
     if a.size < 2:
         return 0.0
     a, b = a - a.mean(), b - b.mean()
@@ -59,7 +59,9 @@ def lag_profile(
     }
     for measured_T, truth_T in zip(measured, truth, strict=True):
         if len(measured_T) != len(truth_T):
-            raise InputError("track", len(measured_T), f"as many frames as truth ({len(truth_T)})")
+            raise InputError(
+                "track", len(measured_T), f"must have as many frames as the truth ({len(truth_T)})"
+            )
         stop = len(truth_T) - max_lag
         if stop <= max_lag:
             continue

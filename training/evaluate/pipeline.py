@@ -121,7 +121,7 @@ def open_pipeline(
     checkpoint = open_checkpoint(preset, folder, device=device, dtype=dtype)
     if transformer is not None:
         if not (transformer / CONFIG).is_file():
-            raise InputError("--transformer", transformer, f"a folder with {CONFIG}")
+            raise InputError("--transformer", transformer, f"must be a folder with {CONFIG}")
         checkpoint = flashtalk_checkpoint(checkpoint)
         checkpoint = dataclasses.replace(
             checkpoint,

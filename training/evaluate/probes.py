@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashtalk.arrays import Frames
-from flashtalk.errors import WeightsError
+from flashtalk.errors import InputError, WeightsError
+from flashtalk.validation import validate
 from training.evaluate.canvas import mouth_crops, to_canvas
 from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.regressor import Regressor, RegressorConfig
@@ -117,18 +118,10 @@ def _restore(
 ) -> Regressor:
     if net not in metadata:
         raise WeightsError(f"{path}: no configuration of the {net} probe")
-    fields = json.loads(metadata[net])
-    config = RegressorConfig(
-        outputs=tuple(fields["outputs"]),
-        side_px=fields["side_px"],
-        unshuffle=fields["unshuffle"],
-        widths=tuple(fields["widths"]),
-        hidden=fields["hidden"],
-    )
-    module = Regressor(config)
     own = {k.removeprefix(f"{net}."): v for k, v in tensors.items() if k.startswith(f"{net}.")}
     try:
+        module = Regressor(validate(RegressorConfig, json.loads(metadata[net]), net))
         module.load_state_dict(own)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, InputError) as error:
         raise WeightsError(f"{path}: {error}") from error
     return module.eval().requires_grad_(False)

@@ -164,10 +164,10 @@ the crop that the predicted pose cuts (identity rows: how far a face shows that 
 def main() -> int:
     """Runs the probe training; returns the exit code."""
     parser = OneLineParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=DEFAULT_PROBES.parent, help="folder to write")
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    parser.add_argument("--steps", type=int, help="training steps of each probe")
-    parser.add_argument("--identities", type=int, help="identities to render")
+    parser.add_argument("--out", type=Path, default=DEFAULT_PROBES.parent, help="output folder")
+    parser.add_argument("--smoke", action="store_true", help="smoke test with a few steps")
+    parser.add_argument("--steps", type=int, help="number of training steps per probe")
+    parser.add_argument("--identities", type=int, help="number of identities to render")
     arguments = parser.parse_args()
     recipe = ProbeRecipe.smoke() if arguments.smoke else ProbeRecipe()
     asked = {"steps": arguments.steps, "identities": arguments.identities}

@@ -181,15 +181,15 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path(".cache/synthtalk"),
         help="folder with the rendered splits train and test",
     )
-    parser.add_argument("--out", type=Path, default=DEFAULT_SYNCNET.parent, help="folder to write")
+    parser.add_argument("--out", type=Path, default=DEFAULT_SYNCNET.parent, help="output folder")
     parser.add_argument(
         "--work",
         type=Path,
         default=Path(".cache/syncnet"),
-        help="folder of the crops and of the checkpoint",
+        help="work folder for crops and the checkpoint",
     )
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    parser.add_argument("--steps", type=int, help="training steps")
+    parser.add_argument("--smoke", action="store_true", help="smoke test with a few steps")
+    parser.add_argument("--steps", type=int, help="number of training steps")
     given = parser.parse_args(arguments)
     recipe = SyncRecipe.smoke() if given.smoke else SyncRecipe()
     if given.steps is not None:

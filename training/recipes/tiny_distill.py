@@ -21,7 +21,7 @@ COLLAPSE = (
         "free_mouth_dyn",
         0.2,
         3.0,
-        "the mouth freezes, or moves out of all measure",
+        "the mouth freezes or moves excessively",
         at_end=True,
     ),
     Gate(100, "free_head_dyn", 0.1, means="the motion collapses", at_end=True),
@@ -29,12 +29,16 @@ COLLAPSE = (
         100,
         "free_drift",
         maximum=0.8,
-        means="people turn into others within a few chunks",
+        means="identities drift within a few chunks",
         at_end=True,
     ),
-    Gate(100, "free_patched", maximum=8.0, means="pictures fall into patches", at_end=True),
+    Gate(100, "free_patched", maximum=8.0, means="frames show visible patches", at_end=True),
     Gate(
-        100, "fake_lag", maximum=1.2, means="the fake score lags; raise fake_lr_scale", at_end=True
+        100,
+        "fake_lag",
+        maximum=1.2,
+        means="the fake score lags behind the student; raise fake_lr_scale",
+        at_end=True,
     ),
 )
 

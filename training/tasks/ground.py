@@ -123,7 +123,9 @@ class Ground:
         )
         self.spec = self.models.checkpoint.spec
         if config.export == "folder" and self.models.checkpoint.layout.kind != "own":
-            raise InputError("export", config.export, "student: published files are not copied")
+            raise InputError(
+                "export", config.export, "must be student: published weights are not copied"
+            )
         if config.device_gb:
             self.models.show_memory(
                 ("student", "fake score"),

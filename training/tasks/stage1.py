@@ -122,7 +122,7 @@ class Stage1Task(OneLoss):
         self.recipe, self.places, self.world = recipe, places, world
         self.sources = open_sources(places.data_dir)
         if recipe.mouth_weight != 1.0 and not self._know_mouths:
-            limit = "1: these videos do not say where the mouth is"
+            limit = "must be 1: these videos have no mouth positions"
             raise InputError("mouth_weight", recipe.mouth_weight, limit)
         if recipe.samples is not None:
             self.truth: SynthTalkSource = with_truth(self.sources["val"], "samples")

@@ -66,7 +66,7 @@ class DistillRecipe:
         if self.pool < 0:
             raise InputError("pool", self.pool, "at least 0")
         if self.on.chunks < self.matching.exits.chunks:
-            limit = f"at least {self.matching.exits.chunks}, as many as are rolled out"
+            limit = f"at least {self.matching.exits.chunks}, the number of chunks per rollout"
             raise InputError("stretches.chunks", self.on.chunks, limit)
 
     def task(self, places: Places, world: World) -> DistillTask:

@@ -27,7 +27,7 @@ def start_from(model: nn.Module, directory: Path, *, may_deepen: bool = False) -
         WeightsError: weights of another architecture.
     """
     if not directory.is_dir():
-        raise InputError("--start-from", directory, "a folder of finished models by role")
+        raise InputError("--start-from", directory, "must be a folder of finished models by role")
     given = {name: tensor.float() for name, tensor in load_state(directory).items()}
     fresh = model.state_dict()
     trained = {match[1] for name in given if (match := _BLOCK.match(name))}

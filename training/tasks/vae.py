@@ -105,7 +105,9 @@ class VaeTask(OneLoss):
         """
         if self.recipe.frozen_encoder:
             if not self.start_dir:
-                raise InputError("frozen_encoder", True, "needs --start-from: whose encoder?")
+                raise InputError(
+                    "frozen_encoder", True, "requires --start-from, which provides the encoder"
+                )
             known = load_config(self.start_dir)
             stats = (known.latent_mean, known.latent_std)
             self.model.set_latent_stats(*(torch.tensor(s, dtype=torch.float64) for s in stats))

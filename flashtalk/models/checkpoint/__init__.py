@@ -1,6 +1,7 @@
-"""Weight files: reading (read.py), finding (layout.py), building models from them (build.py)."""
+"""Weight files: reading (read.py, config_file.py), finding (layout.py), building (build.py)."""
 
 from flashtalk.models.checkpoint.build import build, check_state
+from flashtalk.models.checkpoint.config_file import read_config, save_config
 from flashtalk.models.checkpoint.flashhead_layout import (
     FlashHeadLayout,
     Variant,
@@ -25,4 +26,6 @@ __all__ = [
     "find_checkpoint",
     "find_flashhead",
     "load_state",
+    "read_config",
+    "save_config",
 ]

@@ -91,7 +91,7 @@ def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> C
     if played == state.position.next_frame:
         return None
     if not oldest_cut(state, current) <= played <= made:
-        limit = f"{oldest_cut(state, current)} .. {made}, the frames that are kept"
+        limit = f"must be {oldest_cut(state, current)} .. {made}, the frames in the history"
         raise InputError("played_frames", played, limit)
     if played == 0:
         return CutPoint(None, 0)

@@ -220,7 +220,7 @@ def decode_outcome(data: bytes) -> InterruptOutcome:
 
 def _put(arrays: ArraysByDigest, array: FloatArray, digest: bytes | None = None) -> pb.StoredArray:
     if array.dtype != np.float32:
-        raise TypeError(f"records hold float32, not {array.dtype}")
+        raise TypeError(f"records contain float32, not {array.dtype}")
     flat = np.ascontiguousarray(array, "<f4")
     if digest is None:
         digest = hashlib.sha256(flat.data).digest()[:_DIGEST_BYTES]
@@ -233,7 +233,7 @@ def _get(values: Values | None, stored: pb.StoredArray) -> FloatArray:
         return _empty()
     data = values.get(stored.digest)
     if data is None or len(data) != 4 * math.prod(stored.shape):
-        raise StoreError("the store has lost an array of a record")
+        raise StoreError("an array of a record is missing in the store")
     return np.frombuffer(data, "<f4").reshape(tuple(stored.shape))
 
 
@@ -249,10 +249,12 @@ def _read(kind: type[MessageT], data: bytes) -> MessageT:
     try:
         message = kind.FromString(data)
     except DecodeError as error:
-        raise StoreError("the store holds a record that cannot be read") from error
+        raise StoreError("a record in the store cannot be read") from error
     version: int = message.version  # type: ignore[attr-defined]
     if version != _VERSION:
-        raise StoreError(f"the store holds a record of form {version}; {_VERSION} is known here")
+        raise StoreError(
+            f"a record in the store has version {version}; this gateway reads version {_VERSION}"
+        )
     return message
 
 

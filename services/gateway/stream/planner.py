@@ -61,7 +61,7 @@ def next_chunk(
     can_loop: bool,
     listening: bool,
 ) -> NextChunk | Wait | None:
-    """Decide.
+    """Decides on the next chunk.
 
     Args:
         spec: spec of the stream.
@@ -97,7 +97,7 @@ def next_chunk(
 def _late_chunk(
     spec: StreamSpec, portion: Portion, *, held: bool, looped: bool, listening: bool
 ) -> NextChunk:
-    """What is shown where speech for a whole chunk did not come in time."""
+    """Returns the next chunk when speech for a whole chunk did not arrive in time."""
     if portion.begins:
         # The beginning of an utterance is placed at the chunk's end, so that the rest follows
         # without a gap. A little of it is kept back, once, since the next packet may be late.

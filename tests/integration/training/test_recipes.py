@@ -268,7 +268,7 @@ def test_help_lists_every_recipe_and_list_every_field(
     [
         (["--recipe", "tiny_vea"], "one of tiny_vae"),
         (["--recipe", "tiny_vae", "lrr=1"], "did you mean trainer.lr"),
-        (["--recipe", "tiny_vae", "steps=many"], "whole number"),
+        (["--recipe", "tiny_vae", "steps=many"], "must be an integer"),
         (["--recipe", "tiny_vae", "--minutes", "0"], "must be > 0"),
         (["--recipe", "tiny_vae", "schedule_by=time"], "minutes"),
         (["--recipe", "tiny_vae", "--data", "nowhere"], "rendered split"),

@@ -70,7 +70,7 @@ def test_a_folder_begun_with_other_settings_is_refused(tmp_path: Path) -> None:
     (place.weights / "dit" / "who").write_text("kept")
     place.prepare(weights, weights / "dit", {"steps": 3})
     assert (place.weights / "dit" / "who").read_text() == "kept"
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="different settings"):
         place.prepare(weights, weights / "dit", {"steps": 4})
 
 

@@ -95,11 +95,11 @@ def test_every_listed_path_can_be_overridden() -> None:
         ("trainer.zz=1", "not a field"),
         ("trainer=1", "not a field"),
         ("width=1", r"ambiguous.*first\.width, second\.width"),
-        ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be a whole number"),
+        ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be an integer"),
         ("trainer.lr=fast", "must be a number"),
         ("flag=maybe", "true or false"),
         ("trainer.mode=c", "one of a, b"),
-        ("sizes=1,x", "whole number"),
+        ("sizes=1,x", "an integer"),
     ],
 )
 def test_a_bad_override_names_what_is_wrong(assignment: str, message: str) -> None:

@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_recipe_or_size_is_refused(tmp_path: Path) -> No
         Trainer("other", CONFIG, ToyTask(), tmp_path).run()
     wide = ToyTask()
     wide.model = torch.nn.Linear(5, 1)
-    with pytest.raises(TrainingError, match="other model sizes"):
+    with pytest.raises(TrainingError, match="different model sizes"):
         run(wide, tmp_path)
 
 

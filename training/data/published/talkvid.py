@@ -45,7 +45,7 @@ def convert_talkvid(metadata: Path, videos: Path, folder: Path) -> Conversion:
     """
     records = read_json(metadata)
     if not isinstance(records, list):
-        raise InputError("metadata", metadata, "a JSON list of clips")
+        raise InputError("metadata", metadata, "must be a JSON list of clips")
     clips, wholes = _downloaded(videos)
     conversion = Conversion()
     for record in records:

@@ -68,7 +68,7 @@ def _prepare(config: SynthTalkConfig, folder: Path) -> None:
     _, found = read_config(folder)
     digest = config_digest(config)
     if found != digest:
-        limit = f"a new folder: this one holds data set {found}, not {digest}"
+        limit = f"must be a new folder: this one contains data set {found}, not {digest}"
         raise InputError("cache_dir", folder, limit)
 
 
@@ -130,12 +130,15 @@ class SynthTalk:
     def __init__(self, cache_dir: Path) -> None:
         self.config, digest = read_config(cache_dir)
         if digest != config_digest(self.config):
-            raise InputError("cache_dir", cache_dir, "a cache of this version: build it again")
+            raise InputError(
+                "cache_dir", cache_dir, "the cache has another version; build it again"
+            )
         self.arrays = open_arrays(cache_dir, "r")
         done = int(self.arrays["done"].sum())
         if done < self.config.count:
             limit = (
-                f"a finished cache (build_cache resumes): {done} of {self.config.count} are made"
+                f"the cache is not finished: {done} of {self.config.count} utterances; build "
+                "again to resume"
             )
             raise InputError("cache_dir", cache_dir, limit)
         records = read_texts(cache_dir)
@@ -157,7 +160,9 @@ class SynthTalk:
         if not 0 <= index < len(self):
             raise InputError("index", index, f"0 .. {len(self) - 1}")
         if first < 0 or frames < 1 or first + frames > self.config.frames:
-            raise InputError("first, frames", (first, frames), f"inside 0 .. {self.config.frames}")
+            raise InputError(
+                "first, frames", (first, frames), f"must be within 0 .. {self.config.frames}"
+            )
         step = self.config.samples // self.config.frames
         pcm = self.arrays["pcm"][index, first * step : (first + frames) * step]
         rows = slice(first, first + frames)

@@ -103,7 +103,7 @@ class Utterance:
     def render(self, first: int, count: int, size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """Renders frames ``first .. first + count - 1``, uint8 ``[count, H, W, 3]``."""
         if first < 0 or count < 1 or first + count > self.frames:
-            raise InputError("first, count", (first, count), f"inside 0 .. {self.frames}")
+            raise InputError("first, count", (first, count), f"must be within 0 .. {self.frames}")
         return render(self.identity, self.tracks[first : first + count], size_hw)
 
 
