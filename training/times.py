@@ -85,7 +85,7 @@ def _flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Cluster:
     """The inputs of the estimate.
 
     Args:
@@ -110,14 +110,14 @@ class Machine:
         return (flops / (self.tflops * 1e12) + vae * self.vae_s) * batch / self.ranks / 3600
 
 
-def stage1_hours(flops: int, machine: Machine, *, steps: int, batch: int) -> float:
+def stage1_hours(flops: int, machine: Cluster, *, steps: int, batch: int) -> float:
     """Returns the hours of one evaluation and its gradient per step."""
     return machine.hours(steps * (1 + machine.backward) * flops, batch)
 
 
 def stage2_hours(
     flops: int,
-    machine: Machine,
+    machine: Cluster,
     *,
     turns: int,
     batch: int,
@@ -145,7 +145,7 @@ def stage2_hours(
     return machine.hours(evaluations * flops, batch, (moves + turns) * before)
 
 
-def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> dict[str, float]:
+def hours_of_report(flops: int, machine: Cluster, batch: int, previous: str) -> dict[str, float]:
     """Returns the report's two stages, the second for every row of its Table 2."""
     found = {"Stage 1, 1000 steps": stage1_hours(flops, machine, steps=1000, batch=batch)}
     every = range(1, _MOST_CHUNKS + 1)
@@ -157,7 +157,7 @@ def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> 
     return found
 
 
-def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
+def show(hours: Mapping[str, float], flops: int, machine: Cluster) -> None:
     """Formats a table."""
     title = f"hours on {machine.ranks} devices at {machine.tflops:g} TFLOP/s each"
     table = Table(title=title, title_justify="left")
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         note(f"training: {error}")
         return 2
-    machine = Machine(
+    machine = Cluster(
         options.ranks, options.tflops, options.vae_s, checkpointing=not options.no_checkpointing
     )
     flops = evaluation_flops(DiTConfig.flashtalk_14b(), size_hw)

@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="override a field: lr=1e-3, steps=500, trainer.seed=1",
+        help="override a field: lr=1e-3, schedule.steps=500, trainer.seed=1",
     )
     return parser
 
@@ -94,9 +94,7 @@ def _run(options: argparse.Namespace) -> int:
         if not 0 < options.minutes <= _MOST_MINUTES:
             limit = f"must be > 0, at most {_MOST_MINUTES}"
             raise InputError("--minutes", options.minutes, limit)
-        overrides.append(f"trainer.minutes={options.minutes}")
-    # Minutes are applied first: schedule_by=time is only valid with them.
-    overrides.sort(key=lambda item: "minutes=" not in item)
+        overrides.append(f"trainer.schedule.minutes={options.minutes}")
     config = apply_overrides(config, overrides)
     if options.list:
         for path in field_paths(config):

@@ -85,18 +85,18 @@ def run(options: argparse.Namespace, console: Console) -> bool:
     plan = AblationPlan(tuple(options.tables), options.seeds)
     place = AblationPlace(options.out)
     teacher = options.teacher or _teacher(options.weights)
-    judging = shlex.split(options.judge)
+    evaluation = shlex.split(options.judge)
     settings = {
         "teacher": teacher,
         "smoke": options.smoke,
         "fields": options.overrides,
-        "judging": judging,
+        "judging": evaluation,
     }
     place.prepare(options.weights, teacher, settings)
     training = [*options.overrides, *(["--smoke"] if options.smoke else [])]
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    commands = Commands(options.data, training, judging, threads, environment)
+    commands = Commands(options.data, training, evaluation, threads, environment)
     jobs = Jobs(place, commands, options.jobs)
     with progress_of_runs() as progress:
         failed = jobs.work_off(plan.runs(), progress)

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.array_store import (
     NO_GROUP,
-    Shape,
+    StoreLayout,
     failed_groups,
     fill_store,
     finished,
@@ -88,11 +87,11 @@ class BucketCache:
 
     size_hw: SizeHW
     shots: tuple[Shot, ...]
-    good_U: npt.NDArray[np.int64]
+    good_U: IntArray
     clips: CachedRows
     stretches: CachedRows | None = None
 
-    def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def videos_of(self, shot_B: IntArray) -> IntArray:
         """Returns the source's videos of shots."""
         return np.asarray([self.shots[int(shot)].video for shot in shot_B], dtype=np.int64)
 
@@ -239,7 +238,7 @@ class _Bucket:
         what: str,
         encode: Callable[[int], dict[str, AnyArray]],
     ) -> tuple[CachedRows, Path]:
-        (height, width), shape = self.encoder.size_hw, Shape(names, len(self.shots), per_shot)
+        (height, width), shape = self.encoder.size_hw, StoreLayout(names, len(self.shots), per_shot)
         title = f"encode {what}{self.encoder.source.name} {width}x{height}"
         return CachedRows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 

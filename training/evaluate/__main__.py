@@ -12,15 +12,16 @@ from flashtalk.engine.sampling import SAMPLERS
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import OneLineParser, guarded, live_console, note
-from training.evaluate.continuous import MARKS_S, Streamer, talk_on
+from training.evaluate.continuous import MARKS_S, Streamer, evaluate_stream
 from training.evaluate.course import write_course
 from training.evaluate.digests import digest_of_code
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.judges import Judges, add_judge_options, digest_of_judges, open_judges
 from training.evaluate.kept_readings import KeptReadings
-from training.evaluate.performer import open_vae
 from training.evaluate.probes import DEFAULT_PROBES, Probes
-from training.evaluate.run import Clips, HasCodec, Plan, RoundTrip, evaluate
+from training.evaluate.reference_clip import ReferenceClips
+from training.evaluate.round_trip import open_vae
+from training.evaluate.run import EvaluationPlan, HasCodec, RoundTrip, evaluate
 from training.evaluate.terminal_tables import print_markdown
 
 
@@ -139,7 +140,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         _run_continuous(arguments, performer, judges, probes, console)
         return
     short = _clips(arguments, arguments.short, arguments.short_seconds)
-    long: Clips = ()
+    long: ReferenceClips = ()
     if arguments.long > 0:
         long = _clips(arguments, arguments.long, arguments.long_seconds)
     height, width = short.size_hw
@@ -156,7 +157,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         **_changes(arguments),
         **_transformer(arguments),
     }
-    plan = Plan(
+    plan = EvaluationPlan(
         short,
         long,
         wrong_audio=arguments.wrong_audio,
@@ -180,7 +181,7 @@ def _run_continuous(
     if not isinstance(performer, Streamer):
         raise InputError("--continuous", arguments.continuous, "a whole pipeline, not --vae-only")
     clips = _clips(arguments, max(arguments.long, 1), arguments.long_seconds)
-    course = talk_on(
+    course = evaluate_stream(
         performer,
         clips,
         probes,

@@ -15,7 +15,7 @@ from rich.console import Console
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.terminal import OneLineParser, guarded, note
-from training.evaluate.comparison import Comparison, Entry, compare, read_report
+from training.evaluate.comparison import Comparison, ModelReports, compare, read_report
 from training.evaluate.interval_plot import interval_plot
 from training.evaluate.summary import GENERATED
 from training.evaluate.terminal_tables import print_markdown
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], console: Console) ->
             _evaluated(path, arguments.out / f"{name}-{seed}", rest, console)
             for seed, path in enumerate(paths)
         ]
-        entries.append(Entry(name, tuple(read_report(folder) for folder in folders)))
+        entries.append(ModelReports(name, tuple(read_report(folder) for folder in folders)))
     found = compare(entries, kind=arguments.row, resamples=arguments.resamples)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "compare.json").write_text(found.to_json())

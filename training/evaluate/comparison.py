@@ -26,7 +26,7 @@ REPORT_FILE = "report.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelReports:
     """The reports of one model, one per training seed."""
 
     name: str
@@ -111,7 +111,7 @@ def read_report(path: Path) -> Mapping[str, Any]:
 
 
 def compare(
-    entries: Sequence[Entry],
+    entries: Sequence[ModelReports],
     *,
     kind: str = GENERATED,
     resamples: int = 2000,
@@ -155,14 +155,16 @@ def compare(
     return Comparison(tuple(entry.name for entry in entries), seeds, values, differences)
 
 
-def _own(entry: Entry, row: str, measure: str, resamples: int) -> Interval:
+def _own(entry: ModelReports, row: str, measure: str, resamples: int) -> Interval:
     value = entry.value(row, measure)
     if measure in WITHOUT_INTERVAL or not math.isfinite(value):
         return Interval(value, math.nan, math.nan)
     return interval(value, entry.shares(row, measure), resamples=resamples)
 
 
-def _less(entry: Entry, first: Entry, row: str, measure: str, resamples: int) -> Interval:
+def _less(
+    entry: ModelReports, first: ModelReports, row: str, measure: str, resamples: int
+) -> Interval:
     value = entry.value(row, measure) - first.value(row, measure)
     if not math.isfinite(value):
         return Interval(value, math.nan, math.nan)
@@ -170,7 +172,7 @@ def _less(entry: Entry, first: Entry, row: str, measure: str, resamples: int) ->
     return difference(value, shares, other, resamples=resamples)
 
 
-def _check_settings(entries: Sequence[Entry]) -> None:
+def _check_settings(entries: Sequence[ModelReports]) -> None:
     reference = entries[0].reports[0]["settings"]
     for entry in entries:
         for report in entry.reports:
@@ -182,7 +184,7 @@ def _check_settings(entries: Sequence[Entry]) -> None:
                     )
 
 
-def _check_clips(entries: Sequence[Entry], row: str) -> None:
+def _check_clips(entries: Sequence[ModelReports], row: str) -> None:
     wanted = entries[0].clips(row)
     for entry in entries:
         for report in entry.reports:

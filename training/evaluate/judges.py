@@ -12,10 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flashtalk.arrays import BoolArray, Frames, RealArray
+from flashtalk.arrays import BoolArray, FloatArray, Frames, Pcm, RealArray
 from training.evaluate.digests import digest_of, digest_of_network, signature_of_files
 from training.evaluate.extractors import (
     open_background_features,
@@ -65,7 +62,7 @@ class Judges:
     def scores(
         self,
         video_THWC: Frames,
-        pcm_N: NDArray[np.float32],
+        pcm_N: Pcm,
         measured: Measurement,
         background_HW: BoolArray,
     ) -> dict[str, float]:
@@ -97,9 +94,7 @@ class Judges:
             found |= self.rater.rate(video_THWC)
         return found
 
-    def _sync(
-        self, video_THWC: Frames, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
-    ) -> dict[str, float]:
+    def _sync(self, video_THWC: Frames, pcm_N: Pcm, head_T4: FloatArray) -> dict[str, float]:
         found: dict[str, float] = {}
         is_long_enough = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES) >= SHORTEST_FRAMES
         for judge in self.sync:

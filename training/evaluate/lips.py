@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import BoolArray, FloatArray
+from flashtalk.arrays import BoolArray, FloatArray, RealArray
 from flashtalk.errors import InputError
 
 MAX_LAG_FRAMES = 5
@@ -26,7 +25,7 @@ class Closure:
     frames: int
 
 
-def pearson(a_N: NDArray[np.floating], b_N: NDArray[np.floating]) -> float:
+def pearson(a_N: RealArray, b_N: RealArray) -> float:
     """Returns Pearson r in float64; 0.0 if either side is constant (a frozen mouth)."""
     a = np.asarray(a_N, np.float64).ravel()
     b = np.asarray(b_N, np.float64).ravel()

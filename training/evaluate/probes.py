@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import FloatArray, Frames
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.validation import validate
 from training.evaluate.canvas import mouth_crops, to_canvas
@@ -39,10 +38,10 @@ _BATCH = 128
 class Measurement:
     """The probes' measurements of one video: named tracks [T] and identity vectors [T, D]."""
 
-    tracks: Mapping[str, NDArray[np.float32]]
-    identity_TD: NDArray[np.float32]
+    tracks: Mapping[str, FloatArray]
+    identity_TD: FloatArray
 
-    def stack(self, names: tuple[str, ...]) -> NDArray[np.float32]:
+    def stack(self, names: tuple[str, ...]) -> FloatArray:
         """Returns several tracks side by side, [T, len(names)]."""
         return np.stack([self.tracks[name] for name in names], axis=1)
 
@@ -80,7 +79,7 @@ class Probes:
         return digest_of({name: digest_of_network(net) for name, net in nets.items()})
 
     @torch.inference_mode()
-    def look(self, video_THWC: Frames) -> NDArray[np.float32]:
+    def look(self, video_THWC: Frames) -> FloatArray:
         """The identity probe's last hidden layer [T, D]: how each frame looks to it."""
         parts = [
             self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))

@@ -136,7 +136,9 @@ def held_out_accuracy(probes: Probes, recipe: ProbeRecipe) -> dict[str, float]:
     return scores
 
 
-def card(recipe: ProbeRecipe, scores: Mapping[str, float], minutes: float, megabytes: float) -> str:
+def probe_card(
+    recipe: ProbeRecipe, scores: Mapping[str, float], minutes: float, megabytes: float
+) -> str:
     """Returns the model card: the probes, their training, and their accuracy."""
     rows = "\n".join(f"| {name} | {r:.3f} |" for name, r in scores.items())
     return f"""# Measuring probes
@@ -180,7 +182,7 @@ def main() -> int:
     probes.save(path)
     scores = held_out_accuracy(Probes.load(path), recipe)
     megabytes = path.stat().st_size / 1e6
-    (arguments.out / "README.md").write_text(card(recipe, scores, minutes, megabytes))
+    (arguments.out / "README.md").write_text(probe_card(recipe, scores, minutes, megabytes))
     console = Console()
     for name, r in scores.items():
         console.print(f"{name:18s} r {r:.3f}")

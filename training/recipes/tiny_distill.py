@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from flashtalk.presets import TINY
-from training.core.config import Gate, TrainerConfig
+from training.core.config import (
+    CadenceConfig,
+    Every,
+    Gate,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 from training.data.cache import VideoPlan
 from training.data.units import ClipPlan, StretchPlan
 from training.distill.endpoint import EndpointConfig
@@ -11,10 +20,12 @@ from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
 from training.objective.motion_jitter import MotionJitter
 from training.objective.velocity import Guidance
-from training.tasks.ground import GroundConfig
+from training.recipes.registry import SMOKE
 from training.tasks.samples import SampleConfig
 from training.tasks.stage2 import DistillRecipe
+from training.tasks.stage2_setup import Stage2SetupConfig
 
+SMOKE_OPTIMIZER = OptimizerConfig(betas=(0.0, 0.999), clip_norm=10.0)
 COLLAPSE = (
     Gate(
         100,
@@ -47,16 +58,13 @@ def tiny_distill() -> DistillRecipe:
     """Distils the finished Stage 1 model, which stays the teacher, to a four-step student."""
     return DistillRecipe(
         trainer=TrainerConfig(
-            steps=440,
-            lr=8e-5,
-            warmup=0.02,
-            betas=(0.9, 0.999),
-            clip_norm=10.0,
+            ScheduleConfig(steps=440, warmup_ratio=0.02),
+            OptimizerConfig(lr=8e-5, clip_norm=10.0),
+            CadenceConfig(evaluate=Every(seconds=600.0)),
             ema_decay=0.99,
-            evaluate_every_s=600.0,
             gates=COLLAPSE,
         ),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             preset=TINY,
             videos=VideoPlan(ClipPlan(spread=4), StretchPlan(), buckets=None),
             order="drawn",
@@ -81,10 +89,8 @@ def tiny_distill() -> DistillRecipe:
 def smoke_distill() -> DistillRecipe:
     """The same path in seconds, on top of the smoke runs of the other recipes."""
     return DistillRecipe(
-        trainer=TrainerConfig(
-            steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1
-        ),
-        on=GroundConfig(
+        trainer=dataclasses.replace(SMOKE, optimizer=SMOKE_OPTIMIZER),
+        setup=Stage2SetupConfig(
             preset=TINY,
             videos=VideoPlan(ClipPlan(spread=3), StretchPlan(chunks=2, spread=1), buckets=None),
             order="drawn",

@@ -43,7 +43,7 @@ from training.objective.conditions import Conditions
 from training.objective.flow_matching import (
     Corruption,
     CorruptionRates,
-    Errors,
+    VelocityErrors,
     draw_corruption,
     noised_input,
 )
@@ -229,13 +229,13 @@ class Stage1Task(OneLoss):
         corruption: Corruption,
         shared: SharedDraws,
         jitter: MotionJitter = NO_JITTER,
-    ) -> Errors:
+    ) -> VelocityErrors:
         z = batch.z_BCFHW.to(self.world.device)
         noise = shared.normal(z.shape).to(z)
         x = noised_input(z, noise, corruption, jitter.disturb(z, shared))
         given = self._conditions(split, batch, corruption)
         v = velocity(self.dit, x, corruption.sigma_B, given, bf16=self._cast)
-        return Errors(v, z, noise, corruption.clean_B)
+        return VelocityErrors(v, z, noise, corruption.clean_B)
 
     def _conditions(self, split: Split, batch: Stage1Batch, corruption: Corruption) -> Conditions:
         source, device = self.sources[split], self.world.device
@@ -270,7 +270,7 @@ class Stage1Task(OneLoss):
             picks = sampler.pick(seed // recipe.batch, rng)
             corruption = draw_corruption(UNDISTURBED, picks.cold_B, rng).rows(mine)
             batch = sampler.batch(picks.rows(mine))
-            speech = sampler.speech(picks.rolled().rows(mine))
+            speech = sampler.speech(picks.rotated().rows(mine))
             other = replace(batch, speech_BTWLD=speech)
             cells = self._mouth("val", batch)
             heard, deaf = (

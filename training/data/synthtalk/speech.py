@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import resample_poly
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.streaming import PCM_HZ
 
@@ -61,7 +61,7 @@ class Phoneme:
 class Speech:
     """Synthesised speech: float32 mono ``[N]`` at 16 kHz and its phonemes in time order."""
 
-    pcm_16k: npt.NDArray[np.float32]
+    pcm_16k: Pcm
     phonemes: tuple[Phoneme, ...]
 
     @property
