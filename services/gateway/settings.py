@@ -102,6 +102,14 @@ class GatewaySettings(ServiceSettings):
     prompt_timeout_s: float = Field(
         default=20.0, gt=0, description="timeout of encoding a new prompt of a session, seconds"
     )
+    idle_loop_chunks: int = Field(
+        default=2, ge=1, le=8, description="number of generated chunks that an idle loop repeats"
+    )
+    idle_loop_bytes: int = Field(
+        default=8 * 2**20,
+        ge=0,
+        description="maximum size of the pictures of an idle loop that a stream keeps, bytes",
+    )
     release_timeout_s: float = Field(
         default=5.0,
         gt=0,

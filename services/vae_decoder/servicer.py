@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import grpc
+import numpy as np
 
 from flashtalk.arrays import FloatArray, Frames
 from flashtalk.errors import InputError
@@ -80,9 +81,16 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
             return
         decode = partial(self._loading.stage.decode, z_BCFHW, color, request.frames)
         writer = FrameWriter(request.video_codec, size_hw, self._loading.stage.spec.fps)
+        shown: list[Frames] = []
         async with aclosing(self._lane.stream(lambda _: decode(), until_s)) as parts:
             async for part in parts:
+                if request.reverse and not isinstance(part, Last):
+                    shown.append(part)
+                    continue
                 if isinstance(part, Last):
+                    if shown:
+                        frames = await asyncio.to_thread(writer.write, _reversed(shown))
+                        yield pb.DecodeResponse(decoded=pb.DecodedFrames(frames=frames))
                     metrics.WORKER_STAGE_SECONDS.labels("encode").observe(writer.seconds)
                     yield _result(part.value, {"encode": writer.seconds})
                     return
@@ -141,6 +149,11 @@ class FrameWriter:
             self._count += 1
         self.seconds += time.perf_counter() - begun_s
         return written
+
+
+def _reversed(parts: list[Frames]) -> Frames:
+    """Returns all frames, uint8 [T, H, W, 3], the last one first."""
+    return np.ascontiguousarray(np.concatenate(parts)[::-1])
 
 
 def _result(decoded: Decoded, more_s: dict[str, float]) -> pb.DecodeResponse:

@@ -120,6 +120,7 @@ def after_cut(
             motion_z=motion_z,
             history=(),
             plan=None,
+            loop=(),
         )
     plan = point.record.plan
     shown = dataclasses.replace(plan, frames=point.frames)
@@ -137,4 +138,5 @@ def after_cut(
         motion_z=motion_z,
         history=(*before, ChunkRecord(shown, point.record.latents))[-HISTORY_CHUNKS:],
         plan=None,
+        loop=(),  # it goes on from the end of a chunk only
     )

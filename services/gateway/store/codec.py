@@ -69,7 +69,7 @@ class StateCodec:
     def unknown_bytes(self, state: SessionState) -> int:
         """Returns the bytes that ``encode`` must digest; many of them need a thread."""
         chunks = (record.latents for record in state.history)
-        arrays = (state.motion_z, *state.position.tail, *chunks)
+        arrays = (state.motion_z, *state.position.tail, *chunks, *state.loop)
         return sum(array.nbytes for array in arrays if self._known(array) is None)
 
     def encode(self, state: SessionState) -> Form:
@@ -82,6 +82,7 @@ class StateCodec:
             next_frame=state.position.next_frame,
             tail=[self._put(arrays, piece_S) for piece_S in state.position.tail],
             history=[self._chunk(arrays, record) for record in state.history],
+            loop=[self._put(arrays, latents) for latents in state.loop],
             prompt_outcomes=[
                 pb.StoredPromptOutcome(**dataclasses.asdict(outcome))
                 for outcome in state.prompt_outcomes
@@ -131,9 +132,11 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
     message = _read(pb.StoredState, head)
     chunks = message.history if values is not None else ()
     tail = tuple(_get(values, piece) for piece in message.tail) if values is not None else ()
+    loop = tuple(_get(values, latents) for latents in message.loop) if values is not None else ()
     return SessionState(
         position=Position(message.chunk_index, message.next_frame, tail),
         motion_z=_get(values, message.motion),
+        loop=loop,
         history=tuple(
             ChunkRecord(_plan_of(chunk.plan, values), _get(values, chunk.latents))
             for chunk in chunks
@@ -264,7 +267,9 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "spec"})
+_PARTS = frozenset(
+    {"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "loop", "spec"}
+)
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (

@@ -55,7 +55,7 @@ class _Entry:
             empty = np.zeros((0,), np.float32)
             where = dataclasses.replace(state.position, tail=())
             state = dataclasses.replace(
-                state, position=where, motion_z=empty, history=(), plan=None
+                state, position=where, motion_z=empty, history=(), plan=None, loop=()
             )
         return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 

@@ -31,6 +31,7 @@ from services.gateway.store.session_store import (
 )
 from services.gateway.stream.conductor import Conductor
 from services.gateway.stream.held_picture import HeldPicture
+from services.gateway.stream.idle_loop import IdleLoop
 from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import Lead
@@ -190,6 +191,10 @@ class StreamHost:
             outbox=outbox,
             lead=Lead(spec.fps, self._pool.chunk_s, loop_time()),
             held=HeldPicture(setting, maker, spec.fps),
+            loop=IdleLoop(maker, self._limits.idle_loop_bytes),
+            loop_chunks=self._limits.idle_loop_chunks
+            if setting.idle_policy == session_pb2.IDLE_POLICY_LOOP
+            else 0,
             signals=signals,
             prompts=PromptUpdates(
                 setting,

@@ -85,6 +85,7 @@ def test_what_is_not_said_becomes_the_default() -> None:
         {"ttl": seconds(3_600)},
         {"idle_policy": WAIT, "pacing": UNLIMITED},
         {"idle_policy": pb.IDLE_POLICY_HOLD},
+        {"idle_policy": pb.IDLE_POLICY_LOOP},
         {"video_codec": media_pb2.VIDEO_CODEC_RAW_RGB24},
     ],
 )
@@ -110,7 +111,7 @@ def test_what_is_just_within_its_limits_is_taken_as_it_is(fields: dict[str, Any]
         ("portrait", {"portrait": b""}, "0 bytes", "1 to 2000 bytes"),
         ("portrait", {"portrait": bytes(2_001)}, "2001 bytes", "1 to 2000 bytes"),
         ("prompt", {"prompt": "x" * 2_001}, "2001 characters", "at most 2000"),
-        ("idle_policy", {"idle_policy": 4}, "4", "IDLE_POLICY_WAIT"),
+        ("idle_policy", {"idle_policy": 5}, "5", "IDLE_POLICY_WAIT"),
         ("idle_policy", {"idle_policy": -1}, "-1", "IDLE_POLICY_MODEL"),
         ("pacing", {"pacing": 3}, "3", "PACING_UNLIMITED"),
         ("video_codec", {"video_codec": 3}, "3", "VIDEO_CODEC_RAW_RGB24"),
