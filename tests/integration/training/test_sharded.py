@@ -125,8 +125,8 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
 
 def test_what_cannot_be_shared_is_refused(trained: Path, data_dir: Path, tmp_path: Path) -> None:
     for recipe, odd, said in (
-        ("tiny_audio", (), "tiny_audio: one process"),
-        ("tiny_sft", (*RUN, "batch=3"), "batch: 3: a multiple of the 2 ranks"),
+        ("tiny_audio", (), "tiny_audio: must run in one process"),
+        ("tiny_sft", (*RUN, "batch=3"), "batch: 3: must be a multiple of the 2 ranks"),
     ):
         options = arguments(recipe, data_dir, trained, tmp_path / recipe)
         ranks = Ranks([*options, *odd], tmp_path / "logs" / recipe)
