@@ -59,75 +59,75 @@ $(STAMP): $(BIN)/python pyproject.toml requirements/constraints.txt requirements
 setup: $(STAMP) ## create .venv, install system programs and Python packages (done once)
 
 .PHONY: demo
-demo: setup ## start the suite, make the example portrait talk through it: out/demo.mp4
+demo: setup ## start the suite and generate a video of the example portrait: out/demo.mp4
 	@mkdir -p out
 	$(BIN)/python -m services.local --port 0 --run $(BIN)/flashtalk talk --gateway {gateway} \
 		--image examples/portrait.png --audio examples/speech.wav --out out/demo.mp4
 
 .PHONY: serve
-serve: setup ## start the suite on this machine and keep it up; prints its addresses
+serve: setup ## start the suite on this machine until Ctrl-C; prints its addresses
 	$(BIN)/python -m services.local $(SERVE)
 
 .PHONY: observe
-observe: setup ## the suite with somebody talking, and a Prometheus that watches; prints addresses
+observe: setup ## start the suite with active sessions and a Prometheus; prints addresses
 	$(BIN)/python -m scripts.observe
 
 .PHONY: test
-test: setup ## all tests
+test: setup ## run all tests
 	$(PYTEST)
 
 .PHONY: test-unit
-test-unit: setup ## the fast tests only
+test-unit: setup ## run the unit tests only (fast)
 	$(PYTEST) tests/unit
 
 .PHONY: test-integration
-test-integration: setup ## the tests that run engines, files and processes
+test-integration: setup ## run the integration tests (engines, files, processes)
 	$(PYTEST) tests/integration
 
 .PHONY: check
-check: format-check lint types imports spelling house protos-check ## every static check
+check: format-check lint types imports spelling house protos-check ## run all static checks
 
 .PHONY: format-check
-format-check: setup ## is the tree formatted?
+format-check: setup ## check the formatting
 	$(BIN)/ruff format --check .
 
 .PHONY: lint
-lint: setup ## ruff's rules
+lint: setup ## run ruff
 	$(BIN)/ruff check .
 
 .PHONY: types
-types: setup ## mypy --strict
+types: setup ## run mypy --strict
 	$(BIN)/mypy
 
 .PHONY: imports
-imports: setup ## who may import whom
+imports: setup ## check the import rules
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: spelling
-spelling: setup ## codespell over the tracked files
+spelling: setup ## run codespell on the tracked files
 	git ls-files -z | xargs -0 $(BIN)/codespell
 
 .PHONY: house
-house: setup ## file sizes, names, paths and the wheel's contents
+house: setup ## check file sizes, names, paths and the contents of the wheel
 	$(BIN)/python -m pytest -q tests/unit/test_house.py
 
 .PHONY: chart-check
-chart-check: setup ## the chart: lint, every profile against a cluster's schemas, recorded renderings
+chart-check: setup ## test the chart: lint, schemas of every profile, recorded renderings
 	$(BIN)/helm lint --strict helm/flashtalk
 	$(BIN)/python scripts/make_chart_docs.py --check
 	$(BIN)/python -m pytest -q tests/integration/test_chart.py $(PYTEST_ARGS)
 
 .PHONY: images
-images: ## container images of the services, with docker, podman or buildah (see the script)
+images: ## build the container images with docker, podman or buildah (see the script)
 	BUILDER="$(BUILDER)" BASE_IMAGE="$(BASE_IMAGE)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" \
 		COMPILER="$(COMPILER)" scripts/build_images.sh
 
 .PHONY: test-images
-test-images: setup ## builds the images and runs them as locked down as a cluster would
+test-images: setup ## build the images and run them with the restrictions of a cluster
 	$(BIN)/python -m pytest -q tests/images/check_images.py $(PYTEST_ARGS)
 
 .PHONY: test-cluster
-test-cluster: setup ## the chart on a real cluster: KUBECONFIG, or CLUSTER_KIT to start one
+test-cluster: setup ## test the chart on a real cluster: KUBECONFIG, or CLUSTER_KIT to start one
 	$(BIN)/python -m pytest -q -s tests/cluster/check_*.py $(PYTEST_ARGS)
 
 .PHONY: protos
@@ -135,22 +135,22 @@ protos: setup ## generate flashtalk/v1 from protos/
 	$(BIN)/python scripts/generate_protos.py
 
 .PHONY: protos-check
-protos-check: setup ## is flashtalk/v1 in step, are the protos well formed and compatible?
+protos-check: setup ## check that flashtalk/v1 is up to date and the protos are valid and compatible
 	$(BIN)/python scripts/generate_protos.py --check
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against protos/baseline.binpb
 
 .PHONY: protos-baseline
-protos-baseline: setup ## a release: from now on these protos may only grow
+protos-baseline: setup ## record the protos of a release; later protos must be compatible with them
 	$(BIN)/buf build -o protos/baseline.binpb
 
 .PHONY: fmt
-fmt: setup ## format, and fix what ruff can fix
+fmt: setup ## format the tree and apply ruff's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: setup ## measure this machine: tables, and JSON in out/
+bench: setup ## run the benchmarks: tables, and JSON in out/
 	@mkdir -p out
 	$(BIN)/flashtalk bench --image examples/portrait.png --audio examples/speech.wav \
 		--out out/bench.json
@@ -160,11 +160,11 @@ bench: setup ## measure this machine: tables, and JSON in out/
 	$(BIN)/python -m tests.benchmarks.overhead --out out/bench-suite.json
 
 .PHONY: train-smoke
-train-smoke: setup ## a few steps of each training recipe, to see that it runs
+train-smoke: setup ## run a few steps of each training recipe
 	$(PYTEST) tests -m "not gpu" -k smoke
 
 .PHONY: examples
-examples: setup ## write examples/ anew
+examples: setup ## regenerate examples/
 	$(BIN)/python scripts/make_examples.py
 
 .PHONY: locks
@@ -172,7 +172,7 @@ locks: setup ## compile pyproject.toml into requirements/*.txt
 	scripts/compile_locks.sh $(BIN)/uv
 
 .PHONY: dashboards
-dashboards: setup ## write the Grafana dashboards of the chart anew
+dashboards: setup ## regenerate the Grafana dashboards of the chart
 	$(BIN)/python -m scripts.make_dashboards
 
 .PHONY: clean

@@ -40,7 +40,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints the line and exits with 2."""
-        note(f"{self.prog}: {message} (--help explains)")
+        note(f"{self.prog}: {message} (see --help)")
         self.exit(BAD_INPUT)
 
 
@@ -234,7 +234,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def _stream_error(error: OSError | ValueError) -> InputError:
     if isinstance(error, BrokenPipeError | ConnectionError):
-        return ReaderGoneError("out", "standard output", "nobody reads any more")
+        return ReaderGoneError("out", "standard output", "the reader has closed the pipe")
     reason = getattr(error, "strerror", None) or str(error)
     return InputError("out", "standard output", f"not writable ({reason})")
 
@@ -275,7 +275,7 @@ def _internal(error: BaseException) -> str:
         what = "out of memory"
     else:
         what = f"internal error: {type(error).__name__}: {error}"
-    hint = f"{DEBUG_VARIABLE}=1 shows the traceback"
+    hint = f"set {DEBUG_VARIABLE}=1 to show the traceback"
     with contextlib.suppress(OSError, ValueError):
         kept = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it stays
             "w",
@@ -287,5 +287,5 @@ def _internal(error: BaseException) -> str:
         )
         with kept:
             traceback.print_exception(error, file=kept)
-        hint = f"{hint}; it is in {kept.name}"
+        hint = f"{hint}; it was saved to {kept.name}"
     return f"{one_line(what)} ({hint})"

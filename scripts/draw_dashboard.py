@@ -1,4 +1,4 @@
-"""The dashboard's main panels as a picture, drawn from the series of a real Prometheus.
+"""Draws the dashboard's main panels as a PNG, from the series of a Prometheus.
 
 Usage: python -m scripts.draw_dashboard --prometheus http://127.0.0.1:9090 --minutes 5 --out P.png
 """
@@ -45,7 +45,7 @@ _MOST_MINUTES = 1_440
 
 
 def panels(titles: Sequence[str]) -> list[Json]:
-    """The dashboard's panels of these titles, in their order."""
+    """Returns the dashboard's panels with these titles, in this order."""
     found = {
         panel["title"]: panel for row in (*stream_rows(), *process_rows()) for panel in row.panels
     }
@@ -104,7 +104,7 @@ def _draw_panel(axes: Axes, panel: Json, asked: Prometheus, begin_s: float, end_
 
 
 def _on(at_s: np.ndarray[Any, Any], step_s: float, series: Series) -> np.ndarray[Any, Any]:
-    """Values at these moments; NaN where there is none."""
+    """Returns the values at these times; NaN where a value is missing."""
     line = np.full(len(at_s), np.nan)
     for moment_s, value in series.points:
         place = round((moment_s - float(at_s[0])) / step_s)
@@ -114,18 +114,20 @@ def _on(at_s: np.ndarray[Any, Any], step_s: float, series: Series) -> np.ndarray
 
 
 def _name(legend: str, series: Series) -> str:
-    """As Grafana names it, without what is the same for all on one machine."""
+    """Returns the legend text as in Grafana, without labels that are equal on one machine."""
     labels = {name: value.removeprefix("flashtalk-") for name, value in series.labels.items()}
     shown = legend.replace(" {{instance}}", "")
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), shown)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 done, 2 bad input."""
+    """Returns 0, or 2 for bad input."""
     parser = OneLineParser(prog="python -m scripts.draw_dashboard", description=__doc__)
     parser.add_argument("--prometheus", default="http://127.0.0.1:9090", help="(%(default)s)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="up to now (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="a PNG")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="minutes up to now to draw (default %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     options = parser.parse_args(arguments)
     if not 0 < options.minutes <= _MOST_MINUTES:
         raise InputError("minutes", options.minutes, f"above 0, at most {_MOST_MINUTES}")

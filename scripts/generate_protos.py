@@ -1,4 +1,4 @@
-"""Generate flashtalk/v1 from protos/, or see whether it is in step (``--check``)."""
+"""Generates flashtalk/v1 from protos/; ``--check`` only tests whether it is up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULE = '"""Generated from protos/flashtalk/v1 by `make protos`; never edited."
 
 
 def generate(out: Path) -> None:
-    """Write the package into ``out``/flashtalk/v1. Raises RuntimeError if protoc fails."""
+    """Writes the package into ``out``/flashtalk/v1. Raises RuntimeError if protoc fails."""
     sources = sorted(str(path) for path in (SOURCES / PACKAGE).glob("*.proto"))
     services = [source for source in sources if source.endswith("_service.proto")]
     (out / PACKAGE).mkdir(parents=True, exist_ok=True)
@@ -32,16 +32,16 @@ def generate(out: Path) -> None:
 
 
 def differences(made: Path, kept: Path) -> list[str]:
-    """Names of files that differ, are missing or are too many."""
+    """Returns names of files that differ, are missing or are not generated."""
     names = {path.name for folder in (made, kept) for path in folder.iterdir() if path.is_file()}
     _, different, absent = filecmp.cmpfiles(made, kept, sorted(names), shallow=False)
     return sorted([*different, *absent])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0, or 1 where ``--check`` finds a difference."""
+    """Returns 0, or 1 if ``--check`` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--check", action="store_true", help="only check; change no file")
     if not parser.parse_args(arguments).check:
         for stale in (ROOT / PACKAGE).glob("*_pb2*"):
             stale.unlink()
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         generate(Path(folder))
         found = differences(Path(folder) / PACKAGE, ROOT / PACKAGE)
     if found:
-        print(f"flashtalk/v1 is not in step (run `make protos`): {', '.join(found)}")
+        print(f"flashtalk/v1 is out of date (run `make protos`): {', '.join(found)}")
     return int(bool(found))
 
 

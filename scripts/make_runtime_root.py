@@ -1,9 +1,9 @@
-"""Lay out the least of this system in which a virtual environment runs: Python and its libraries.
+"""Copies the minimum that a virtual environment needs into a root folder: Python and its libraries.
 
 usage: python make_runtime_root.py ROOT VENV
 
-For a container without shell and package manager, whose layers hold nothing that is not used.
-Runs in the container that made the environment; needs ldd and ldconfig, which belong to glibc.
+For a container without shell and package manager. Runs in the container that created the
+environment; needs ldd and ldconfig (glibc).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ETC = {
 
 
 def main() -> None:
-    """Fill ROOT, which is made."""
+    """Creates and fills ROOT."""
     root, venv = Path(sys.argv[1]), Path(sys.argv[2])
     for name in ("bin", "lib", "lib64", "sbin", "usr", "etc", "tmp"):
         above = Path("/", name)
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def put(root: Path, path: Path, leaving_out: Path | None = None) -> None:
-    """A file in its place, and every link on the way to it."""
+    """Copies a file to its place, with every symbolic link on the way to it."""
     place = Path(os.path.realpath(path.parent), path.name)
     target = root / place.relative_to("/")
     if leaving_out is None or not place.is_relative_to(leaving_out):
@@ -89,10 +89,10 @@ def put(root: Path, path: Path, leaving_out: Path | None = None) -> None:
 
 
 def needed_by(programs: Iterable[Path]) -> set[Path]:
-    """The libraries that programs and other libraries load."""
+    """Returns the libraries that programs and other libraries load."""
     found: set[Path] = set()
     for path in programs:
-        # Other than zero for what is no program: a text named .so, for instance.
+        # The exit code is not zero for other files, such as a text named .so.
         listed = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)
         if "not found" in listed.stdout:
             sys.exit(f"{path}: {listed.stdout}")
@@ -101,7 +101,7 @@ def needed_by(programs: Iterable[Path]) -> set[Path]:
 
 
 def settle(root: Path) -> None:
-    """What the C library reads: users, names of hosts, where libraries are."""
+    """Writes the files that the C library reads: users, host names, paths of libraries."""
     etc = root / "etc"
     etc.mkdir(exist_ok=True)
     for name, text in ETC.items():

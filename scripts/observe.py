@@ -1,7 +1,7 @@
-"""``python -m scripts.observe``: the suite with somebody talking, and a Prometheus that watches it.
+"""``python -m scripts.observe``: runs the suite with active sessions and a Prometheus.
 
-Prints where to look: Prometheus' own page, one with a link for every panel of the dashboard, and
-the panels of its first row. Runs until Ctrl-C, or for ``--seconds``, and stops all that it started.
+Prints the addresses of Prometheus, of a page with a link per dashboard panel, and of the panels of
+the first row. Runs until Ctrl-C or for ``--seconds``, then stops all processes that it started.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PACKET_S = 0.1
 _CUT_OFF_S = 4.0
 _PAUSE_S = 1.0
 _START_S = 600.0
-"""Of the suite: only one that hangs takes so long."""
+"""Timeout of the suite's start."""
 
 _RANGES = {"port": (0, 65_535), "sessions": (0, 64), "seconds": (0, 86_400)}
 
@@ -41,9 +41,9 @@ class Watch:
     """What to do while the suite runs.
 
     Args:
-        sessions: that talk all the time; every third time one is cut off.
-        seconds: until the end; 0 for none.
-        picture: where the main panels are drawn at the end; None for nowhere.
+        sessions: number of active sessions; every third turn is interrupted.
+        seconds: duration; 0: until Ctrl-C.
+        picture: PNG file of the main panels, written at the end; None: none.
     """
 
     sessions: int
@@ -52,7 +52,7 @@ class Watch:
 
 
 async def observe(config: LocalConfig, asked: Prometheus, watch: Watch) -> int:
-    """0 when its time is over, 1 when a service ended by itself."""
+    """Returns 0 after the requested time, 1 if a service ended unexpectedly."""
     async with local_suite(config) as suite:
         begun_s = time.monotonic()
         for service in suite.services.values():
@@ -61,7 +61,7 @@ async def observe(config: LocalConfig, asked: Prometheus, watch: Watch) -> int:
         say(f"all panels     {asked.url}/consoles/flashtalk.html")
         for title, link in first_links(asked.url):
             say(f"{title}:\n  {link}")
-        say(f"{watch.sessions} sessions talk; Ctrl-C stops everything")
+        say(f"{watch.sessions} sessions are active; Ctrl-C stops everything")
         talks = [asyncio.create_task(_talk(suite.gateway, seed)) for seed in range(watch.sessions)]
         ending = asyncio.create_task(suite.ended())
         try:
@@ -71,16 +71,16 @@ async def observe(config: LocalConfig, asked: Prometheus, watch: Watch) -> int:
                 task.cancel()
             await asyncio.wait({*talks, ending})
         if not ending.cancelled():
-            note(f"{ending.result().name} ended by itself:\n{ending.result().tail()}")
+            note(f"{ending.result().name} ended unexpectedly:\n{ending.result().tail()}")
             return 1
         if watch.picture is not None:
             await asyncio.to_thread(_draw, asked, time.monotonic() - begun_s, watch.picture)
-            say(f"drawn: {watch.picture}")
+            say(f"written: {watch.picture}")
     return 0
 
 
 async def _talk(gateway: str, seed: int) -> None:
-    """The example speech again and again, as live as a microphone."""
+    """Streams the example speech repeatedly, in real time."""
     with wave.open(str(_ROOT / "examples/speech.wav")) as file:
         packet = round(_PACKET_S * file.getframerate())
         pcm = file.readframes(file.getnframes())
@@ -135,23 +135,31 @@ async def _until_stopped(config: LocalConfig, asked: Prometheus, watch: Watch) -
 
 
 def build_parser() -> OneLineParser:
-    """The command line."""
+    """Returns the command line parser."""
     parser = OneLineParser(prog="python -m scripts.observe", description=__doc__)
-    parser.add_argument("--port", type=int, default=9090, help="of Prometheus (%(default)s)")
-    parser.add_argument("--sessions", type=int, default=1, help="that talk (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=0, help="until the end (default: Ctrl-C)")
-    parser.add_argument("--picture", type=Path, help="PNG of the main panels, drawn at the end")
+    parser.add_argument(
+        "--port", type=int, default=9090, help="port of Prometheus (default %(default)s)"
+    )
+    parser.add_argument(
+        "--sessions", type=int, default=1, help="number of active sessions (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="seconds to run (default: until Ctrl-C)"
+    )
+    parser.add_argument(
+        "--picture", type=Path, help="PNG file of the main panels, written at the end"
+    )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 stopped as asked, 1 something did not start or ended by itself, 2 bad input."""
+    """Returns 0 after a requested stop, 1 if a process did not start or failed, 2 for bad input."""
     options = build_parser().parse_args(arguments)
     for name, (least, most) in _RANGES.items():
         if not least <= getattr(options, name) <= most:
             raise InputError(name, getattr(options, name), f"{least} .. {most}")
     if options.picture is not None and not options.seconds:
-        raise InputError("picture", options.picture, "a run that ends by itself: give --seconds")
+        raise InputError("picture", options.picture, "requires --seconds")
     watch = Watch(options.sessions, options.seconds, options.picture)
     services = (*WORKERS, GATEWAY)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A Prometheus of one's own on loopback: started, asked, stopped; an alertmanager beside it."""
+"""Starts, queries and stops a Prometheus and an alertmanager on loopback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 from flashtalk.errors import FlashTalkError
 
 JOB = "flashtalk"
-"""With what the name of every job begins."""
+"""Prefix of every job name."""
 
 _POLL_S = 0.05
 _ANSWER_S = 60.0
@@ -28,15 +28,15 @@ _ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")
 
 
 class ServerError(FlashTalkError):
-    """Prometheus or its alertmanager is missing, did not start, or refused a query."""
+    """Prometheus or alertmanager is missing, did not start, or rejected a query."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series of an answer.
+    """One series of a query result.
 
     Args:
-        labels: its name among them.
+        labels: its labels, including the name.
         points: (Unix seconds, value), oldest first.
     """
 
@@ -46,12 +46,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Scraping:
-    """What a Prometheus reads.
+    """The configuration of a Prometheus.
 
     Args:
-        targets: HOST:PORT of a page of metrics by service.
-        interval_s: between two looks, and between two evaluations of rules.
-        rules: files of rules.
+        targets: HOST:PORT of a metrics page by service.
+        interval_s: interval of scrapes and rule evaluations.
+        rules: rule files.
         alertmanager: HOST:PORT; empty for none.
     """
 
@@ -61,7 +61,7 @@ class Scraping:
     alertmanager: str = ""
 
     def config(self) -> str:
-        """As Prometheus reads it; JSON is YAML too."""
+        """Returns the configuration file; JSON is valid YAML."""
         jobs = [
             {"job_name": f"{JOB}-{service}", "static_configs": [{"targets": [target]}]}
             for service, target in self.targets.items()
@@ -83,7 +83,7 @@ class Scraping:
 
 
 class Prometheus:
-    """Questions to a running Prometheus, past whatever proxy the environment names.
+    """A client of a running Prometheus; ignores proxies of the environment.
 
     Args:
         url: ``http://HOST:PORT``.
@@ -93,17 +93,17 @@ class Prometheus:
         self.url = url
 
     def query(self, expr: str) -> list[Series]:
-        """What an expression gives now. Raises ServerError."""
+        """Returns the current value of an expression. Raises ServerError."""
         found = self._ask("query", query=expr)
         return [Series(one["metric"], _points([one["value"]])) for one in found["result"]]
 
     def query_range(self, expr: str, begin_s: float, end_s: float, step_s: float) -> list[Series]:
-        """What it gave from ``begin_s`` to ``end_s`` (Unix seconds). Raises ServerError."""
+        """Returns its values from ``begin_s`` to ``end_s`` (Unix seconds). Raises ServerError."""
         found = self._ask("query_range", query=expr, start=begin_s, end=end_s, step=step_s)
         return [Series(one["metric"], _points(one["values"])) for one in found["result"]]
 
     def now_s(self) -> float:
-        """Unix seconds by its clock, which is the one of its series. Raises ServerError."""
+        """Returns the server's time in Unix seconds. Raises ServerError."""
         (answer,) = self.query("vector(time())")
         return answer.points[-1][1]
 
@@ -117,7 +117,7 @@ class Prometheus:
 
 
 def get(url: str) -> bytes:
-    """The body of a page on this machine. Raises OSError."""
+    """Returns the body of a page on this machine. Raises OSError."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=_ANSWER_S) as page:
         body: bytes = page.read()
@@ -130,7 +130,7 @@ def _points(values: Sequence[Sequence[Any]]) -> tuple[tuple[float, float], ...]:
 
 @contextlib.contextmanager
 def kept_ports(count: int) -> Iterator[list[int]]:
-    """Ports for servers that reuse addresses; nobody else is given them while the block runs."""
+    """Context manager: reserves free ports for servers that set SO_REUSEADDR."""
     with contextlib.ExitStack() as stack:
         kept = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in kept:
@@ -143,16 +143,16 @@ def kept_ports(count: int) -> Iterator[list[int]]:
 def prometheus(
     folder: Path, port: int, scraping: Scraping, start_s: float = 60.0
 ) -> Iterator[Prometheus]:
-    """The server while the block runs.
+    """Context manager: runs a Prometheus.
 
     Args:
-        folder: for its data; pages in ``folder/consoles`` are at ``/consoles/``.
-        port: on loopback.
-        scraping: what it reads.
-        start_s: until it answers.
+        folder: folder of its data; pages in ``folder/consoles`` are served at ``/consoles/``.
+        port: port on loopback.
+        scraping: its configuration.
+        start_s: timeout of the start.
 
     Raises:
-        ServerError: it is not installed, ended, or did not answer in time.
+        ServerError: it is not installed, ended, or did not respond within the timeout.
     """
     config = folder / "prometheus.json"
     config.write_text(scraping.config(), encoding="utf-8")
@@ -169,13 +169,13 @@ def prometheus(
 
 @contextlib.contextmanager
 def alertmanager(folder: Path, port: int, webhook: str, start_s: float = 60.0) -> Iterator[str]:
-    """An alertmanager that hands every alert on at once, while the block runs; gives HOST:PORT.
+    """Context manager: runs an alertmanager that forwards every alert at once; yields HOST:PORT.
 
     Args:
-        folder: for its data.
-        port: on loopback.
-        webhook: URL that is told.
-        start_s: until it answers.
+        folder: folder of its data.
+        port: port on loopback.
+        webhook: URL that receives the alerts.
+        start_s: timeout of the start.
 
     Raises:
         ServerError: as ``prometheus``.
@@ -201,7 +201,7 @@ def _server(
 ) -> Iterator[None]:
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        raise ServerError(f"{names[0]} is not installed: scripts/setup_system.sh does that")
+        raise ServerError(f"{names[0]} is not installed; run scripts/setup_system.sh")
     with log.open("wb") as sink:
         # Without an environment there is no proxy in it. In a session of its own, Ctrl-C is ours.
         process = subprocess.Popen(

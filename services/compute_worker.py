@@ -145,6 +145,7 @@ class ComputeWorker:
             dtype=settings.dtype,
             compiled=settings.compile,
             attention=settings.attention,
+            overlays=settings.checked_overlays(),
         )
         sizes = settings.sizes_hw(checkpoint.sampling.size_hw)
         for height, width in sizes:

@@ -177,7 +177,7 @@ class LocalSuite:
         while (port := read_port(service.port_file)) is None:
             if not service.alive:
                 code = service.process.returncode
-                raise LocalError(f"{service.name} ended with {code}:\n{service.tail()}")
+                raise LocalError(f"{service.name} ended with exit code {code}:\n{service.tail()}")
             if time.monotonic() > until_s:
                 limit = f"not ready within {self.config.start_s:g} s"
                 raise LocalError(f"{service.name}: {limit}:\n{service.tail()}")
@@ -237,7 +237,7 @@ async def _run(config: LocalConfig, command: Sequence[str]) -> int:
             say(f"{service.name:14} {service.target}  log {service.log}")
         say(f"ready in {took_s:.1f} s; gateway at {suite.gateway}; Ctrl-C stops it")
         ended = await suite.ended()
-        print(f"{ended.name} ended by itself:\n{ended.tail()}", file=sys.stderr)
+        print(f"{ended.name} ended unexpectedly:\n{ended.tail()}", file=sys.stderr)
     return 1
 
 
@@ -255,7 +255,7 @@ async def _command(suite: LocalSuite, command: Sequence[str]) -> int:
         if waiting.done():
             return waiting.result()
         ended = ending.result()
-        print(f"{ended.name} ended by itself:\n{ended.tail()}", file=sys.stderr)
+        print(f"{ended.name} ended unexpectedly:\n{ended.tail()}", file=sys.stderr)
         return 1
     finally:
         ending.cancel()
@@ -270,41 +270,54 @@ async def _command(suite: LocalSuite, command: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Returns the command line parser."""
     parser = OneLineParser(prog="python -m services.local", description=__doc__)
-    parser.add_argument("--port", type=int, default=50050, help="of the gateway (%(default)s)")
     parser.add_argument(
-        "--preset", choices=PRESETS, help=f"of all workers (default {TINY}, or the environment's)"
+        "--port", type=int, default=50050, help="port of the gateway (default %(default)s)"
     )
-    parser.add_argument("--weights", type=Path, help="folder of the weights, for all workers")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help=f"preset of all workers (default: the environment's, else {TINY})",
+    )
+    parser.add_argument("--weights", type=Path, help="folder of the weights of all workers")
     parser.add_argument(
         "--start-s",
         type=float,
         default=LocalConfig.start_s,
         metavar="SECONDS",
-        help="longest start of a service; large weights need more (%(default)g)",
+        help="start timeout of a service; large weights need more (default %(default)g)",
     )
-    parser.add_argument("--store", default="memory://", help="memory:// or redis://HOST:PORT/0")
-    parser.add_argument("--gateways", type=int, default=1, help="more than one needs a Redis")
+    parser.add_argument(
+        "--store",
+        default="memory://",
+        help="session store: memory:// (default) or redis://HOST:PORT/0",
+    )
+    parser.add_argument(
+        "--gateways",
+        type=int,
+        default=1,
+        help="number of gateways (default 1); more than one needs Redis",
+    )
     parser.add_argument(
         "--ranks",
         type=int,
         default=1,
         metavar="N",
-        help="processes that share the transformer (%(default)s)",
+        help="ranks of the DiT worker (default %(default)s)",
     )
     parser.add_argument(
         "--vae-ranks",
         type=int,
         default=1,
         metavar="N",
-        help="processes that share the VAE (%(default)s)",
+        help="ranks of the VAE decoder (default %(default)s)",
     )
-    parser.add_argument("--logs", type=Path, help="folder for logs (default: a temporary one)")
+    parser.add_argument("--logs", type=Path, help="folder for logs (default: a temporary folder)")
     parser.add_argument(
         "--run",
         nargs=argparse.REMAINDER,
         default=[],
         metavar="COMMAND",
-        help="run a command against the suite, then stop; {gateway} is its address",
+        help="run a command, then stop the suite; {gateway} in it is replaced by the address",
     )
     return parser
 

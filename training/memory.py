@@ -75,7 +75,7 @@ def plan_of_14b(
         activations,
         ranks=ranks,
         device_bytes=int(device_gb * 1e9),
-        others=[("VAE and encoders, whole, bfloat16", frozen * _HALF)],
+        others=[("VAE and encoders, unsharded, bfloat16", frozen * _HALF)],
     )
 
 
@@ -84,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="python -m training.memory", description=__doc__)
     parser.add_argument("--stage", type=int, choices=(1, 2), default=2)
     parser.add_argument("--ranks", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=1, help="samples per device (%(default)s)")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="samples per device (default %(default)s)"
+    )
     parser.add_argument("--size", default="416x720", metavar="WxH", help="(%(default)s)")
     parser.add_argument("--no-checkpointing", action="store_true")
     parser.add_argument("--device-gb", type=float, default=96.0, help="(%(default)s)")

@@ -45,6 +45,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 from flashtalk.ops.token_slice import TokenSlice
+from flashtalk.overlays import Overlay
 from flashtalk.presets import TINY
 from flashtalk.streaming import StreamSpec, preset_spec
 from training.core.memory_plan import ActivationSize, MemoryPlan, NetworkSize, plan_memory
@@ -154,6 +155,7 @@ class Models:
         *,
         transformer: str = "",
         architecture: Architecture | None = None,
+        overlays: Sequence[Overlay] = (),
     ) -> Models:
         """Opens a finished checkpoint.
 
@@ -163,6 +165,7 @@ class Models:
             world, plan: as in the class.
             transformer: name of a folder inside, whose transformer is used instead.
             architecture: of a published folder with other sizes (``engine.load``).
+            overlays: files merged into the transformer's weights (``engine.load``).
 
         Raises:
             InputError: a model has not been trained yet, or the folder is missing.
@@ -179,12 +182,13 @@ class Models:
                 dtype=str(place.dtype).removeprefix("torch."),
                 sampling=Sampling(),
                 architecture=architecture,
+                overlays=overlays,
             )
         )
         if transformer:
             other = folder / transformer
             if not other.is_dir():
-                raise InputError("teacher", other, "a folder with a transformer")
+                raise InputError("teacher", other, "must be a folder with a transformer")
             layout = dataclasses.replace(found.layout, dit=other)
             sizes = dataclasses.replace(found.sizes, dit=dit_weights.load_config(other))
             found = dataclasses.replace(found, layout=layout, sizes=sizes)
@@ -251,7 +255,7 @@ class Models:
             activations,
             ranks=self.world.size,
             device_bytes=device_bytes,
-            others=[("VAE and encoders, whole (size of their files)", encoders)],
+            others=[("VAE and encoders, unsharded (size of their files)", encoders)],
         )
         made.show(Console(stderr=True, quiet=not self.world.first))
         made.check()
@@ -327,7 +331,9 @@ def _placement(world: World, plan: ShardPlan) -> Placement:
 def _check_finished(folder: Path, recipe_of: dict[str, str]) -> None:
     for role, recipe in recipe_of.items():
         if not has_weights(folder / role):
-            raise InputError("--weights", folder / role, f"no finished model; run recipe {recipe}")
+            raise InputError(
+                "--weights", folder / role, f"no finished model; run recipe {recipe} first"
+            )
 
 
 def _files_below(path: Path) -> list[Path]:

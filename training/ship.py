@@ -37,7 +37,7 @@ def halve_folder(source: Path, target: Path) -> float:
     files = [file for file in source.iterdir() if file.is_file()] if source.is_dir() else []
     weights = [file for file in files if file.suffix == WEIGHTS_SUFFIX]
     if not weights:
-        raise InputError("weights", source, "a folder with safetensors")
+        raise InputError("weights", source, "must be a folder with safetensors files")
     target.mkdir(parents=True, exist_ok=True)
     worst = 0.0
     for file in weights:
@@ -46,7 +46,11 @@ def halve_folder(source: Path, target: Path) -> float:
             half = tensor.half() if tensor.is_floating_point() else tensor
             if tensor.is_floating_point():
                 if not torch.isfinite(half).all():
-                    raise InputError(f"{file}: {name}", float(tensor.abs().max()), "below 65504")
+                    raise InputError(
+                        f"{file}: {name}",
+                        float(tensor.abs().max()),
+                        "must be below 65504 for half precision",
+                    )
                 change = (half.double() - tensor.double()).abs().max()
                 worst = max(worst, float(change / tensor.double().abs().max().clamp(min=1e-12)))
             halves[name] = half.contiguous()
@@ -68,7 +72,7 @@ def ship(weights: Path, out: Path, teacher: Path | None, console: Console) -> No
     """
     find_checkpoint(weights)
     if out.resolve() in {weights.resolve(), teacher and teacher.resolve()}:
-        raise InputError("OUT", out, "a folder that is not read")
+        raise InputError("OUT", out, "must not be a source folder")
     pieces = {role: weights / role for role in OWN_FOLDERS}
     if teacher is not None:
         pieces[TEACHER] = teacher
@@ -86,8 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or exits with code 2 and one line for bad input."""
     parser = OneLineParser(prog="python -m training.ship", description=__doc__)
     parser.add_argument("weights", type=Path, help="folder of a finished model")
-    parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--teacher", type=Path, help="transformer that goes along as OUT/teacher")
+    parser.add_argument("out", type=Path, help="output folder")
+    parser.add_argument(
+        "--teacher", type=Path, help="folder of a transformer to ship as OUT/teacher"
+    )
     options = parser.parse_args(arguments)
     try:
         ship(options.weights, options.out, options.teacher, Console())

@@ -85,7 +85,7 @@ def _flops(config: DiTConfig, size_hw: tuple[int, int]) -> int:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Cluster:
     """The inputs of the estimate.
 
     Args:
@@ -110,14 +110,14 @@ class Machine:
         return (flops / (self.tflops * 1e12) + vae * self.vae_s) * batch / self.ranks / 3600
 
 
-def stage1_hours(flops: int, machine: Machine, *, steps: int, batch: int) -> float:
+def stage1_hours(flops: int, machine: Cluster, *, steps: int, batch: int) -> float:
     """Returns the hours of one evaluation and its gradient per step."""
     return machine.hours(steps * (1 + machine.backward) * flops, batch)
 
 
 def stage2_hours(
     flops: int,
-    machine: Machine,
+    machine: Cluster,
     *,
     turns: int,
     batch: int,
@@ -145,7 +145,7 @@ def stage2_hours(
     return machine.hours(evaluations * flops, batch, (moves + turns) * before)
 
 
-def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> dict[str, float]:
+def hours_of_report(flops: int, machine: Cluster, batch: int, previous: str) -> dict[str, float]:
     """Returns the report's two stages, the second for every row of its Table 2."""
     found = {"Stage 1, 1000 steps": stage1_hours(flops, machine, steps=1000, batch=batch)}
     every = range(1, _MOST_CHUNKS + 1)
@@ -157,9 +157,9 @@ def hours_of_report(flops: int, machine: Machine, batch: int, previous: str) -> 
     return found
 
 
-def show(hours: Mapping[str, float], flops: int, machine: Machine) -> None:
+def show(hours: Mapping[str, float], flops: int, machine: Cluster) -> None:
     """Formats a table."""
-    title = f"hours on {machine.ranks} devices that sustain {machine.tflops:g} TFLOP/s"
+    title = f"hours on {machine.ranks} devices at {machine.tflops:g} TFLOP/s each"
     table = Table(title=title, title_justify="left")
     table.add_column("computed, not measured")
     table.add_column("hours", justify="right")
@@ -174,28 +174,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the hours; returns 0, or 2 for bad input."""
     parser = OneLineParser(prog="python -m training.times", description=__doc__)
     parser.add_argument("--ranks", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=32, help="of all devices (%(default)s)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=32,
+        help="batch size of all devices together (default %(default)s)",
+    )
     parser.add_argument("--size", default="416x720", metavar="WxH", help="(%(default)s)")
     parser.add_argument(
         "--tflops",
         type=float,
         default=80.0,
-        help="each device sustains (%(default)s, assumed: H20)",
+        help="sustained TFLOP/s per device (default %(default)s, assumed for H20)",
     )
     parser.add_argument(
         "--vae-s",
         type=float,
         default=1.5,
-        help="decode and encode between chunks (%(default)s, assumed)",
+        help="seconds for VAE decode and encode between chunks (default %(default)s, assumed)",
     )
     parser.add_argument(
         "--previous",
         choices=("full", "same"),
         default="full",
-        help="steps of the chunks before the last (%(default)s)",
+        help="denoising steps of the chunks before the last (default %(default)s)",
     )
     parser.add_argument("--no-checkpointing", action="store_true")
-    parser.add_argument("--json", action="store_true", help="print JSON instead")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
         for field in ("ranks", "batch", "tflops"):
@@ -207,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         note(f"training: {error}")
         return 2
-    machine = Machine(
+    machine = Cluster(
         options.ranks, options.tflops, options.vae_s, checkpointing=not options.no_checkpointing
     )
     flops = evaluation_flops(DiTConfig.flashtalk_14b(), size_hw)

@@ -28,38 +28,47 @@ def build_parser() -> argparse.ArgumentParser:
     listing = "\n".join(f"  {recipe.name:<{width}}  {recipe.summary}" for recipe in RECIPES)
     parser = OneLineParser(
         prog="python -m training.train",
-        description="Train one model. A run resumes from its run directory by itself.",
+        description="Train one model. An interrupted run resumes automatically from its run "
+        "directory.",
         epilog=f"recipes:\n{listing}\n\n--recipe NAME --list shows the fields of a recipe.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--recipe", required=True, metavar="NAME")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
-    parser.add_argument("--minutes", type=float, help="wall-clock limit of the whole run")
-    parser.add_argument("--run-dir", type=Path, help="default runs/NAME")
+    parser.add_argument(
+        "--smoke", action="store_true", help="smoke test with tiny sizes; takes seconds"
+    )
+    parser.add_argument("--minutes", type=float, help="wall-clock limit of the run, minutes")
+    parser.add_argument(
+        "--run-dir", type=Path, help="run directory with checkpoints (default runs/NAME)"
+    )
     parser.add_argument(
         "--data",
         type=Path,
         default=Path(".cache/synthtalk"),
         help="rendered data with train/ and val/ (default %(default)s)",
     )
-    parser.add_argument("--cache", type=Path, help="latents and features (default DATA/features)")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for cached latents and features (default DATA/features)"
+    )
     parser.add_argument(
         "--weights",
         type=Path,
-        help="finished models, read and written (default RUN_DIR/../weights)",
+        help="folder of finished models, read and written (default RUN_DIR/../weights)",
     )
     parser.add_argument(
         "--start-from",
         type=Path,
         metavar="DIR",
-        help="finished models that a fresh run begins with, e.g. weights/tiny",
+        help="finished models to initialise a new run from, for example weights/tiny",
     )
-    parser.add_argument("--list", action="store_true", help="print the recipe's fields and end")
+    parser.add_argument(
+        "--list", action="store_true", help="print the fields of the recipe and exit"
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="change a field: lr=1e-3, steps=500, trainer.seed=1",
+        help="override a field: lr=1e-3, schedule.steps=500, trainer.seed=1",
     )
     return parser
 
@@ -85,9 +94,7 @@ def _run(options: argparse.Namespace) -> int:
         if not 0 < options.minutes <= _MOST_MINUTES:
             limit = f"must be > 0, at most {_MOST_MINUTES}"
             raise InputError("--minutes", options.minutes, limit)
-        overrides.append(f"trainer.minutes={options.minutes}")
-    # Minutes are applied first: schedule_by=time is only valid with them.
-    overrides.sort(key=lambda item: "minutes=" not in item)
+        overrides.append(f"trainer.schedule.minutes={options.minutes}")
     config = apply_overrides(config, overrides)
     if options.list:
         for path in field_paths(config):
@@ -104,13 +111,15 @@ def _run(options: argparse.Namespace) -> int:
     world = World.join(config.trainer.device)
     try:
         if world.size > 1 and not recipe.sharded:
-            raise InputError("--recipe", recipe.name, "one process; only DiT recipes are sharded")
+            raise InputError(
+                "--recipe", recipe.name, "must run in one process; only DiT recipes are sharded"
+            )
         asked, config = config, without_slow_bf16(config, world.device)
         task = config.task(places, world)
         trainer = Trainer(recipe.name, config.trainer, task, run_dir, world)
         if world.first:
             if config is not asked:
-                print("training: float32, since this CPU has no bfloat16 arithmetic")
+                print("training: using float32, because this CPU has no bfloat16 arithmetic")
             text = json.dumps(dataclasses.asdict(config), indent=2, default=str)  # type: ignore[call-overload]
             (run_dir / "config.json").write_text(text + "\n")
         trainer.run(export_dir=places.model_dir(config.role))

@@ -38,10 +38,10 @@ export class FlashTalk {
   #metadata = new grpc.Metadata()
 
   /**
-   * @param targets 'HOST:PORT', or several with commas.
-   * @param options.tls true believes the public authorities; `rootCerts`, the bytes of a PEM file,
-   *   believes those instead. Without either nothing is encrypted.
-   * @param options.apiKey shown with every call; not sent to another machine without TLS, unless
+   * @param targets 'HOST:PORT', comma-separated.
+   * @param options.tls true uses TLS with the public authorities; `rootCerts`, the bytes of a
+   *   PEM file, uses TLS with those authorities. Without either nothing is encrypted.
+   * @param options.apiKey sent with every call; not sent to another machine without TLS, unless
    *   `plaintextKey` is true.
    */
   constructor(
@@ -56,14 +56,14 @@ export class FlashTalk {
       ? grpc.credentials.createSsl(rootCerts)
       : grpc.credentials.createInsecure()
     const key = apiKey.trim()
-    if (/[^!-~]/.test(key)) throw new Error('apiKey: visible ASCII without spaces is needed')
+    if (/[^!-~]/.test(key)) throw new Error('apiKey: must be visible ASCII without spaces')
     if (key) this.#metadata.set('authorization', `Bearer ${key}`)
     this.#stubs = targets
       .split(',')
       .map((target) => target.trim())
       .map((target) => {
         if (key && !encrypted && !plaintextKey && !LOOPBACK.test(target)) {
-          throw new Error(`apiKey: not sent to ${target} unencrypted: use tls or rootCerts`)
+          throw new Error(`apiKey: the connection to ${target} is not encrypted; use tls or rootCerts`)
         }
         // A proxy of the environment is for other machines.
         const options = LOOPBACK.test(target) ? { 'grpc.enable_http_proxy': 0 } : {}
@@ -159,7 +159,7 @@ export class SessionStream {
       while (this.#position - this.#used >= limits.max_buffered_samples - 2 * packet) {
         if (this.#over) throw new Error('the stream has ended')
         const left = this.#moved + this.#flashtalk.patienceMs - performance.now()
-        if (left <= 0) throw new Error(this.#late('no speech was used'))
+        if (left <= 0) throw new Error(this.#late('no speech was accepted'))
         const alarm = setTimeout(() => this.#awaken(), left)
         await new Promise((resolve) => this.#wake.push(resolve))
         clearTimeout(alarm)
@@ -183,7 +183,7 @@ export class SessionStream {
   interrupt(playedFrames) {
     const id = crypto.randomUUID()
     const message = { interrupt: { interrupt_id: id, played_frames: playedFrames } }
-    return this.#ask(id, message, 'no answer to an interruption')
+    return this.#ask(id, message, 'no acknowledgement of the interruption')
   }
 
   /**
@@ -193,7 +193,7 @@ export class SessionStream {
   async updatePrompt(prompt) {
     const id = crypto.randomUUID()
     const message = { prompt_update: { update_id: id, prompt } }
-    const updated = await this.#ask(id, message, 'no answer to a new prompt')
+    const updated = await this.#ask(id, message, 'no result of the prompt update')
     if (['OUTCOME_APPLIED', 'OUTCOME_SUPERSEDED'].includes(updated.outcome)) return updated
     throw Object.assign(new Error(updated.message), { reason: updated.reason })
   }
@@ -330,7 +330,7 @@ export class SessionStream {
   }
 
   #late(what) {
-    return `${what} within ${this.#flashtalk.patienceMs} ms; somebody has to read the events`
+    return `${what} within ${this.#flashtalk.patienceMs} ms; another task must read the events`
   }
 
   /** Nobody waits for it any more: a new connection does not ask for it. */

@@ -60,7 +60,7 @@ async function openSpeech(path, sampleRateHz) {
   const input = new Input({ formats: ALL_FORMATS, source: new FilePathSource(path) })
   const track = await input.getPrimaryAudioTrack()
   if (track?.sampleRate !== sampleRateHz || track.numberOfChannels !== 1) {
-    throw new Error(`audio: ${path}: one channel at ${sampleRateHz} Hz is needed`)
+    throw new Error(`audio: ${path}: must have one channel at ${sampleRateHz} Hz`)
   }
   return track
 }

@@ -35,7 +35,7 @@ class Bar:
 def check_chart(path: Path | None) -> None:
     """Raises InputError if no chart can be drawn, before anything is measured."""
     if path is not None and importlib.util.find_spec("matplotlib") is None:
-        limit = "needs matplotlib (pip install 'flashtalk[cli]'), or --no-chart"
+        limit = "needs matplotlib: pip install 'flashtalk[cli]', or use --no-chart"
         raise InputError("chart", path, limit)
 
 
@@ -68,7 +68,7 @@ def draw_bars(bars: list[Bar], title: str, path: Path) -> None:
         ecolor=_TEXT,
         capsize=3,
         elinewidth=1,
-        label="to the 95th percentile",
+        label="95th percentile",
     )
     limits = [
         (bar.limit_ms, place)

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flashtalk.cli.limits import check_preset, check_weights
+from flashtalk.cli.overlay_option import with_overlays
 from flashtalk.cli.peaks import FP8
 from flashtalk.engine import Architecture, Pipeline, Sampling, load_pipeline
 from flashtalk.engine.placement import Placement
 from flashtalk.engine.random_preset import random_preset
 from flashtalk.errors import InputError
 from flashtalk.ops.float8 import has_float8
+from flashtalk.overlays import Overlay
 from flashtalk.presets import TINY
 
 PRECISIONS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp8": FP8}
@@ -31,6 +33,7 @@ class PipelineChoice:
         compiled: models use torch.compile.
         architecture: sizes that replace the preset's, for random weights.
         sampling: replaces the weights' own.
+        overlays: files merged into the weights.
         emulated: FP8 also on a device without it: the same numbers, but meaningless times.
     """
 
@@ -43,6 +46,7 @@ class PipelineChoice:
     architecture: Architecture | None = None
     sampling: Sampling | None = None
     emulated: bool = False
+    overlays: tuple[Overlay, ...] = ()
 
     def check(self) -> None:
         """Raises InputError for impossible combinations, before anything is built."""
@@ -73,7 +77,8 @@ class PipelineChoice:
         """Returns its description for reports."""
         if self.random:
             return "random"
-        return "shipped" if self.weights is None else self.weights.name
+        folder = "shipped" if self.weights is None else self.weights.name
+        return with_overlays(folder, self.overlays)
 
     def on(self, device: str) -> PipelineChoice:
         """Returns the same choice on another device."""
@@ -94,6 +99,7 @@ class PipelineChoice:
                 dtype=self.precision,
                 sampling=self.sampling,
                 compiled=self.compiled,
+                overlays=self.overlays,
             )
         else:
             pipeline = random_preset(

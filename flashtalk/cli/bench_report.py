@@ -232,10 +232,10 @@ def _stage_table(report: dict[str, Any]) -> Table:
 
 def _summary_table(report: dict[str, Any]) -> Table:
     chunk, startup, first = report["chunk"], report["startup"], report["first_frame"]
-    table = Table(title="In all", show_header=False, title_justify="left")
+    table = Table(title="Summary", show_header=False, title_justify="left")
     table.add_row("frames per second", f"{chunk['fps']:.1f}")
     table.add_row("real-time factor", f"{chunk['real_time_factor']:.3f}")
-    cpu = f"{chunk['cpu_p50_s']:.3f} s of all threads"
+    cpu = f"{chunk['cpu_p50_s']:.3f} s, sum of all threads"
     table.add_row("processor time of a chunk", cpu)
     table.add_row("first frame after its sound", f"{first['p50_s']:.3f} s")
     table.add_row("... in a cold process", f"{first['cold_s']:.3f} s")

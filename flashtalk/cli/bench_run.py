@@ -27,6 +27,7 @@ from flashtalk.cli.limits import (
     save_report,
 )
 from flashtalk.cli.memory import enough_memory
+from flashtalk.cli.overlay_option import overlays_of, with_overlays
 from flashtalk.engine import (
     Pipeline,
     Sampling,
@@ -65,7 +66,10 @@ def _bench(
     findings = _measure(talk, args, load_s)
     setting = Setting(
         preset=args.preset,
-        weights="random" if args.random else args.weights.name if args.weights else "shipped",
+        weights=with_overlays(
+            "random" if args.random else args.weights.name if args.weights else "shipped",
+            overlays_of(args),
+        ),
         size_hw=talk.start().reference.size_hw,
         sampling=talk.sampling,
         compiled=args.compile == "on",
@@ -105,6 +109,7 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
     check_preset(args.preset)
     if not args.random:
         check_weights(args.preset, args.weights)
+    overlays_of(args)
     check_between("chunks", args.chunks, 1, _MOST_CHUNKS)
     check_between("warmup", args.warmup, 0, _MOST_CHUNKS)
     check_between("steps", args.steps, 1, MOST_STEPS)
@@ -117,7 +122,7 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
     try:
         tempfile.gettempdir()
     except OSError as error:
-        raise InputError("TMPDIR", "none", "a folder that can be written to") from error
+        raise InputError("TMPDIR", "none", "must name a writable folder") from error
     if args.size is None:
         return None
     return parse_size_hw(args.size, spec=preset_spec(args.preset))
@@ -140,6 +145,7 @@ def _pipeline(args: argparse.Namespace) -> Pipeline:
         dtype=dtype,
         compiled=compiled,
         attention=args.attention,
+        overlays=overlays_of(args),
     )
 
 

@@ -62,7 +62,9 @@ def capacity(args: argparse.Namespace) -> int:
     console.print(_over_ranks(rows, planned, size))
     console.print(_plans(plans[:_SHOWN], args.sessions))
     if not plans:
-        console.print("no pod of one host keeps a session: a chunk takes longer than it plays")
+        console.print(
+            "no pod within one host reaches real time: a chunk takes longer than its duration"
+        )
     console.print(f"Modelled. Times of one GPU: {source}.", highlight=False)
     if args.out is not None:
         console.print(f"{args.out}: written", highlight=False, soft_wrap=True, markup=False)
@@ -122,7 +124,7 @@ def _row(
 
 
 def _over_ranks(rows: list[dict[str, float]], planned: PlannedPreset, size: str) -> Table:
-    table = Table(title=f"{planned.name}, {size}, modelled: one session on so many GPUs")
+    table = Table(title=f"{planned.name}, {size}, modelled: one session by number of GPUs")
     for heading in (
         "GPUs",
         "Ulysses x ring",

@@ -11,17 +11,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds ``cycle`` to ``bench``."""
     parser = subparsers.add_parser(
         "cycle",
-        help="every stage of a chunk, end to end, and the start of a stream",
-        description="Where the time of a chunk goes, as in the report's Figure 6; how much sound a "
-        "stream needs before its first frame, and how long it computes after it.",
+        help="measure every stage of a chunk, and the start of a stream",
+        description="Measure the time of each stage of a chunk, as in the report's Figure 6, "
+        "the audio that a stream needs before its first frame, and the compute "
+        "time after it.",
         allow_abbrev=False,
     )
     add_pipeline_options(parser)
-    parser.add_argument("--steps", type=int, help="network evaluations per chunk")
     parser.add_argument(
-        "--warmup", type=int, default=3, help="chunks before those that count (default 3)"
+        "--steps", type=int, help="denoising steps per chunk (default: of the weights)"
     )
-    parser.add_argument("--chunks", type=int, default=10, help="chunks that count (default 10)")
+    parser.add_argument(
+        "--warmup", type=int, default=3, help="number of unmeasured chunks (default 3)"
+    )
+    parser.add_argument(
+        "--chunks", type=int, default=10, help="number of measured chunks (default 10)"
+    )
     add_report_options(parser, "cycle")
     parser.set_defaults(run=run)
 

@@ -23,7 +23,7 @@ TITLES = {
     "color": "colour, to bytes",
     "motion": "motion encode",
     "h264": "H.264",
-    REST: "the rest",
+    REST: "other",
 }
 
 
@@ -66,7 +66,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     counted = [
         (TITLES[name], stage) for name, stage in report["stages"].items() if "flops" in stage
     ]
-    console.print(limits_table("Beside what this machine can do", counted))
+    console.print(limits_table("Compared with the limits of this machine", counted))
     console.print(_start(report))
 
 
@@ -91,13 +91,13 @@ def _stages(report: dict[str, Any]) -> Table:
 
 def _start(report: dict[str, Any]) -> Table:
     start, cycle, memory = report["startup"], report["cycle"], report["memory"]
-    table = Table(title="A stream", show_header=False, title_justify="left")
-    table.add_row("sound needed before the first frame", f"{start['sound_s']:.2f} s")
-    table.add_row("computing after it", f"{start['computing_s']:.3f} s")
+    table = Table(title="Start and speed of a stream", show_header=False, title_justify="left")
+    table.add_row("audio needed before the first frame", f"{start['sound_s']:.2f} s")
+    table.add_row("compute time of the first frame", f"{start['computing_s']:.3f} s")
     table.add_row("... in a cold process", f"{start['computing_cold_s']:.3f} s")
-    table.add_row("portrait and prompt, before both", f"{start['condition_s']:.3f} s")
+    table.add_row("conditioning (portrait, prompt)", f"{start['condition_s']:.3f} s")
     table.add_row("load the models", f"{start['load_s']:.1f} s")
-    table.add_row("frames per second, sustained", f"{cycle['fps']:.1f}")
+    table.add_row("sustained frames per second", f"{cycle['fps']:.1f}")
     table.add_row("real-time factor", f"{cycle['real_time_factor']:.3f}")
     table.add_row("peak memory of the process", f"{memory['peak_rss_bytes'] / MIB:.0f} MiB")
     if memory["device_peak_bytes"] is not None:

@@ -66,7 +66,7 @@ def _present(names: Mapping[str, bool]) -> str:
 def _espeak(machine: Machine) -> str:
     if machine.espeak_program and machine.espeak_library:
         return f"{machine.espeak_program}, {machine.espeak_library}"
-    return "missing: only training and `make examples` need it"
+    return "missing; needed only for training and `make examples`"
 
 
 def _machine_table(machine: Machine) -> Table:
@@ -76,7 +76,7 @@ def _machine_table(machine: Machine) -> Table:
     for name, version in machine.packages.items():
         table.add_row(name, version or "[red]missing[/red]")
     if machine.emulates_bfloat16:
-        table.add_row("bfloat16", "no instructions: products in float32")
+        table.add_row("bfloat16", "no CPU instructions; matrix products run in float32")
     table.add_row("CPU cores", f"{machine.cpu_cores}, torch uses {machine.torch_threads}")
     table.add_row("writes", _present(machine.encoders))
     table.add_row("reads", _present(machine.decoders))
@@ -117,7 +117,7 @@ def _preset_table(machine: Machine, footprints: Sequence[Footprint]) -> Table:
 
 def _kernel_table(wrong: Sequence[Checked]) -> Table:
     table = Table(title="Wrong kernels", title_justify="left")
-    for heading in ("kernel", "models", "device", "precision", "error", "what follows"):
+    for heading in ("kernel", "models", "device", "precision", "error", "consequence"):
         table.add_column(heading)
     for found in wrong:
         follows = "[red]results are wrong[/red]" if found.used else "float32 is used instead"
@@ -132,11 +132,12 @@ def _show_kernels(kernels: Sequence[Checked], console: Console) -> None:
         console.print(_kernel_table(wrong))
     if any(found.harmful for found in wrong):
         console.print(
-            "[red]A kernel that is used computes wrongly here.[/red] Another precision (--dtype), "
-            "another version of torch, or on Intel ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 may help."
+            "[red]A kernel in use gives wrong results on this machine.[/red] Try another "
+            "precision (--dtype), another version of torch, or on Intel CPUs "
+            "ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16."
         )
     kept = sum(found.right for found in kernels)
-    console.print(f"kernels: {kept} of {len(kernels)} compared ones give what they should.")
+    console.print(f"kernels: {kept} of {len(kernels)} tested kernels give correct results.")
 
 
 def show(
@@ -153,4 +154,4 @@ def show(
     for found in footprints:
         if (note := LICENCE_NOTES.get(found.preset)) is not None:
             console.print(f"{found.preset}: {note}.", highlight=False)
-    console.print("needed = weights + a tenth + 1 GiB: a rule of thumb, for one device.")
+    console.print("needed = weights + 10 % + 1 GiB: an estimate for one device.")

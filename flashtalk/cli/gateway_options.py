@@ -13,20 +13,29 @@ if TYPE_CHECKING:
 def add_gateway_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of address and credentials."""
     parser.add_argument(
-        "--gateway", default="localhost:50050", help="HOST:PORT, or several with commas"
+        "--gateway",
+        default="localhost:50050",
+        help="addresses of gateways, HOST:PORT, comma-separated (default localhost:50050)",
     )
-    parser.add_argument("--tls", action="store_true", help="believe the public authorities")
-    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM; believe these instead")
+    parser.add_argument(
+        "--tls", action="store_true", help="use TLS and trust the public certificate authorities"
+    )
+    parser.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="use TLS and trust the certificate authorities in this PEM file",
+    )
     parser.add_argument(
         "--api-key-file",
         type=Path,
         metavar="FILE",
-        help="API key to show; without it, what FLASHTALK_API_KEY holds",
+        help="file with the API key (default: environment variable FLASHTALK_API_KEY)",
     )
     parser.add_argument(
         "--plaintext-key",
         action="store_true",
-        help="send the key to another machine without TLS too",
+        help="allow sending the API key to another machine without TLS",
     )
 
 

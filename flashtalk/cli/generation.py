@@ -23,6 +23,7 @@ from flashtalk.cli.limits import (
     check_steps,
     check_weights,
 )
+from flashtalk.cli.overlay_option import overlays_of
 from flashtalk.cli.progress import progress_bar, summary
 from flashtalk.errors import InputError
 from flashtalk.media import Mp4Writer, check_target, inspect_audio, read_image, stream_pcm
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from flashtalk.engine import ChunkResult
 
 TINY_NOTE = (
-    "preset tiny: it knows the procedural faces that it was trained on, not photographs; "
-    "of a photograph it draws what it knows, not the person"
+    "preset tiny was trained on procedural faces only; a photograph gives such a face, not "
+    "the person"
 )
 
 
 def generate(args: argparse.Namespace) -> int:
     """Checks everything possible before the models are loaded, then generates the video."""
-    size_hw = _checked(args)
+    size_hw, overlays = _checked(args), overlays_of(args)
     portrait_HWC = read_image(args.image, tell)
     if args.face is not None:
         portrait_HWC = around_face(portrait_HWC, read_box(args.face))
@@ -50,14 +51,16 @@ def generate(args: argparse.Namespace) -> int:
     check_target(args.out)
     for source in ("image", "audio"):
         if args.out.exists() and args.out.samefile(getattr(args, source)):
-            raise InputError("out", args.out, f"would replace the {source}")
+            raise InputError("out", args.out, f"must not be the {source} file itself")
     from flashtalk.cli.memory import enough_memory
     from flashtalk.engine import keep_freed_memory, load_pipeline, start, talk_on
 
     keep_freed_memory()
 
     with Interrupts() as interrupts, enough_memory(args.device):
-        pipeline = load_pipeline(args.preset, args.weights, device=args.device, dtype=args.dtype)
+        pipeline = load_pipeline(
+            args.preset, args.weights, device=args.device, dtype=args.dtype, overlays=overlays
+        )
         if pipeline.name == TINY:
             say(TINY_NOTE)
         sampling = pipeline.sampling
@@ -137,8 +140,8 @@ class Made:
     def stopped(self, out: Path) -> str:
         """Returns the line after an interrupt."""
         if not self.frames:
-            return "stopped: nothing was written"
-        return f"stopped: {out} holds what was made; {self.summary()}"
+            return "stopped: no frames, nothing was written"
+        return f"stopped: {out} contains the frames so far; {self.summary()}"
 
 
 def write_video(

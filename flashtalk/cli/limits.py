@@ -32,7 +32,7 @@ def check_prompt(prompt: str | None) -> None:
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
-        raise InputError("prompt", ascii(prompt), "text in UTF-8") from error
+        raise InputError("prompt", ascii(prompt), "must be valid UTF-8 text") from error
 
 
 def check_preset(preset: str) -> None:
@@ -68,7 +68,7 @@ def check_report(path: Path | None) -> None:
         return
     try:
         if path.is_dir() or not path.parent.is_dir():
-            raise InputError("out", path, "a file in a folder that exists")
+            raise InputError("out", path, "must be a file in an existing folder")
         place = Path(os.path.realpath(path))  # target of a symbolic link
         there = place.exists()
         # Devices such as /dev/null and pipes are accepted too, but opening them may block.

@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands; each command's parser sets ``run``."""
     parser = OneLineParser(
         prog="flashtalk",
-        description="A portrait and speech become a video in which the portrait talks.",
+        description="Generate talking-avatar video from a portrait and speech.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"flashtalk {__version__}")

@@ -21,5 +21,5 @@ def enough_memory(device: str) -> Iterator[None]:
             isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         ):
             raise
-        limit = "out of memory; `flashtalk doctor` says what fits where"
+        limit = "out of memory; `flashtalk doctor` shows which preset fits on which device"
         raise InputError("device", device, limit) from error

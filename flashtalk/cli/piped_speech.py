@@ -74,7 +74,7 @@ class PipedSpeech:
             while len(first_bytes) < SNIFFED_BYTES and (data := reader.read(_READ_BYTES)):
                 first_bytes += data
             if len(first_bytes) < 2:
-                raise InputError("audio", self.name, "ends without any sound")
+                raise InputError("audio", self.name, "contains no audio")
         except OSError as error:
             self._fail(InputError("audio", self.name, f"not readable ({error.strerror})"))
             return
@@ -125,7 +125,7 @@ class PipedSpeech:
                 yield pcm_from_bytes(joined[:whole], media_pb2.AUDIO_ENCODING_PCM_S16LE, "audio")
             data = reader.read(_READ_BYTES)
         if rest:
-            tell(f"audio: {self.name}: ends in the middle of a sample; its last byte is left out")
+            tell(f"audio: {self.name}: ends within a sample; ignoring the last byte")
 
 
 class _Reader:

@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -26,6 +27,7 @@ from flashtalk.errors import FlashTalkError, InputError
 CONTEXT: BaseContext = multiprocessing.get_context("spawn")
 _EXCHANGE_S = 120.0
 _FAREWELL_S = 10.0
+_CAUSE_S = 1.0
 
 
 class RankFailed(FlashTalkError):
@@ -39,11 +41,11 @@ def check_ranks(ranks: int, device: torch.device) -> None:
     if device.type == "cuda":
         there = torch.cuda.device_count()
         if ranks > there:
-            raise InputError("ranks", ranks, f"at most {there}, one for each GPU of this machine")
+            raise InputError("ranks", ranks, f"at most {there}, one per GPU of this machine")
     elif device.type != "cpu" and ranks > 1:
-        raise InputError("ranks", ranks, f"1 on {device.type}")
+        raise InputError("ranks", ranks, f"must be 1 on {device.type}")
     elif ranks > (cores := multiprocessing.cpu_count()):
-        raise InputError("ranks", ranks, f"at most {cores}, one for each core of this machine")
+        raise InputError("ranks", ranks, f"at most {cores}, one per core of this machine")
 
 
 def on_ranks(
@@ -89,28 +91,51 @@ def on_ranks(
             _end(processes, ends, _FAREWELL_S if answered else 0.0)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A failed rank: when it failed on the monotonic clock of all processes, and its message."""
+
+    at_s: float
+    message: str
+
+
 def _answers(processes: list[BaseProcess], ends: list[Connection], until_s: float) -> list[Any]:
     answers: dict[int, Any] = {}
     while waiting := [rank for rank in range(len(ends)) if rank not in answers]:
         ready = wait([ends[rank] for rank in waiting], max(0.0, until_s - time.monotonic()))
         if not ready:
             late = ", ".join(map(str, waiting))
-            raise RankFailed(f"no answer in time from rank {late}")
-        for rank in waiting:
-            if ends[rank] in ready:
-                answers[rank] = _answer(rank, processes[rank], ends[rank])
+            raise RankFailed(f"timeout: no result from rank {late}")
+        found = {r: _answer(r, processes[r], ends[r]) for r in waiting if ends[r] in ready}
+        answers |= found
+        failures = [answer for answer in found.values() if isinstance(answer, _Failure)]
+        if failures:
+            others = [rank for rank in waiting if rank not in found]
+            failures += _other_failures(processes, ends, others)
+            raise RankFailed(min(failures, key=lambda failure: failure.at_s).message)
     return [answers[rank] for rank in range(len(ends))]
 
 
+def _other_failures(
+    processes: list[BaseProcess], ends: list[Connection], ranks: list[int]
+) -> list[_Failure]:
+    """Returns the failures of other ranks: one that fails makes others fail at their next
+    exchange, and their messages can arrive before its own."""
+    until_s, found = time.monotonic() + _CAUSE_S, []
+    for rank in ranks:
+        if ends[rank].poll(max(0.0, until_s - time.monotonic())):
+            found.append(_answer(rank, processes[rank], ends[rank]))
+    return [answer for answer in found if isinstance(answer, _Failure)]
+
+
 def _answer(rank: int, process: BaseProcess, end: Connection) -> Any:
+    """Returns the result of a rank, or its failure; one that died failed before all others."""
     try:
-        fine, value = end.recv()
+        failed_s, value = end.recv()
     except EOFError:
         process.join(_FAREWELL_S)
-        raise RankFailed(f"rank {rank} ended with {process.exitcode}") from None
-    if not fine:
-        raise RankFailed(f"rank {rank}: {value}")
-    return value
+        return _Failure(0.0, f"rank {rank} ended with exit code {process.exitcode}")
+    return value if failed_s is None else _Failure(failed_s, f"rank {rank}: {value}")
 
 
 def _end(processes: list[BaseProcess], ends: list[Connection], patience_s: float) -> None:
@@ -149,11 +174,11 @@ def _rank(
             world_size=ranks,
             timeout=timedelta(seconds=_EXCHANGE_S),
         )
-        answer = True, function(rank, ranks, *arguments)
+        answer: tuple[float | None, Any] = None, function(rank, ranks, *arguments)
         dist.barrier()
         dist.destroy_process_group()
     except Exception as error:
-        answer = False, f"{type(error).__name__}: {error}"
+        answer = time.monotonic(), f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):
         end.send(answer)
     end.close()

@@ -12,26 +12,39 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds ``stream`` to ``bench``."""
     parser = subparsers.add_parser(
         "stream",
-        help="p95 of chunk period over media time, against a running suite",
-        description="Sends sound to a running suite as fast as it takes it, and says how long "
-        "chunks are apart, in parts of what they play. Below 1 it keeps up.",
+        help="measure whether a running suite keeps up with real time",
+        description="Stream speech to a running suite as fast as it accepts it and measure "
+        "the time between chunks divided by the duration of a chunk. Below 1 the "
+        "suite keeps up with real time.",
         allow_abbrev=False,
     )
     add_gateway_options(parser)
-    parser.add_argument("--image", type=Path, help="portrait; default a drawn one")
-    parser.add_argument("--audio", type=Path, help="sound, repeated; default a drawn one")
-    parser.add_argument("--size", help="WxH in pixels, one that the suite serves")
-    parser.add_argument("--sessions", type=int, default=1, help="at once (default 1)")
+    parser.add_argument("--image", type=Path, help="portrait (default: a generated picture)")
+    parser.add_argument(
+        "--audio", type=Path, help="speech file, repeated as needed (default: a synthetic tone)"
+    )
+    parser.add_argument(
+        "--size",
+        help="video size WxH in pixels; must be served by the suite (default: the suite's)",
+    )
+    parser.add_argument(
+        "--sessions", type=int, default=1, help="number of concurrent sessions (default 1)"
+    )
     parser.add_argument(
         "--warmup",
         type=int,
         default=2,
-        help="chunks of a session before those that count, at least 1 (default 2)",
+        help="number of unmeasured chunks per session, at least 1 (default 2)",
     )
     parser.add_argument(
-        "--chunks", type=int, default=20, help="chunks of a session that count (default 20)"
+        "--chunks", type=int, default=20, help="number of measured chunks per session (default 20)"
     )
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds without a gateway")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60.0,
+        help="how long to retry without a gateway, seconds (default 60)",
+    )
     parser.add_argument(
         "--out",
         type=Path,

@@ -221,7 +221,7 @@ def show(report: dict[str, Any], console: Console) -> None:
         table.add_column(heading, justify="right")
     table.add_row("chunk period / media time", f"{ratio['p50']:.3f}", f"{ratio['p95']:.3f}")
     rows = {"chunk period, ms": report["period"]}
-    rows |= {f"{name} as the gateway saw it, ms": of for name, of in report["stages"].items()}
+    rows |= {f"{name} at the gateway, ms": of for name, of in report["stages"].items()}
     for name, of in rows.items():
         table.add_row(name, f"{of['p50_ms']:.1f}", f"{of['p95_ms']:.1f}")
     console.print(table)

@@ -11,19 +11,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds ``table4`` to ``bench``."""
     parser = subparsers.add_parser(
         "table4",
-        help="encode, decode and DiT step on some ranks, beside the machine's limits",
-        description="Times of the VAE and of one evaluation of the transformer, as in the report's "
-        "Table 4, with what the machine could do at best.",
+        help="measure VAE and DiT step for several numbers of ranks",
+        description="Measure VAE encode, VAE decode and one denoising step, as in the "
+        "report's Table 4, and compare with the limits of the machine.",
         allow_abbrev=False,
     )
     add_pipeline_options(parser)
     parser.add_argument(
-        "--ranks", default="1", metavar="N,..", help="numbers of devices, one row each (default 1)"
+        "--ranks",
+        default="1",
+        metavar="N,..",
+        help="numbers of ranks, one row each, comma-separated (default 1)",
     )
     parser.add_argument(
-        "--warmup", type=int, default=2, help="calls before those that count (default 2)"
+        "--warmup", type=int, default=2, help="number of unmeasured calls (default 2)"
     )
-    parser.add_argument("--repeats", type=int, default=10, help="calls that count (default 10)")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="number of measured calls (default 10)"
+    )
     add_report_options(parser, "table4")
     parser.set_defaults(run=run)
 

@@ -37,7 +37,7 @@ def show(report: dict[str, Any], console: Console) -> None:
         for row in report["rows"]
         for name, stage in row["stages"].items()
     ]
-    console.print(limits_table("Beside what this machine can do", rows))
+    console.print(limits_table("Compared with the limits of this machine", rows))
 
 
 def ranks(count: int) -> str:

@@ -18,6 +18,7 @@ from flashtalk.cli.device_memory import device_memory, reset_peak
 from flashtalk.cli.interrupt import Interrupts
 from flashtalk.cli.limits import check_report, make_folder, save_report
 from flashtalk.cli.memory import enough_memory
+from flashtalk.cli.overlay_option import overlays_of
 from flashtalk.cli.peaks import Peaks, measure_peaks
 from flashtalk.cli.progress import steps
 from flashtalk.cli.rank_processes import check_ranks, on_ranks
@@ -198,6 +199,7 @@ def choice_of(args: argparse.Namespace) -> PipelineChoice:
         device=args.device,
         precision=PRECISIONS[args.precision],
         compiled=args.compile == "on",
+        overlays=overlays_of(args),
     )
 
 
@@ -226,7 +228,7 @@ def read_ranks(text: str) -> list[int]:
     """Parses ``1,2,4`` as numbers without repetition. Raises InputError for anything else."""
     words = text.split(",")
     if not all(word.strip().isascii() and word.strip().isdecimal() for word in words):
-        raise InputError("ranks", text, "whole numbers with commas, such as 1,2,4")
+        raise InputError("ranks", text, "comma-separated integers, such as 1,2,4")
     numbers = sorted({int(word) for word in words})
     for number in numbers:
         check_between("ranks", number, 1, _MOST_RANKS)

@@ -18,10 +18,10 @@ from flashtalk.presets import WITHOUT_PROMPT
 JSON_FORMAT = 1
 _LARGE_FLOPS = 1e12
 COUNTED = (
-    "flops: matrix products, convolutions and attention, a multiplication and an addition are two; "
-    "bytes: every weight once, inputs and results of those operations once; peaks: the fastest of "
-    "a few calls on this machine; limit: the longer of all operations at their peaks and all bytes "
-    "at the speed of a copy, divided by the GPUs that share the work"
+    "flops: matrix products, convolutions and attention; a multiply-add counts as two. "
+    "bytes: every weight once, inputs and outputs of those operations once. peaks: the "
+    "fastest of a few calls on this machine. limit: the larger of compute time at these "
+    "peaks and transfer time at copy bandwidth, divided by the number of GPUs"
 )
 
 

@@ -63,7 +63,7 @@ def check_ends(image: Path, audio: str, out: str) -> int | None:
     check_target(out)
     for name, source in (("image", str(image)), ("audio", audio)):
         if source != PIPE and Path(out).exists() and Path(out).samefile(source):
-            raise InputError("out", out, f"would replace the {name}")
+            raise InputError("out", out, f"must not be the {name} file itself")
     return samples
 
 

@@ -85,7 +85,9 @@ async def _interruptible(
     try:
         await talking
     except asyncio.CancelledError:
-        kept = f"{args.out} holds what was made" if received.frames else "nothing was written"
+        kept = (
+            f"{args.out} contains the frames so far" if received.frames else "nothing was written"
+        )
         _say(args, f"stopped: {kept}; frames={received.frames}")
         return INTERRUPTED
     return 0
@@ -172,5 +174,5 @@ async def _write(out: str, session: pb.Session, stream: SessionStream, received:
         writer.close()
         await writer.flush()
     if total is not None and received.frames != total:
-        limit = f"{total} frames were to come"
-        raise ClientError(grpc.StatusCode.DATA_LOSS, f"{received.frames} came, {limit}")
+        limit = f"expected {total} frames"
+        raise ClientError(grpc.StatusCode.DATA_LOSS, f"received {received.frames} frames, {limit}")

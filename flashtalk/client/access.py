@@ -40,7 +40,7 @@ def read_api_key(path: Path) -> str:
         raise InputError("api_key_file", path, f"cannot be read: {reason}") from None
     key = data.decode("ascii", "replace").strip()
     if not _is_key(key):
-        raise InputError("api_key_file", path, "no API key in it")
+        raise InputError("api_key_file", path, "contains no valid API key")
     return key
 
 
@@ -61,11 +61,14 @@ def key_metadata(
     if not key:
         return ()
     if not _is_key(key):
-        limit = f"at most {_LONGEST_KEY} visible ASCII characters without spaces"
-        raise InputError("api_key", "what was given", limit)
+        limit = f"must be at most {_LONGEST_KEY} visible ASCII characters without spaces"
+        raise InputError("api_key", "the given key", limit)
     far = [target for target in targets if not is_loopback(target)]
     if far and not encrypted and not plaintext_key:
-        limit = "the key would travel unencrypted: use TLS, or ask for this explicitly"
+        limit = (
+            "the connection is not encrypted; use TLS, or allow it with plaintext_key "
+            "(--plaintext-key)"
+        )
         raise InputError("api_key", f"not sent to {far[0]}", limit)
     return (("authorization", f"Bearer {key}"),)
 

@@ -26,8 +26,8 @@ Sound = npt.NDArray[Any] | Bytes | Sequence[float]
 SessionName = str | pb.Session
 
 _SOUND_TYPES = (
-    "floats in [-1, 1] or 16-bit integers as a numpy array, list, tuple or array.array; "
-    "or bytes of 16-bit little-endian samples"
+    "must be floats in [-1, 1] or 16-bit integers as a numpy array, list, tuple or "
+    "array.array, or bytes of 16-bit little-endian samples"
 )
 _FULL_SCALE = 32_768
 
@@ -44,8 +44,8 @@ async def portrait_bytes(portrait: Portrait) -> bytes:
     if isinstance(portrait, str | os.PathLike):
         return await asyncio.to_thread(_read, Path(portrait))
     raise TypeError(
-        f"portrait: {_kind(portrait)}: a path (str or Path), or the bytes of a picture file "
-        "(bytes, bytearray or memoryview)"
+        f"portrait: {_kind(portrait)}: must be a path (str or Path) or the bytes of a picture "
+        "file (bytes, bytearray or memoryview)"
     )
 
 
@@ -55,7 +55,7 @@ def session_name(session: SessionName) -> str:
         return str(session.session_id)
     if isinstance(session, str):
         return session
-    raise TypeError(f"session_id: {_kind(session)}: a str, or a Session")
+    raise TypeError(f"session_id: {_kind(session)}: must be a str or a Session")
 
 
 def samples(sound: Sound) -> Pcm:
@@ -77,12 +77,16 @@ def samples(sound: Sound) -> Pcm:
         return _of_bytes(data) if data else np.zeros(0, np.float32)
     given = _array(sound)
     if given.ndim != 1:
-        raise InputError("audio", f"{given.dtype} {list(given.shape)}", "one channel, [samples]")
+        raise InputError(
+            "audio", f"{given.dtype} {list(given.shape)}", "must be one channel, [samples]"
+        )
     if given.dtype.kind == "i":
         if given.dtype.itemsize != 2 and isinstance(sound, np.ndarray):
             raise TypeError(f"audio: array of {given.dtype}: {_SOUND_TYPES}")
         if len(given) and not -_FULL_SCALE <= int(given.min()) <= int(given.max()) < _FULL_SCALE:
-            raise InputError("audio", "integers beyond 16 bits", f"{-_FULL_SCALE} .. 32767")
+            raise InputError(
+                "audio", "integers outside 16 bits", f"must be {-_FULL_SCALE} .. 32767"
+            )
         return given.astype(np.float32) / np.float32(_FULL_SCALE)
     with np.errstate(over="ignore"):
         pcm_S = given.astype(np.float32)

@@ -56,7 +56,7 @@ class ClientError(FlashTalkError):
         code = error.code()
         message = error.details() or code.name.lower().replace("_", " ")
         if reason_of(error) is None and (proxy := proxy_of(target) if target else ""):
-            message += f" ({target} was tried through the proxy {proxy} of the environment)"
+            message += f" ({target} through proxy {proxy}, which the environment sets)"
         return cls(
             code,
             message,

@@ -256,5 +256,5 @@ def read_targets(gateways: str) -> list[str]:
     targets = [target.strip() for target in gateways.split(",") if target.strip()]
     for target in targets or [gateways]:
         if read_host_port(target) is None:
-            raise InputError("gateway", target, "HOST:PORT, without a scheme")
+            raise InputError("gateway", target, "must be HOST:PORT, without a scheme")
     return targets

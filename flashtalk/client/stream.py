@@ -156,7 +156,7 @@ class SessionStream:
             "interrupt",
             lambda name: self._out.cut(name, played_frames),
             self._out.withdraw,
-            "no answer to an interruption",
+            "no acknowledgement of the interruption",
         )
         return interrupted
 
@@ -177,7 +177,7 @@ class SessionStream:
             "update_prompt",
             lambda name: self._out.prompt(name, prompt),
             self._out.prompted,
-            "no answer to a new prompt",
+            "no result of the prompt update",
         )
         if updated.outcome in _NOT_UPDATED:
             raise ClientError(
@@ -233,15 +233,15 @@ class SessionStream:
                     await self._changed.wait()
             except TimeoutError:
                 if loop.time() >= max(begun_s, self._moved_s) + patience_s:
-                    raise self._late("no speech was used") from None
+                    raise self._late("no speech was accepted") from None
 
     def _late(self, what: str) -> ClientError:
-        limit = f"within {self._client.patience_s:g} s; another task has to read the events"
+        limit = f"within {self._client.patience_s:g} s; another task must read the events"
         return ClientError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{what} {limit}")
 
     def _check_open(self, field: str) -> None:
         if self._out.finished:
-            raise InputError(field, "after finish", "nothing may follow it")
+            raise InputError(field, "called after finish", "finish must be the last call")
         if self._over:
             raise ClientError(grpc.StatusCode.CANCELLED, "the stream has ended")
 
@@ -253,7 +253,9 @@ class SessionStream:
             self._failure = failed
         except Exception as error:
             # An unexpected error must not leave readers of events waiting.
-            self._failure = ClientError(grpc.StatusCode.INTERNAL, f"in the client: {error!r}")
+            self._failure = ClientError(
+                grpc.StatusCode.INTERNAL, f"internal error of the client: {error!r}"
+            )
             raise
         finally:
             self._over = True
@@ -392,4 +394,4 @@ class SessionStream:
 
 
 def _lost() -> ClientError:
-    return ClientError(grpc.StatusCode.UNAVAILABLE, "no gateway takes the stream")
+    return ClientError(grpc.StatusCode.UNAVAILABLE, "no gateway accepts the stream")

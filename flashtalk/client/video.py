@@ -44,7 +44,9 @@ class FrameDecoder:
         except av.FFmpegError as error:
             raise InputError("video", f"frame {frame.frame_index}", str(error)) from error
         if len(pictures) != 1:
-            raise InputError("video", f"frame {frame.frame_index}", "one picture per frame")
+            raise InputError(
+                "video", f"frame {frame.frame_index}", "must contain exactly one picture"
+            )
         rgb = pictures[0].to_ndarray(
             format="rgb24",
             src_colorspace=Colorspace.ITU709,

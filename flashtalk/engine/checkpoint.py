@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -19,9 +19,10 @@ from flashtalk.engine.encoders import Encoders
 from flashtalk.engine.pipeline import Pipeline
 from flashtalk.engine.placement import Placement
 from flashtalk.engine.sampling import Sampling
-from flashtalk.models.checkpoint import build, load_state
+from flashtalk.models.checkpoint import Merged, build, load_state, merge, read_overlay
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.overlays import Overlay
 from flashtalk.streaming import StreamSpec
 
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -56,17 +57,53 @@ class Checkpoint(ABC):
         sampling: sampling settings of these weights.
         placement: device and dtype of its models; speech features are always float32.
         spec: stream spec of these weights.
+        overlays: files merged into the network's weights, in this order.
     """
 
     preset: str
     sampling: Sampling
     placement: Placement
     spec: StreamSpec
+    overlays: tuple[Overlay, ...] = field(default=(), kw_only=True)
 
     @property
     @abstractmethod
-    def pieces(self) -> Mapping[str, Path]:
+    def parts(self) -> Mapping[str, Path]:
         """Returns the file or folder of each model, and ``pipeline.json`` if there is one."""
+
+    @property
+    @abstractmethod
+    def network_path(self) -> Path:
+        """Returns the network's file or folder, one of ``parts``."""
+
+    @abstractmethod
+    def convert_network(self, published: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Converts a network's tensors in a file to our names, without unused ones."""
+
+    @abstractmethod
+    def bare_network(self) -> nn.Module:
+        """Returns the network on the meta device, without weights."""
+
+    @property
+    def pieces(self) -> Mapping[str, Path]:
+        """Returns all that decides over frames: ``parts``, and each overlay as a file.
+
+        Names of overlays contain their position and their strength: digests differ with both.
+        """
+        overlays = {
+            f"overlay {position} at {overlay.strength!r}": overlay.path
+            for position, overlay in enumerate(self.overlays, 1)
+        }
+        return {**self.parts, **overlays}
+
+    def merged(self) -> Merged:
+        """Merges the overlays into the network's weights; errors as ``merge``."""
+        given = [(each, self.convert_network(read_overlay(each))) for each in self.overlays]
+        return merge(self.convert_network(load_state(self.network_path)), given)
+
+    def transformer_state(self) -> Mapping[str, Tensor]:
+        """Returns the network's weights with the overlays; memory-mapped, or computed at access."""
+        return self.merged().state
 
     @property
     @abstractmethod

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from flashtalk.engine.checkpoint import Checkpoint
 from flashtalk.engine.codec import AnyVAE, VideoCodec, made_codec
@@ -16,7 +17,13 @@ from flashtalk.engine.flashhead_denoiser import FlashHeadDenoiser
 from flashtalk.engine.placement import Placement, to_inference_form
 from flashtalk.engine.sampling import SAMPLING_FILE, Sampling, load_sampling, load_stream_numbers
 from flashtalk.errors import InputError, WeightsError
-from flashtalk.models.checkpoint import CONFIG, FlashHeadLayout, Variant, find_flashhead
+from flashtalk.models.checkpoint import (
+    CONFIG,
+    FlashHeadLayout,
+    Variant,
+    find_flashhead,
+    on_meta,
+)
 from flashtalk.models.flashhead import weights as network_weights
 from flashtalk.models.flashhead.model import FlashHead
 from flashtalk.models.ltx_vae import weights as ltx_weights
@@ -28,6 +35,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.overlays import Overlay
 from flashtalk.presets import FLASHHEAD, FLASHHEAD_LITE
 from flashtalk.streaming import preset_spec
 
@@ -54,6 +62,7 @@ class FlashHeadCheckpoint(Checkpoint):
         placement: Placement,
         *,
         sampling: Sampling | None = None,
+        overlays: Sequence[Overlay] = (),
     ) -> FlashHeadCheckpoint:
         """Reads all of a folder except the weights. Arguments and errors as ``load_pipeline``.
 
@@ -73,25 +82,25 @@ class FlashHeadCheckpoint(Checkpoint):
             spec = sizes.spec(load_stream_numbers(folder, preset_spec(preset)))
         except InputError as error:
             raise WeightsError(f"{folder}: {error}") from error
-        return cls(preset, chosen, placement, spec, layout, sizes)
+        return cls(preset, chosen, placement, spec, layout, sizes, overlays=tuple(overlays))
 
     @property
-    def pieces(self) -> Mapping[str, Path]:
+    def parts(self) -> Mapping[str, Path]:
         """Returns the file or folder of each model, and ``pipeline.json`` if there is one.
 
         Names contain the variant: Pro and Lite share a folder and most shapes.
         """
         layout = self.layout
-        pieces = {
+        parts = {
             f"{self.preset}/network": layout.network,
             "vae": layout.vae,
             "wav2vec2": layout.wav2vec2,
         }
         if (config := _wan_config(layout)) is not None:
-            pieces["vae_config"] = config
+            parts["vae_config"] = config
         if (settings := layout.network.parent / SAMPLING_FILE).is_file():
-            pieces[""] = settings
-        return pieces
+            parts[""] = settings
+        return parts
 
     @property
     def speech(self) -> AudioConfig:
@@ -111,9 +120,22 @@ class FlashHeadCheckpoint(Checkpoint):
     def load_denoiser(self) -> FlashHeadDenoiser:
         """Loads the network."""
         source, config = self.layout.network, self.sizes.network
-        network = self._build(lambda: FlashHead(config), source, network_weights.convert)
+        network = self._built(lambda: FlashHead(config), self.transformer_state(), source)
         to_inference_form(network, self.placement)
         return FlashHeadDenoiser(network)
+
+    @property
+    def network_path(self) -> Path:
+        """Returns the folder of the network."""
+        return self.layout.network
+
+    def convert_network(self, published: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Converts a network's tensors in a file to our names, without unused ones."""
+        return network_weights.convert(published)
+
+    def bare_network(self) -> FlashHead:
+        """Returns the network on the meta device, without weights."""
+        return on_meta(lambda: FlashHead(self.sizes.network))
 
     def load_encoders(self, *, parked: bool = False) -> NoEncoders:
         """Returns encoders that refuse a prompt."""

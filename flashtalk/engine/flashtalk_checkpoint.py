@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,12 @@ from flashtalk.engine.pipeline import Architecture, FlashTalkPipeline
 from flashtalk.engine.placement import Placement, to_inference_form
 from flashtalk.engine.sampling import SAMPLING_FILE, Sampling, load_sampling, load_stream_numbers
 from flashtalk.errors import InputError, WeightsError
-from flashtalk.models.checkpoint import CheckpointLayout, find_checkpoint, load_state
+from flashtalk.models.checkpoint import (
+    CheckpointLayout,
+    check_state,
+    find_checkpoint,
+    on_meta,
+)
 from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.dit import weights as dit_weights
@@ -31,6 +36,7 @@ from flashtalk.models.vae.model import VideoVAE
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
+from flashtalk.overlays import Overlay
 from flashtalk.presets import PUBLISHED, TINY
 from flashtalk.streaming import preset_spec
 
@@ -56,6 +62,7 @@ class FlashTalkCheckpoint(Checkpoint):
         *,
         sampling: Sampling | None = None,
         architecture: Architecture | None = None,
+        overlays: Sequence[Overlay] = (),
     ) -> FlashTalkCheckpoint:
         """Reads all of a folder except the weights. Arguments and errors as ``load_pipeline``."""
         layout = find_checkpoint(folder)
@@ -68,12 +75,12 @@ class FlashTalkCheckpoint(Checkpoint):
             spec = found.spec(load_stream_numbers(folder, preset_spec(preset)))
         except InputError as error:
             raise WeightsError(f"{folder}: {error}") from error
-        return cls(preset, chosen, placement, spec, layout, found)
+        return cls(preset, chosen, placement, spec, layout, found, overlays=tuple(overlays))
 
     @property
-    def pieces(self) -> Mapping[str, Path]:
+    def parts(self) -> Mapping[str, Path]:
         """Returns the file or folder of each model, and ``pipeline.json`` if there is one."""
-        return pieces_of(self.layout)
+        return parts_of(self.layout)
 
     @property
     def speech(self) -> AudioConfig:
@@ -145,18 +152,41 @@ class FlashTalkCheckpoint(Checkpoint):
         convert = self._converting(vae_weights.convert)
         return self._build(lambda: VideoVAE(self.sizes.vae), self.layout.vae, convert)
 
+    @property
+    def network_path(self) -> Path:
+        """Returns the folder of the transformer."""
+        return self.layout.dit
+
+    def convert_network(self, published: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Converts a transformer's tensors in a file to our names."""
+        return dit_weights.convert(published)
+
+    def bare_network(self) -> DiT:
+        """Returns the network on the meta device, without weights."""
+        return on_meta(lambda: DiT(self.sizes.dit))
+
     def transformer_state(self) -> Mapping[str, Tensor]:
-        """Returns the weights of the transformer, memory-mapped, as in their files."""
-        return self._converting(dit_weights.convert)(load_state(self.layout.dit))
+        """Returns the network's weights with the overlays; memory-mapped, or computed at access.
+
+        Raises:
+            InputError, WeightsError: as ``Checkpoint.merged``; also without audio layers.
+        """
+        state = super().transformer_state()
+        if not dit_weights.has_audio(state):
+            try:
+                check_state(self.bare_network(), state, source=self.layout.dit)
+            except WeightsError as error:
+                raise WeightsError(f"{error}. {dit_weights.NO_AUDIO}") from error
+        return state
 
     def _converting(self, convert: Convert) -> Convert:
         """Returns a conversion from the published names to ours, for a published folder."""
         return convert if self.layout.kind == "published" else lambda tensors: tensors
 
 
-def pieces_of(layout: CheckpointLayout) -> Mapping[str, Path]:
+def parts_of(layout: CheckpointLayout) -> Mapping[str, Path]:
     """Returns the file or folder of each model, and ``pipeline.json`` if there is one."""
-    pieces = {
+    parts = {
         "dit": layout.dit,
         "vae": layout.vae,
         "wav2vec2": layout.wav2vec2,
@@ -164,11 +194,11 @@ def pieces_of(layout: CheckpointLayout) -> Mapping[str, Path]:
         "umt5": layout.umt5,
     }
     if layout.tokenizer != layout.umt5:
-        pieces["tokenizer"] = layout.tokenizer
+        parts["tokenizer"] = layout.tokenizer
     # Steps and guidance determine the frames as much as the weights do.
     if layout.kind == "own" and (settings := layout.dit.parent / SAMPLING_FILE).is_file():
-        pieces[""] = settings
-    return pieces
+        parts[""] = settings
+    return parts
 
 
 def flashtalk_checkpoint(checkpoint: Checkpoint) -> FlashTalkCheckpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import flashtalk
@@ -12,6 +13,7 @@ from flashtalk.engine.pipeline import Architecture, Pipeline
 from flashtalk.engine.placement import Placement
 from flashtalk.engine.sampling import Sampling
 from flashtalk.errors import InputError
+from flashtalk.overlays import Overlay
 from flashtalk.presets import PRESETS, TINY, needs_folder
 
 
@@ -38,6 +40,7 @@ def open_checkpoint(
     architecture: Architecture | None = None,
     compiled: bool = False,
     attention: str = "auto",
+    overlays: Sequence[Overlay] = (),
 ) -> Checkpoint:
     """Finds a folder of weights and reads all of it except the weights.
 
@@ -49,10 +52,19 @@ def open_checkpoint(
         raise InputError("weights", "none given", needs_folder(preset))
     folder = shipped_weights() if weights_dir is None else Path(weights_dir)
     placement = Placement.choose(preset, device, dtype, compiled=compiled, attention=attention)
+    for overlay in overlays:
+        overlay.check()
     if preset in VARIANTS:
-        return FlashHeadCheckpoint.open(preset, folder, placement, sampling=sampling)
+        return FlashHeadCheckpoint.open(
+            preset, folder, placement, sampling=sampling, overlays=overlays
+        )
     return FlashTalkCheckpoint.open(
-        preset, folder, placement, sampling=sampling, architecture=architecture
+        preset,
+        folder,
+        placement,
+        sampling=sampling,
+        architecture=architecture,
+        overlays=overlays,
     )
 
 
@@ -66,6 +78,7 @@ def load_pipeline(
     architecture: Architecture | None = None,
     compiled: bool = False,
     attention: str = "auto",
+    overlays: Sequence[Overlay] = (),
     offload_encoders: bool = False,
 ) -> Pipeline:
     """Loads a folder of weights, in the published layout or in this project's own.
@@ -79,11 +92,13 @@ def load_pipeline(
             speech encoder have theirs in their own ``config.json``.
         compiled: transformer and VAE use torch.compile, at the first call of each size.
         attention: ``auto``, or a kernel for the transformer (``ops.attention``).
+        overlays: files merged into the transformer's weights, in this order: plain tensors add and
+            override names, LoRA files change weights (``models.checkpoint.merge``).
         offload_encoders: the encoders of portrait and prompt are on the device only while they
             are used (``engine.encoders``).
 
     Raises:
-        InputError: an unknown preset or device, or a missing folder.
+        InputError: an unknown preset or device, a missing folder, or an impossible overlay.
         WeightsError: parts are missing, or tensors do not fit; one message names them all.
     """
     return open_checkpoint(
@@ -95,4 +110,5 @@ def load_pipeline(
         architecture=architecture,
         compiled=compiled,
         attention=attention,
+        overlays=overlays,
     ).load(offload_encoders=offload_encoders)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flashtalk.errors import InputError, WeightsError
 from flashtalk.streaming import StreamSpec
+from flashtalk.validation import JsonConfig
 
 SAMPLING_FILE = "pipeline.json"
 SAMPLERS = ("renoise", "euler")
@@ -22,7 +22,7 @@ _STREAM_FIELDS = ("fps", "chunk_frames", "motion_frames", "pcm_hz", "window_s")
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(JsonConfig):
     """Settings of one run.
 
     Args:
@@ -47,38 +47,19 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for field in ("steps", "height_px", "width_px"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if (value := getattr(self, field)) < 1:
                 raise InputError(field, value, "a whole number, at least 1")
-        for field in ("shift", "audio_guidance", "color_strength"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InputError(field, value, "a number")
         if not 0 <= self.color_strength <= 1:
             raise InputError("color_strength", self.color_strength, "from 0 to 1")
         if not 0 <= self.audio_guidance <= 100:
             raise InputError("audio_guidance", self.audio_guidance, "from 0 to 100")
         if self.sampler not in SAMPLERS:
             raise InputError("sampler", self.sampler, f"one of {', '.join(SAMPLERS)}")
-        if not isinstance(self.prompt, str):
-            raise InputError("prompt", self.prompt, "text")
 
     @property
     def size_hw(self) -> tuple[int, int]:
         """Returns height and width in pixels."""
         return self.height_px, self.width_px
-
-    def to_dict(self) -> dict[str, object]:
-        """Returns a JSON-ready dictionary for ``from_dict``."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Sampling:
-        """Reads a dictionary of ``to_dict``. Raises InputError for anything else."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise InputError("sampling", ", ".join(unknown), f"one of {', '.join(known)}")
-        return cls(**values)  # type: ignore[arg-type]
 
 
 def save_sampling(sampling: Sampling, folder: Path) -> None:
@@ -94,7 +75,7 @@ def load_sampling(folder: Path) -> Sampling:
         raise WeightsError(f"{folder}: missing {SAMPLING_FILE}")
     try:
         return Sampling.from_dict({k: v for k, v in values.items() if k != _STREAM})
-    except (TypeError, InputError) as error:
+    except InputError as error:
         raise WeightsError(f"{folder / SAMPLING_FILE}: {error}") from error
 
 

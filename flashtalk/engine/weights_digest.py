@@ -27,7 +27,7 @@ def weights_digest(pieces: Mapping[str, Path], cache: DigestCache | None = None)
     Raises:
         OSError: a file that cannot be read.
     """
-    files = sorted(_files(pieces))
+    files = sorted(piece_files(pieces))
     stamps = _stamps(files)
     if cache is not None and (known := cache.find(stamps)) is not None:
         return known
@@ -48,8 +48,8 @@ def _stamps(files: Sequence[tuple[str, Path]]) -> list[FileStamp]:
     return [FileStamp.of(name, path) for name, path in files]
 
 
-def _files(pieces: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
-    """Yields each file with a name that is independent of the folder's path."""
+def piece_files(pieces: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    """Yields each file of the digest with a name that is independent of the folder's path."""
     for piece, path in pieces.items():
         if path.is_file():
             yield f"{piece}/{path.name}".removeprefix("/"), path

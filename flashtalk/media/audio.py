@@ -100,7 +100,7 @@ def _note_silence(path: Path, seconds: float, note: Note) -> None:
     with contextlib.suppress(av.FFmpegError, InputError):
         speaking = tracks_with_sound(path)
     if not speaking:
-        note(f"silent: {seconds:.2f} s without any sound")
+        note(f"silent: {seconds:.2f} s")
         return
     command = f"ffmpeg -i FILE -map 0:{speaking[0]} speech.wav"
-    note(f"the track that is heard is silent; track {speaking[0]} is not: {command} takes it out")
+    note(f"the decoded track is silent; track {speaking[0]} is not. To extract it: {command}")

@@ -31,7 +31,7 @@ def to_srgb(picture: Image.Image, profile: bytes | None, note: Note) -> Image.Im
             return _explained(picture, profile)
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            note(f"its colour profile is left out ({reason})")
+            note(f"ignoring the colour profile ({reason})")
     if picture.mode == "LAB":
         return _converted(picture, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     return picture.convert("RGB")
@@ -43,7 +43,7 @@ def _explained(picture: Image.Image, profile: bytes) -> Image.Image:
     own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     space = own.profile.xcolor_space.strip()
     if picture.mode not in _MODES.get(space, ()):
-        raise ValueError(f"it explains {space}, the picture is {picture.mode}")
+        raise ValueError(f"profile for {space}, picture in {picture.mode}")
     if space == "RGB":
         picture = picture.convert("RGB")
         if _changes_nothing(own):

@@ -52,8 +52,8 @@ class Input:
     def cut_off(self, how: str) -> None:
         """Reports truncated input. Raises InputError unless ``keeps_going``."""
         if not self.keeps_going:
-            raise InputError("audio", self.value, f"cut off: {how}")
-        self.note(f"cut off: {how}")
+            raise InputError("audio", self.value, f"truncated: {how}")
+        self.note(f"truncated: {how}")
 
 
 def track_pcm(
@@ -95,9 +95,9 @@ def track_pcm(
     # If all packets are present but none can be decoded, another track may be better.
     held_s = heard_s if source.samples > begun else frames.end_s
     if container.format.name in _EXACT_LENGTH and declared_s > held_s + CUT_OFF_S:
-        how = f"states {declared_s:.2f} s, holds {heard_s:.2f} s"
+        how = f"header gives {declared_s:.2f} s, file contains {heard_s:.2f} s"
         if is_made_up(declared_s, heard_s):
-            source.note(f"its header {how}")
+            source.note(how)
         else:
             source.cut_off(how)
 
@@ -130,7 +130,7 @@ class _Line:
                 self._begin(*kind)
             pcm_CS = samples_of(placed)
             if not np.isfinite(pcm_CS).all():
-                raise InputError("audio", self._value, "holds NaN or infinite samples")
+                raise InputError("audio", self._value, "contains NaN or infinite samples")
             yield from self._converted(self._mixdown.push(pcm_CS))
             return
         channels, hz = self._kind

@@ -25,7 +25,7 @@ def existing_file(path: Path | str, field: str) -> Path:
         if not source.is_file():
             raise InputError(field, source, "not a file")
         if source.stat().st_size == 0:
-            raise InputError(field, source, "an empty file")
+            raise InputError(field, source, "the file is empty")
         readable = os.access(source, os.R_OK)
     except (OSError, ValueError) as error:
         # Too long names, folders without permission, zero bytes in names.

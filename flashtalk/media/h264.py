@@ -40,7 +40,7 @@ class ChunkEncoder:
 
     def __init__(self, *, size_hw: tuple[int, int], fps: int) -> None:
         if min(size_hw) <= 0 or size_hw[0] % 2 or size_hw[1] % 2:
-            raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "even numbers of pixels")
+            raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "width and height must be even")
         self._size_hw, self._fps, self._frames = size_hw, fps, 0
         context = VideoCodecContext.create("libx264", "w")
         assert isinstance(context, VideoCodecContext)

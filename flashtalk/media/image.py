@@ -90,7 +90,7 @@ def _read(
         raise InputError(field, value, kind)
     most = min(limit for limit in (max_pixels, Image.MAX_IMAGE_PIXELS, 2**62) if limit)
     reader = _Reader(value, field, formats, most, note)
-    kinds = ", ".join(formats) if formats else "a picture that Pillow reads"
+    kinds = ", ".join(formats) if formats else "a picture in a supported format"
     try:
         with no_warnings():
             return reader.read(file, head)
@@ -103,7 +103,7 @@ def _read(
     except Exception as error:
         # Decoders raise errors of nearly every type for damaged files.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(field, value, f"damaged or cut off ({reason})") from error
+        raise InputError(field, value, f"damaged or truncated ({reason})") from error
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class _Reader:
         if end.found:
             return rgb_HWC
         if not end.has_all_scans():
-            raise ValueError("its last part is missing")
+            raise ValueError("the last part is missing")
         other_HWC = self._decoded(io.BytesIO(end.filled()))
         missing = np.abs(np.subtract(rgb_HWC, other_HWC, dtype=np.int16)).mean()
         if missing > _MISSING_LEVELS:
-            raise ValueError("its lower part is missing")
-        self.note("its end is missing; the picture is there")
+            raise ValueError("the lower part is missing")
+        self.note("the end of the file is missing; the picture is complete")
         return rgb_HWC
 
     def _decoded(self, file: BinaryIO, profile: bytes | None = None) -> Rgb:
@@ -157,10 +157,10 @@ def check_size(width_px: int, height_px: int, value: object, field: str = "image
     """Raises InputError for a picture too small or too narrow to show a face."""
     small, large = sorted((width_px, height_px))
     if small < MIN_SIDE_PX:
-        limit = f"{width_px}x{height_px} pixels, at least {MIN_SIDE_PX} a side are needed"
+        limit = f"{width_px}x{height_px} pixels; each side must be at least {MIN_SIDE_PX}"
         raise InputError(field, value, limit)
     if large > MAX_ASPECT * small:
-        limit = f"{width_px}x{height_px} pixels, at most 1:{MAX_ASPECT} is accepted"
+        limit = f"{width_px}x{height_px} pixels; the aspect ratio must be at most 1:{MAX_ASPECT}"
         raise InputError(field, value, limit)
 
 
@@ -266,7 +266,7 @@ def oriented_size(size_hw: tuple[int, int], rgb_HWC: Rgb) -> tuple[int, int]:
 def _bytes_of_deep_grey(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("pixels that are not finite")
+        raise ValueError("NaN or infinite pixels")
     scale = 255 / 65_535  # integers have 16 bits
     if picture.mode == "F":  # floats are in [0, 1] by convention, or in the range of bytes
         scale = 255.0 if values.max() <= 1 else 1.0

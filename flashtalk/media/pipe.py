@@ -50,7 +50,7 @@ class Sink:
 def sink_error(error: OSError | ValueError) -> InputError:
     """Converts a failed write: ReaderGoneError if the reader is gone, else InputError."""
     if isinstance(error, ConnectionError):  # includes a broken pipe
-        return ReaderGoneError("out", "-", "nobody reads any more")
+        return ReaderGoneError("out", "-", "the reader has closed the pipe")
     reason = getattr(error, "strerror", None) or str(error)
     return InputError("out", "-", f"not writable ({reason})")
 

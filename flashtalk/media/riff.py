@@ -75,7 +75,7 @@ class WavPart:
                 return
             header = read_header(self._source)
             if header is None:
-                self._note("another file begins behind its sound, but holds none")
+                self._note("another file follows the audio but contains no audio")
             elif header.fmt != self.header.fmt:
                 self.next, header = header, None
 
@@ -142,7 +142,9 @@ class WavPart:
             return False
         if len(follows) >= much:
             stated_s = header.stated_bytes / header.bytes_per_s
-            self._note(f"its header states only {stated_s:.2f} s of sound; all of it is taken")
+            self._note(
+                f"the header gives only {stated_s:.2f} s of audio; using all audio in the file"
+            )
         return True
 
     def _judge(self, header: WavHeader, given: int) -> None:
@@ -153,7 +155,7 @@ class WavPart:
         stated_s, held_s = (size / header.bytes_per_s for size in (header.stated_bytes, given))
         rounded = is_round(header.stated_bytes) and held_s < _LITTLE * stated_s
         if header.unfinished or rounded or is_made_up(stated_s, held_s):
-            self._note(f"its header states {stated_s:.0f} s of sound; what is there is taken")
+            self._note(f"the header gives {stated_s:.0f} s of audio; using the audio in the file")
         else:
             self.missing_bytes = missing
 

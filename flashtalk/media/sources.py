@@ -99,7 +99,7 @@ def decode_stream(
         source.cut_off(f"damaged ({error.strerror})")
     _check_any(source)
     if source.peak < SILENT_PEAK:
-        source.note(f"silent: {source.samples / pcm_hz:.2f} s without any sound")
+        source.note(f"silent: {source.samples / pcm_hz:.2f} s")
 
 
 def _is_needed_whole(ahead: Ahead) -> bool:
@@ -152,9 +152,9 @@ def _wav_pcm(ahead: Ahead, source: Input) -> Generator[Pcm, None, int]:
             reason = error.limit if isinstance(error, InputError) else error.strerror
             if number == 1:
                 raise
-            source.note(f"part {number} of this file is left out: {reason}")
+            source.note(f"skipping part {number} of the file: {reason}")
         if part.missing_bytes:
-            source.cut_off(f"{part.missing_bytes} bytes of its sound are missing")
+            source.cut_off(f"{part.missing_bytes} bytes of audio are missing")
     return number
 
 
@@ -202,4 +202,4 @@ def _first_pcm(container: InputContainer, source: Input, edits: Edits = ()) -> I
 
 def _check_any(source: Input) -> None:
     if not source.samples:
-        raise InputError("audio", source.value, "holds no sound that can be decoded")
+        raise InputError("audio", source.value, "contains no audio that can be decoded")

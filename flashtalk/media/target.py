@@ -45,7 +45,7 @@ class Target:
             if there and not self._place.is_file():
                 raise InputError("out", path, "exists and is not a file")
             if self._place.is_symlink():
-                raise InputError("out", path, "a symbolic link that leads to itself")
+                raise InputError("out", path, "a symbolic link to itself")
             if not self._place.parent.is_dir():
                 raise InputError("out", path, f"no such folder: {self._place.parent}")
             if there and not os.access(self._place, os.W_OK):

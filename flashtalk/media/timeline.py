@@ -84,7 +84,7 @@ class Timeline:
     def tell(self) -> None:
         """Notes the length of inserted silence."""
         if self._silence_s > _TOLD_S:
-            self._note(f"{self._silence_s:.2f} s of sound are missing; silence takes their place")
+            self._note(f"{self._silence_s:.2f} s of audio are missing; silence was inserted")
 
     def _late_s(self, frame: av.AudioFrame, end_s: float) -> float:
         """Returns how much later than ``end_s`` a frame begins."""
@@ -114,16 +114,16 @@ class Timeline:
     def _is_jump(self, late_s: float) -> bool:
         """Whether the clock was reset, or did not begin at 0, so that there is no gap."""
         if not self._begun and late_s > _LATEST_BEGIN_S:
-            self._note(f"its first sound is at {late_s:.0f} s; it begins there")
+            self._note(f"the audio starts at {late_s:.0f} s; the time before it is skipped")
             return True
         if self._begun and self._jumps and late_s > _JUMP_S:
-            self._note(f"its clock jumps by {late_s:.0f} s; taken as joined there")
+            self._note(f"timestamps jump by {late_s:.0f} s; the audio is joined without a gap")
             return True
         return False
 
     def _silence(self, seconds: float) -> float:
         self._silence_s += seconds
         if self._silence_s > _LONGEST_SILENCE_S:
-            hole = f"{self._silence_s / 3_600:.1f} h of sound are missing inside it"
-            raise InputError("audio", self._value, f"{hole}, at most 1 h is filled with silence")
+            hole = f"{self._silence_s / 3_600:.1f} h of audio are missing"
+            raise InputError("audio", self._value, f"{hole}; at most 1 h is replaced with silence")
         return seconds

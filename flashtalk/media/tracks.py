@@ -26,11 +26,11 @@ def decodable_tracks(container: InputContainer, value: object) -> list[AudioStre
         InputError: there is none.
     """
     if not container.streams.audio:
-        raise InputError("audio", value, "holds no sound")
+        raise InputError("audio", value, "contains no audio")
     best = container.streams.best("audio")
     tracks = [track for track in container.streams.audio if _has_decoder(track)]
     if not tracks:
-        raise InputError("audio", value, "holds no sound that can be decoded")
+        raise InputError("audio", value, "contains no audio that can be decoded")
     tracks.sort(key=lambda track: (track is not best, not _is_default(track), track.index))
     return tracks
 
@@ -39,7 +39,7 @@ def note_passed_over(container: InputContainer, track: AudioStream, note: Note) 
     """Notes that the used track is not the best one, if so."""
     best = container.streams.best("audio")
     if best is not None and best.index != track.index:
-        note(f"track {best.index} cannot be decoded; track {track.index} is heard instead")
+        note(f"track {best.index} cannot be decoded; using track {track.index}")
 
 
 class TrackFrames:
@@ -78,8 +78,8 @@ def check_rate(pcm_hz: int, value: object) -> None:
     """Checks the sampling rate. Raises InputError for an invalid one."""
     least_hz, most_hz = SAMPLING_RATES_HZ
     if not least_hz <= pcm_hz <= most_hz:
-        stated = f"{pcm_hz} samples per second" if pcm_hz > 0 else "no sampling rate"
-        raise InputError("audio", value, f"{stated}; {least_hz} to {most_hz} are read")
+        stated = f"sampling rate {pcm_hz} Hz" if pcm_hz > 0 else "no sampling rate"
+        raise InputError("audio", value, f"{stated}; must be {least_hz} to {most_hz} Hz")
 
 
 def _has_decoder(track: AudioStream) -> bool:

@@ -70,9 +70,9 @@ class Mp4Writer:
         self.fps, self.size_hw, self.pcm_hz = fps, size_hw, pcm_hz
         self.frames, self._encoded, self._coded = 0, encoded, 0
         if min(size_hw) <= 0 or size_hw[0] % 2 or size_hw[1] % 2:
-            raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "even numbers of pixels")
+            raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "width and height must be even")
         if pcm_hz % fps:
-            raise InputError("pcm_hz", pcm_hz, f"a multiple of fps ({fps})")
+            raise InputError("pcm_hz", pcm_hz, f"must be a multiple of fps ({fps})")
         self._target = Target(self.path)
         self._room = Room(self.path, self._target.partial.parent, size_hw)
         self._container: OutputContainer | None = None

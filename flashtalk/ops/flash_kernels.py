@@ -71,7 +71,7 @@ def run_kernel(name: str, q_BNHD: Tensor, k_BMHD: Tensor, v_BMHD: Tensor) -> Ten
             raise
         except Exception as error:
             REFUSED.add(candidate)
-            _LOG.warning("attention by %s is refused here, the next is taken: %s", candidate, error)
+            _LOG.warning("attention backend %s failed; using the next one: %s", candidate, error)
             continue
         # Some releases return (output, log-sum-exp).
         result: Tensor = out[0] if isinstance(out, tuple) else out

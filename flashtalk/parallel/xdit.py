@@ -18,7 +18,7 @@ from flashtalk.ops.attention import SharedAttentionCore
 from flashtalk.ops.token_slice import TokenSlice
 from flashtalk.parallel.mesh import Mesh
 
-_INSTEAD = "backend torch needs nothing more"
+_INSTEAD = "backend torch has no such requirement"
 
 
 def xdit_attention(mesh: Mesh) -> SharedAttentionCore:
@@ -28,7 +28,7 @@ def xdit_attention(mesh: Mesh) -> SharedAttentionCore:
         InputError: no CUDA device, or missing or incompatible packages.
     """
     if not torch.cuda.is_available():
-        raise InputError("backend", "xfuser", f"a CUDA device; {_INSTEAD}")
+        raise InputError("backend", "xfuser", f"requires a CUDA device; {_INSTEAD}")
     attention, distributed = _load()
     layout = mesh.layout
     distributed.init_distributed_environment(rank=mesh.rank, world_size=layout.ranks)
@@ -41,8 +41,8 @@ def xdit_attention(mesh: Mesh) -> SharedAttentionCore:
 
     def core(q_BnHK: Tensor, k_BnHK: Tensor, v_BnHK: Tensor, tokens: TokenSlice) -> Tensor:
         if tokens.total % layout.ranks:
-            limit = f"a multiple of the {layout.ranks} ranks, as xfuser cannot mask padding"
-            raise InputError("tokens", tokens.total, f"{limit}; backend torch takes any number")
+            limit = f"must be a multiple of the {layout.ranks} ranks: xfuser cannot mask padding"
+            raise InputError("tokens", tokens.total, f"{limit}; backend torch accepts any number")
         out: Tensor = kernel(None, query=q_BnHK, key=k_BnHK, value=v_BnHK)
         return out
 
@@ -59,7 +59,7 @@ def _load() -> tuple[Any, Any]:
         # Any exception: many failed imports there do not raise ImportError.
         packages = " and ".join(f"{name} {_version(name)}" for name in ("xfuser", "yunchang"))
         reason = f"{type(error).__name__}: {error}"
-        limit = f"packages that import together, not {packages} ({reason}); {_INSTEAD}"
+        limit = f"cannot be imported: {packages} ({reason}); {_INSTEAD}"
         raise InputError("backend", "xfuser", limit) from error
 
 

@@ -53,9 +53,9 @@ class CertificateFiles:
         """
         shown, secret, believed = self.names
         if self.certificate is None and self.key is not None:
-            raise InputError(shown, "none", f"needed with {secret}")
+            raise InputError(shown, "none", f"required with {secret}")
         if self.key is None and self.certificate is not None:
-            raise InputError(secret, "none", f"needed with {shown}")
+            raise InputError(secret, "none", f"required with {shown}")
         authorities = None
         if self.authorities is not None:
             authorities = read_authorities(believed, self.authorities)
@@ -107,7 +107,10 @@ class CertificateWatch:
             except InputError as error:
                 if stamp == self._files.stamp():
                     self._stamp = stamp
-                    _LOG.error("certificates kept as they were", extra={"error": str(error)})
+                    _LOG.error(
+                        "certificates not reloaded; the previous ones stay in use",
+                        extra={"error": str(error)},
+                    )
                 return None
             if stamp != self._files.stamp():
                 return None  # the files are being changed: the next call reads the result
@@ -115,7 +118,7 @@ class CertificateWatch:
             if found == self.current:
                 return None
             self.current = found
-            _LOG.info("certificates read again", extra={"file": str(self._files.certificate)})
+            _LOG.info("certificates reloaded", extra={"file": str(self._files.certificate)})
             return found
 
 
@@ -137,7 +140,7 @@ def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials | None
     first = watch.current
     if first.certificate is None:
         if first.authorities is not None:
-            raise InputError(files.names[0], "none", f"needed with {files.names[2]}")
+            raise InputError(files.names[0], "none", f"required with {files.names[2]}")
         return None
 
     def fetch() -> Any:  # None if nothing has changed, which the type stubs do not allow

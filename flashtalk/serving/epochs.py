@@ -24,7 +24,7 @@ class EpochGuard:
             raise ServiceError(
                 grpc.StatusCode.ABORTED,
                 Reason.STALE_EPOCH,
-                f"epoch {key.epoch} of the session is over; it is in epoch {newest}",
+                f"epoch {key.epoch} is outdated; the session is in epoch {newest}",
             )
         self._newest[key.session_id] = key.epoch
 

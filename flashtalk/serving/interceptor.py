@@ -38,7 +38,7 @@ class Malformed:
 
     def refuse(self) -> InputError:
         """Returns the error to raise."""
-        return InputError("request", "not a message of this call", self.why)
+        return InputError("request", "invalid message", self.why)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -122,7 +122,7 @@ def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | N
         try:
             return parse(data)
         except (protobuf.DecodeError, UnicodeDecodeError, ValueError):
-            return Malformed("bytes that parse as protobuf")
+            return Malformed("must be a valid protobuf message of this method")
 
     return lenient
 

@@ -146,7 +146,7 @@ class ComputeLane:
             raise ServiceError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 Reason.QUEUE_FULL,
-                f"{self._pending} calls wait or run, as many as are allowed",
+                f"queue is full: {self._pending} waiting and running calls",
                 retry_after_s=self._retry_after_s,
             )
         job = _Job(
@@ -237,7 +237,7 @@ class ComputeLane:
                 ServiceError(
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     Reason.DEADLINE_PASSED,
-                    "the deadline passed before the work could begin",
+                    "deadline exceeded before the computation started",
                 )
             )
             return
@@ -269,6 +269,4 @@ class ComputeLane:
 
 
 def _draining() -> ServiceError:
-    return ServiceError(
-        grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this worker does not compute now"
-    )
+    return ServiceError(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this worker is not running")

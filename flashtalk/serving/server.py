@@ -142,8 +142,8 @@ def _socket(host: str, port: int, field: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(_bare(host), port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # an unknown or an invalid host name
-        reason = getattr(error, "strerror", None) or "no name of a host"
-        raise InputError("host", host, f"no address of this machine: {reason}") from None
+        reason = getattr(error, "strerror", None) or "not a host name"
+        raise InputError("host", host, f"not an address of this machine: {reason}") from None
     family, kind, protocol, _, address = found[0]
     probe = socket.socket(family, kind, protocol)
     try:
@@ -155,7 +155,7 @@ def _socket(host: str, port: int, field: str) -> socket.socket:
         probe.close()
         # An error of the host, not of the port.
         if error.errno == errno.EADDRNOTAVAIL:
-            raise InputError("host", host, "no address of this machine") from None
+            raise InputError("host", host, "not an address of this machine") from None
         raise InputError(field, port, f"cannot listen at {host}: {error.strerror}") from None
     return probe
 
@@ -178,7 +178,7 @@ def _say_ready(path: Path, port: int) -> None:
     try:
         write_port(path, port)
     except OSError as error:
-        raise InputError("port_file", path, f"cannot be written: {error.strerror}") from None
+        raise InputError("port_file", path, f"not writable: {error.strerror}") from None
 
 
 def run(
@@ -199,7 +199,7 @@ def run(
     prepare_streams()
     set_up_logs(name, settings.log_level)
     if not end_with_parent(settings.parent_pid):
-        _LOG.info("the process that wanted this service has ended")
+        _LOG.info("parent process has ended")
         return 0
     try:
         set_up_tracing(name, settings.otlp_endpoint)
@@ -210,7 +210,7 @@ def run(
         _LOG.error("cannot start", extra={"error": start_up_error(settings, error)})
         return EXIT_SETTINGS
     except Exception:
-        _LOG.exception("ended by an error")
+        _LOG.exception("unexpected error")
         return 1
     finally:
         end_tracing()

@@ -54,22 +54,35 @@ class ServiceSettings(BaseSettings):
     """Settings common to all services."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")
-    port: int = Field(default=0, ge=0, le=65_535, description="0 takes a free one")
-    port_file: Path | None = Field(default=None, description="gets the port once ready")
-    metrics_port: int = Field(default=0, ge=0, le=65_535, description="0 opens none")
+    port: int = Field(default=0, ge=0, le=65_535, description="port; 0: a free port")
+    port_file: Path | None = Field(
+        default=None, description="file to which the port is written when the service is ready"
+    )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="port of the metrics page; 0: none"
+    )
     message_bytes: int = Field(
-        default=64 * 2**20, ge=2**20, le=2**30, description="largest message"
+        default=64 * 2**20, ge=2**20, le=2**30, description="maximum size of a message in bytes"
     )
-    drain_s: float = Field(default=10.0, gt=0, le=600, description="to finish calls after SIGTERM")
+    drain_s: float = Field(
+        default=10.0, gt=0, le=600, description="timeout of running calls after SIGTERM, seconds"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="DEBUG, INFO, WARNING or ERROR"
+        default="INFO", description="lowest level that is logged: DEBUG, INFO, WARNING or ERROR"
     )
-    parent_pid: int = Field(default=0, ge=0, description="ends with this process; 0 with none")
-    otlp_endpoint: str = Field(default="", description="traces go there; empty sends none")
-    tls_cert: OptionalFile = Field(default=None, description="PEM; with tls_key: TLS only")
-    tls_key: OptionalFile = Field(default=None, description="PEM, of tls_cert")
+    parent_pid: int = Field(
+        default=0, ge=0, description="process id; the service ends with this process; 0: none"
+    )
+    otlp_endpoint: str = Field(
+        default="", description="OTLP collector for traces; empty: no traces"
+    )
+    tls_cert: OptionalFile = Field(
+        default=None, description="PEM file, certificate of the port; with tls_key: TLS only"
+    )
+    tls_key: OptionalFile = Field(default=None, description="PEM file, private key of tls_cert")
     tls_client_ca: OptionalFile = Field(
-        default=None, description="PEM; clients have to show a certificate of these"
+        default=None,
+        description="PEM file of authorities; clients must present a certificate of one of them",
     )
 
     def served_certificates(self) -> CertificateFiles:

@@ -32,7 +32,7 @@ def set_up_tracing(service: str, endpoint: str = "", exporter: SpanExporter | No
     if not endpoint and exporter is None:
         return
     if endpoint and not (_ENDPOINT.fullmatch(endpoint) and endpoint.isprintable()):
-        raise InputError("otlp_endpoint", endpoint, "http://HOST:PORT or https://HOST:PORT")
+        raise InputError("otlp_endpoint", endpoint, "must be http://HOST:PORT or https://HOST:PORT")
     # Imported only if needed: 0.15 s, and a client of their own.
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -13,6 +13,7 @@ import grpc
 from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.overlays import Overlay, parse_overlays, split_overlays
 from flashtalk.presets import PRESETS
 from flashtalk.serving.errors import Reason, ServiceError
 from flashtalk.serving.settings import OptionalFile, ServiceSettings, user_cache
@@ -24,24 +25,47 @@ from flashtalk.wire.stream_spec import spec_to_proto
 class WorkerSettings(ServiceSettings):
     """Settings common to all workers."""
 
-    preset: str = Field(default="tiny", description=f"one of {', '.join(PRESETS)}")
-    weights: Path | None = Field(default=None, description="folder; none: the shipped tiny weights")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float8")
+    preset: str = Field(default="tiny", description=f"model: {', '.join(PRESETS)}")
+    weights: Path | None = Field(
+        default=None, description="folder of the weights; empty: the shipped tiny weights"
+    )
+    overlays: str = Field(
+        default="",
+        description="files merged into the transformer's weights in this order, "
+        "FILE[:STRENGTH],...; equal for all workers",
+    )
+    device: str = Field(default="auto", description="device: auto, cpu, cuda or cuda:N")
+    dtype: str = Field(default="auto", description="precision: auto, float32, bfloat16 or float8")
     attention: str = Field(
-        default="auto", description="auto, or a kernel that flashtalk doctor lists"
+        default="auto", description="attention kernel: auto or one that `flashtalk doctor` lists"
     )
     compile: bool = Field(
-        default=False, description="models through torch.compile; needs a C++ compiler"
+        default=False, description="compile the models with torch.compile; needs a C++ compiler"
     )
-    threads: int = Field(default=0, ge=0, le=256, description="of a CPU; 0 leaves the default")
-    sizes: str = Field(default="", description="WIDTHxHEIGHT,...; empty: the weights' own")
-    max_pending: int = Field(default=64, ge=1, le=4_096, description="calls that wait or run")
+    threads: int = Field(
+        default=0, ge=0, le=256, description="number of CPU threads of torch; 0: torch's default"
+    )
+    sizes: str = Field(
+        default="",
+        description="served sizes in pixels, WIDTHxHEIGHT,...; empty: the size of the weights",
+    )
+    max_pending: int = Field(
+        default=64, ge=1, le=4_096, description="maximum number of waiting and running calls"
+    )
     cache: OptionalFile = Field(
         default_factory=user_cache,
-        description="folder for what need not be computed at every start; empty: none",
+        description="folder for results that are reused at the next start; empty: none",
     )
-    session_slots: int = Field(default=0, ge=0, le=100_000, description="0: measured")
+    session_slots: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="number of sessions that are accepted; 0: measured during the warm-up",
+    )
+
+    def checked_overlays(self) -> tuple[Overlay, ...]:
+        """Returns the overlays. Raises InputError as ``parse_overlays``."""
+        return parse_overlays(split_overlays(self.overlays))
 
     def sizes_hw(self, own_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Returns the served sizes as (height, width). Raises InputError for invalid text."""
@@ -62,7 +86,7 @@ def not_ready() -> ServiceError:
     return ServiceError(
         grpc.StatusCode.UNAVAILABLE,
         Reason.NOT_READY,
-        "this worker is not warm yet",
+        "this worker is still warming up",
         retry_after_s=1.0,
     )
 

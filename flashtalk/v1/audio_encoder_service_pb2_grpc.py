@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class AudioEncoderServiceStub:
-    """Speech to features. Keeps nothing between two calls.
+    """Computes speech features. Stateless: nothing is kept between calls.
     """
 
     def __init__(self, channel):
@@ -49,18 +49,18 @@ class AudioEncoderServiceStub:
 
 
 class AudioEncoderServiceServicer:
-    """Speech to features. Keeps nothing between two calls.
+    """Computes speech features. Stateless: nothing is kept between calls.
     """
 
     def Encode(self, request, context):
-        """Features of the newest 33 frames of a window of 8 s.
+        """Returns the features of the newest 33 frames of an 8 s window.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetWorker(self, request, context):
-        """What the worker is and what it can take.
+        """Returns the description of the worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +88,7 @@ def add_AudioEncoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AudioEncoderService:
-    """Speech to features. Keeps nothing between two calls.
+    """Computes speech features. Stateless: nothing is kept between calls.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class DitWorkerServiceStub:
-    """Features and motion to latents.
+    """Denoises chunks: features and motion latents to latents.
     """
 
     def __init__(self, channel):
@@ -54,27 +54,27 @@ class DitWorkerServiceStub:
 
 
 class DitWorkerServiceServicer:
-    """Features and motion to latents.
+    """Denoises chunks: features and motion latents to latents.
     """
 
     def Condition(self, request, context):
-        """Encodes a portrait and a prompt, or takes what another worker made of them, and keeps the result
-        under its name for Denoise.
+        """Encodes a portrait and a prompt, or accepts a conditioning that another worker encoded, and
+        caches it under its digest for Denoise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Denoise(self, request, context):
-        """Samples one chunk. FAILED_PRECONDITION with reason CONDITIONING_MISSING if the name is not known
-        here: call Condition and try again.
+        """Samples one chunk. FAILED_PRECONDITION with reason CONDITIONING_MISSING if the digest is not
+        cached: call Condition and retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetWorker(self, request, context):
-        """What the worker is and what it can take.
+        """Returns the description of the worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,7 +107,7 @@ def add_DitWorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DitWorkerService:
-    """Features and motion to latents.
+    """Denoises chunks: features and motion latents to latents.
     """
 
     @staticmethod

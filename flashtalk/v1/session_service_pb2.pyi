@@ -19,6 +19,7 @@ class IdlePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     IDLE_POLICY_MODEL: _ClassVar[IdlePolicy]
     IDLE_POLICY_HOLD: _ClassVar[IdlePolicy]
     IDLE_POLICY_WAIT: _ClassVar[IdlePolicy]
+    IDLE_POLICY_LOOP: _ClassVar[IdlePolicy]
 
 class Pacing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -29,6 +30,7 @@ IDLE_POLICY_UNSPECIFIED: IdlePolicy
 IDLE_POLICY_MODEL: IdlePolicy
 IDLE_POLICY_HOLD: IdlePolicy
 IDLE_POLICY_WAIT: IdlePolicy
+IDLE_POLICY_LOOP: IdlePolicy
 PACING_UNSPECIFIED: Pacing
 PACING_REAL_TIME: Pacing
 PACING_UNLIMITED: Pacing

@@ -27,11 +27,10 @@ if _version_not_supported:
 
 
 class SessionServiceStub:
-    """Talking-avatar sessions. Create one, open its stream, send speech, receive video and sound.
+    """Talking-avatar sessions: create a session, open its stream, send speech, receive video and audio.
 
-    Errors carry google.rpc.ErrorInfo (domain "flashtalk"; its reason is a constant of
-    docs/protocol.md), for bad fields also google.rpc.BadRequest, and google.rpc.RetryInfo where it is
-    worth trying again.
+    Errors carry google.rpc.ErrorInfo (domain "flashtalk"; reasons are listed in docs/protocol.md),
+    google.rpc.BadRequest for invalid fields, and google.rpc.RetryInfo if the call can be retried.
     """
 
     def __init__(self, channel):
@@ -73,51 +72,53 @@ class SessionServiceStub:
 
 
 class SessionServiceServicer:
-    """Talking-avatar sessions. Create one, open its stream, send speech, receive video and sound.
+    """Talking-avatar sessions: create a session, open its stream, send speech, receive video and audio.
 
-    Errors carry google.rpc.ErrorInfo (domain "flashtalk"; its reason is a constant of
-    docs/protocol.md), for bad fields also google.rpc.BadRequest, and google.rpc.RetryInfo where it is
-    worth trying again.
+    Errors carry google.rpc.ErrorInfo (domain "flashtalk"; reasons are listed in docs/protocol.md),
+    google.rpc.BadRequest for invalid fields, and google.rpc.RetryInfo if the call can be retried.
     """
 
     def CreateSession(self, request, context):
-        """Makes a session and takes a place for it. RESOURCE_EXHAUSTED with RetryInfo when there is none.
+        """Creates a session and reserves a slot for it. RESOURCE_EXHAUSTED with RetryInfo if no slot is
+        free.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSession(self, request, context):
-        """A session as it is now.
+        """Returns the current state of a session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """All sessions of this deployment, oldest first.
+        """Returns the sessions of the caller's API key, oldest first; all sessions if the gateway has no
+        API keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Ends a session and gives its place back; its stream ends with a StreamClosed.
+        """Deletes a session and releases its slot; its stream ends with a StreamClosed. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def InterruptSession(self, request, context):
-        """Stops what is being said, from anywhere; the same barrier as an Interrupt on the stream.
+        """Interrupts the current speech; equivalent to an Interrupt on the stream, but callable from any
+        connection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Stream(self, request_iterator, context):
-        """Speech in, video and sound out. The first request must be a StreamOpen, the first response is
-        a StreamOpened, the last response a StreamClosed.
+        """Streams speech in, and video and audio out. The first request must be a StreamOpen. The first
+        response is a StreamOpened, the last response a StreamClosed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,11 +166,10 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
-    """Talking-avatar sessions. Create one, open its stream, send speech, receive video and sound.
+    """Talking-avatar sessions: create a session, open its stream, send speech, receive video and audio.
 
-    Errors carry google.rpc.ErrorInfo (domain "flashtalk"; its reason is a constant of
-    docs/protocol.md), for bad fields also google.rpc.BadRequest, and google.rpc.RetryInfo where it is
-    worth trying again.
+    Errors carry google.rpc.ErrorInfo (domain "flashtalk"; reasons are listed in docs/protocol.md),
+    google.rpc.BadRequest for invalid fields, and google.rpc.RetryInfo if the call can be retried.
     """
 
     @staticmethod

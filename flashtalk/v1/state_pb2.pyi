@@ -70,7 +70,7 @@ class StoredAsset(_message.Message):
     def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., weights_digest: _Optional[str] = ..., color: _Optional[_Union[StoredArray, _Mapping]] = ..., portrait: _Optional[_Union[StoredArray, _Mapping]] = ..., conditioning: _Optional[bytes] = ..., portrait_rgb: _Optional[bytes] = ...) -> None: ...
 
 class StoredPlan(_message.Message):
-    __slots__ = ("version", "index", "epoch", "first_frame", "frames", "pcm", "input_samples", "utterances", "activity", "held_frame", "speech_samples", "speech_begin")
+    __slots__ = ("version", "index", "epoch", "first_frame", "frames", "pcm", "input_samples", "utterances", "activity", "held_frame", "speech_samples", "speech_begin", "loop_chunk", "backward")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,8 @@ class StoredPlan(_message.Message):
     HELD_FRAME_FIELD_NUMBER: _ClassVar[int]
     SPEECH_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     SPEECH_BEGIN_FIELD_NUMBER: _ClassVar[int]
+    LOOP_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    BACKWARD_FIELD_NUMBER: _ClassVar[int]
     version: int
     index: int
     epoch: int
@@ -95,7 +97,9 @@ class StoredPlan(_message.Message):
     held_frame: int
     speech_samples: int
     speech_begin: int
-    def __init__(self, version: _Optional[int] = ..., index: _Optional[int] = ..., epoch: _Optional[int] = ..., first_frame: _Optional[int] = ..., frames: _Optional[int] = ..., pcm: _Optional[_Union[StoredArray, _Mapping]] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., activity: _Optional[int] = ..., held_frame: _Optional[int] = ..., speech_samples: _Optional[int] = ..., speech_begin: _Optional[int] = ...) -> None: ...
+    loop_chunk: int
+    backward: bool
+    def __init__(self, version: _Optional[int] = ..., index: _Optional[int] = ..., epoch: _Optional[int] = ..., first_frame: _Optional[int] = ..., frames: _Optional[int] = ..., pcm: _Optional[_Union[StoredArray, _Mapping]] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., activity: _Optional[int] = ..., held_frame: _Optional[int] = ..., speech_samples: _Optional[int] = ..., speech_begin: _Optional[int] = ..., loop_chunk: _Optional[int] = ..., backward: _Optional[bool] = ...) -> None: ...
 
 class StoredChunk(_message.Message):
     __slots__ = ("plan", "latents")
@@ -106,7 +110,7 @@ class StoredChunk(_message.Message):
     def __init__(self, plan: _Optional[_Union[StoredPlan, _Mapping]] = ..., latents: _Optional[_Union[StoredArray, _Mapping]] = ...) -> None: ...
 
 class StoredState(_message.Message):
-    __slots__ = ("version", "epoch", "chunk_index", "next_frame", "input_samples", "utterances", "motion", "tail", "history", "scene", "prompt_outcomes")
+    __slots__ = ("version", "epoch", "chunk_index", "next_frame", "input_samples", "utterances", "motion", "tail", "history", "scene", "prompt_outcomes", "loop")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +122,7 @@ class StoredState(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     SCENE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    LOOP_FIELD_NUMBER: _ClassVar[int]
     version: int
     epoch: int
     chunk_index: int
@@ -129,7 +134,8 @@ class StoredState(_message.Message):
     history: _containers.RepeatedCompositeFieldContainer[StoredChunk]
     scene: str
     prompt_outcomes: _containers.RepeatedCompositeFieldContainer[StoredPromptOutcome]
-    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., chunk_index: _Optional[int] = ..., next_frame: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., motion: _Optional[_Union[StoredArray, _Mapping]] = ..., tail: _Optional[_Iterable[_Union[StoredArray, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[StoredChunk, _Mapping]]] = ..., scene: _Optional[str] = ..., prompt_outcomes: _Optional[_Iterable[_Union[StoredPromptOutcome, _Mapping]]] = ...) -> None: ...
+    loop: _containers.RepeatedCompositeFieldContainer[StoredArray]
+    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., chunk_index: _Optional[int] = ..., next_frame: _Optional[int] = ..., input_samples: _Optional[int] = ..., utterances: _Optional[int] = ..., motion: _Optional[_Union[StoredArray, _Mapping]] = ..., tail: _Optional[_Iterable[_Union[StoredArray, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[StoredChunk, _Mapping]]] = ..., scene: _Optional[str] = ..., prompt_outcomes: _Optional[_Iterable[_Union[StoredPromptOutcome, _Mapping]]] = ..., loop: _Optional[_Iterable[_Union[StoredArray, _Mapping]]] = ...) -> None: ...
 
 class StoredPromptOutcome(_message.Message):
     __slots__ = ("update_id", "outcome", "first_frame")

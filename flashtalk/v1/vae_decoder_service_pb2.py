@@ -27,7 +27,7 @@ from flashtalk.v1 import tensor_pb2 as flashtalk_dot_v1_dot_tensor__pb2
 from flashtalk.v1 import worker_pb2 as flashtalk_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flashtalk/v1/vae_decoder_service.proto\x12\x0c\x66lashtalk.v1\x1a\x18\x66lashtalk/v1/media.proto\x1a\x19\x66lashtalk/v1/tensor.proto\x1a\x19\x66lashtalk/v1/worker.proto\"B\n\x16\x45ncodeReferenceRequest\x12(\n\x08portrait\x18\x01 \x01(\x0b\x32\x16.flashtalk.v1.RgbImage\"o\n\x17\x45ncodeReferenceResponse\x12/\n\x11reference_latents\x18\x01 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12#\n\x05\x63olor\x18\x02 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\"\xd4\x01\n\rDecodeRequest\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.flashtalk.v1.ChunkKey\x12%\n\x07latents\x18\x02 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12#\n\x05\x63olor\x18\x03 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12-\n\x0bvideo_codec\x18\x04 \x01(\x0e\x32\x18.flashtalk.v1.VideoCodec\x12\x0e\n\x06\x66rames\x18\x05 \x01(\r\x12\x13\n\x0bmotion_only\x18\x06 \x01(\x08\"?\n\x0c\x44\x65\x63odedFrame\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05video\x18\x02 \x01(\x0c\x12\x11\n\tkey_frame\x18\x03 \x01(\x08\";\n\rDecodedFrames\x12*\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1a.flashtalk.v1.DecodedFrame\"\xaa\x01\n\x0c\x44\x65\x63odeResult\x12,\n\x0emotion_latents\x18\x01 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12;\n\tcompute_s\x18\x02 \x03(\x0b\x32(.flashtalk.v1.DecodeResult.ComputeSEntry\x1a/\n\rComputeSEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x7f\n\x0e\x44\x65\x63odeResponse\x12.\n\x07\x64\x65\x63oded\x18\x03 \x01(\x0b\x32\x1b.flashtalk.v1.DecodedFramesH\x00\x12,\n\x06result\x18\x02 \x01(\x0b\x32\x1a.flashtalk.v1.DecodeResultH\x00\x42\t\n\x07messageJ\x04\x08\x01\x10\x02\x32\x88\x02\n\x11VaeDecoderService\x12^\n\x0f\x45ncodeReference\x12$.flashtalk.v1.EncodeReferenceRequest\x1a%.flashtalk.v1.EncodeReferenceResponse\x12\x45\n\x06\x44\x65\x63ode\x12\x1b.flashtalk.v1.DecodeRequest\x1a\x1c.flashtalk.v1.DecodeResponse0\x01\x12L\n\tGetWorker\x12\x1e.flashtalk.v1.GetWorkerRequest\x1a\x1f.flashtalk.v1.GetWorkerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flashtalk/v1/vae_decoder_service.proto\x12\x0c\x66lashtalk.v1\x1a\x18\x66lashtalk/v1/media.proto\x1a\x19\x66lashtalk/v1/tensor.proto\x1a\x19\x66lashtalk/v1/worker.proto\"B\n\x16\x45ncodeReferenceRequest\x12(\n\x08portrait\x18\x01 \x01(\x0b\x32\x16.flashtalk.v1.RgbImage\"o\n\x17\x45ncodeReferenceResponse\x12/\n\x11reference_latents\x18\x01 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12#\n\x05\x63olor\x18\x02 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\"\xe5\x01\n\rDecodeRequest\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.flashtalk.v1.ChunkKey\x12%\n\x07latents\x18\x02 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12#\n\x05\x63olor\x18\x03 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12-\n\x0bvideo_codec\x18\x04 \x01(\x0e\x32\x18.flashtalk.v1.VideoCodec\x12\x0e\n\x06\x66rames\x18\x05 \x01(\r\x12\x13\n\x0bmotion_only\x18\x06 \x01(\x08\x12\x0f\n\x07reverse\x18\x07 \x01(\x08\"?\n\x0c\x44\x65\x63odedFrame\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05video\x18\x02 \x01(\x0c\x12\x11\n\tkey_frame\x18\x03 \x01(\x08\";\n\rDecodedFrames\x12*\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1a.flashtalk.v1.DecodedFrame\"\xaa\x01\n\x0c\x44\x65\x63odeResult\x12,\n\x0emotion_latents\x18\x01 \x01(\x0b\x32\x14.flashtalk.v1.Tensor\x12;\n\tcompute_s\x18\x02 \x03(\x0b\x32(.flashtalk.v1.DecodeResult.ComputeSEntry\x1a/\n\rComputeSEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x7f\n\x0e\x44\x65\x63odeResponse\x12.\n\x07\x64\x65\x63oded\x18\x03 \x01(\x0b\x32\x1b.flashtalk.v1.DecodedFramesH\x00\x12,\n\x06result\x18\x02 \x01(\x0b\x32\x1a.flashtalk.v1.DecodeResultH\x00\x42\t\n\x07messageJ\x04\x08\x01\x10\x02\x32\x88\x02\n\x11VaeDecoderService\x12^\n\x0f\x45ncodeReference\x12$.flashtalk.v1.EncodeReferenceRequest\x1a%.flashtalk.v1.EncodeReferenceResponse\x12\x45\n\x06\x44\x65\x63ode\x12\x1b.flashtalk.v1.DecodeRequest\x1a\x1c.flashtalk.v1.DecodeResponse0\x01\x12L\n\tGetWorker\x12\x1e.flashtalk.v1.GetWorkerRequest\x1a\x1f.flashtalk.v1.GetWorkerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,17 +41,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENCODEREFERENCERESPONSE']._serialized_start=204
   _globals['_ENCODEREFERENCERESPONSE']._serialized_end=315
   _globals['_DECODEREQUEST']._serialized_start=318
-  _globals['_DECODEREQUEST']._serialized_end=530
-  _globals['_DECODEDFRAME']._serialized_start=532
-  _globals['_DECODEDFRAME']._serialized_end=595
-  _globals['_DECODEDFRAMES']._serialized_start=597
-  _globals['_DECODEDFRAMES']._serialized_end=656
-  _globals['_DECODERESULT']._serialized_start=659
-  _globals['_DECODERESULT']._serialized_end=829
-  _globals['_DECODERESULT_COMPUTESENTRY']._serialized_start=782
-  _globals['_DECODERESULT_COMPUTESENTRY']._serialized_end=829
-  _globals['_DECODERESPONSE']._serialized_start=831
-  _globals['_DECODERESPONSE']._serialized_end=958
-  _globals['_VAEDECODERSERVICE']._serialized_start=961
-  _globals['_VAEDECODERSERVICE']._serialized_end=1225
+  _globals['_DECODEREQUEST']._serialized_end=547
+  _globals['_DECODEDFRAME']._serialized_start=549
+  _globals['_DECODEDFRAME']._serialized_end=612
+  _globals['_DECODEDFRAMES']._serialized_start=614
+  _globals['_DECODEDFRAMES']._serialized_end=673
+  _globals['_DECODERESULT']._serialized_start=676
+  _globals['_DECODERESULT']._serialized_end=846
+  _globals['_DECODERESULT_COMPUTESENTRY']._serialized_start=799
+  _globals['_DECODERESULT_COMPUTESENTRY']._serialized_end=846
+  _globals['_DECODERESPONSE']._serialized_start=848
+  _globals['_DECODERESPONSE']._serialized_end=975
+  _globals['_VAEDECODERSERVICE']._serialized_start=978
+  _globals['_VAEDECODERSERVICE']._serialized_end=1242
 # @@protoc_insertion_point(module_scope)

@@ -24,20 +24,22 @@ class EncodeReferenceResponse(_message.Message):
     def __init__(self, reference_latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., color: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class DecodeRequest(_message.Message):
-    __slots__ = ("key", "latents", "color", "video_codec", "frames", "motion_only")
+    __slots__ = ("key", "latents", "color", "video_codec", "frames", "motion_only", "reverse")
     KEY_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     COLOR_FIELD_NUMBER: _ClassVar[int]
     VIDEO_CODEC_FIELD_NUMBER: _ClassVar[int]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
     MOTION_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REVERSE_FIELD_NUMBER: _ClassVar[int]
     key: _worker_pb2.ChunkKey
     latents: _tensor_pb2.Tensor
     color: _tensor_pb2.Tensor
     video_codec: _media_pb2.VideoCodec
     frames: int
     motion_only: bool
-    def __init__(self, key: _Optional[_Union[_worker_pb2.ChunkKey, _Mapping]] = ..., latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., color: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., video_codec: _Optional[_Union[_media_pb2.VideoCodec, str]] = ..., frames: _Optional[int] = ..., motion_only: _Optional[bool] = ...) -> None: ...
+    reverse: bool
+    def __init__(self, key: _Optional[_Union[_worker_pb2.ChunkKey, _Mapping]] = ..., latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., color: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., video_codec: _Optional[_Union[_media_pb2.VideoCodec, str]] = ..., frames: _Optional[int] = ..., motion_only: _Optional[bool] = ..., reverse: _Optional[bool] = ...) -> None: ...
 
 class DecodedFrame(_message.Message):
     __slots__ = ("index", "video", "key_frame")

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class VaeDecoderServiceStub:
-    """Latents to pictures and back. Keeps nothing between two calls.
+    """Converts latents to frames and pictures to latents. Stateless: nothing is kept between calls.
     """
 
     def __init__(self, channel):
@@ -54,25 +54,25 @@ class VaeDecoderServiceStub:
 
 
 class VaeDecoderServiceServicer:
-    """Latents to pictures and back. Keeps nothing between two calls.
+    """Converts latents to frames and pictures to latents. Stateless: nothing is kept between calls.
     """
 
     def EncodeReference(self, request, context):
-        """Latents and colours of a portrait.
+        """Returns latents and colour statistics of a portrait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Decode(self, request, context):
-        """Frames of a chunk as they are decoded, then the motion latents that the next chunk continues.
+        """Returns the frames of a chunk as they are decoded, then the motion latents for the next chunk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetWorker(self, request, context):
-        """What the worker is and what it can take.
+        """Returns the description of the worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_VaeDecoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VaeDecoderService:
-    """Latents to pictures and back. Keeps nothing between two calls.
+    """Converts latents to frames and pictures to latents. Stateless: nothing is kept between calls.
     """
 
     @staticmethod

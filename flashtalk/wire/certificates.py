@@ -25,7 +25,7 @@ def read_authorities(field: str, path: Path) -> bytes:
     try:
         context.load_verify_locations(cadata=data.decode("ascii", "replace"))
     except (ssl.SSLError, ValueError):
-        raise InputError(field, path, "no PEM file of certificates") from None
+        raise InputError(field, path, "not a PEM file with certificates") from None
     return data
 
 
@@ -41,15 +41,15 @@ def read_pair(
     chain, secret = _read(certificate_field, certificate), _read(key_field, key)
     read_authorities(certificate_field, certificate)
     if b"PRIVATE KEY-----" not in secret:
-        raise InputError(key_field, key, "no PEM file of a private key")
+        raise InputError(key_field, key, "not a PEM file with a private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # An empty password, since the library would otherwise prompt at the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
     except ssl.SSLError as error:
-        why = "a private key without a password"
+        why = "must be a private key without a password"
         if "MISMATCH" in (error.reason or ""):
-            why = f"the key of the certificate in {certificate}"
+            why = f"must be the private key of the certificate in {certificate}"
         raise InputError(key_field, key, why) from None
     except OSError as error:
         raise InputError(key_field, key, f"cannot be read: {error.strerror}") from None
@@ -64,7 +64,7 @@ def _read(field: str, path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(field, path, f"cannot be read: {reason}") from None
     if len(data) > _LARGEST_BYTES:
-        raise InputError(field, path, f"a PEM file of at most {_LARGEST_BYTES} bytes")
+        raise InputError(field, path, f"must be at most {_LARGEST_BYTES} bytes")
     if b"-----BEGIN " not in data:
-        raise InputError(field, path, "no PEM file")
+        raise InputError(field, path, "not a PEM file")
     return data

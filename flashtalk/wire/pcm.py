@@ -22,7 +22,11 @@ def pcm_from_bytes(data: bytes, encoding: int, field: str) -> Pcm:
     """
     size = 4 if encoding == media_pb2.AUDIO_ENCODING_PCM_F32LE else 2
     if not data or len(data) % size:
-        raise InputError(field, f"{len(data)} bytes", f"whole samples of {size} bytes, at least 1")
+        raise InputError(
+            field,
+            f"{len(data)} bytes",
+            f"whole samples of {size} bytes, at least 1",
+        )
     if encoding == media_pb2.AUDIO_ENCODING_PCM_F32LE:
         pcm_S = np.frombuffer(data, "<f4").astype(np.float32, copy=True)
         if not np.isfinite(pcm_S).all():
@@ -47,4 +51,4 @@ def pcm_to_bytes(pcm_S: Pcm, encoding: int) -> bytes:
     if encoding in (media_pb2.AUDIO_ENCODING_PCM_S16LE, media_pb2.AUDIO_ENCODING_UNSPECIFIED):
         scaled = np.round(pcm_S * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1)
         return scaled.astype("<i2").tobytes()
-    raise InputError("audio_encoding", encoding, "16 bit or 32-bit float")
+    raise InputError("audio_encoding", encoding, "16-bit integer or 32-bit float")

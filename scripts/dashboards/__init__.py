@@ -1,1 +1,1 @@
-"""What the Grafana dashboards of the chart are made of."""
+"""Definitions of the chart's Grafana dashboards."""

@@ -1,4 +1,4 @@
-"""The dashboard's panels as links to a Prometheus' own page, for where there is no Grafana."""
+"""Links from the dashboard's panels to Prometheus' web page, for use without Grafana."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scripts.dashboards.process_rows import process_rows
 from scripts.dashboards.stream_rows import stream_rows
 
 WINDOW = "20s"
-"""Rates are of so long: of a suite on one machine that is read every second."""
+"""Window of rates; for a suite that is scraped every second."""
 
 JOBS = "flashtalk.*"
 _RANGE = "10m"
 
 
 def link(url: str, panel: Json) -> str:
-    """Of one panel: a graph for each of its queries.
+    """Returns the link of a panel, with a graph per query.
 
     Args:
-        url: of the Prometheus; empty for a link on one of its own pages.
-        panel: as ``graph`` made it.
+        url: URL of Prometheus; empty for a link on one of its own pages.
+        panel: a panel from ``graph``.
     """
     asked: dict[str, Any] = {}
     for number, target in enumerate(panel["targets"]):
@@ -34,13 +34,13 @@ def link(url: str, panel: Json) -> str:
 
 
 def first_links(url: str) -> Iterator[tuple[str, str]]:
-    """Title and link of each panel of the first row."""
+    """Yields title and link of each panel of the first row."""
     for panel in stream_rows()[0].panels:
         yield panel["title"], link(url, panel)
 
 
 def panels_page(file: Path) -> None:
-    """Writes a page with all panels, their links and what is good and bad."""
+    """Writes an HTML page with all panels, their links and descriptions."""
     parts = ["<!doctype html><meta charset=utf-8><title>FlashTalk</title><h1>FlashTalk</h1>"]
     for row in (*stream_rows(), *process_rows()):
         parts.append(f"<h2>{html.escape(row.title)}</h2><dl>")

@@ -1,4 +1,4 @@
-"""Pieces of a Grafana dashboard as plain dicts: panels, rows, variables, and where they lie."""
+"""Parts of a Grafana dashboard as plain dicts: panels, rows, variables and their layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNITS = frozenset(
 
 @dataclass(frozen=True)
 class Query:
-    """What one panel asks: PromQL, and how its series are named."""
+    """A query of a panel: PromQL, and the legend of its series."""
 
     expr: str
     legend: str
@@ -30,11 +30,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels below one headline.
+    """A row of panels.
 
     Args:
-        title: the headline.
-        panels: from left to right, wrapped where a line is full.
+        title: title of the row.
+        panels: from left to right, wrapped when a line is full.
     """
 
     title: str
@@ -42,18 +42,18 @@ class Row:
 
 
 def selected(*matchers: str) -> str:
-    """A selector of the series that the dashboard's variables choose."""
+    """Returns a selector of the series that the dashboard's variables select."""
     chosen = ('namespace=~"$namespace"', 'job=~"$job"', 'instance=~"$instance"')
     return "{" + ",".join([*matchers, *chosen]) + "}"
 
 
 def rate(metric: str, *matchers: str) -> str:
-    """How fast a counter grows, per second."""
+    """Returns the rate of a counter per second."""
     return f"rate({metric}{selected(*matchers)}[$__rate_interval])"
 
 
 def quantiles(metric: str, *matchers: str) -> list[Query]:
-    """The median, the 95th and the 99th percentile of a histogram."""
+    """Returns queries of the median, the 95th and the 99th percentile of a histogram."""
     found = f"sum by (le) ({rate(metric + '_bucket', *matchers)})"
     return [
         Query(f"histogram_quantile({q}, {found})", f"p{q[2:]:0<2}") for q in ("0.5", "0.95", "0.99")
@@ -61,7 +61,7 @@ def quantiles(metric: str, *matchers: str) -> list[Query]:
 
 
 def quantile_by(label: str, metric: str, *matchers: str) -> list[Query]:
-    """The 95th percentile of a histogram, one series for each value of a label."""
+    """Returns a query of the 95th percentile of a histogram by a label."""
     found = f"sum by (le, {label}) ({rate(metric + '_bucket', *matchers)})"
     return [Query(f"histogram_quantile(0.95, {found})", f"{{{{{label}}}}}")]
 
@@ -76,16 +76,16 @@ def graph(
     stacked: bool = False,
     limit: float | None = None,
 ) -> Json:
-    """Series over time.
+    """Returns a panel of series over time.
 
     Args:
-        title: what is shown.
-        description: what is good and what is bad.
+        title: title of the panel.
+        description: meaning, and good and bad values.
         unit: one of ``UNITS``.
-        queries: whose series are drawn.
-        width: in columns.
-        stacked: series lie on top of each other.
-        limit: a red line.
+        queries: queries of the series.
+        width: width in columns.
+        stacked: whether the series are stacked.
+        limit: value of a red line.
     """
     steps: list[Json] = [{"color": "green", "value": None}]
     if limit is not None:
@@ -131,7 +131,7 @@ def graph(
 
 
 def laid_out(rows: Sequence[Row]) -> list[Json]:
-    """All panels with their places and ids: rows below each other, lines of a row filled up."""
+    """Returns all panels with positions and ids, row by row."""
     placed: list[Json] = []
     y = 0
     for row in rows:
@@ -149,12 +149,12 @@ def laid_out(rows: Sequence[Row]) -> list[Json]:
 
 
 def variable(name: str, query: str, all_value: str | None = None) -> Json:
-    """A choice of several values of a label, at first all of them.
+    """Returns a variable that selects values of a label; initially all.
 
     Args:
-        name: of the variable.
-        query: as ``label_values(metric, label)``.
-        all_value: what all stands for; None means every value that there is.
+        name: name of the variable.
+        query: query of the values, such as ``label_values(metric, label)``.
+        all_value: regular expression for "all"; None: every existing value.
     """
     return {
         "type": "query",
@@ -172,7 +172,7 @@ def variable(name: str, query: str, all_value: str | None = None) -> Json:
 
 
 def dashboard(title: str, uid: str, description: str, rows: Sequence[Row]) -> Json:
-    """The whole: what Grafana imports."""
+    """Returns the dashboard document for Grafana."""
     source = {"type": "datasource", "name": "datasource", "query": "prometheus", "refresh": 1}
     jobs = 'flashtalk_tasks{namespace=~"$namespace"'
     return {
@@ -200,12 +200,12 @@ def dashboard(title: str, uid: str, description: str, rows: Sequence[Row]) -> Js
 
 
 def filled(expr: str, *, jobs: str, window: str) -> str:
-    """A query as Prometheus takes it, the dashboard's variables filled in.
+    """Returns a query with the dashboard's variables replaced.
 
     Args:
-        expr: of a panel.
-        jobs: regular expression of job names; every namespace and instance is chosen.
-        window: over which rates are taken, as ``30s``.
+        expr: expression of a panel.
+        jobs: regular expression of job names; namespaces and instances are not restricted.
+        window: window of rates, such as ``30s``.
     """
     values = {"namespace": ".*", "job": jobs, "instance": ".*", "__rate_interval": window}
     for name, value in values.items():

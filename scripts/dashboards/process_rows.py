@@ -14,30 +14,30 @@ def _calls() -> Row:
         [
             graph(
                 "Calls per second",
-                "By method, all services. Good: Encode, Denoise and Decode go up and down "
-                "together. Bad: one of them more often than the others, it is being retried.",
+                "By method, all services. Good: Encode, Denoise and Decode have the same "
+                "rate. Bad: one has a higher rate, so it is being retried.",
                 "reqps",
                 [Query(f"sum by (method) ({rate('flashtalk_rpc_started_total')})", "{{method}}")],
             ),
             graph(
-                "Calls that did not end with OK, per second",
-                "By method and code. Good: CANCELLED where clients leave, INVALID_ARGUMENT where "
-                "they err. Bad: INTERNAL, UNKNOWN, UNAVAILABLE, DEADLINE_EXCEEDED (an alert): "
-                "ours.",
+                "Failed calls per second",
+                "Calls with a status other than OK, by method and code. Good: only codes "
+                "caused by clients, such as CANCELLED and INVALID_ARGUMENT. Bad: INTERNAL, "
+                "UNKNOWN, UNAVAILABLE or DEADLINE_EXCEEDED (alert).",
                 "reqps",
                 [Query(f"sum by (method, code) ({failed})", "{{method}} {{code}}")],
             ),
             graph(
                 "Latency of calls, p95",
-                "By method; Stream lasts as long as its session. Good: flat. Bad: it rises with "
-                "load.",
+                "By method, without Stream and Watch, which run as long as a session. Good: "
+                "flat. Bad: it rises with load.",
                 "s",
                 quantile_by("method", "flashtalk_rpc_seconds", r'method!~".*/(Stream|Watch)"'),
             ),
             graph(
-                "Calls that run",
-                "By method. Good: one Stream for each session, no more than a few of each other. "
-                "Bad: one that only rises, calls hang.",
+                "Running calls",
+                "By method. Good: one Stream per session and a few of every other method. "
+                "Bad: it rises steadily, so calls hang.",
                 "short",
                 [Query(f"sum by (method) (flashtalk_rpc_running{selected()})", "{{method}}")],
             ),
@@ -52,41 +52,43 @@ def _processes() -> Row:
         [
             graph(
                 "Memory",
-                "Resident memory of each process. Good: flat after the first minutes. Bad: a "
-                "slope that would add half of it in a day (an alert).",
+                "Resident memory per process. Good: flat after the first minutes. Bad: "
+                "growth of more than 50 % per day (alert).",
                 "bytes",
                 [Query(f"process_resident_memory_bytes{selected()}", _EACH)],
             ),
             graph(
                 "Processor time",
-                "Cores that each process keeps busy. Good: a gateway well below one core. Bad: a "
-                "gateway at one core, its event loop is full: add gateways.",
+                "CPU cores in use per process. Good: gateways well below one core. Bad: a "
+                "gateway at one core, so its event loop is saturated; add gateways.",
                 "short",
                 [Query(rate("process_cpu_seconds_total"), _EACH)],
             ),
             graph(
                 "Open files, share of the limit",
-                "Files and connections. Good: below 20 %. Bad: it rises for hours, something "
-                "leaks.",
+                "Open files and connections. Good: below 20 %. Bad: it rises for hours, "
+                "which indicates a leak.",
                 "percentunit",
                 [Query(files, _EACH)],
                 limit=0.8,
             ),
             graph(
                 "Tasks of the event loop",
-                "Good: it goes up and down with sessions. Bad: it only rises, something leaks.",
+                "Good: it follows the number of sessions. Bad: it rises steadily, which "
+                "indicates a leak.",
                 "short",
                 [Query(f"flashtalk_tasks{selected()}", _EACH)],
             ),
             graph(
                 "Age of each process",
-                "Good: lines that rise. Bad: one that falls to 0 again and again, it is restarted.",
+                "Time since the start of the process. Good: rising lines. Bad: repeated "
+                "drops to 0, so the process is being restarted.",
                 "s",
                 [Query(f"time() - process_start_time_seconds{selected()}", _EACH)],
             ),
             graph(
-                "Targets that are up",
-                "Pages of metrics that Prometheus can read. Good: 1. Bad: 0 (an alert).",
+                "Targets up",
+                "Whether Prometheus can scrape all targets of a job. Good: 1. Bad: 0 (alert).",
                 "short",
                 [Query(f"min by (job) (up{selected()})", "{{job}}")],
             ),
@@ -101,22 +103,23 @@ def _caches() -> Row:
         "Batches and caches of workers",
         [
             graph(
-                "Windows of speech in a batch",
-                "Mean of what the audio encoder computes at once. Good: more than 1 under load. "
-                "Bad: 1 with many sessions, each pays for itself.",
+                "Audio windows per batch",
+                "Mean batch size of the audio encoder. Good: above 1 under load. Bad: 1 with "
+                "many sessions, so nothing is batched.",
                 "short",
                 [Query(mean, "windows")],
             ),
             graph(
-                "Conditionings that are kept",
-                "Portraits and prompts that DiT workers know. Good: about one for each session. "
-                "Bad: fewer than sessions, they are made again and again.",
+                "Cached conditionings",
+                "Portraits and prompts cached by DiT workers. Good: about one per session. "
+                "Bad: fewer than sessions, so they are recomputed.",
                 "short",
                 [Query(f"flashtalk_dit_worker_conditionings{selected()}", _EACH)],
             ),
             graph(
                 "Memory of conditionings",
-                "Good: below the setting CONDITIONING_BYTES. Bad: at it all the time, raise it.",
+                "Good: below the setting CONDITIONING_BYTES. Bad: constantly at that limit; "
+                "raise it.",
                 "bytes",
                 [Query(f"flashtalk_dit_worker_conditioning_bytes{selected()}", _EACH)],
             ),
@@ -126,28 +129,32 @@ def _caches() -> Row:
 
 def _gpus() -> Row:
     gpu = "{{Hostname}} {{gpu}}"
-    note = " Every GPU that the DCGM exporter sees; empty without it."
+    note = " From the DCGM exporter; empty without it."
     return Row(
         "GPUs (DCGM exporter)",
         [
             graph(
                 "GPU busy",
-                "Share of time with work. Good: high under load. Bad: low while chunks "
-                "are slow, something else is the limit." + note,
+                (
+                    "GPU utilisation. Good: high under load. Bad: low while chunks are slow, so "
+                    "the bottleneck is elsewhere."
+                )
+                + note,
                 "percentunit",
                 [Query("DCGM_FI_DEV_GPU_UTIL / 100", gpu)],
                 width=6,
             ),
             graph(
                 "GPU memory in use",
-                "Good: flat. Bad: it rises for hours, or nears the card's size." + note,
+                "Good: flat. Bad: it rises for hours or approaches the memory size of the GPU."
+                + note,
                 "mbytes",
                 [Query("DCGM_FI_DEV_FB_USED", gpu)],
                 width=6,
             ),
             graph(
                 "GPU temperature",
-                "Good: below 80. Bad: above 85, the card slows down." + note,
+                "Good: below 80 °C. Bad: above 85 °C, where the GPU throttles." + note,
                 "celsius",
                 [Query("DCGM_FI_DEV_GPU_TEMP", gpu)],
                 width=6,
@@ -155,7 +162,7 @@ def _gpus() -> Row:
             ),
             graph(
                 "GPU power",
-                "Good: below the card's limit. Bad: at it, the card slows down." + note,
+                "Good: below the power limit. Bad: at the limit, where the GPU throttles." + note,
                 "watt",
                 [Query("DCGM_FI_DEV_POWER_USAGE", gpu)],
                 width=6,
@@ -172,7 +179,8 @@ def _redis() -> Row:
         [
             graph(
                 "Redis memory",
-                "Good: flat for as many sessions. Bad: it nears the maximum." + note,
+                "Good: flat at a constant number of sessions. Bad: it approaches the maximum."
+                + note,
                 "bytes",
                 [
                     Query("redis_memory_used_bytes", "{{instance}} used"),
@@ -182,15 +190,22 @@ def _redis() -> Row:
             ),
             graph(
                 "Redis commands per second",
-                "Good: it follows chunks. Bad: it falls while chunks do not." + note,
+                (
+                    "Good: proportional to chunks per second. Bad: it falls while the chunk rate "
+                    "does not."
+                )
+                + note,
                 "ops",
                 [Query("rate(redis_commands_processed_total[$__rate_interval])", "{{instance}}")],
                 width=6,
             ),
             graph(
                 "Redis busy",
-                "Seconds of commands per second. Good: below 0.5. Bad: near 1, its one "
-                "thread is full." + note,
+                (
+                    "Seconds of command execution per second. Good: below 0.5. Bad: near 1, so "
+                    "its single thread is saturated."
+                )
+                + note,
                 "percentunit",
                 [Query(f"sum by (instance) ({busy})", "{{instance}}")],
                 width=6,
@@ -198,7 +213,7 @@ def _redis() -> Row:
             ),
             graph(
                 "Redis up, clients and evictions",
-                "Good: up is 1, no evictions. Bad: keys are evicted, sessions are lost." + note,
+                "Good: up is 1, no evictions. Bad: keys are evicted, so sessions are lost." + note,
                 "short",
                 [
                     Query("redis_up", "{{instance}} up"),
@@ -214,5 +229,5 @@ def _redis() -> Row:
 
 
 def process_rows() -> list[Row]:
-    """Calls first, hardware and Redis last."""
+    """Returns the rows: calls first, hardware and Redis last."""
     return [_calls(), _processes(), _caches(), _gpus(), _redis()]

@@ -27,7 +27,7 @@ Encode = Callable[[Sequence[Pcm]], list[FloatArray]]
 
 BATCH_WINDOWS = Histogram(
     "flashtalk_audio_encoder_batch_windows",
-    "Windows of sound per batch.",
+    "Audio windows per batch.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 256),
 )
 
@@ -71,7 +71,7 @@ class WindowBatcher:
             raise ServiceError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 Reason.QUEUE_FULL,
-                f"{len(self._waiting)} windows wait, as many as are allowed",
+                f"queue is full: {len(self._waiting)} waiting windows",
                 retry_after_s=0.5,
             )
         latest_s = float("inf") if deadline_s is None else deadline_s
@@ -105,7 +105,7 @@ class WindowBatcher:
                     ServiceError(
                         grpc.StatusCode.DEADLINE_EXCEEDED,
                         Reason.DEADLINE_PASSED,
-                        "the deadline passed before the work could begin",
+                        "deadline exceeded before the computation started",
                     )
                 )
         batch = sorted(self._waiting, key=lambda window: window.deadline_s)[: self._size]

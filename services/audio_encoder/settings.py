@@ -13,6 +13,10 @@ class AudioEncoderSettings(WorkerSettings):
 
     model_config = settings_config("FLASHTALK_AUDIO_ENCODER_")
 
-    port: int = Field(default=50051, ge=0, le=65_535, description="0 takes a free one")
-    metrics_port: int = Field(default=9101, ge=0, le=65_535, description="0 opens none")
-    batch_windows: int = Field(default=8, ge=1, le=256, description="windows of sound per batch")
+    port: int = Field(default=50051, ge=0, le=65_535, description="port; 0: a free port")
+    metrics_port: int = Field(
+        default=9101, ge=0, le=65_535, description="port of the metrics page; 0: none"
+    )
+    batch_windows: int = Field(
+        default=8, ge=1, le=256, description="maximum number of audio windows per batch"
+    )

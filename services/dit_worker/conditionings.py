@@ -10,15 +10,17 @@ from prometheus_client import Gauge
 from flashtalk.engine import Conditioning
 from flashtalk.errors import FlashTalkError
 
-KEPT_BYTES = Gauge("flashtalk_dit_worker_conditioning_bytes", "Memory of kept conditionings.")
-KEPT = Gauge("flashtalk_dit_worker_conditionings", "Conditionings that are kept.")
+KEPT_BYTES = Gauge(
+    "flashtalk_dit_worker_conditioning_bytes", "Memory of cached conditionings in bytes."
+)
+KEPT = Gauge("flashtalk_dit_worker_conditionings", "Cached conditionings.")
 
 
 class ConditioningMissing(FlashTalkError):
     """A chunk asks for a conditioning that is not kept (any more)."""
 
     def __init__(self, digest: str) -> None:
-        super().__init__(f"conditioning {digest[:12]} is not kept here; call Condition")
+        super().__init__(f"conditioning {digest[:12]} is not cached on this worker; call Condition")
 
 
 class ConditioningCache:

@@ -44,7 +44,7 @@ class Ranks:
             backend=self._backend,
             kernel=checkpoint.placement.attention,
         )
-        _LOG.info("laid out", extra={"layout": str(layout), "rank": pod.rank})
+        _LOG.info("parallel layout", extra={"layout": str(layout), "rank": pod.rank})
 
     def exchanges(self) -> int:
         """Returns the number of exchanges that this rank has begun."""
@@ -55,7 +55,7 @@ def read_layout(text: str) -> Layout:
     """Parses a layout: ``4x2`` is Ulysses 4, ring 2. Raises InputError for anything else."""
     ulysses, _, ring = text.partition("x")
     if not (ulysses.isdecimal() and ring.isdecimal()):
-        raise InputError("layout", text, "ULYSSESxRING, such as 8x1")
+        raise InputError("layout", text, "must be ULYSSESxRING, such as 8x1")
     return Layout(int(ulysses), int(ring))
 
 

@@ -58,7 +58,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
             await self._lane.run(lambda _: self._loading.stage.keep(given), until_s)
             return pb.ConditionResponse(conditioning=request.conditioning)
         else:
-            raise InputError("source", "none", "a portrait or a conditioning")
+            raise InputError("source", "none", "must contain a portrait or a conditioning")
         conditioning = pb.Conditioning(
             digest=made.digest, reference_latents=tensor_to_proto(made.reference_z)
         )
@@ -94,16 +94,18 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         self._card.check_size("portrait.portrait.size", portrait_HWC.shape[:2])
         if len(source.prompt) > MAX_PROMPT:
             length = f"{len(source.prompt)} characters"
-            raise InputError("portrait.prompt", length, f"at most {MAX_PROMPT}")
+            raise InputError("portrait.prompt", length, f"at most {MAX_PROMPT} characters")
         field = "portrait.reference_latents"
         z = self._reference(source.reference_latents, field)
         if z.shape[3:] != self._loading.stage.spec.latent_size(*portrait_HWC.shape[:2]):
-            raise InputError(field, list(z.shape), "latents of the portrait's size")
+            raise InputError(field, list(z.shape), "must be latents of the portrait's size")
         return partial(self._loading.stage.embed, portrait_HWC, source.prompt, z)
 
     def _conditioning(self, given: pb.Conditioning) -> Keep:
         if len(given.digest) != _DIGEST or not set(given.digest) <= set("0123456789abcdef"):
-            raise InputError("conditioning.digest", given.digest[:80], f"{_DIGEST} hex digits")
+            raise InputError(
+                "conditioning.digest", given.digest[:80], f"must be {_DIGEST} hexadecimal digits"
+            )
         z = self._reference(given.reference_latents, "conditioning.reference_latents")
         return Keep(given.digest, self._tokens(given), z)
 
@@ -112,7 +114,7 @@ class DitServicer(pb_grpc.DitWorkerServiceServicer):
         if shapes is None:
             for name in ("image_tokens", "text_tokens"):
                 if given.HasField(name):
-                    limit = f"none: {self._card.preset} takes portrait and speech alone"
+                    limit = f"must be absent: {self._card.preset} uses only portrait and speech"
                     raise InputError(f"conditioning.{name}", "a tensor", limit)
             return None
         image = tensor_from_proto(

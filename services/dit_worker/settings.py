@@ -15,17 +15,21 @@ class DitWorkerSettings(PodSettings):
 
     model_config = settings_config("FLASHTALK_DIT_WORKER_")
 
-    port: int = Field(default=50052, ge=0, le=65_535, description="0 takes a free one")
-    metrics_port: int = Field(default=9102, ge=0, le=65_535, description="0 opens none")
+    port: int = Field(default=50052, ge=0, le=65_535, description="port; 0: a free port")
+    metrics_port: int = Field(
+        default=9102, ge=0, le=65_535, description="port of the metrics page; 0: none"
+    )
     conditioning_bytes: int = Field(
-        default=2 * 2**30, ge=2**20, description="memory for portraits and prompts that are kept"
+        default=2 * 2**30, ge=2**20, description="memory for cached portraits and prompts, bytes"
     )
     offload_encoders: bool = Field(
-        default=False, description="umT5 and CLIP are on the device only while they are used"
+        default=False, description="keep umT5 and CLIP on the device only while they are used"
     )
     layout: str = Field(
-        default="", description="of a pod's ranks, ULYSSESxRING; empty: the least to send"
+        default="",
+        description="layout of the ranks, ULYSSESxRING; empty: the layout that sends least",
     )
     backend: Literal["torch", "xfuser"] = Field(
-        default="torch", description="of a pod's attention: torch collectives or xDiT's kernels"
+        default="torch",
+        description="attention across ranks: torch (collectives) or xfuser (kernels of xDiT)",
     )

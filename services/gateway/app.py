@@ -116,12 +116,13 @@ class GatewayApp:
             return
         if not self.door.locked:
             _LOG.warning(
-                "NO API KEYS: everybody who reaches this port can make sessions and see all others",
+                "no API keys: anyone who can connect to this port can create sessions and "
+                "read all sessions",
                 extra={"host": settings.host, "setting": variable_of(settings, "api_keys")},
             )
         elif settings.tls_cert is None:
             _LOG.warning(
-                "API keys without TLS: something before this port has to encrypt them",
+                "API keys without TLS: keys are sent unencrypted unless a proxy adds TLS",
                 extra={"host": settings.host, "setting": variable_of(settings, "tls_cert")},
             )
 

@@ -24,6 +24,8 @@ class GatewayLimits:
         drain_s: time between a GoAway and the stop.
         interrupt_timeout_s: timeout of an interruption that another gateway carries out.
         prompt_timeout_s: timeout of the conditioning with a new prompt.
+        idle_loop_chunks: generated chunks that an idle loop repeats.
+        idle_loop_bytes: limit of the pictures of an idle loop that one stream keeps.
         call_timeout_s: timeout of a call to a worker, added to the time until its chunk is due.
         chunk_timeout_s: timeout of all attempts at one stage of a chunk.
         worker_poll_s: interval of worker probes; worker_probe_timeout_s: timeout of a probe.
@@ -45,6 +47,8 @@ class GatewayLimits:
     drain_s: float
     interrupt_timeout_s: float
     prompt_timeout_s: float
+    idle_loop_chunks: int
+    idle_loop_bytes: int
     call_timeout_s: float
     chunk_timeout_s: float
     worker_poll_s: float

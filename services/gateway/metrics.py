@@ -14,61 +14,72 @@ _CHUNK_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.12
 _STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.12, 2, 5)
 
 CHUNK_SECONDS = Histogram(
-    "flashtalk_chunk_seconds", "Wall time of a chunk, plan to commit.", buckets=_CHUNK_BUCKETS_S
+    "flashtalk_chunk_seconds", "Wall time of a chunk from plan to commit.", buckets=_CHUNK_BUCKETS_S
 )
 STAGE_SECONDS = Histogram(
     "flashtalk_chunk_stage_seconds",
-    "Wall time of one stage of a chunk, calls and retries included.",
+    "Wall time of one stage of a chunk, including calls and retries.",
     ["stage"],
     buckets=_STAGE_BUCKETS_S,
 )
 OVERHEAD_SECONDS = Histogram(
     "flashtalk_chunk_overhead_seconds",
-    "Wall time of a chunk less what workers computed.",
+    "Wall time of a chunk minus the workers' compute time.",
     buckets=_STAGE_BUCKETS_S,
 )
 FIRST_FRAME_SECONDS = Histogram(
     "flashtalk_first_frame_seconds",
-    "From opening a stream to its first frame leaving.",
+    "Time from opening a stream to its first sent frame.",
     buckets=_CHUNK_BUCKETS_S,
 )
 LATE_SECONDS = Histogram(
     "flashtalk_chunk_late_seconds",
-    "How late the first frame of a chunk left.",
+    "Lateness of the first frame of a chunk; real-time streams only.",
     buckets=_STAGE_BUCKETS_S,
 )
 INTERRUPT_SECONDS = Histogram(
-    "flashtalk_interrupt_seconds", "Wall time of an interruption.", buckets=_STAGE_BUCKETS_S
+    "flashtalk_interrupt_seconds",
+    "Time from an interruption to its acknowledgement.",
+    buckets=_STAGE_BUCKETS_S,
+)
+CHUNKS = Counter("flashtalk_chunks", "Committed chunks.")
+RETRIES = Counter(
+    "flashtalk_chunk_retries",
+    "Calls to workers that failed and were retried; committed chunks only.",
 )
 PROMPT_SECONDS = Histogram(
     "flashtalk_prompt_seconds",
-    "From a new prompt to the chunk border from which it holds.",
+    "Time from a new prompt to the first chunk that uses it.",
     buckets=_CHUNK_BUCKETS_S,
 )
 PROMPTS = Counter(
-    "flashtalk_prompt_updates", "New prompts in mid-session, by outcome.", ["outcome"]
+    "flashtalk_prompt_updates", "Prompt updates of running sessions, by outcome.", ["outcome"]
 )
-CHUNKS = Counter("flashtalk_chunks", "Chunks that were committed.")
-RETRIES = Counter("flashtalk_chunk_retries", "Calls to workers that failed and were made again.")
 UNDERRUNS = Counter("flashtalk_underruns", "Chunks with silence in place of late speech.")
-MISSING_SAMPLES = Counter("flashtalk_underrun_samples", "Samples of that silence.")
-FRAMES = Counter("flashtalk_frames_sent", "Frames that left.")
-STREAMS = Gauge("flashtalk_streams", "Streams that are open.")
+MISSING_SAMPLES = Counter(
+    "flashtalk_underrun_samples", "Samples of silence in place of late speech."
+)
+FRAMES = Counter("flashtalk_frames_sent", "Sent frames.")
+STREAMS = Gauge("flashtalk_streams", "Open streams.")
 SLOTS = Gauge("flashtalk_session_slots", "Session slots of ready DiT workers.")
-FREE_SLOTS = Gauge("flashtalk_session_slots_free", "Session slots that nobody holds.")
+FREE_SLOTS = Gauge("flashtalk_session_slots_free", "Free session slots of ready DiT workers.")
 READY_WORKERS = Gauge(
-    "flashtalk_ready_workers", "Workers that this gateway finds ready, by kind.", ["role"]
+    "flashtalk_ready_workers", "Ready workers that this gateway finds, by role.", ["role"]
 )
 CALL_FAILURES = Counter(
     "flashtalk_worker_call_failures",
-    "Calls to workers that failed, by kind; those of chunks that were given up included.",
+    "Failed calls to workers, by role; including those of abandoned chunks.",
     ["role"],
 )
 STORE_ERRORS = Counter(
-    "flashtalk_store_errors", "Calls of the store that failed for good, by cause.", ["cause"]
+    "flashtalk_store_errors",
+    "Calls to the store that failed after all retries, by cause.",
+    ["cause"],
 )
-OUTBOX_FRAMES = Gauge("flashtalk_outbox_frames", "Frames that wait to leave, all streams.")
-INTAKE_SAMPLES = Gauge("flashtalk_intake_samples", "Samples of speech that wait, all streams.")
+OUTBOX_FRAMES = Gauge("flashtalk_outbox_frames", "Frames waiting to be sent, sum of all streams.")
+INTAKE_SAMPLES = Gauge(
+    "flashtalk_intake_samples", "Buffered samples of speech, sum of all streams."
+)
 
 for _outcome in ("applied", "superseded", "refused", "failed"):
     PROMPTS.labels(_outcome)

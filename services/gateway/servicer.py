@@ -94,7 +94,7 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,
                 Reason.DRAINING,
-                "this gateway is going away",
+                "this gateway is shutting down; use another one",
                 retry_after_s=_RETRY_AFTER_S,
             )
         creation = check_creation(request, self._limits)

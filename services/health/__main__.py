@@ -33,12 +33,20 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = _Parser(prog="python -m services.health", allow_abbrev=False)
-    parser.add_argument("--port", type=int, required=True, help="of the service")
+    parser.add_argument("--port", type=int, required=True, help="port of the service")
     parser.add_argument("--host", default="127.0.0.1", help="%(default)s")
-    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM; TLS, believing these")
-    parser.add_argument("--tls-name", default="", metavar="NAME", help="in the certificate")
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM, shown to the service")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM, of --tls-cert")
+    parser.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="PEM file of trusted authorities; enables TLS"
+    )
+    parser.add_argument(
+        "--tls-name", default="", metavar="NAME", help="name expected in the certificate"
+    )
+    parser.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="PEM file of the client certificate"
+    )
+    parser.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="PEM file of the private key of --tls-cert"
+    )
     parser.add_argument("--timeout-s", type=float, default=1.0, metavar="S", help="%(default)s")
     return parser
 
@@ -52,9 +60,9 @@ def main() -> int:
     if not 0 < options.timeout_s <= _LONGEST_S:
         parser.error(f"--timeout-s: {options.timeout_s}: above 0, at most {_LONGEST_S:g}")
     if options.tls_ca is None and (options.tls_name or options.tls_cert or options.tls_key):
-        parser.error("--tls-ca: none: needed where anything else is set for TLS")
+        parser.error("--tls-ca: none: required with any other TLS option")
     if (options.tls_cert is None) != (options.tls_key is None):
-        parser.error("--tls-cert and --tls-key: one without the other")
+        parser.error("--tls-cert, --tls-key: both or neither are required")
     said = _ask(parser, options)
     if said == "SERVING":
         return 0
@@ -82,7 +90,7 @@ def _ask(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
         except grpc.RpcError as error:
             details = " ".join((error.details() or "").split())
             return f"{error.code().name}: {details[:300]}"
-    return _SAID.get(answer, "an answer that is none")
+    return _SAID.get(answer, "invalid response")
 
 
 def _pem(parser: argparse.ArgumentParser, name: str, path: Path | None) -> bytes | None:
@@ -94,7 +102,7 @@ def _pem(parser: argparse.ArgumentParser, name: str, path: Path | None) -> bytes
     except (OSError, ValueError) as error:
         parser.error(f"{option}: {path}: cannot be read: {getattr(error, 'strerror', error)}")
     if b"-----BEGIN " not in data:
-        parser.error(f"{option}: {path}: no PEM file")
+        parser.error(f"{option}: {path}: not a PEM file")
     return data
 
 

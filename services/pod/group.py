@@ -42,7 +42,7 @@ class Solo:
 
     def receive(self) -> Any:
         """Raises RuntimeError: there is no leader."""
-        raise RuntimeError("a group of one has no follower")
+        raise RuntimeError("a pod of one rank has no followers")
 
     def agree(self, wanted: bool) -> bool:
         """Returns ``wanted``: there are no other ranks."""

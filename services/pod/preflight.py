@@ -64,7 +64,7 @@ def _round_trip(
     dist.all_reduce(total, group=group)
     wanted, took_ms = pod.size * (pod.size - 1) // 2, 1e3 * (time.perf_counter() - begun_s)
     if total.item() != wanted:
-        return Finding(name, f"a sum of {total.item()} instead of {wanted}", fine=False)
+        return Finding(name, f"all-reduce gave {total.item()}, expected {wanted}", fine=False)
     return Finding(name, f"{pod.size} ranks, {took_ms:.1f} ms")
 
 
@@ -82,5 +82,7 @@ def _shared_memory() -> Finding:
     free_mib = free.f_bavail * free.f_frsize // 2**20
     text = f"{free_mib} MiB free in /dev/shm"
     if free_mib < _LEAST_SHARED_MIB:
-        return Finding("shared memory", f"{text}: at least {_LEAST_SHARED_MIB} needed", fine=False)
+        return Finding(
+            "shared memory", f"{text}; at least {_LEAST_SHARED_MIB} MiB required", fine=False
+        )
     return Finding("shared memory", text)

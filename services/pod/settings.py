@@ -11,8 +11,14 @@ class PodSettings(WorkerSettings):
     """Settings common to all such workers."""
 
     silence_s: float = Field(
-        default=3.0, gt=0.5, le=600, description="a rank without a sign of life ends the pod"
+        default=3.0,
+        gt=0.5,
+        le=600,
+        description="timeout of a rank's heartbeat, seconds; then the pod ends",
     )
     hang_s: float = Field(
-        default=4.0, gt=0.5, le=600, description="no progress in a chunk ends the pod"
+        default=4.0,
+        gt=0.5,
+        le=600,
+        description="timeout of progress within a chunk, seconds; then the pod ends",
     )

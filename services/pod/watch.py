@@ -137,7 +137,7 @@ class Watch:
             self._look(self._now_s())
         except Exception as error:
             if not self._ended.is_set():
-                self._lose(f"the store of the pod is lost: {type(error).__name__}")
+                self._lose(f"lost the connection to the pod's store: {type(error).__name__}")
             return False
         return True
 
@@ -171,7 +171,7 @@ class Watch:
             silent_s = now_s - seen.beat_s
             if rank != self._rank and silent_s > self._limits.silence_s:
                 _kill_here(seen.where)
-                self._lose(f"rank {rank} has been silent for {silent_s:.1f} s")
+                self._lose(f"no heartbeat from rank {rank} for {silent_s:.1f} s")
                 return
         self._look_for_hang(now_s, present)
 
@@ -182,13 +182,13 @@ class Watch:
             return
         least = min(seen.steps for seen in present.values())
         behind = [str(rank) for rank, seen in present.items() if seen.steps == least]
-        self._lose(f"no progress for {still_s:.1f} s; rank {', '.join(behind)} has come least far")
+        self._lose(f"no progress for {still_s:.1f} s; slowest rank: {', '.join(behind)}")
 
 
 def give_up(reason: str) -> NoReturn:
     """Ends this process at once: running calls end with a lost connection, so the gateway retries
     them."""
-    _LOG.error("the pod is lost", extra={"error": reason})
+    _LOG.error("the pod has failed", extra={"error": reason})
     logging.shutdown()
     os._exit(EXIT_LOST)
 

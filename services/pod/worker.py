@@ -131,10 +131,11 @@ def _follow(settings: PodSettings, pod: Pod, role: Role) -> int:
             dtype=settings.dtype,
             compiled=settings.compile,
             attention=settings.attention,
+            overlays=settings.checked_overlays(),
         )
         follow(pod, role.follow(checkpoint))
     except Exception as error:
-        _LOG.exception("a follower ended by an error", extra={"rank": pod.rank})
+        _LOG.exception("a follower failed", extra={"rank": pod.rank})
         give_up(f"rank {pod.rank}: {type(error).__name__}")
     pod.leave()
     return 0

@@ -51,7 +51,7 @@ class Slicing:
         pod.meet()  # creating groups is collective, and ranks finish loading at different times
         self._mesh = join_grid(grid)
         apply(codec.vae, self._mesh)
-        _LOG.info("laid out", extra={"grid": str(grid), "rank": pod.rank})
+        _LOG.info("parallel layout", extra={"grid": str(grid), "rank": pod.rank})
 
     def exchanges(self) -> int:
         """Returns the number of exchanges that this rank has begun."""
@@ -62,7 +62,7 @@ def read_grid(text: str) -> Grid:
     """Parses ROWSxCOLUMNS: ``2x4`` is two rows of four slices. Raises InputError otherwise."""
     rows, _, columns = text.partition("x")
     if not (rows.isdecimal() and columns.isdecimal()):
-        raise InputError("grid", text, "ROWSxCOLUMNS, such as 2x4")
+        raise InputError("grid", text, "must be ROWSxCOLUMNS, such as 2x4")
     return Grid(int(rows), int(columns))
 
 

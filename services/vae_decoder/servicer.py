@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import grpc
+import numpy as np
 
 from flashtalk.arrays import FloatArray, Frames
 from flashtalk.errors import InputError
@@ -80,9 +81,16 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
             return
         decode = partial(self._loading.stage.decode, z_BCFHW, color, request.frames)
         writer = FrameWriter(request.video_codec, size_hw, self._loading.stage.spec.fps)
+        shown: list[Frames] = []
         async with aclosing(self._lane.stream(lambda _: decode(), until_s)) as parts:
             async for part in parts:
+                if request.reverse and not isinstance(part, Last):
+                    shown.append(part)
+                    continue
                 if isinstance(part, Last):
+                    if shown:
+                        frames = await asyncio.to_thread(writer.write, _reversed(shown))
+                        yield pb.DecodeResponse(decoded=pb.DecodedFrames(frames=frames))
                     metrics.WORKER_STAGE_SECONDS.labels("encode").observe(writer.seconds)
                     yield _result(part.value, {"encode": writer.seconds})
                     return
@@ -100,7 +108,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         """Returns latents, colours and video size. Raises InputError for an invalid request."""
         spec = self._loading.stage.spec
         if request.video_codec not in (*_H264, _RAW):
-            raise InputError("video_codec", request.video_codec, "H264 or RAW_RGB24")
+            raise InputError("video_codec", request.video_codec, "must be H264 or RAW_RGB24")
         if not 1 <= request.frames <= spec.new_frames:
             raise InputError("frames", request.frames, f"1 to {spec.new_frames}")
         shape = (1, spec.latent_channels, spec.latent_frames, None, None)
@@ -109,7 +117,7 @@ class VaeServicer(pb_grpc.VaeDecoderServiceServicer):
         self._card.check_size("latents", size_hw)
         color = tensor_from_proto(request.color, field="color", shape=(2, 3))
         if (color[1] < 0).any():
-            raise InputError("color", color[1].tolist(), "deviations of at least 0")
+            raise InputError("color", color[1].tolist(), "deviations must be at least 0")
         return z_BCFHW, color, size_hw
 
 
@@ -141,6 +149,11 @@ class FrameWriter:
             self._count += 1
         self.seconds += time.perf_counter() - begun_s
         return written
+
+
+def _reversed(parts: list[Frames]) -> Frames:
+    """Returns all frames, uint8 [T, H, W, 3], the last one first."""
+    return np.ascontiguousarray(np.concatenate(parts)[::-1])
 
 
 def _result(decoded: Decoded, more_s: dict[str, float]) -> pb.DecodeResponse:

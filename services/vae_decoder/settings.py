@@ -13,8 +13,11 @@ class VaeDecoderSettings(PodSettings):
 
     model_config = settings_config("FLASHTALK_VAE_DECODER_")
 
-    port: int = Field(default=50053, ge=0, le=65_535, description="0 takes a free one")
-    metrics_port: int = Field(default=9103, ge=0, le=65_535, description="0 opens none")
+    port: int = Field(default=50053, ge=0, le=65_535, description="port; 0: a free port")
+    metrics_port: int = Field(
+        default=9103, ge=0, le=65_535, description="port of the metrics page; 0: none"
+    )
     grid: str = Field(
-        default="", description="of a pod's ranks, ROWSxCOLUMNS; empty: the least to exchange"
+        default="",
+        description="grid of the ranks, ROWSxCOLUMNS; empty: the grid that exchanges least",
     )

@@ -27,6 +27,26 @@ PACKET_S = 0.1
 _STAGES = ("audio", "denoise", "decode", "commit")
 
 
+@dataclass(frozen=True)
+class Turns:
+    """When a caller speaks: in a share of each period, and then says that it is done.
+
+    Args:
+        share: of the time; 1 speaks without a pause.
+        period_s: one utterance and one pause.
+        begun_s: of the period, so that callers do not speak in step.
+    """
+
+    share: float = 1.0
+    period_s: float = 12.0
+    begun_s: float = 0.0
+
+    def speaks(self, packet: int) -> bool:
+        """Whether the caller speaks while its packet of that number is due."""
+        at_s = (packet * PACKET_S + self.begun_s) % self.period_s
+        return at_s < self.share * self.period_s
+
+
 @dataclass
 class Noticed:
     """By one caller, or by all.
@@ -34,7 +54,9 @@ class Noticed:
     Args:
         frames: that came.
         heads: (first frame of a message, when it came in monotonic seconds).
-        chunks: (when the report came, wall seconds of the chunk, seconds its first frame was late).
+        chunks: (when the report came, wall seconds of the chunk, seconds its first frame was late)
+            of chunks that a model made.
+        played: when the report came of each other chunk: pictures that were there.
         underruns: how often silence stood in for late speech.
         misplaced: frames that were not the next one.
     """
@@ -42,6 +64,7 @@ class Noticed:
     frames: int = 0
     heads: list[tuple[int, float]] = field(default_factory=list)
     chunks: list[tuple[float, float, float]] = field(default_factory=list)
+    played: list[float] = field(default_factory=list)
     underruns: int = 0
     misplaced: int = 0
 
@@ -69,21 +92,32 @@ def creation(**fields: Any) -> pb.CreateSessionRequest:
     return pb.CreateSessionRequest(request_id=uuid.uuid4().hex, portrait=portrait(), **fields)
 
 
+ALWAYS = Turns()
+
+
 class Caller:
-    """One caller: speaks without a pause, a tenth of a second at a time.
+    """One caller: speaks in its turns, a tenth of a second at a time.
 
     Args:
         channel: to the gateway.
         seed: of the noise that it speaks.
         frames_per_message: that it asks for; 7 as the Python client.
+        turns: when it speaks.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, seed: int, frames_per_message: int = 7) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        seed: int,
+        frames_per_message: int = 7,
+        turns: Turns = ALWAYS,
+    ) -> None:
         self._frames_per_message = frames_per_message
         self._stub: Any = pb_grpc.SessionServiceStub(channel)
         samples = int(PACKET_S * PCM_HZ)
         noise_S = np.random.default_rng(seed).integers(-3_000, 3_000, samples)
         self._pcm = noise_S.astype("<i2").tobytes()
+        self._turns, self._said, self._speaking = turns, 0, False
         self.noticed = Noticed()
 
     async def run(self, until: asyncio.Event, **fields: Any) -> None:
@@ -110,14 +144,23 @@ class Caller:
         return stream_pb2.StreamRequest(open=opening)
 
     async def _speak(self, call: Any, until: asyncio.Event) -> None:
-        begun_s, samples = time.monotonic(), len(self._pcm) // 2
-        number = 0
+        begun_s, number = time.monotonic(), 0
         while not until.is_set():
-            packet = stream_pb2.AudioPacket(pcm=self._pcm, first_sample=number * samples)
-            await call.write(stream_pb2.StreamRequest(audio=packet))
+            request = self._say(number)
+            if request is not None:
+                await call.write(request)
             number += 1
             await asyncio.sleep(max(0.0, begun_s + number * PACKET_S - time.monotonic()))
         await call.write(stream_pb2.StreamRequest(finish=stream_pb2.Finish()))
+
+    def _say(self, number: int) -> stream_pb2.StreamRequest | None:
+        """The packet of that number, the end of the utterance, or nothing in a pause."""
+        before, self._speaking = self._speaking, self._turns.speaks(number)
+        if self._speaking:
+            packet = stream_pb2.AudioPacket(pcm=self._pcm, first_sample=self._said)
+            self._said += len(self._pcm) // 2
+            return stream_pb2.StreamRequest(audio=packet)
+        return stream_pb2.StreamRequest(end_of_audio=stream_pb2.EndOfAudio()) if before else None
 
     def _notice(self, response: stream_pb2.StreamResponse) -> None:
         now_s = time.monotonic()
@@ -130,6 +173,9 @@ class Caller:
                 self.noticed.frames += 1
         elif kind == "chunk":
             report = response.chunk
+            if not any(stage.stage == "denoise" for stage in report.stages):
+                self.noticed.played.append(now_s)
+                return
             wall_s = sum(
                 stage.duration.ToNanoseconds() / 1e9
                 for stage in report.stages

@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ from typing import Any
 import grpc
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from flashtalk.cli.bench_report import load_average, machine
+from flashtalk.v1 import session_service_pb2 as pb
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.wire.proxies import NO_PROXY
 from tests.benchmarks.callers import (
@@ -35,9 +36,11 @@ from tests.benchmarks.callers import (
     FPS,
     Caller,
     Noticed,
+    Turns,
     creation,
     percentiles_ms,
 )
+from tests.benchmarks.load_tables import show, show_policies
 from tests.benchmarks.plain_callers import PlainCaller, connect
 from tests.benchmarks.rig import TABLE_4_S, Rig, Usage, as_figures, rig
 from tests.fakes.real_redis import redis_server
@@ -75,9 +78,16 @@ class Watched:
         chunks = [chunk for caller in self.noticed for chunk in caller.chunks]
         return [wall - COMPUTE_S for at, wall, _ in chunks if from_s <= at < to_s]
 
+    @property
+    def played(self) -> int:
+        """Chunks that no model made."""
+        times_s = (at for caller in self.noticed for at in caller.played)
+        return sum(self.begun_s <= at < self.end_s for at in times_s)
+
     def figures(self) -> dict[str, Any]:
         """For the tables and the JSON."""
         took_s, count = self.end_s - self.begun_s, len(self.noticed)
+        played = self.played
         over_s = self.overheads_s(self.begun_s, self.end_s)
         lags_s = [lag for caller in self.noticed for lag in caller.lags_s(self.begun_s)]
         late_s = [late for c in self.noticed for at, _, late in c.chunks if at >= self.begun_s]
@@ -94,9 +104,12 @@ class Watched:
             spread[f"{name}_p50_ms"], spread[f"{name}_p99_ms"] = percentiles_ms(values_s)
         return {
             "callers": count,
-            "chunks_per_s": len(over_s) / took_s,
+            "chunks_per_s": (len(over_s) + played) / took_s,
+            "computed_share": len(over_s) / max(1, len(over_s) + played),
             "wanted_chunks_per_s": count / CHUNK_S,
-            "gateway_cpu_ms_per_chunk": 1e3 * self.used["gateway"].cpu_s / max(1, len(over_s)),
+            "gateway_cpu_ms_per_chunk": 1e3
+            * self.used["gateway"].cpu_s
+            / max(1, len(over_s) + played),
             "gateway_cpu_ms_per_chunk_before": 1e3
             * self.used_before["gateway"].cpu_s
             / max(1, len(shown["overhead_before"])),
@@ -123,6 +136,8 @@ class Course:
             and workers give every chunk answers of its own.
         own_core: the gateway has a core that nobody else uses.
         refusals: whether sessions beyond capacity are asked for.
+        speech_share: of the time in which a caller speaks; period_s: an utterance and a pause.
+        idle_policy: number of ``IdlePolicy``; 0: the server's default.
     """
 
     seconds: float
@@ -132,6 +147,9 @@ class Course:
     plain: bool = True
     own_core: bool = False
     refusals: bool = True
+    speech_share: float = 1.0
+    period_s: float = 12.0
+    idle_policy: int = 0
 
     @property
     def workers_module(self) -> str:
@@ -157,13 +175,15 @@ async def serve_callers(running: Rig, count: int, course: Course) -> Watched:
             for number in range(count):
                 place = number // _CALLERS_PER_CHANNEL
                 together = course.frames_per_message
+                begun_s = draw.uniform(0, course.period_s)
+                turns = Turns(course.speech_share, course.period_s, begun_s)
                 caller = (
-                    PlainCaller(channels[place], connections[place], number, together)
+                    PlainCaller(channels[place], connections[place], number, together, turns)
                     if course.plain
-                    else Caller(channels[place], number, together)
+                    else Caller(channels[place], number, together, turns)
                 )
                 callers.append(caller)
-                group.create_task(caller.run(until))
+                group.create_task(caller.run(until, idle_policy=course.idle_policy))
                 await asyncio.sleep(course.ramp_s / count * draw.uniform(0.5, 1.5))
             await asyncio.sleep(course.settle_s)
             before, begun_s = running.usage(), time.monotonic()
@@ -249,53 +269,15 @@ async def measure(counts: list[int], course: Course, store: str, console: Consol
     return results
 
 
-def show(results: list[dict[str, Any]], store: str, console: Console) -> None:
-    """The tables."""
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "callers": lambda r: str(r["callers"]),
-        "chunks/s": lambda r: f"{r['chunks_per_s']:.1f} of {r['wanted_chunks_per_s']:.1f}",
-        "gateway CPU/chunk": lambda r: f"{r['gateway_cpu_ms_per_chunk_before']:.2f} ms",
-        "overhead p50 / p99": lambda r: _pair(r, "overhead"),
-        "frame lag p50 / p99": lambda r: _pair(r, "lag"),
-        "underruns": lambda r: str(r["underruns"]),
-        "gateway cores": lambda r: f"{r['cores']['gateway']:.2f}",
-        "for 300": lambda r: f"{_share_of_300(r):.2f}",
-        "all cores": lambda r: f"{sum(r['cores'].values()):.2f}",
-        "RSS": lambda r: f"{r['gateway_rss_mib']:.0f} MiB",
-    }
-    _table(f"one gateway, {store} store, workers of Table 4's times", columns, results, console)
-    columns = {
-        "callers": lambda r: str(r["callers"]),
-        "refused": lambda r: str(r["refused"]),
-        "refusal p50 / p99": lambda r: _pair(r, "refusal"),
-        "overhead before": lambda r: _pair(r, "overhead_before"),
-        "while refusing": lambda r: _pair(r, "overhead_while_refusing"),
-    }
-    _table("sessions beyond capacity, asked for in the second half", columns, results, console)
-
-
-def _share_of_300(result: dict[str, Any]) -> float:
-    """Cores that 300 callers would take at the same cost per chunk."""
-    cost_ms: float = result["gateway_cpu_ms_per_chunk_before"]
-    return cost_ms / 1e3 * 300 / CHUNK_S
-
-
-def _pair(result: dict[str, Any], name: str) -> str:
-    return f"{result[f'{name}_p50_ms']:.1f} / {result[f'{name}_p99_ms']:.1f} ms"
-
-
-def _table(
-    title: str,
-    columns: Mapping[str, Callable[[dict[str, Any]], str]],
-    results: list[dict[str, Any]],
-    console: Console,
-) -> None:
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="right")
-    for result in results:
-        table.add_row(*(text(result) for text in columns.values()))
-    console.print(table)
+def measure_policies(counts: list[int], course: Course, store: str, console: Console) -> list[Any]:
+    """``measure`` for the idle policies that move the picture."""
+    results = []
+    for policy in (pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_LOOP):
+        once = dataclasses.replace(course, idle_policy=policy, refusals=False)
+        found = asyncio.run(measure(counts, once, store, console))
+        name = pb.IdlePolicy.Name(policy).removeprefix("IDLE_POLICY_")
+        results += [{"idle_policy": name, **result} for result in found]
+    return results
 
 
 def main() -> int:
@@ -318,6 +300,15 @@ def main() -> int:
     parser.add_argument(
         "--no-refusals", action="store_true", help="ask for no sessions beyond capacity"
     )
+    parser.add_argument(
+        "--speech-share",
+        type=float,
+        default=1.0,
+        help="of the time that a caller speaks; below 1 two idle policies are measured",
+    )
+    parser.add_argument(
+        "--period", type=float, default=12.0, help="an utterance and a pause, s (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     given = parser.parse_args()
     console = Console()
@@ -331,9 +322,15 @@ def main() -> int:
         plain=not given.grpc,
         own_core=given.own_core,
         refusals=not given.no_refusals,
+        speech_share=given.speech_share,
+        period_s=given.period,
     )
-    results = asyncio.run(measure(counts, course, given.store, console))
-    show(results, given.store, console)
+    if given.speech_share < 1:
+        results = measure_policies(counts, course, given.store, console)
+        show_policies(results, given.speech_share, console)
+    else:
+        results = asyncio.run(measure(counts, course, given.store, console))
+        show(results, given.store, console)
     if given.out is not None:
         report = {
             "machine": machine(),
@@ -342,6 +339,8 @@ def main() -> int:
             "stage_s": TABLE_4_S,
             "plain": course.plain,
             "own_core": course.own_core,
+            "speech_share": course.speech_share,
+            "period_s": course.period_s,
             "results": [as_figures(result) for result in results],
         }
         given.out.write_text(json.dumps(report, indent=2) + "\n")

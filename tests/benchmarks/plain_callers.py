@@ -11,7 +11,7 @@ import grpc
 from flashtalk.v1 import session_service_pb2_grpc as pb_grpc
 from flashtalk.v1 import stream_pb2
 from flashtalk.wire.host_port import read_host_port
-from tests.benchmarks.callers import PACKET_S, Caller, creation
+from tests.benchmarks.callers import ALWAYS, PACKET_S, Caller, Turns, creation
 from tests.benchmarks.plain_http2 import Connection, Stream
 from tests.patience import patient
 
@@ -35,7 +35,7 @@ class PlainCaller(Caller):
     Args:
         channel: to the gateway.
         connection: to the same one.
-        seed, frames_per_message: see ``Caller``.
+        seed, frames_per_message, turns: see ``Caller``.
     """
 
     def __init__(
@@ -44,8 +44,9 @@ class PlainCaller(Caller):
         connection: Connection,
         seed: int,
         frames_per_message: int = 7,
+        turns: Turns = ALWAYS,
     ) -> None:
-        super().__init__(channel, seed, frames_per_message)
+        super().__init__(channel, seed, frames_per_message, turns)
         self._connection = connection
         self._sessions: Any = pb_grpc.SessionServiceStub(channel)
 
@@ -56,10 +57,10 @@ class PlainCaller(Caller):
         opening = self._opening(made.session.session_id)
         stream.send(opening.SerializeToString())
         self._begun_s, self._number, self._until = time.monotonic(), 0, until
-        self._say(stream)
+        self._go_on(stream)
         await stream.ended
 
-    def _say(self, stream: Stream) -> None:
+    def _go_on(self, stream: Stream) -> None:
         """The next packet, and then the one after it at its time."""
         if stream.ended.done():
             return
@@ -67,13 +68,12 @@ class PlainCaller(Caller):
             finish = stream_pb2.StreamRequest(finish=stream_pb2.Finish())
             stream.send(finish.SerializeToString())
             return
-        packet = stream_pb2.StreamRequest()
-        packet.audio.pcm = self._pcm
-        packet.audio.first_sample = self._number * len(self._pcm) // 2
-        stream.send(packet.SerializeToString())
+        request = self._say(self._number)
+        if request is not None:
+            stream.send(request.SerializeToString())
         self._number += 1
         wait_s = self._begun_s + self._number * PACKET_S - time.monotonic()
-        asyncio.get_running_loop().call_later(max(0.0, wait_s), self._say, stream)
+        asyncio.get_running_loop().call_later(max(0.0, wait_s), self._go_on, stream)
 
     def _take(self, message: memoryview) -> None:
         """Of groups of frames only the numbers are read."""

@@ -79,7 +79,7 @@ def measure(chunks: int, turns: int, options: Mapping[str, str]) -> Cost:
         for step in range(turns + 1):
             begun_s = time.perf_counter()
             for update in task.updates(StepContext.create(0, step)):
-                learner.move(update, config.trainer.lr, step)
+                learner.apply(update, config.trainer.optimizer.lr, step)
                 now_s = time.perf_counter()
                 spent[update.group].append(now_s - begun_s)
                 begun_s = now_s

@@ -89,7 +89,7 @@ def watch(task: DistillTask, clock: PartClock) -> None:
     for name in ("student", "fake", "real"):
         network = getattr(matching, name)
         network.forward = clock.timed(kind(name), network.forward)
-    matching._handover = clock.timed(lambda: "decode and encode", matching._handover)
+    matching._next_motion = clock.timed(lambda: "decode and encode", matching._next_motion)
 
 
 def measure(overrides: list[str], cycles: int, weights: Path, data: Path) -> list[PartCost]:
@@ -114,7 +114,7 @@ def measure(overrides: list[str], cycles: int, weights: Path, data: Path) -> lis
             with clock.part("losses, sampling, the rest"):
                 for update in task.updates(StepContext.create(0, step)):
                     with clock.part("backward and optimizer"):
-                        learner.move(update, config.trainer.lr, step)
+                        learner.apply(update, config.trainer.optimizer.lr, step)
     turns = each * cycles
     return [
         PartCost(name, clock.calls[name] / turns, spent_s / turns)

@@ -51,7 +51,7 @@ def test_the_stream_goes_on_when_a_rank_is_killed(
     assert len(expected) == 28 * talking.spoken
     assert restarts(cluster, pod) == before + 1
     lost = cluster.run("kubectl", "logs", pod, "--previous")
-    assert "the pod is lost" in lost or f"exitcode: -9) local_rank: {rank}" in lost
+    assert "the pod has failed" in lost or f"exitcode: -9) local_rank: {rank}" in lost
 
 
 def restarts(cluster: Cluster, pod: str) -> int:

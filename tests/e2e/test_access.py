@@ -141,15 +141,15 @@ def test_talk_is_refused_in_one_line_without_what_is_asked_for(
     trusted = ("--tls-ca", str(access.outside.ca))
     short = ("--patience", "1")
     refusals = (
-        (access.talk(out, *trusted), "an API key is needed"),
-        (access.talk(out, *trusted, key="ftk_wrong"), "not known"),
+        (access.talk(out, *trusted), "API key required"),
+        (access.talk(out, *trusted, key="ftk_wrong"), "unknown API key"),
         (access.talk(out, *short, key=good), "flashtalk: "),
         (access.talk(out, "--tls", *short, key=good), "flashtalk: "),
         (access.talk(out, "--tls-ca", str(access.inside.ca), *short, key=good), "flashtalk: "),
         (access.talk(out, "--tls-ca", str(tmp_path / "none"), key=good), "tls_ca: "),
         (access.talk(out, "--api-key-file", str(tmp_path / "none")), "api_key_file: "),
         (access.talk(out, *trusted, key="two words"), "api_key: "),
-        (access.talk(out, "--gateway", "10.0.0.7:50050", key=good), "would travel unencrypted"),
+        (access.talk(out, "--gateway", "10.0.0.7:50050", key=good), "connection is not encrypted"),
     )
     for done, said in refusals:
         assert done.returncode == 2, done.stderr
@@ -174,7 +174,7 @@ def test_the_client_in_javascript_shows_a_key_too(
     given = dict(os.environ)  # noqa: TID251 - what a shell would hand on
     for key, code, said in (
         (access.file.keys["alice"], 0, "frames=50"),
-        ("", 1, "an API key is needed"),
+        ("", 1, "API key required"),
     ):
         done = subprocess.run(
             words,
@@ -255,7 +255,7 @@ def test_no_key_and_no_digest_is_in_any_log_metric_or_trace_of_the_run(
         return b"".join(access.collected.received[before:]).decode("latin-1")
 
     # The refused call's span with its error, and one of the good calls.
-    wait_until(lambda: "not known" in traces() and "DeleteSession" in traces())
+    wait_until(lambda: "unknown API key" in traces() and "DeleteSession" in traces())
     logs, page = access.logs(), metrics_page(access.metrics_port)
     assert "BAD_KEY" in logs
     assert "UNAUTHENTICATED" in page

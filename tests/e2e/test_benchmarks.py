@@ -74,6 +74,24 @@ def test_a_cut_is_not_seen(repo_root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+def test_an_idle_loop_is_not_seen(repo_root: Path, tmp_path: Path) -> None:
+    report = found("idle_loop", repo_root, tmp_path / "a.json", "--pauses", "2")
+    assert report["computed_to_played_ratio"] == 0, "it turns at the picture that is shown"
+    assert report["played_to_played_ratio"] <= report["computed_to_computed_ratio"]
+    assert report["played_to_computed_ratio"] <= 1.5 * report["computed_to_computed_ratio"]
+    assert report["computed_chunks"] < report["chunks"]
+
+
+def test_load_with_pauses(repo_root: Path, tmp_path: Path) -> None:
+    arguments = ("--callers", "3", "--seconds", "14", "--ramp", "1", "--settle", "1")
+    report = found("load", repo_root, tmp_path / "a.json", *arguments, "--speech-share", "0.1")
+    model, loop = report["results"]
+    assert [model["idle_policy"], loop["idle_policy"]] == ["MODEL", "LOOP"]
+    assert model["computed_share"] == 1
+    assert 0 < loop["computed_share"] < 1
+    assert sum(result["misplaced_frames"] for result in report["results"]) == 0
+
+
 def test_overhead(repo_root: Path, weights: Path, tmp_path: Path) -> None:
     arguments = ("--chunks", "2", "--warm-up", "1", "--weights", str(weights))
     report = found("overhead", repo_root, tmp_path / "a.json", *arguments, weights=weights)

@@ -292,5 +292,5 @@ def check_interruptions(given: Any) -> None:
 
     interrupt, push = given["nobody_reads"]
     assert interrupt[0] == push[0] == "rejected"
-    assert "no answer to an interruption within 400 ms" in interrupt[1]
-    assert "no speech was used within 400 ms" in push[1]
+    assert "no acknowledgement of the interruption within 400 ms" in interrupt[1]
+    assert "no speech was accepted within 400 ms" in push[1]

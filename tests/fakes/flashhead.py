@@ -13,6 +13,7 @@ from torch import Tensor
 from flashtalk.engine import FlashHeadArchitecture, Pipeline, Sampling
 from flashtalk.engine.random_flashhead import random_flashhead
 from flashtalk.engine.sampling import save_sampling
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.checkpoint.flashhead_layout import (
     LTX_VAE,
     NETWORK_FOLDERS,
@@ -24,7 +25,6 @@ from flashtalk.models.flashhead import FlashHead, FlashHeadConfig
 from flashtalk.models.flashhead import weights as network_weights
 from flashtalk.models.ltx_vae import LtxVae, LtxVaeConfig
 from flashtalk.models.ltx_vae import weights as ltx_weights
-from flashtalk.models.vae import weights as wan_weights
 from flashtalk.models.wav2vec2 import Wav2Vec2Features
 from flashtalk.models.wav2vec2 import weights as audio_weights
 from flashtalk.presets import FLASHHEAD, FLASHHEAD_LITE
@@ -83,17 +83,17 @@ def write_flashhead(pipeline: Pipeline, folder: Path, variant: Variant) -> Path:
     assert isinstance(network, FlashHead)
     place = folder / NETWORK_FOLDERS[variant]
     place.mkdir(parents=True)
-    network_weights.save_config(network.config, place)
+    save_config(network.config, place)
     unused = {name: torch.zeros(2) for name in network_weights.UNUSED}
     _save(network.state_dict() | unused, place / "diffusion_pytorch_model.safetensors")
     if isinstance(vae, LtxVae):
         (folder / LTX_VAE).mkdir()
-        ltx_weights.save_config(vae.config, folder / LTX_VAE)
+        save_config(vae.config, folder / LTX_VAE)
         _save(vae.state_dict(), folder / LTX_VAE / ltx_weights.PUBLISHED_FILE)
     else:
         (folder / WAN_VAE).parent.mkdir()
         torch.save(vae.state_dict(), folder / WAN_VAE)
-        wan_weights.save_config(vae.config, (folder / WAN_VAE).parent)
+        save_config(vae.config, (folder / WAN_VAE).parent)
     if not (speech := folder / SPEECH_FOLDERS[0]).is_dir():
         write_recogniser(speech, pipeline.audio.model)
     save_sampling(dataclasses.replace(pipeline.sampling), folder)

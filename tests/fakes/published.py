@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.checkpoint.layout import CLIP_FILE, TEXT_FILE, TOKENIZER_FOLDERS, VAE_FILE
 from flashtalk.models.clip import ClipVision
 from flashtalk.models.clip import weights as clip_weights
@@ -34,7 +35,7 @@ def write_published(
 ) -> None:
     """Every file that ``find_checkpoint`` looks for, with tensors that are there but unused."""
     folder.mkdir(parents=True, exist_ok=True)
-    dit_weights.save_config(dit.config, folder)
+    save_config(dit.config, folder)
     write_shards(dit.state_dict(), folder, dit_weights.WEIGHTS_STEM, shards)
     torch.save(vae.state_dict(), folder / VAE_FILE)
     image = clip_weights.to_published(clip.state_dict())

@@ -156,6 +156,8 @@ class Workers(
         """Awaited at each moment of ``STAGES``, with the index of the chunk."""
         self.at_prompt: Callable[[str], Awaitable[None]] = _conditions
         """Awaited before each conditioning, with its prompt."""
+        self.denoised: list[int] = []
+        """Chunks of all Denoise calls."""
         self.time_left_s: dict[str, float] = {}
         """Of the newest Denoise call of each session."""
         self.calls: collections.Counter[str] = collections.Counter()
@@ -218,6 +220,7 @@ class Workers(
         self, request: dit_pb2.DenoiseRequest, context: Any
     ) -> dit_pb2.DenoiseResponse:
         self.time_left_s[request.key.session_id] = context.time_remaining()
+        self.denoised.append(request.key.chunk_index)
         self.calls["denoise"] += 1
         await self.at_stage(self, "denoise", request.key.chunk_index)
         await asyncio.sleep(self.stand_in.denoise_s)
@@ -249,7 +252,11 @@ class Workers(
                 frames = [
                     vae_pb2.DecodedFrame(
                         index=index,
-                        video=stand_in.frame(request.video_codec, latents, index),
+                        video=stand_in.frame(
+                            request.video_codec,
+                            latents,
+                            request.frames - 1 - index if request.reverse else index,
+                        ),
                         key_frame=index == 0,
                     )
                     for index in range(first, last)

@@ -8,16 +8,12 @@ from safetensors.torch import save_file
 
 from flashtalk.engine import Architecture, FlashTalkPipeline, Sampling, random_pipeline
 from flashtalk.engine.sampling import save_sampling
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.clip import ClipConfig
-from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.dit import DiTConfig
-from flashtalk.models.dit import weights as dit_weights
 from flashtalk.models.umt5 import TextConfig, train_tokenizer
-from flashtalk.models.umt5 import weights as text_weights
 from flashtalk.models.vae import VAEConfig
-from flashtalk.models.vae import weights as vae_weights
 from flashtalk.models.wav2vec2 import AudioConfig
-from flashtalk.models.wav2vec2 import weights as audio_weights
 from tests import seeds
 from tests.fakes.published import SENTENCES, write_published
 
@@ -84,11 +80,11 @@ def write_own(pipeline: FlashTalkPipeline, folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, folder / name / "model.safetensors")
-    dit_weights.save_config(denoiser.network.config, folder / "dit")
-    vae_weights.save_config(pipeline.vae.config, folder / "vae")
-    audio_weights.save_config(pipeline.audio.model.config, folder / "wav2vec2")
-    clip_weights.save_config(encoders.clip.config, folder / "clip")
-    text_weights.save_config(encoders.text.config, folder / "umt5")
+    save_config(denoiser.network.config, folder / "dit")
+    save_config(pipeline.vae.config, folder / "vae")
+    save_config(pipeline.audio.model.config, folder / "wav2vec2")
+    save_config(encoders.clip.config, folder / "clip")
+    save_config(encoders.text.config, folder / "umt5")
     train_tokenizer(SENTENCES, 300, folder / "umt5" / "tokenizer.json")
     save_sampling(pipeline.sampling, folder)
     return folder

@@ -17,6 +17,8 @@ from flashtalk.cli.bench_stages import STAGES, Talk, dit_step, measure_chunks, m
 from flashtalk.cli.main import main
 from flashtalk.engine import Pipeline, Sampling, random_pipeline, stage_clock
 from flashtalk.streaming import Pcm
+from tests.fakes.overlays import write_lora
+from tests.fakes.weights import micro_pipeline, write_own
 
 SIZE_HW = (48, 32)
 QUICK = ("--random", "--size", "32x48", "--chunks", "2", "--warmup", "1", "--steps", "2")
@@ -37,6 +39,24 @@ def bench_json(tmp_path: Path, *options: str) -> dict[str, Any]:
     assert main(["bench", *QUICK, "--out", str(target), *options]) == 0
     report: dict[str, Any] = json.loads(target.read_text())
     return report
+
+
+def test_weights_with_overlays_are_measured_and_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = micro_pipeline()
+    weights = write_own(made, tmp_path / "micro")
+    lora = write_lora(tmp_path / "lora.safetensors", made.denoiser.network.state_dict())
+    target = tmp_path / "bench.json"
+    quick = ["--chunks", "1", "--warmup", "0", "--out", str(target), "--device", "cpu"]
+    words = ["bench", *quick, "--weights", str(weights), "--overlay", f"{lora}:0.5"]
+    assert main(words) == 0
+    setting = json.loads(target.read_text())["setting"]
+    assert setting["weights"] == "micro + lora.safetensors:0.5"
+    capfd.readouterr()
+    for table in ((), ("table4",)):
+        assert main(["bench", *table, "--random", "--overlay", str(lora)]) == 2
+        assert "overlays: lora.safetensors: not with random" in capfd.readouterr().err
 
 
 def test_table_and_json_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

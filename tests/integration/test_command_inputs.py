@@ -137,7 +137,9 @@ def train_options(draw: random.Random, files: Files) -> tuple[list[str], Options
         "data": lambda: files.path(draw, files.out),
         "start-from": lambda: files.path(draw, files.out),
     }
-    field = draw.choice(("lr", "steps", "trainer.seed", "nothing", "", "a.b", "=", "trainer"))
+    field = draw.choice(
+        ("lr", "schedule.steps", "trainer.seed", "nothing", "", "a.b", "=", "trainer")
+    )
     override = f"{field}={draw.choice(NUMBERS)}"
     return ["--smoke", *draw.choice(([], [override.lstrip("-")]))], good | spoiled(draw, bad)
 

@@ -80,7 +80,7 @@ def test_a_portrait_talks(files: Path, weights: Path, capfd: pytest.CaptureFixtu
     out, err = capfd.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert "not photographs" in lines[0]
+    assert "trained on procedural faces only" in lines[0]
     assert (match := SUMMARY.search(lines[-1]))
     assert int(match[1]) == check_lengths(files / "out.mp4") == 38
     assert {found.name for found in files.iterdir()} == {"face.png", "speech.wav", "out.mp4"}
@@ -187,14 +187,14 @@ BAD: dict[str, tuple[str, object, str]] = {
     "no audio": ("audio", lambda files: files / "none.wav", "no such file"),
     "audio is a folder": ("audio", lambda files: files, "not a file"),
     "empty audio": ("audio", made_by(lambda p: p.write_bytes(b"")), "empty"),
-    "cut-off audio": ("audio", made_by(cut_in_half), "cut off"),
+    "cut-off audio": ("audio", made_by(cut_in_half), "truncated"),
     "not audio": ("audio", made_by(lambda p: p.write_text("hello " * 99)), "not readable as audio"),
-    "picture as audio": ("audio", lambda files: files / "face.png", "no sound"),
+    "picture as audio": ("audio", lambda files: files / "face.png", "no audio"),
     "nan": ("audio", made_by(not_finite), "NaN"),
     "no image": ("image", lambda files: files / "none.png", "no such file"),
     "not an image": ("image", lambda files: files / "speech.wav", "not a picture"),
     "small image": ("image", small_picture, "at least 16"),
-    "cut-off image": ("image", cut_picture, "cut off"),
+    "cut-off image": ("image", cut_picture, "truncated"),
     "no folder for out": ("out", lambda files: files / "none" / "out.mp4", "no such folder"),
     "out inside a file": ("out", inside_a_file, "no such folder"),
     "out is a folder": ("out", lambda files: files, "must end in .mp4"),
@@ -260,7 +260,7 @@ def test_the_output_never_replaces_an_input(
     sound = encode(files / "in.mp4", "aac", tone(1.0, 48_000), 48_000)
     data = sound.read_bytes()
     assert main(command(files, weights, audio=sound, out=sound)) == 2
-    assert "would replace the audio" in capfd.readouterr().err
+    assert "must not be the audio file itself" in capfd.readouterr().err
     assert sound.read_bytes() == data
 
 
@@ -299,7 +299,8 @@ def test_a_device_without_room_is_one_line_and_leaves_nothing(
     before = contents(files)
     assert main(command(files, weights)) == 2
     assert capfd.readouterr().err.splitlines() == [
-        "flashtalk: device: cpu: out of memory; `flashtalk doctor` says what fits where"
+        "flashtalk: device: cpu: out of memory; `flashtalk doctor` shows which preset fits on "
+        "which device"
     ]
     assert contents(files) == before
 

@@ -78,10 +78,10 @@ def left(files: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("redirection", "says"),
     [
-        ("</dev/null", "standard input: ends without any sound"),
+        ("</dev/null", "standard input: contains no audio"),
         ("<&-", "-: standard input is closed"),
-        ("< <(true)", "standard input: ends without any sound"),
-        ("< <(printf x)", "standard input: ends without any sound"),
+        ("< <(true)", "standard input: contains no audio"),
+        ("< <(printf x)", "standard input: contains no audio"),
     ],
 )
 def test_no_speech_is_one_line_and_no_session(
@@ -120,7 +120,7 @@ def test_half_a_sample_is_left_out_and_noted(files: Path, gateway: Heard) -> Non
     done = shell(f"(cat speech.raw; printf x) | {talk(audio='-')}", files, gateway)
     assert done.returncode == 0
     (line,) = done.stderr.decode().splitlines()
-    assert line.startswith("note: audio: standard input: ends in the middle of a sample")
+    assert line.startswith("note: audio: standard input: ends within a sample")
     np.testing.assert_array_equal(gateway.pcm, PCM / np.float32(32_768))
     assert frames_of(files / "out.mp4") == FRAMES
 
@@ -220,7 +220,7 @@ def test_a_signal_leaves_a_playable_file(
         process.wait()
     assert process.returncode == 130, err
     assert err == b""
-    assert out.startswith(b"stopped: out.mp4 holds what was made")
+    assert out.startswith(b"stopped: out.mp4 contains the frames so far")
     assert 0 < frames_of(files / "out.mp4") <= 40 * FRAMES
     assert left(files) == {"out.mp4"}
 

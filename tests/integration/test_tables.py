@@ -116,7 +116,7 @@ def test_cycle_is_the_sum_of_its_stages_and_starts_in_two_numbers(
     assert start["computing_s"] > 0
     assert start["computing_cold_s"] > 0
     assert report["memory"]["peak_rss_bytes"] > 1 << 20
-    assert "sound needed before the first frame" in shown
+    assert "audio needed before the first frame" in shown
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -187,7 +187,7 @@ def test_ranks_answer_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("what", "says"),
-    [("raise", "rank 1: ValueError: no such thing"), ("die", "rank 1 ended with 3")],
+    [("raise", "rank 1: ValueError: no such thing"), ("die", "rank 1 ended with exit code 3")],
 )
 def test_a_rank_that_fails_ends_all(what: str, says: str) -> None:
     """Rank 0 waits at the barrier for one that never comes."""
@@ -196,5 +196,5 @@ def test_a_rank_that_fails_ends_all(what: str, says: str) -> None:
 
 
 def test_ranks_that_are_late_are_ended() -> None:
-    with pytest.raises(RankFailed, match="no answer in time from rank 0, 1"):
+    with pytest.raises(RankFailed, match="timeout: no result from rank 0, 1"):
         on_ranks(rank_of, ("a",), 2, "cpu", 0.0)

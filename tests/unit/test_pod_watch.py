@@ -95,7 +95,7 @@ def test_a_silent_rank_is_named_by_all_others(three: Ranks) -> None:
     assert three.said == [[], [], []]
     three.pass_time(2 * BEAT_S)  # whose turn comes first sees the last beat at its next look
     for rank in (0, 2):
-        assert three.said[rank] == ["rank 1 has been silent for 1.2 s"]
+        assert three.said[rank] == ["no heartbeat from rank 1 for 1.2 s"]
     assert three.said[1] == []
 
 
@@ -107,7 +107,7 @@ def test_the_rank_that_has_come_least_far_is_named(three: Ranks) -> None:
     assert three.said == [[], [], []]
     three.pass_time(3 * BEAT_S)
     for said in three.said:
-        assert said == ["no progress for 1.8 s; rank 2 has come least far"]
+        assert said == ["no progress for 1.8 s; slowest rank: 2"]
 
 
 def test_progress_anywhere_is_progress(three: Ranks) -> None:
@@ -138,7 +138,7 @@ def test_a_lost_store_ends_the_pod(three: Ranks) -> None:
     three.store.lost = True
     three.pass_time(BEAT_S)
     for said in three.said:
-        assert said == ["the store of the pod is lost: ConnectionError"]
+        assert said == ["lost the connection to the pod's store: ConnectionError"]
 
 
 def test_threads_beat_until_their_rank_leaves_or_the_store_is_lost() -> None:
@@ -172,4 +172,4 @@ def test_threads_beat_until_their_rank_leaves_or_the_store_is_lost() -> None:
     assert lost[1].wait(patient(60))
     staying._thread.join(patient(60))
     assert not staying._thread.is_alive()
-    assert said == ["the store of the pod is lost: ConnectionError"]
+    assert said == ["lost the connection to the pod's store: ConnectionError"]

@@ -41,7 +41,7 @@ def raising(error: BaseException) -> Callable[[], int]:
     [
         (InputError("size", "0x0", "at least 16"), BAD_INPUT, "program: size: 0x0: at least 16"),
         (WeightsError("several\nlines\tof it"), BAD_INPUT, "program: several lines of it"),
-        (ReaderGoneError("out", "-", "nobody reads"), READER_GONE, ""),
+        (ReaderGoneError("out", "-", "reader has closed"), READER_GONE, ""),
         (BrokenPipeError(32, "Broken pipe"), READER_GONE, ""),
         (KeyboardInterrupt(), INTERRUPTED, ""),
         (PermissionError(13, "Permission denied", "a/b"), 2, "program: a/b: Permission denied"),
@@ -132,7 +132,7 @@ def test_errors_of_a_parser_are_one_line(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as stopped:
         parser.parse_args(["x\ny"])
     assert stopped.value.code == BAD_INPUT
-    assert capsys.readouterr().err == ("program: unrecognized arguments: x y (--help explains)\n")
+    assert capsys.readouterr().err == ("program: unrecognized arguments: x y (see --help)\n")
 
 
 def test_the_end_of_the_terminal_counts_unless_it_is_ignored() -> None:

@@ -36,25 +36,32 @@ def build_parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         default=Path(".cache/synthtalk"),
-        help="rendered splits (default %(default)s)",
+        help="folder with the rendered splits (default %(default)s)",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         default=Path("weights/tiny"),
-        help="frozen models (default %(default)s)",
+        help="folder with the frozen models (default %(default)s)",
     )
     parser.add_argument(
-        "--teacher", type=Path, help="the Stage 1 transformer (default: in WEIGHTS)"
+        "--teacher", type=Path, help="folder of the Stage 1 transformer (default: in WEIGHTS)"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="folder to fill")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of K = 1 and random")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="output folder")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        help="number of seeds of K = 1 and random; the other rows have one",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of concurrent processes")
+    parser.add_argument(
+        "--smoke", action="store_true", help="smoke test with tiny sizes; takes seconds"
+    )
     parser.add_argument(
         "--judge",
         default="--short 16 --long 8 --wrong-audio 0",
-        help="options of training.evaluate (default %(default)s)",
+        help="options for training.evaluate (default %(default)s)",
     )
     parser.add_argument(
         "--set",
@@ -62,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="key=value",
         dest="overrides",
-        help="change a field of every row",
+        help="override a recipe field in every row",
     )
     return parser
 
@@ -78,18 +85,18 @@ def run(options: argparse.Namespace, console: Console) -> bool:
     plan = AblationPlan(tuple(options.tables), options.seeds)
     place = AblationPlace(options.out)
     teacher = options.teacher or _teacher(options.weights)
-    judging = shlex.split(options.judge)
+    evaluation = shlex.split(options.judge)
     settings = {
         "teacher": teacher,
         "smoke": options.smoke,
         "fields": options.overrides,
-        "judging": judging,
+        "judging": evaluation,
     }
     place.prepare(options.weights, teacher, settings)
     training = [*options.overrides, *(["--smoke"] if options.smoke else [])]
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    commands = Commands(options.data, training, judging, threads, environment)
+    commands = Commands(options.data, training, evaluation, threads, environment)
     jobs = Jobs(place, commands, options.jobs)
     with progress_of_runs() as progress:
         failed = jobs.work_off(plan.runs(), progress)

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from training.ablate.place import AblationPlace
-from training.ablate.plan import Run
+from training.ablate.plan import AblationRun
 
 _POLL_S = 0.5
 _END_S = 120.0
@@ -29,20 +29,20 @@ class Commands:
     Args:
         data: rendered splits; ``train`` and ``val`` to train, ``test`` and ``long`` to evaluate.
         training: fields of the recipe, and ``--smoke``.
-        judging: options of ``training.evaluate``.
+        evaluation: options of ``training.evaluate``.
         threads: per process.
         environment: of the processes; threads that spin while waiting take time from the others.
     """
 
     data: Path
     training: Sequence[str] = ()
-    judging: Sequence[str] = ()
+    evaluation: Sequence[str] = ()
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def train(self, run: Run, place: AblationPlace) -> list[str]:
+    def train(self, run: AblationRun, place: AblationPlace) -> list[str]:
         """Returns the command of a training, which resumes by itself."""
-        turns = [f"steps={turns_of(run, place)}"] if run.needs else []
+        turns = [f"schedule.steps={turns_of(run, place)}"] if run.needs else []
         return [
             sys.executable,
             "-m",
@@ -62,7 +62,7 @@ class Commands:
             *turns,
         ]
 
-    def judge(self, run: Run, place: AblationPlace) -> list[str]:
+    def evaluate(self, run: AblationRun, place: AblationPlace) -> list[str]:
         """Returns the evaluation's command; without colour correction, which would hide drift."""
         splits = [
             str(self.data / split) for split in ("test", "long") if (self.data / split).is_dir()
@@ -82,19 +82,19 @@ class Commands:
             str(place.report(run)),
             "--color-strength",
             "0",
-            *self.judging,
+            *self.evaluation,
         ]
 
-    def is_done(self, run: Run, place: AblationPlace) -> bool:
+    def is_done(self, run: AblationRun, place: AblationPlace) -> bool:
         """Whether a run is finished."""
-        return place.is_trained(run) and place.is_judged(run)
+        return place.is_trained(run) and place.is_evaluated(run)
 
-    def next(self, run: Run, place: AblationPlace) -> list[str]:
+    def next(self, run: AblationRun, place: AblationPlace) -> list[str]:
         """Returns the next command of an unfinished run."""
-        return self.judge(run, place) if place.is_trained(run) else self.train(run, place)
+        return self.evaluate(run, place) if place.is_trained(run) else self.train(run, place)
 
 
-def turns_of(run: Run, place: AblationPlace) -> int:
+def turns_of(run: AblationRun, place: AblationPlace) -> int:
     """Returns the turns of a run with another's time: those that its recipe makes in that time."""
     other, same = (place.cost(needed) for needed in run.needs)
     return max(1, round(other.elapsed_s / same.turn_s))
@@ -112,9 +112,9 @@ class Jobs:
     place: AblationPlace
     commands: Commands
     at_once: int = 1
-    _going: dict[Run, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _going: dict[AblationRun, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def work_off(self, runs: Sequence[Run], progress: Progress) -> dict[Run, str]:
+    def work_off(self, runs: Sequence[AblationRun], progress: Progress) -> dict[AblationRun, str]:
         """Finishes all runs; returns the last messages of failed ones.
 
         A failed run (for example a collapse) is also a result: the others continue.
@@ -124,14 +124,14 @@ class Jobs:
         waiting = [run for run in runs if not self.commands.is_done(run, self.place)]
         total = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
         bars = {}
-        failed: dict[Run, str] = {}
+        failed: dict[AblationRun, str] = {}
         # After the end by a scheduler or Ctrl-C no training may keep running.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while waiting or self._going:
                 for run in [run for run in waiting if failed.keys() & set(run.needs)]:
                     waiting.remove(run)
-                    failed[run] = "what says how long it trains has failed"
+                    failed[run] = "skipped: the run that sets its duration has failed"
                     progress.advance(total)
                 for run in self._ready(waiting):
                     waiting.remove(run)
@@ -156,11 +156,11 @@ class Jobs:
             signal.signal(signal.SIGTERM, before)
         return failed
 
-    def _ready(self, waiting: Sequence[Run]) -> Sequence[Run]:
+    def _ready(self, waiting: Sequence[AblationRun]) -> Sequence[AblationRun]:
         ready = [run for run in waiting if all(map(self.place.is_trained, run.needs))]
         return ready[: self.at_once - len(self._going)]
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: AblationRun) -> None:
         environment = {**self.commands.environment, "OMP_NUM_THREADS": str(self.commands.threads)}
         with self.place.log(run).open("ab") as log:
             self._going[run] = subprocess.Popen(

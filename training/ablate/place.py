@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.errors import InputError
-from training.ablate.plan import Run
-from training.core.checkpoint import Checkpoint, find_checkpoint
+from training.ablate.plan import AblationRun
+from training.core.checkpoint import RunCheckpoint, find_run_checkpoint
 from training.evaluate.comparison import REPORT_FILE
 
 _SETTINGS, _COST = "settings.json", "cost.json"
@@ -41,45 +41,45 @@ class AblationPlace:
         """Returns the teacher by role, and the student of every run in a folder of its name."""
         return self.root / "weights"
 
-    def run_dir(self, run: Run) -> Path:
+    def run_dir(self, run: AblationRun) -> Path:
         """Returns the folder of checkpoints and metrics."""
         return self.root / "runs" / run.name
 
-    def student(self, run: Run) -> Path:
+    def student(self, run: AblationRun) -> Path:
         """Returns the folder of finished weights."""
         return self.weights / run.name
 
-    def report(self, run: Run) -> Path:
+    def report(self, run: AblationRun) -> Path:
         """Returns the folder of its evaluation."""
         return self.root / "reports" / run.name
 
-    def log(self, run: Run) -> Path:
+    def log(self, run: AblationRun) -> Path:
         """Returns the log of training and evaluation."""
         return self.root / "runs" / f"{run.name}.log"
 
-    def is_trained(self, run: Run) -> bool:
+    def is_trained(self, run: AblationRun) -> bool:
         """Whether the student is finished, also if only its report was kept."""
         if (self.student(run) / SAMPLING_FILE).is_file():
             return True
-        return self.is_judged(run) and (self.report(run) / _COST).is_file()
+        return self.is_evaluated(run) and (self.report(run) / _COST).is_file()
 
-    def is_judged(self, run: Run) -> bool:
+    def is_evaluated(self, run: AblationRun) -> bool:
         """Whether its report is finished."""
         return (self.report(run) / REPORT_FILE).is_file()
 
-    def cost(self, run: Run) -> Cost:
+    def cost(self, run: AblationRun) -> Cost:
         """Returns the cost of a finished training."""
         note = self.report(run) / _COST
         if note.is_file():
             return Cost(**json.loads(note.read_text()))
         state = self._state(run)
-        assert state is not None, f"{run.name} was not trained"
+        assert state is not None, f"{run.name} is not trained"
         return Cost(int(state.values["step"]), float(state.values["elapsed_s"]))
 
-    def _state(self, run: Run) -> Checkpoint | None:
-        return find_checkpoint(self.run_dir(run), run.recipe)
+    def _state(self, run: AblationRun) -> RunCheckpoint | None:
+        return find_run_checkpoint(self.run_dir(run), run.recipe)
 
-    def note_cost(self, run: Run) -> None:
+    def note_cost(self, run: AblationRun) -> None:
         """Writes the cost beside the report, which then has everything for a table."""
         note = self.report(run) / _COST
         if self.is_trained(run) and not note.is_file() and self._state(run) is not None:
@@ -96,12 +96,14 @@ class AblationPlace:
         """
         for field, folder in (("--weights", weights), ("--teacher", teacher)):
             if not folder.is_dir():
-                raise InputError(field, folder, "a folder of finished models")
+                raise InputError(field, folder, "must be a folder of finished models")
         note = self.root / _SETTINGS
         text = json.dumps(settings, indent=2, default=str) + "\n"
         if note.is_file():
             if note.read_text() != text:
-                raise InputError("--out", self.root, f"a new folder: {note} has other settings")
+                raise InputError(
+                    "--out", self.root, f"must be a new folder: {note} has different settings"
+                )
             return
         shutil.copytree(weights, self.weights, dirs_exist_ok=True)
         if teacher != weights / "dit":

@@ -47,7 +47,7 @@ TABLES: Mapping[str, tuple[Row, ...]] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class AblationRun:
     """One training of one row."""
 
     recipe: str
@@ -60,11 +60,11 @@ class Run:
         return f"{self.recipe}-seed{self.seed}" + ("-equal-time" if self.as_long_as else "")
 
     @property
-    def needs(self) -> tuple[Run, ...]:
+    def needs(self) -> tuple[AblationRun, ...]:
         """Returns the runs that determine its length: by their time, and by a turn's time."""
         if not self.as_long_as:
             return ()
-        return Run(self.as_long_as, self.seed), Run(self.recipe, self.seed)
+        return AblationRun(self.as_long_as, self.seed), AblationRun(self.recipe, self.seed)
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,17 @@ class AblationPlan:
         if self.seeds < 1:
             raise InputError("--seeds", self.seeds, "at least 1")
 
-    def rows(self, table: str) -> dict[str, tuple[Run, ...]]:
+    def rows(self, table: str) -> dict[str, tuple[AblationRun, ...]]:
         """Returns the runs of every row, by the row's title."""
         return {row.title: self._runs(row) for row in TABLES[table]}
 
-    def runs(self) -> Sequence[Run]:
+    def runs(self) -> Sequence[AblationRun]:
         """Returns all runs: one of every row before the second of any, dependencies first."""
         unique = {
             run: None for table in self.tables for runs in self.rows(table).values() for run in runs
         }
         return sorted(unique, key=lambda run: (run.seed, len(run.needs)))
 
-    def _runs(self, row: Row) -> tuple[Run, ...]:
+    def _runs(self, row: Row) -> tuple[AblationRun, ...]:
         count = self.seeds if row.seeded else 1
-        return tuple(Run(row.recipe, seed, row.as_long_as) for seed in range(count))
+        return tuple(AblationRun(row.recipe, seed, row.as_long_as) for seed in range(count))

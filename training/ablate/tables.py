@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from training.ablate.place import AblationPlace, Cost
-from training.ablate.plan import AblationPlan, Run
-from training.evaluate.comparison import Entry, compare, read_report
+from training.ablate.plan import AblationPlan, AblationRun
+from training.evaluate.comparison import ModelReports, compare, read_report
 from training.evaluate.interval_plot import interval_plot
 
 # All students have one architecture, and their evaluations ran in parallel.
@@ -15,7 +15,7 @@ _NOT_OF_TRAINING = ("fps",)
 
 
 def write_tables(
-    plan: AblationPlan, place: AblationPlace, failed: Mapping[Run, str]
+    plan: AblationPlan, place: AblationPlace, failed: Mapping[AblationRun, str]
 ) -> dict[str, str]:
     """Writes ``TABLE.md``, ``.json`` and ``.png`` of every table; returns the texts by table.
 
@@ -25,14 +25,16 @@ def write_tables(
     for table in plan.tables:
         entries, costs, lost = [], [], []
         for title, runs in plan.rows(table).items():
-            done = [run for run in runs if place.is_judged(run)]
+            done = [run for run in runs if place.is_evaluated(run)]
             lost += [
                 f"- {title}, seed {run.seed}: {failed.get(run, 'not finished')}"
                 for run in runs
                 if run not in done
             ]
             if done:
-                entries.append(Entry(title, tuple(read_report(place.report(run)) for run in done)))
+                entries.append(
+                    ModelReports(title, tuple(read_report(place.report(run)) for run in done))
+                )
                 costs.append((title, [place.cost(run) for run in done]))
         parts = []
         if entries:

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
+
+from flashtalk.arrays import Rgb
 
 
 class Board:
@@ -31,7 +31,7 @@ class Board:
         for name, value in values.items():
             self._writer.add_scalar(f"{prefix}/{name}", value, self.step)
 
-    def picture(self, name: str, picture_hwc: NDArray[np.uint8]) -> None:
+    def picture(self, name: str, picture_hwc: Rgb) -> None:
         """Writes a uint8 [H, W, 3] picture to TensorBoard and to ``NAME.png`` (the latest only)."""
         if self._writer is None:
             return

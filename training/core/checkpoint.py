@@ -34,7 +34,7 @@ _RUN = "run.json"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class RunCheckpoint:
     """A complete checkpoint on disk.
 
     Args:
@@ -66,8 +66,8 @@ class Checkpoint:
             names = list(dict.fromkeys(name for name, _ in different))
             shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             raise TrainingError(
-                f"{self.folder}: the checkpoint is of other model sizes; use another --run-dir "
-                f"({len(names)} tensors differ: {shown})"
+                f"{self.folder}: the checkpoint has a different model size or optimizer; "
+                f"use another --run-dir ({len(names)} tensors differ: {shown})"
             )
         try:
             with warnings.catch_warnings():
@@ -83,7 +83,7 @@ class Checkpoint:
             restore_random_state(torch.load(file, weights_only=True))
 
 
-def save_checkpoint(
+def save_run_checkpoint(
     run_dir: Path,
     recipe: str,
     values: Mapping[str, Any],
@@ -123,7 +123,7 @@ def save_checkpoint(
     return folder
 
 
-def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
+def find_run_checkpoint(run_dir: Path, recipe: str) -> RunCheckpoint | None:
     """Returns the newest complete checkpoint in ``run_dir``, or None for a fresh run.
 
     Raises:
@@ -141,13 +141,19 @@ def find_checkpoint(run_dir: Path, recipe: str) -> Checkpoint | None:
     except Exception as error:
         raise TrainingError(f"{folder}: not a readable checkpoint ({error})") from error
     if values.get("format") != FORMAT:
-        raise TrainingError(f"{folder}: format {values.get('format')}, this code writes {FORMAT}")
+        raise TrainingError(
+            f"{folder}: checkpoint format {values.get('format')} is not "
+            f"supported; expected {FORMAT}"
+        )
     if values.get("recipe") != recipe:
-        raise TrainingError(f"{folder}: is of recipe {values.get('recipe')!r}, not {recipe!r}")
+        raise TrainingError(
+            f"{folder}: checkpoint of recipe {values.get('recipe')!r}, not "
+            f"{recipe!r}; use another --run-dir"
+        )
     tensors = {n: e for n, e in metadata.items() if isinstance(e, TensorStorageMetadata)}
     shapes = {name: tuple(entry.size) for name, entry in tensors.items()}
     dtypes = {name: entry.properties.dtype for name, entry in tensors.items()}
-    return Checkpoint(folder, values, shapes, dtypes)
+    return RunCheckpoint(folder, values, shapes, dtypes)
 
 
 def random_state() -> dict[str, Any]:

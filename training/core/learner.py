@@ -12,7 +12,7 @@ from training.core.config import TrainerConfig
 from training.core.ema import Ema
 from training.core.errors import TrainingError
 from training.core.optimizer import MuonAdamW, build_optimizer
-from training.core.sharding import whole
+from training.core.sharding import full_tensor
 from training.core.task import Task, Update
 from training.core.world import World
 
@@ -37,11 +37,11 @@ class Learner:
         averaged: dict[str, nn.Module] = {}
         for name, group in self.groups.items():
             members = {key: self.modules[key] for key in group.modules}
-            self.optimizers[name] = build_optimizer(config, members)
+            self.optimizers[name] = build_optimizer(config.optimizer, members)
             averaged |= members if group.averaged else {}
         self.ema = Ema(averaged, config.ema_decay)
 
-    def move(self, update: Update, rate: float, step: int) -> dict[str, float]:
+    def apply(self, update: Update, rate: float, step: int) -> dict[str, float]:
         """Applies an update; returns its losses and the norm of its gradient.
 
         Raises:
@@ -52,7 +52,9 @@ class Learner:
             options["lr"] = rate * group.lr_scale * options.get("lr_scale", 1.0)
         update.losses["loss"].backward()
         parameters = [p for options in optimizer.param_groups for p in options["params"]]
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)))
+        norm = float(
+            full_tensor(nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip_norm))
+        )
         values = {name: float(value.detach()) for name, value in update.losses.items()}
         values = self.world.means(values) | {"grad_norm": norm}
         if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
@@ -90,15 +92,13 @@ class Learner:
                 if name.startswith(_CARRIED)
             }
         )
-        owners = {prefix: (optimizer, p) for prefix, optimizer, p in self._parameters()}
-        for name, shape in shapes.items():
-            prefix, _, key = name.rpartition(".")
-            if prefix in owners:
-                optimizer, parameter = owners[prefix]
-                # Counts are plain numbers; all other states are sharded like their parameters.
-                beside = shape == tuple(parameter.shape)
-                state = torch.zeros_like(parameter) if beside else torch.zeros(shape)
-                optimizer.state[parameter][key] = state
+        # A parameter that was never updated has no state.
+        updated = {name.rpartition(".")[0] for name in shapes}
+        for prefix, _, parameter in self._parameters():
+            if prefix in updated:
+                parameter.grad = torch.zeros_like(parameter)
+        for optimizer in self.optimizers.values():
+            optimizer.create_states()
 
     def _parameters(self) -> Iterator[tuple[str, MuonAdamW, nn.Parameter]]:
         """Yields state name, optimizer and parameter; frozen parameters have no optimizer."""

@@ -111,7 +111,7 @@ class MemoryPlan:
         for name, size in self.rows:
             table.add_row(name, f"{size / GIB:.2f}")
         table.add_section()
-        table.add_row("in all", f"{self.total / GIB:.2f}")
+        table.add_row("total", f"{self.total / GIB:.2f}")
         table.add_row("device", f"{self.device_bytes / GIB:.0f}")
         console.print(table)
 

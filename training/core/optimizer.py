@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.core.config import TrainerConfig
+from training.core.config import OptimizerConfig
 from training.core.native_bf16 import has_native_bf16
-from training.core.sharding import like, whole
+from training.core.sharding import full_tensor, shard_like
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
@@ -50,6 +50,16 @@ class MuonAdamW(torch.optim.AdamW):
                         self._muon(p, group)
         return super().step(closure)
 
+    def create_states(self) -> None:
+        """Creates the states of all parameters with a gradient, which is zero, as an update does.
+
+        No weight changes, since the learning rate is zero; the gradients are removed.
+        """
+        for group in self.param_groups:
+            group["lr"] = 0.0
+        self.step()
+        self.zero_grad(set_to_none=True)
+
     def _muon(self, p: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]
         if "momentum" not in state:
@@ -62,19 +72,19 @@ class MuonAdamW(torch.optim.AdamW):
         momentum.mul_(group["momentum"]).add_(gradient)
         nesterov = gradient + group["momentum"] * momentum
         # Orthogonalisation needs the whole matrix: every rank computes it from all shards.
-        step = orthogonalised(whole(nesterov).flatten(1))
+        step = orthogonalised(full_tensor(nesterov).flatten(1))
         size = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
-        move = like(step.view(p.shape).to(p.dtype), p)
+        move = shard_like(step.view(p.shape).to(p.dtype), p)
         p.mul_(1.0 - group["lr"] * group["weight_decay"])
         p.add_(move, alpha=-group["lr"] * size)
         # AdamW skips parameters without a gradient.
         p.grad = None
 
 
-def build_optimizer(config: TrainerConfig, modules: Mapping[str, nn.Module]) -> MuonAdamW:
+def build_optimizer(config: OptimizerConfig, modules: Mapping[str, nn.Module]) -> MuonAdamW:
     """Returns the optimizer of a recipe for all trainable parameters.
 
-    ``optimizer="muon"`` uses Muon for the matrices inside the submodules ``config.muon_inside``;
+    ``muon`` uses Muon for the matrices inside the submodules ``config.muon_inside``;
     first and last layers, whose scale matters, stay with AdamW.
     """
     matrices: list[Tensor] = []
@@ -83,7 +93,7 @@ def build_optimizer(config: TrainerConfig, modules: Mapping[str, nn.Module]) -> 
         for name, p in module.named_parameters():
             if p.requires_grad:
                 inside = not set(config.muon_inside).isdisjoint(name.split("."))
-                hidden = config.optimizer == "muon" and inside and p.ndim >= 2
+                hidden = config.name == "muon" and inside and p.ndim >= 2
                 (matrices if hidden else others).append(p)
     groups: list[dict[str, Any]] = [{"params": others}]
     if matrices:
@@ -96,5 +106,5 @@ def build_optimizer(config: TrainerConfig, modules: Mapping[str, nn.Module]) -> 
                 "lr_scale": scale,
             }
         )
-    betas = (config.betas[0], config.betas[1])
-    return MuonAdamW(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay)
+    first, second = config.betas
+    return MuonAdamW(groups, lr=config.lr, betas=(first, second), weight_decay=config.weight_decay)

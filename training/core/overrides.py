@@ -1,34 +1,45 @@
 """``key=value`` overrides of a frozen config dataclass, checked against the field types.
 
-A key is a dotted path (``trainer.lr``) or the end of one (``guidance.audio``, ``lr``): of a field
-at the top, else of one in the trainer section, else of the only field of the tree with that end.
+A key is the dotted path of a field (``trainer.optimizer.lr``), or the end of only one such path
+(``optimizer.lr``, ``lr``).
 """
 
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping, Sequence
+from typing import (
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from flashtalk.errors import InputError
 
 ConfigT = TypeVar("ConfigT")
-PREFERRED_SECTION = "trainer"
+_Path: TypeAlias = tuple[str, ...]
 
 
 def apply_overrides(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
-    """Returns a copy of ``config`` with ``key=value`` strings applied in order.
+    """Returns a copy of ``config`` with all ``key=value`` strings applied; the last one counts.
 
     Raises:
         InputError: no ``=``, an unknown or ambiguous key, or a value of the wrong type.
     """
+    paths = list(_leaves(config))
+    changes: dict[_Path, tuple[str, str]] = {}
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
+        key, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise InputError("override", assignment, "must look like key=value")
-        path = _resolve(config, key.strip())
-        config = cast(ConfigT, _replace(config, path, key.strip(), text.strip()))
-    return config
+        changes[_resolve(paths, key)] = key, text
+    return cast(ConfigT, _changed(config, changes))
 
 
 def field_paths(config: object) -> list[str]:
@@ -36,7 +47,7 @@ def field_paths(config: object) -> list[str]:
     return [".".join(path) for path in _leaves(config)]
 
 
-def _leaves(config: object, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _leaves(config: object, prefix: _Path = ()) -> Iterator[_Path]:
     for field in dataclasses.fields(cast(Any, config)):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -45,31 +56,34 @@ def _leaves(config: object, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str,
             yield (*prefix, field.name)
 
 
-def _resolve(config: object, key: str) -> tuple[str, ...]:
-    paths = list(_leaves(config))
+def _resolve(paths: Sequence[_Path], key: str) -> _Path:
     wanted = tuple(key.split("."))
-    matches = [path for path in paths if path == wanted]
-    if not matches:
-        matches = [path for path in paths if path == (PREFERRED_SECTION, *wanted)]
-        matches = matches or [path for path in paths if path[-len(wanted) :] == wanted]
+    if wanted in paths:
+        return wanted
+    matches = [path for path in paths if path[-len(wanted) :] == wanted]
     if len(matches) == 1:
         return matches[0]
     names = [".".join(path) for path in (matches or paths)]
     if matches:
         raise InputError("override", key, f"is ambiguous, give one of {', '.join(names)}")
-    leaves = {path[-1]: ".".join(path) for path in paths}
-    near = difflib.get_close_matches(wanted[-1], leaves, n=3)
-    hint = ", ".join(leaves[name] for name in near) if near else ", ".join(names)
+    ends = {".".join(path[-count:]): ".".join(path) for path in paths for count in (1, 2)}
+    near = dict.fromkeys(ends[end] for end in difflib.get_close_matches(key, ends, n=3))
+    hint = ", ".join(near or names)
     raise InputError("override", key, f"is not a field of this recipe; did you mean {hint}?")
 
 
-def _replace(config: object, path: tuple[str, ...], key: str, text: str) -> object:
-    head, rest = path[0], path[1:]
-    if rest:
-        value = _replace(getattr(config, head), rest, key, text)
-    else:
-        value = parse_value(key, text, get_type_hints(type(config))[head])
-    return dataclasses.replace(cast(Any, config), **{head: value})
+def _changed(config: object, changes: Mapping[_Path, tuple[str, str]]) -> object:
+    """Replaces all fields of a section at once: some are valid only together."""
+    values: dict[str, object] = {}
+    hints = get_type_hints(type(config))
+    for name in dict.fromkeys(path[0] for path in changes):
+        inner = {path[1:]: change for path, change in changes.items() if path[0] == name}
+        if () in inner:
+            key, text = inner[()]
+            values[name] = parse_value(key, text, hints[name])
+        else:
+            values[name] = _changed(getattr(config, name), inner)
+    return dataclasses.replace(cast(Any, config), **values)
 
 
 def parse_value(key: str, text: str, kind: object) -> object:
@@ -98,7 +112,7 @@ def _parse_scalar(key: str, text: str, kind: object) -> object:
         try:
             return int(text) if kind is int else float(text)
         except ValueError:
-            wanted = "a whole number" if kind is int else "a number"
+            wanted = "an integer" if kind is int else "a number"
             raise InputError(key, text, f"must be {wanted}") from None
     if kind is str:
         return text

@@ -89,15 +89,15 @@ def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     check_state(network, state, source="weights")
     for name, tensor in network.state_dict().items():
-        tensor.copy_(like(state[name].to(device=tensor.device, dtype=tensor.dtype), tensor))
+        tensor.copy_(shard_like(state[name].to(device=tensor.device, dtype=tensor.dtype), tensor))
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Gathers a tensor from its shards; collective."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, pattern: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, pattern: Tensor) -> Tensor:
     """Shards a tensor that every rank has, like another one."""
     if not isinstance(pattern, DTensor):
         return tensor

@@ -17,16 +17,15 @@ import torch
 from flashtalk.terminal import stopping_signals
 from training.core.board import Board
 from training.core.checkpoint import (
-    Checkpoint,
-    find_checkpoint,
+    RunCheckpoint,
+    find_run_checkpoint,
     random_state,
     restore_random_state,
-    save_checkpoint,
+    save_run_checkpoint,
 )
-from training.core.config import Gate, TrainerConfig
+from training.core.config import Every, Gate, TrainerConfig
 from training.core.errors import GateError
 from training.core.learner import Learner
-from training.core.learning_rate import learning_rate, progress_fraction
 from training.core.progress import RunProgress
 from training.core.task import StepContext, Task
 from training.core.world import World
@@ -34,11 +33,10 @@ from training.core.world import World
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a run: its reason, its number of steps, and its last metrics."""
+    """The end of a run: its reason and its number of steps."""
 
     ended: Literal["finished", "interrupted"]
     step: int
-    metrics: Mapping[str, float]
 
 
 class Trainer:
@@ -75,7 +73,7 @@ class Trainer:
             TrainingError: a loss or gradient was not finite, or the checkpoint does not fit.
         """
         _seed_everything(self.config.seed)
-        state = find_checkpoint(self.run_dir, self.recipe)
+        state = find_run_checkpoint(self.run_dir, self.recipe)
         self.task.prepare(resumed=state is not None)
         learner = Learner(self.recipe, self.config, self.task, self.world)
         if state is not None:
@@ -94,7 +92,7 @@ class Trainer:
                 self._save(learner)
                 if self._stopped or not self._is_done():
                     progress.say(f"{self.recipe}: stopped at step {self.step}, checkpoint saved")
-                    return Outcome("interrupted", self.step, {})
+                    return Outcome("interrupted", self.step)
                 metrics = self._evaluate(learner, board, progress)
                 self._check_gates(metrics, at_end=True)
                 self._report_targets(metrics, progress)
@@ -104,7 +102,7 @@ class Trainer:
                     progress.say(f"{self.recipe}: exported to {export_dir}")
         finally:
             board.close()
-        return Outcome("finished", self.step, metrics)
+        return Outcome("finished", self.step)
 
     def ask_to_stop(self) -> None:
         """Ends the run after the current step, with a checkpoint."""
@@ -113,16 +111,14 @@ class Trainer:
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + time.monotonic() - self._started_s
 
-    def _fraction(self) -> float:
-        return progress_fraction(self.config, self.step, self._elapsed_s())
+    def _completed(self) -> float:
+        return self.config.schedule.completed(self.step, self._elapsed_s())
 
     def _is_done(self) -> bool:
-        if self.config.schedule_by == "time":
-            return self._fraction() >= 1.0
-        return self.step >= self.config.steps
+        return self._completed() >= 1.0
 
     def _out_of_time(self) -> bool:
-        return self.config.minutes > 0 and self._elapsed_s() >= 60.0 * self.config.minutes
+        return 0 < 60.0 * self.config.schedule.minutes <= self._elapsed_s()
 
     def _ended(self) -> bool:
         """Agrees on stopping: clocks and signals differ between ranks."""
@@ -130,38 +126,26 @@ class Trainer:
         return self._stopped or self.world.any(self._is_done() or self._out_of_time())
 
     def _loop(self, learner: Learner, board: Board, progress: RunProgress) -> None:
-        saved_s = evaluated_s = time.monotonic()
-        saved_step = evaluated_step = self.step
+        cadence = self.config.cadence
+        since_save = _Interval(cadence.checkpoint, self.step)
+        since_evaluation = _Interval(cadence.evaluate, self.step)
         smooth: dict[str, float] = {}
         while not self._ended():
-            rate = learning_rate(self.config, self._fraction())
+            rate = self.config.optimizer.lr * self.config.schedule.lr_ratio(self._completed())
             losses = self._one_step(learner, rate)
             self.step += 1
             board.step = self.step
             for name, value in losses.items():
                 smooth[name] = 0.95 * smooth.get(name, value) + 0.05 * value
-            if self.step % self.config.log_every_steps == 0:
+            if self.step % cadence.log_every_steps == 0:
                 board.scalars({**losses, "lr": rate}, "train")
-            progress.update(self.step, self._fraction(), {**smooth, "lr": rate})
-            if self.world.any(
-                _due(
-                    saved_s,
-                    self.config.checkpoint_every_s,
-                    self.step - saved_step,
-                    self.config.checkpoint_every_steps,
-                )
-            ):
+            progress.update(self.step, self._completed(), {**smooth, "lr": rate})
+            if self.world.any(since_save.is_over(self.step)):
                 self._save(learner)
-                saved_s, saved_step = time.monotonic(), self.step
-            due = not self._is_done() and _due(
-                evaluated_s,
-                self.config.evaluate_every_s,
-                self.step - evaluated_step,
-                self.config.evaluate_every_steps,
-            )
-            if self.world.any(due):
+                since_save.restart(self.step)
+            if self.world.any(not self._is_done() and since_evaluation.is_over(self.step)):
                 metrics = self._evaluate(learner, board, progress)
-                evaluated_s, evaluated_step = time.monotonic(), self.step
+                since_evaluation.restart(self.step)
                 self._check_gates(metrics)
 
     def _one_step(self, learner: Learner, rate: float) -> dict[str, float]:
@@ -169,7 +153,7 @@ class Trainer:
         world = self.world
         context = StepContext.create(self.config.seed, self.step, world.rank, world.size)
         for update in self.task.updates(context):
-            losses |= learner.move(update, rate, self.step)
+            losses |= learner.apply(update, rate, self.step)
         return losses
 
     def _evaluate(self, learner: Learner, board: Board, progress: RunProgress) -> dict[str, float]:
@@ -198,7 +182,7 @@ class Trainer:
             if looked_at and (why := gate.missed(value)):
                 raise GateError(
                     f"{self.recipe}: {gate.metric} is {value:.4g} at step {self.step}, {why} "
-                    f"(gate {_since(gate)}; gates_on=false goes on)"
+                    f"(gate {_since(gate)}; gates_on=false disables gates)"
                 )
 
     def _report_targets(self, metrics: Mapping[str, float], progress: RunProgress) -> None:
@@ -217,9 +201,9 @@ class Trainer:
             "seed": self.config.seed,
             "averaged": learner.ema.updates,
         }
-        save_checkpoint(self.run_dir, self.recipe, values, learner.tensors(), self.world)
+        save_run_checkpoint(self.run_dir, self.recipe, values, learner.tensors(), self.world)
 
-    def _restore(self, state: Checkpoint, learner: Learner) -> None:
+    def _restore(self, state: RunCheckpoint, learner: Learner) -> None:
         learner.make_room(state.shapes)
         state.load(learner.tensors(), self.world)
         learner.ema.updates = int(state.values["averaged"])
@@ -238,10 +222,18 @@ def _since(gate: Gate) -> str:
     return f"from step {gate.step}" + (" and at the end" if gate.at_end else "")
 
 
-def _due(since_s: float, every_s: float, steps: int, every_steps: int) -> bool:
-    return (every_s > 0 and time.monotonic() - since_s >= every_s) or (
-        every_steps > 0 and steps >= every_steps
-    )
+class _Interval:
+    """The seconds and steps since its last start."""
+
+    def __init__(self, every: Every, step: int) -> None:
+        self._every = every
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        self._started_s, self._first_step = time.monotonic(), step
+
+    def is_over(self, step: int) -> bool:
+        return self._every.is_over(time.monotonic() - self._started_s, step - self._first_step)
 
 
 @contextmanager

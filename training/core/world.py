@@ -68,7 +68,7 @@ class World:
     def rows(self, batch: int) -> slice:
         """Returns this rank's rows of a global batch. Raises InputError if it does not divide."""
         if batch % self.size:
-            raise InputError("batch", batch, f"a multiple of the {self.size} ranks")
+            raise InputError("batch", batch, f"must be a multiple of the {self.size} ranks")
         each = batch // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 

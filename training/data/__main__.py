@@ -19,10 +19,16 @@ PARTS: dict[str, SynthTalkConfig] = {
 def main(arguments: list[str] | None = None) -> int:
     """Builds the requested splits; skips finished ones, resumes interrupted ones."""
     parser = OneLineParser(prog="python -m training.data", description=__doc__)
-    parser.add_argument("out", type=Path, help="folder; each part goes to its own folder inside")
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--count", type=int, help="utterances per part (default: the part's own)")
-    parser.add_argument("--seconds", type=float, help="length of an utterance")
+    parser.add_argument(
+        "out", type=Path, help="output folder; each part is written to its own subfolder"
+    )
+    parser.add_argument(
+        "parts", nargs="*", default=list(PARTS), help=f"parts to build: {', '.join(PARTS)}"
+    )
+    parser.add_argument(
+        "--count", type=int, help="number of utterances per part (default: of the part)"
+    )
+    parser.add_argument("--seconds", type=float, help="length of an utterance, seconds")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(96, 96))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)

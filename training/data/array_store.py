@@ -24,11 +24,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.arrays import AnyArray
+from flashtalk.arrays import AnyArray, BoolArray
 from flashtalk.errors import InputError
 from training.core.progress import track
 
-Encode = Callable[[int], Mapping[str, AnyArray]]
+EncodeGroup = Callable[[int], Mapping[str, AnyArray]]
 Failed = Callable[[int, InputError], None]
 
 NO_GROUP = "groups"
@@ -40,7 +40,7 @@ _POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Shape:
+class StoreLayout:
     """The layout of a store.
 
     Args:
@@ -55,7 +55,7 @@ class Shape:
 
 
 def fill_store(
-    folder: Path, shape: Shape, encode: Encode, title: str, failed: Failed | None = None
+    folder: Path, shape: StoreLayout, encode: EncodeGroup, title: str, failed: Failed | None = None
 ) -> dict[str, AnyArray]:
     """Encodes the groups that the folder does not hold yet; opens all arrays for reading.
 
@@ -94,7 +94,9 @@ def fill_store(
 class _Open:
     """A store with its arrays, while it is filled."""
 
-    def __init__(self, folder: Path, shape: Shape, encode: Encode, failed: Failed | None) -> None:
+    def __init__(
+        self, folder: Path, shape: StoreLayout, encode: EncodeGroup, failed: Failed | None
+    ) -> None:
         self.folder, self.shape, self.encode, self.failed = folder, shape, encode, failed
         self.arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r+") for n in shape.names}
         self.done_G = np.load(folder / "done.npy", mmap_mode="r+")
@@ -135,13 +137,15 @@ def finished(folder: Path) -> bool:
     return done.is_file() and bool(np.load(done).all())
 
 
-def failed_groups(folder: Path) -> npt.NDArray[np.bool_]:
+def failed_groups(folder: Path) -> BoolArray:
     """Returns the failed groups of a finished store, bool [G]."""
-    failed_G: npt.NDArray[np.bool_] = np.load(folder / "failed.npy")
+    failed_G: BoolArray = np.load(folder / "failed.npy")
     return failed_G
 
 
-def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, AnyArray]:
+def _first(
+    shape: StoreLayout, encode: EncodeGroup, failed: Failed | None
+) -> Mapping[str, AnyArray]:
     """The rows of the first group that can be encoded: they tell sizes and types."""
     for group in range(shape.groups):
         try:
@@ -150,7 +154,7 @@ def _first(shape: Shape, encode: Encode, failed: Failed | None) -> Mapping[str, 
             if failed is None:
                 raise
             failed(group, error)
-    raise InputError(NO_GROUP, shape.groups, "at least one that can be encoded")
+    raise InputError(NO_GROUP, shape.groups, "at least one must be encodable")
 
 
 @contextmanager
@@ -166,7 +170,7 @@ def _claim(file: Path, place: int, *, wait: bool) -> Iterator[bool]:
     with file.open("a+b") as locks:
         while not (mine := _locked(locks.fileno(), place)) and wait:
             if time.monotonic() > deadline_s:
-                limit = f"let go within {_DEADLINE_S:g} s by the process that holds it"
+                limit = f"timeout: lock held by another process for more than {_DEADLINE_S:g} s"
                 raise InputError(str(file), f"group {place}", limit)
             time.sleep(_POLL_S)
         yield mine
@@ -180,7 +184,9 @@ def _locked(descriptor: int, place: int) -> bool:
     return True
 
 
-def _create(folder: Path, shape: Shape, example: Mapping[str, AnyArray], *, may_fail: bool) -> None:
+def _create(
+    folder: Path, shape: StoreLayout, example: Mapping[str, AnyArray], *, may_fail: bool
+) -> None:
     for name, values in example.items():
         np.lib.format.open_memmap(
             folder / f"{name}.npy",

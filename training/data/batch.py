@@ -36,7 +36,7 @@ class Picks:
         """Returns a part of them."""
         return Picks(self.bucket, self.row_B[mine], self.reference_B[mine], self.cold_B[mine])
 
-    def rolled(self) -> Picks:
+    def rotated(self) -> Picks:
         """Returns them rotated by one: each clip is replaced by the previous one."""
         return Picks(
             self.bucket,

@@ -61,7 +61,11 @@ class BucketPlan:
             if height and self._allows(height, width):
                 found.add((height, width))
         if not found:
-            raise InputError("area_px", self.area_px, "an area near one in multiples of 16 pixels")
+            raise InputError(
+                "area_px",
+                self.area_px,
+                "no size in multiples of 16 pixels has an area within the tolerance",
+            )
         return tuple(sorted(found, key=lambda size: (size[1] / size[0], size)))
 
     def _allows(self, height: int, width: int) -> bool:
@@ -76,7 +80,7 @@ def nearest_bucket(size_hw: SizeHW, sizes: Sequence[SizeHW]) -> SizeHW:
         InputError: a size that is not positive.
     """
     if min(size_hw) <= 0:
-        raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "positive numbers of pixels")
+        raise InputError("size", f"{size_hw[1]}x{size_hw[0]}", "must be positive")
     return min(sizes, key=lambda size: abs(_log_ratio(size) - _log_ratio(size_hw)))
 
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from training.data.array_store import (
     NO_GROUP,
-    Shape,
+    StoreLayout,
     failed_groups,
     fill_store,
     finished,
@@ -88,11 +87,11 @@ class BucketCache:
 
     size_hw: SizeHW
     shots: tuple[Shot, ...]
-    good_U: npt.NDArray[np.int64]
+    good_U: IntArray
     clips: CachedRows
     stretches: CachedRows | None = None
 
-    def videos_of(self, shot_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def videos_of(self, shot_B: IntArray) -> IntArray:
         """Returns the source's videos of shots."""
         return np.asarray([self.shots[int(shot)].video for shot in shot_B], dtype=np.int64)
 
@@ -153,7 +152,7 @@ def build_video_caches(
     """
     shots = shots_of(source, plan.fewest_frames(spec))
     if not shots:
-        limit = f"at least one of {plan.fewest_frames(spec)} frames in {source.name}"
+        limit = f"{source.name} needs at least one shot of {plan.fewest_frames(spec)} frames"
         raise InputError("shots", 0, limit)
     sizes = plan.sizes([source.facts(shot.video).size_hw for shot in shots])
     skipped = SkipList() if skipped is None else skipped
@@ -165,7 +164,9 @@ def build_video_caches(
         if cache is not None:
             caches.append(cache)
     if not caches:
-        raise InputError("videos", len(source), f"at least one that can be read: {skipped.counts}")
+        raise InputError(
+            "videos", len(source), f"at least one must be readable; skipped: {skipped.counts}"
+        )
     return caches
 
 
@@ -237,7 +238,7 @@ class _Bucket:
         what: str,
         encode: Callable[[int], dict[str, AnyArray]],
     ) -> tuple[CachedRows, Path]:
-        (height, width), shape = self.encoder.size_hw, Shape(names, len(self.shots), per_shot)
+        (height, width), shape = self.encoder.size_hw, StoreLayout(names, len(self.shots), per_shot)
         title = f"encode {what}{self.encoder.source.name} {width}x{height}"
         return CachedRows(fill_store(folder, shape, encode, title, self._failed), per_shot), folder
 

@@ -52,16 +52,16 @@ def _converted(given: argparse.Namespace) -> Conversion:
 
 def _report(conversion: Conversion, out: Path) -> None:
     made = len(conversion.entries)
-    print(f"{made} entries in {out}" if made else "no entries, no manifest")
+    print(f"{made} entries in {out}" if made else "no entries; no manifest was written")
     if not conversion.missed and not conversion.notes:
         return
     table = Table()
     table.add_column("records")
     table.add_column("count", justify="right")
     for why, count in conversion.missed.most_common():
-        table.add_row(f"left out: {why}", str(count))
+        table.add_row(f"skipped: {why}", str(count))
     for what, count in conversion.notes.most_common():
-        table.add_row(f"taken, with {what}", str(count))
+        table.add_row(f"converted with note: {what}", str(count))
     Console().print(table)
 
 
@@ -72,20 +72,28 @@ def _parser() -> argparse.ArgumentParser:
     folder.add_argument("videos", type=Path)
     shards = kinds.add_parser("webdataset", help="uncompressed tar shards")
     shards.add_argument("shards", type=Path, nargs="+")
-    talkvid = kinds.add_parser("talkvid", help="TalkVid, downloaded")
+    talkvid = kinds.add_parser("talkvid", help="the downloaded TalkVid data set")
     talkvid.add_argument("metadata", type=Path, help="filtered_video_clips_with_captions.json")
-    talkvid.add_argument("videos", type=Path, help="output of its download script")
-    speakervid = kinds.add_parser("speakervid", help="SpeakerVid-5M, downloaded")
+    talkvid.add_argument("videos", type=Path, help="output folder of its download script")
+    speakervid = kinds.add_parser("speakervid", help="the downloaded SpeakerVid-5M data set")
     speakervid.add_argument("annotations", type=Path, help="the extracted folder merged_anno")
-    speakervid.add_argument("videos", type=Path, help="whole videos, VIDEO_ID.mp4")
+    speakervid.add_argument("videos", type=Path, help="folder of complete videos, VIDEO_ID.mp4")
     speakervid.add_argument("--captions", type=Path, help="folder of caption files, JSON")
     speakervid.add_argument(
-        "--caption-field", action="append", default=[], help="of these files; may be repeated"
+        "--caption-field",
+        action="append",
+        default=[],
+        help="field of the caption files to use; may be repeated",
     )
-    speakervid.add_argument("--listeners", action="store_true", help="also people who listen")
+    speakervid.add_argument(
+        "--listeners", action="store_true", help="include clips of listening people"
+    )
     for kind in (folder, shards, talkvid, speakervid):
         kind.add_argument(
-            "--out", type=Path, required=True, help="the manifest; all videos lie below its folder"
+            "--out",
+            type=Path,
+            required=True,
+            help="manifest to write; all videos must be below its folder",
         )
     return parser
 

@@ -8,8 +8,8 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from flashtalk.arrays import FloatArray, Frames
 from training.core.progress import track
 from training.data.synthtalk import IDENTITY_COLUMNS, SynthTalk, draw_identity, render
 from training.data.synthtalk.renderer import RENDERER_VERSION
@@ -22,8 +22,8 @@ class IdentityFrames:
     """``frames`` uint8 [N, P, H, W, 3] and ``identities`` float32 [N, D], memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        self.frames: npt.NDArray[np.uint8] = np.load(folder / "frames.npy", mmap_mode="r")
-        self.identities: npt.NDArray[np.float32] = np.load(folder / "identities.npy")
+        self.frames: Frames = np.load(folder / "frames.npy", mmap_mode="r")
+        self.identities: FloatArray = np.load(folder / "identities.npy")
 
     def __len__(self) -> int:
         return len(self.identities)

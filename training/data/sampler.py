@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.arrays import BoolArray, IntArray
+from flashtalk.arrays import BoolArray, DoubleArray, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
 from flashtalk.streaming.windows import window_indices
@@ -85,7 +84,7 @@ class Stage1Sampler:
         self._cold_start = odds.cold_start
         self._windows_TW = _windows(spec)
 
-    def _odds_of(self, bucket: int, silence: float) -> npt.NDArray[np.float64]:
+    def _odds_of(self, bucket: int, silence: float) -> DoubleArray:
         """Returns the odds of each row of a bucket, [N]; 0 for unreadable shots."""
         cache, lead_in_N = self.caches[bucket].clips, self._lead_in[bucket]
         weight_N = np.zeros(len(cache))
@@ -94,7 +93,7 @@ class Stage1Sampler:
         lead_in = self._lead_in_share[bucket]
         for kind_N, share in ((lead_in_N, lead_in), (~lead_in_N, 1.0 - lead_in)):
             weight_N[kind_N] *= share / max(weight_N[kind_N].sum(), 1e-9)
-        odds_N: npt.NDArray[np.float64] = weight_N / weight_N.sum()
+        odds_N: DoubleArray = weight_N / weight_N.sum()
         return odds_N
 
     def pick(self, number: int, rng: np.random.Generator) -> Picks:
@@ -180,7 +179,7 @@ class Stage2Sampler:
         self._stretches: list[CachedRows] = []
         for cache in caches:
             if cache.stretches is None:
-                raise InputError("caches", cache.size_hw, "built with a plan of stretches")
+                raise InputError("caches", cache.size_hw, "must be built with a plan of stretches")
             self._stretches.append(cache.stretches)
         self._rounds: BucketOrder[int] | None = None
         if order == "rounds":
@@ -253,7 +252,7 @@ class Stage2Sampler:
 
 
 def _continued(
-    portrait_BC1HW: Tensor, motion_BCMHW: Tensor, begins_B: npt.NDArray[np.bool_]
+    portrait_BC1HW: Tensor, motion_BCMHW: Tensor, begins_B: BoolArray
 ) -> tuple[Tensor, Tensor]:
     """Returns the motion latents of first chunks, and the number of valid ones."""
     count = motion_BCMHW.shape[2]

@@ -128,13 +128,13 @@ def _report(manifest: Path, results: Sequence[Result]) -> None:
     if len(usable) == len(results):
         return
     table = Table()
-    table.add_column("left out")
+    table.add_column("skipped")
     table.add_column("videos", justify="right")
     counts = Counter(result.reason for result in results if isinstance(result, LeftOut))
     for reason, count in counts.most_common():
         table.add_row(reason, str(count))
     Console().print(table)
-    print(f"listed in {left_out_path(manifest)}")
+    print(f"skipped entries are listed in {left_out_path(manifest)}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -142,8 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
     limits = ScanConfig()
     parser = OneLineParser(prog="python -m training.data.scan", description=__doc__)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--quick", action="store_true", help="do not decode every picture")
-    parser.add_argument("--workers", type=int, default=1, help="videos decoded at the same time")
+    parser.add_argument("--quick", action="store_true", help="do not decode every frame")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of videos decoded concurrently"
+    )
     parser.add_argument("--fewest-frames", type=int, default=limits.fewest_frames)
     parser.add_argument("--smallest-px", type=int, default=limits.smallest_px)
     given = parser.parse_args(arguments)

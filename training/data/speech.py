@@ -6,9 +6,8 @@ Legend: S samples at 16 kHz, T frames at 25 fps.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from flashtalk.arrays import Pcm
+from flashtalk.arrays import AnyArray, Pcm
 from flashtalk.streaming.spec import StreamSpec
 
 
@@ -21,9 +20,7 @@ def window_ending_at(pcm_S: Pcm, end_frame: int, spec: StreamSpec) -> Pcm:
     return window
 
 
-def labels_ending_at(
-    values_T: npt.NDArray[np.generic], end_frame: int, frames: int, fill: npt.NDArray[np.generic]
-) -> npt.NDArray[np.generic]:
+def labels_ending_at(values_T: AnyArray, end_frame: int, frames: int, fill: AnyArray) -> AnyArray:
     """Returns the last ``frames`` values before ``end_frame``, padded with ``fill``."""
     kept = values_T[max(0, end_frame - frames) : end_frame]
     missing = frames - len(kept)
@@ -46,33 +43,30 @@ class Augment:
     silence: float = 0.04
     tilt: float = 0.4
 
-    @property
-    def is_off(self) -> bool:
-        """Whether nothing is changed."""
-        return not (self.noise or self.cut or self.silence or self.tilt)
 
-
-def spoil(window_S: Pcm, rng: np.random.Generator, augment: Augment, hz: int) -> tuple[Pcm, bool]:
+def augmented(
+    window_S: Pcm, rng: np.random.Generator, augment: Augment, hz: int
+) -> tuple[Pcm, bool]:
     """Returns an augmented copy of a window, and whether its speech was replaced by noise."""
-    spoilt = window_S.copy()
-    heard = np.flatnonzero(spoilt)
+    changed = window_S.copy()
+    heard = np.flatnonzero(changed)
     first = int(heard[0]) if len(heard) else 0
-    level = float(np.sqrt(np.mean(spoilt[first:].astype(np.float64) ** 2)))
+    level = float(np.sqrt(np.mean(changed[first:].astype(np.float64) ** 2)))
     if rng.random() < augment.silence:
-        noise = rng.standard_normal(len(spoilt) - first).astype(np.float32)
-        spoilt[first:] = _tilted(noise, rng) * 10.0 ** rng.uniform(-4.5, -2.0)
-        return spoilt, True
+        noise = rng.standard_normal(len(changed) - first).astype(np.float32)
+        changed[first:] = _tilted(noise, rng) * 10.0 ** rng.uniform(-4.5, -2.0)
+        return changed, True
     if rng.random() < augment.tilt:
-        spoilt[first:] = _tilted(spoilt[first:], rng)
+        changed[first:] = _tilted(changed[first:], rng)
     if rng.random() < augment.noise:
         snr_db = rng.uniform(augment.noise_snr_db[0], augment.noise_snr_db[1])
-        noise = rng.standard_normal(len(spoilt) - first).astype(np.float32)
+        noise = rng.standard_normal(len(changed) - first).astype(np.float32)
         noise = _tilted(noise, rng)
         noise *= level * 10.0 ** (-snr_db / 20.0) / max(float(noise.std()), 1e-9)
-        spoilt[first:] += noise
+        changed[first:] += noise
     if rng.random() < augment.cut:
-        spoilt[: int(rng.uniform(0.0, augment.cut_longest_s) * hz)] = 0.0
-    return spoilt, False
+        changed[: int(rng.uniform(0.0, augment.cut_longest_s) * hz)] = 0.0
+    return changed, False
 
 
 def _tilted(signal_S: Pcm, rng: np.random.Generator) -> Pcm:

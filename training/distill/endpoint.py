@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.errors import InputError
-from training.distill.own_exits import impose
+from training.distill.rollout import impose
 from training.objective.dmd import LEAST_DISTANCE, generated_mean
 from training.objective.flow_matching import warp
 

@@ -26,15 +26,8 @@ from flashtalk.models.dit.model import DiT
 from training.core.draws import SharedDraws
 from training.data.batch import Stage2Batch
 from training.distill.endpoint import EndpointConfig, endpoint_loss, path_end, path_levels
-from training.distill.own_exits import AtExit, levels_and_chunks, walk_to_exits
-from training.distill.rollout import (
-    Exit,
-    ExitOdds,
-    Handover,
-    Previous,
-    Rolled,
-    roll_out,
-)
+from training.distill.per_sample_rollout import levels_and_chunks, roll_out_per_sample
+from training.distill.rollout import Exit, ExitOdds, ExitState, NextMotion, Previous, roll_out
 from training.objective.conditions import Conditions, EmbeddedConditions, embed_conditions
 from training.objective.dmd import (
     MotionPolicy,
@@ -100,7 +93,7 @@ class Matching:
     Args:
         config: settings of the losses.
         student, fake, real: the networks.
-        handover: motion latents after a chunk.
+        next_motion: motion latents after a chunk.
         bf16: compute in bfloat16 with the weights as they are.
         keys: the student's blocks can project keys and values ahead (``embed_conditions``).
     """
@@ -111,48 +104,48 @@ class Matching:
         student: DiT,
         fake: DiT,
         real: DiT,
-        handover: Handover,
+        next_motion: NextMotion,
         *,
         bf16: bool = False,
         keys: bool = True,
     ) -> None:
         self.config = config
         self.student, self.fake, self.real = student, fake, real
-        self._handover, self._bf16, self._keys = handover, bf16, keys
+        self._next_motion, self._bf16, self._keys = next_motion, bf16, keys
         self._sigmas = sigmas(config.exits.steps, config.shift)
 
     def student_losses(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """Returns the loss of the student, and the distance of the scores."""
-        rolled = self.roll_out(batch, prompts, at, draws, graph=True)
-        return self._student_losses(self._chunk(rolled), batch, prompts, draws)
+        chunk = self._chunk(*self.roll_out(batch, prompts, at, draws, graph=True))
+        return self._student_losses(chunk, batch, prompts, draws)
 
     def fake_losses(
         self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """Returns the loss of the fake score on the student's latents."""
         with torch.no_grad():
-            rolled = self.roll_out(batch, prompts, at, draws, graph=False)
-        return {"loss": self._score_loss(self.fake, self._chunk(rolled), batch, prompts, draws)}
+            state, raw = self.roll_out(batch, prompts, at, draws, graph=False)
+        return self.fake_losses_at(batch, prompts, state, raw, draws)
 
     def student_losses_at(
-        self, batch: Stage2Batch, prompts: Prompts, at: AtExit, draws: SharedDraws
+        self, batch: Stage2Batch, prompts: Prompts, state: ExitState, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
         """Returns ``student_losses`` of an existing rollout up to its exits."""
-        chunk = self._chunk_at(at, self._raw_at(batch, prompts, at))
+        chunk = self._chunk(state, self._raw_at(batch, prompts, state))
         return self._student_losses(chunk, batch, prompts, draws)
 
     def fake_losses_at(
         self,
         batch: Stage2Batch,
         prompts: Prompts,
-        at: AtExit,
+        state: ExitState,
         raw_BCFHW: Tensor,
         draws: SharedDraws,
     ) -> Mapping[str, Tensor]:
         """Returns ``fake_losses`` of an existing rollout and the student's prediction of it."""
-        chunk = self._chunk_at(at, raw_BCFHW)
+        chunk = self._chunk(state, raw_BCFHW)
         return {"loss": self._score_loss(self.fake, chunk, batch, prompts, draws)}
 
     @torch.no_grad()
@@ -163,24 +156,18 @@ class Matching:
 
         The fake's must be lower, else the student's gradient points in a wrong direction.
         """
-        chunk = self._chunk(self.roll_out(batch, prompts, at, draws, graph=False))
-        state = draws.generator.get_state()
+        chunk = self._chunk(*self.roll_out(batch, prompts, at, draws, graph=False))
+        before = draws.generator.get_state()
         losses = []
         for net in (self.fake, self.real):
-            draws.generator.set_state(state)  # both get the same noisy latents
+            draws.generator.set_state(before)  # both get the same noisy latents
             losses.append(float(self._score_loss(net, chunk, batch, prompts, draws)))
         return losses[0], losses[1]
 
     def roll_out(
-        self,
-        batch: Stage2Batch,
-        prompts: Prompts,
-        at: Exit,
-        draws: SharedDraws,
-        *,
-        graph: bool,
-    ) -> Rolled:
-        """Returns the student's own chunks up to the exit."""
+        self, batch: Stage2Batch, prompts: Prompts, at: Exit, draws: SharedDraws, *, graph: bool
+    ) -> tuple[ExitState, Tensor]:
+        """Samples the student's own chunks up to the exit; returns as ``rollout.roll_out``."""
 
         def velocity_of(chunk: int) -> VelocityFn:
             given = self._conditions(batch, prompts, torch.full_like(batch.held_B, chunk))
@@ -200,7 +187,7 @@ class Matching:
             tuple(batch.reference_BCFHW.shape),
             self._sigmas,
             at,
-            self._handover,
+            self._next_motion,
             draws,
             previous=self.config.previous,
             jitter=self.config.jitter,
@@ -208,14 +195,14 @@ class Matching:
         )
 
     @torch.no_grad()
-    def walk(
+    def roll_out_per_sample(
         self,
         batch: Stage2Batch,
         prompts: Prompts,
         exits: Sequence[Exit],
         mine: slice,
         draws: SharedDraws,
-    ) -> tuple[AtExit, Tensor]:
+    ) -> tuple[ExitState, Tensor]:
         """Samples the student's chunks up to an exit of each sample, and its predictions there.
 
         Args:
@@ -243,7 +230,7 @@ class Matching:
 
         latents = batch.true_motion_BKCMHW.shape[3]
         missing = latents - batch.motion_BCMHW.shape[2]
-        at = walk_to_exits(
+        state = roll_out_per_sample(
             velocity_of,
             functional.pad(batch.motion_BCMHW, (0, 0, 0, 0, 0, missing)),
             batch.held_B,
@@ -251,51 +238,40 @@ class Matching:
             self._sigmas,
             exits,
             mine,
-            self._handover,
+            self._next_motion,
             draws,
             previous=self.config.previous,
             jitter=self.config.jitter,
         )
-        return at, self._raw_at(batch, prompts, at)
+        return state, self._raw_at(batch, prompts, state)
 
     @torch.no_grad()
     def _embedded(self, given: Conditions) -> EmbeddedConditions:
         return embed_conditions(self.student, given, bf16=self._bf16, keys=self._keys)
 
-    def at_exits(
+    def exit_state(
         self, batch: Stage2Batch, exits: Sequence[Exit], x_BCFHW: Tensor, motion_BCMHW: Tensor
-    ) -> AtExit:
-        """Returns ``walk``'s result for these samples and exits, from stored latents."""
+    ) -> ExitState:
+        """Returns the state of ``roll_out_per_sample`` for these exits, from stored latents."""
         sigma_B, chunk_B = levels_and_chunks(exits, self._sigmas, x_BCFHW.device)
         held_B = torch.where(chunk_B == 0, batch.held_B, motion_BCMHW.shape[2])
-        return AtExit(x_BCFHW, sigma_B, motion_BCMHW, held_B, chunk_B)
+        return ExitState(x_BCFHW, sigma_B, motion_BCMHW, held_B, chunk_B)
 
-    def _raw_at(self, batch: Stage2Batch, prompts: Prompts, at: AtExit) -> Tensor:
-        given = self._conditions(batch, prompts, at.chunk_B)
-        return at.clean(velocity(self.student, at.x_BCFHW, at.sigma_B, given, bf16=self._bf16))
+    def _raw_at(self, batch: Stage2Batch, prompts: Prompts, state: ExitState) -> Tensor:
+        given = self._conditions(batch, prompts, state.chunk_B)
+        v = velocity(self.student, state.x_BCFHW, state.sigma_B, given, bf16=self._bf16)
+        return state.clean(v)
 
-    def _chunk(self, rolled: Rolled) -> _Chunk:
-        x0 = rolled.raw_BCFHW if self.config.policy.calc_loss else rolled.x0_BCFHW
-        count, device = x0.shape[0], x0.device
-        at = AtExit(
-            rolled.x_BCFHW,
-            torch.full((count,), rolled.sigma, device=device),
-            rolled.motion_BCMHW,
-            torch.full((count,), rolled.motion_BCMHW.shape[2], device=device),
-            torch.full((count,), rolled.chunk, device=device),
-        )
-        return _Chunk(x0, rolled.raw_BCFHW, at)
-
-    def _chunk_at(self, at: AtExit, raw_BCFHW: Tensor) -> _Chunk:
-        x0 = raw_BCFHW if self.config.policy.calc_loss else at.with_motion(raw_BCFHW)
-        return _Chunk(x0, raw_BCFHW, at)
+    def _chunk(self, state: ExitState, raw_BCFHW: Tensor) -> _Chunk:
+        x0 = raw_BCFHW if self.config.policy.calc_loss else state.with_motion(raw_BCFHW)
+        return _Chunk(x0, raw_BCFHW, state)
 
     def _student_losses(
         self, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
     ) -> Mapping[str, Tensor]:
-        policy, x0, held_B = self.config.policy, chunk.x0_BCFHW, chunk.at.held_B
+        policy, x0, held_B = self.config.policy, chunk.x0_BCFHW, chunk.state.held_B
         with torch.no_grad():
-            given = self._conditions(batch, prompts, chunk.at.chunk_B)
+            given = self._conditions(batch, prompts, chunk.state.chunk_B)
             drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
             seen = replace(chunk, x0_BCFHW=x0.detach())
             fake = self._fake_x0(seen, drawn, given)
@@ -308,12 +284,12 @@ class Matching:
             loss = loss + policy.tie * tie_loss(chunk.raw_BCFHW, real, held_B)
         losses = {"distance": apart, "gradient": size}
         if self.config.endpoint.weight:
-            drawn_to = endpoint_loss(x0, self._endpoint(chunk.at, given, prompts), held_B)
+            drawn_to = endpoint_loss(x0, self._endpoint(chunk.state, given, prompts), held_B)
             loss = loss + self.config.endpoint.weight * drawn_to
             losses["endpoint"] = drawn_to.detach()
         return {"loss": loss, **losses}
 
-    def _endpoint(self, at: AtExit, given: Conditions, prompts: Prompts) -> Tensor:
+    def _endpoint(self, state: ExitState, given: Conditions, prompts: Prompts) -> Tensor:
         """Returns the endpoints of the real score's paths from the student's noisy latents."""
 
         def along(x_BCFHW: Tensor, sigma_B: Tensor) -> Tensor:
@@ -327,22 +303,22 @@ class Matching:
                 bf16=self._bf16,
             )
 
-        levels_NB = path_levels(at.sigma_B, self.config.endpoint.steps, self.config.shift)
-        return path_end(along, at.x_BCFHW, at.motion_BCMHW, at.held_B, levels_NB)
+        levels_NB = path_levels(state.sigma_B, self.config.endpoint.steps, self.config.shift)
+        return path_end(along, state.x_BCFHW, state.motion_BCMHW, state.held_B, levels_NB)
 
     def _score_loss(
         self, net: DiT, chunk: _Chunk, batch: Stage2Batch, prompts: Prompts, draws: SharedDraws
     ) -> Tensor:
         """Returns a score's loss on the student's chunk, without guidance."""
         policy, x0 = self.config.policy, chunk.x0_BCFHW
-        given = self._conditions(batch, prompts, chunk.at.chunk_B)
+        given = self._conditions(batch, prompts, chunk.state.chunk_B)
         drawn = draw_noise(tuple(x0.shape), policy, draws, self.config.score_shift)
-        x = scorer_input(x0, x0, drawn, chunk.at.held_B)
+        x = scorer_input(x0, x0, drawn, chunk.state.held_B)
         v = velocity(net, x, drawn.sigma_B, given, bf16=self._bf16)
-        return fake_loss(v, x0, drawn.noise_BCFHW, chunk.at.held_B, policy)
+        return fake_loss(v, x0, drawn.noise_BCFHW, chunk.state.held_B, policy)
 
     def _fake_x0(self, chunk: _Chunk, drawn: NoiseDraw, given: Conditions) -> Tensor:
-        x = scorer_input(chunk.x0_BCFHW, chunk.x0_BCFHW, drawn, chunk.at.held_B)
+        x = scorer_input(chunk.x0_BCFHW, chunk.x0_BCFHW, drawn, chunk.state.held_B)
         v = velocity(self.fake, x, drawn.sigma_B, given, bf16=self._bf16)
         return predicted_x0(x, v, drawn.sigma_B)
 
@@ -356,10 +332,10 @@ class Matching:
     ) -> Tensor:
         x0 = motion = chunk.x0_BCFHW
         if self.config.policy.source == "gt":
-            motion = batch.true_motion_BKCMHW[torch.arange(len(x0)), chunk.at.chunk_B]
+            motion = batch.true_motion_BKCMHW[torch.arange(len(x0)), chunk.state.chunk_B]
         if not self.config.policy.teacher_noise:
             drawn = clean_motion(drawn)
-        x = scorer_input(x0, motion, drawn, chunk.at.held_B)
+        x = scorer_input(x0, motion, drawn, chunk.state.held_B)
         v = guided_velocity(
             self.real,
             x,
@@ -387,4 +363,4 @@ class _Chunk:
 
     x0_BCFHW: Tensor
     raw_BCFHW: Tensor
-    at: AtExit
+    state: ExitState

@@ -24,7 +24,7 @@ from torch.distributed.tensor import DTensor, Shard
 from training.core.world import World
 from training.data.batch import Stage2Batch
 from training.distill.matching import Prompts
-from training.distill.own_exits import AtExit
+from training.distill.rollout import ExitState
 
 KEPT_CYCLES = 2
 
@@ -35,19 +35,22 @@ class Rollout:
 
     Args:
         batch, prompts: its conditions.
-        at: the inputs of the evaluations at the exits.
+        state: the inputs of the evaluations at the exits.
         raw_BCFHW: the student's predictions at that time.
     """
 
     batch: Stage2Batch
     prompts: Prompts
-    at: AtExit
+    state: ExitState
     raw_BCFHW: Tensor
 
     def rows(self, rows: Tensor) -> Rollout:
         """Returns some of the samples."""
         return Rollout(
-            self.batch.rows(rows), self.prompts.rows(rows), self.at.rows(rows), self.raw_BCFHW[rows]
+            self.batch.rows(rows),
+            self.prompts.rows(rows),
+            self.state.rows(rows),
+            self.raw_BCFHW[rows],
         )
 
 
@@ -100,8 +103,8 @@ class RolloutPool:
             f"{cycle}.{name}": self._over_ranks(tensor)
             for cycle, rollout in self._kept.items()
             for name, tensor in (
-                ("x", rollout.at.x_BCFHW),
-                ("motion", rollout.at.motion_BCMHW),
+                ("x", rollout.state.x_BCFHW),
+                ("motion", rollout.state.motion_BCMHW),
                 ("raw", rollout.raw_BCFHW),
             )
         }

@@ -10,29 +10,24 @@ Legend: B batch, C latent channels, F latent frames, M motion latents, h w laten
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flashtalk.diffusion.sample import (
-    VelocityFn,
-    impose_motion,
-    predict_x0,
-    renoise,
-    sample,
-)
+from flashtalk.diffusion.sample import VelocityFn, impose_motion, predict_x0, renoise, sample
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
+from training.objective.dmd import held_mask
 from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 Previous = Literal["full", "same"]
 ChunkVelocity = Callable[[int], VelocityFn]
 """``chunk, from 0 -> the student's velocity with that chunk's speech``."""
 
-Handover = Callable[[Tensor], Tensor]
+NextMotion = Callable[[Tensor], Tensor]
 """``latents of a chunk [B, C, F, h, w] -> motion latents [B, C, 2, h, w] of the next one``."""
 
 
@@ -70,27 +65,43 @@ class ExitOdds:
 
 
 @dataclass(frozen=True)
-class Rolled:
-    """The last chunk of a rollout.
+class ExitState:
+    """The inputs of the last evaluation of each sample, without a graph.
 
     Args:
-        raw_BCFHW: predicted clean latents at the exit, unchanged.
-        motion_BCMHW: the latents that it continues, without a graph and without a jitter.
-        chunk: its number, from 0.
-        x_BCFHW: noisy latents of the last evaluation, with its motion latents at their head.
-        sigma: their noise level.
+        x_BCFHW: noisy latents, with the student's motion latents at their head.
+        sigma_B: float32 noise levels.
+        motion_BCMHW: the latents that the chunk continues, without a jitter.
+        held_B: int64, number of valid motion latents.
+        chunk_B: int64, number of the chunk, from 0.
     """
 
-    raw_BCFHW: Tensor
-    motion_BCMHW: Tensor
-    chunk: int
     x_BCFHW: Tensor
-    sigma: float
+    sigma_B: Tensor
+    motion_BCMHW: Tensor
+    held_B: Tensor
+    chunk_B: Tensor
 
-    @property
-    def x0_BCFHW(self) -> Tensor:
-        """Returns the prediction with its motion latents in place."""
-        return impose_motion(self.raw_BCFHW, self.motion_BCMHW)
+    def rows(self, rows: Tensor) -> ExitState:
+        """Returns those of some of the samples."""
+        return ExitState(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def clean(self, v_BCFHW: Tensor) -> Tensor:
+        """Returns the clean latents of a velocity, as predicted."""
+        sigma = self.sigma_B[:, None, None, None, None]
+        return self.x_BCFHW.float() - sigma * v_BCFHW.float()
+
+    def with_motion(self, raw_BCFHW: Tensor) -> Tensor:
+        """Returns clean latents with the motion latents at their positions."""
+        return impose(raw_BCFHW, self.motion_BCMHW, self.held_B)
+
+
+def impose(x_BCFHW: Tensor, motion_BCMHW: Tensor, held_B: Tensor) -> Tensor:
+    """Returns ``x`` with the first ``held_B`` latent frames of each sample from motion latents."""
+    count = motion_BCMHW.shape[2]
+    mask = held_mask(held_B, x_BCFHW)[:, :, :count]
+    head = torch.where(mask, motion_BCMHW.to(x_BCFHW), x_BCFHW[:, :, :count])
+    return torch.cat((head, x_BCFHW[:, :, count:]), dim=2)
 
 
 def roll_out(
@@ -99,13 +110,13 @@ def roll_out(
     shape: Sequence[int],
     sigmas: Sequence[float],
     at: Exit,
-    handover: Handover,
+    next_motion: NextMotion,
     draws: SharedDraws,
     *,
     previous: Previous = "full",
     jitter: MotionJitter = NO_JITTER,
     graph: bool = True,
-) -> Rolled:
+) -> tuple[ExitState, Tensor]:
     """Samples chunks up to the exit.
 
     Args:
@@ -115,12 +126,15 @@ def roll_out(
         shape: (B, C, F, h, w).
         sigmas: of the student's sampler, ending in 0.
         at: the exit; nothing after it is computed.
-        handover: decode, last frames, encode.
+        next_motion: decode, last frames, encode.
         draws: source of all noise.
         previous: the chunks before the last run all steps (``full``, as inference does), or stop
             at the same step as the last (``same``, as the paradigm's own code does).
         jitter: of the last chunk's motion latents.
         graph: whether the last evaluation has a graph; all others have none.
+
+    Returns:
+        The inputs of the last evaluation, and the clean latents that it predicts, unchanged.
     """
     if not 1 <= at.step < len(sigmas):
         raise InputError("exit step", at.step, f"1 to {len(sigmas) - 1}")
@@ -138,13 +152,21 @@ def roll_out(
                 x, sigma = noisy_until(velocity, motion, shape, sigmas, noise, at.step)
                 z = predict_x0(x, velocity(x, sigma), sigma)
                 z = impose_motion(z, motion)
-            motion = handover(z).detach()
+            motion = next_motion(z).detach()
         velocity = velocity_of(at.chunk - 1)
         handed = jitter.disturb(motion, draws)
         x, sigma = noisy_until(velocity, handed, shape, sigmas, noise, at.step)
     with torch.set_grad_enabled(graph):
         raw = predict_x0(x, velocity(x, sigma), sigma)
-    return Rolled(raw, motion, at.chunk - 1, x, sigma)
+    count, device = len(x), x.device
+    state = ExitState(
+        x,
+        torch.full((count,), sigma, device=device),
+        motion,
+        torch.full((count,), motion.shape[2], device=device),
+        torch.full((count,), at.chunk - 1, device=device),
+    )
+    return state, raw
 
 
 def noisy_until(

@@ -12,15 +12,16 @@ from flashtalk.engine.sampling import SAMPLERS
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.streaming import parse_size_hw, preset_spec
 from flashtalk.terminal import OneLineParser, guarded, live_console, note
-from training.evaluate.continuous import MARKS_S, Streamer, talk_on
+from training.evaluate.continuous import MARKS_S, Streamer, evaluate_stream
 from training.evaluate.course import write_course
 from training.evaluate.digests import digest_of_code
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.judges import Judges, add_judge_options, digest_of_judges, open_judges
 from training.evaluate.kept_readings import KeptReadings
-from training.evaluate.performer import open_vae
 from training.evaluate.probes import DEFAULT_PROBES, Probes
-from training.evaluate.run import Clips, HasCodec, Plan, RoundTrip, evaluate
+from training.evaluate.reference_clip import ReferenceClips
+from training.evaluate.round_trip import open_vae
+from training.evaluate.run import EvaluationPlan, HasCodec, RoundTrip, evaluate
 from training.evaluate.terminal_tables import print_markdown
 
 
@@ -43,61 +44,69 @@ QUICK = Amount(4, 5.0, 0, 60.0, wrong_audio=1, pictures=1)
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the parser; default counts are those of FULL or, with --quick, QUICK."""
     parser = OneLineParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of the weights")
     parser.add_argument(
-        "--vae-only", action="store_true", help="the folder holds a VAE; fill the truth rows only"
+        "--vae-only",
+        action="store_true",
+        help="the folder contains only a VAE; evaluate only the truth rows",
     )
     parser.add_argument(
         "--transformer",
         type=Path,
-        help="folder of another transformer in the place of the weights' own, "
-        "such as WEIGHTS/teacher",
+        help="folder of a transformer that replaces the one in WEIGHTS, for example "
+        "WEIGHTS/teacher",
     )
-    parser.add_argument("--preset", default="tiny", help="architecture of the weights")
-    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder to write")
+    parser.add_argument("--preset", default="tiny", help="preset of the weights (default tiny)")
+    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), help="output folder")
     parser.add_argument(
         "--data",
         type=Path,
         action="append",
         default=[],
-        help="a SynthTalk cache to use; may be given again",
+        help="folder of a SynthTalk cache; may be repeated",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(".cache/synthtalk"),
-        help="where caches are built that --data does not hold",
+        help="folder for caches that are missing in --data",
     )
     parser.add_argument(
         "--readings",
         type=Path,
         default=Path(".cache/readings"),
-        help="where measured truth is kept for the next evaluation of the same "
-        "clips and VAE (default %(default)s)",
+        help="folder for cached measurements of the truth, reused for the same clips and VAE "
+        "(default %(default)s)",
     )
     parser.add_argument("--split", choices=("val", "test"), default="test")
-    parser.add_argument("--size", help="WIDTHxHEIGHT of data that is built; else the weights' own")
+    parser.add_argument(
+        "--size", help="video size WIDTHxHEIGHT of built caches (default: the size of the weights)"
+    )
     parser.add_argument("--quick", action="store_true", help="4 clips of 5 s, no long streams")
-    parser.add_argument("--short", type=int, help="short clips")
+    parser.add_argument("--short", type=int, help="number of short clips")
     parser.add_argument("--short-seconds", type=float)
-    parser.add_argument("--long", type=int, help="long streams; 0 leaves them out")
+    parser.add_argument("--long", type=int, help="number of long streams; 0: none")
     parser.add_argument("--long-seconds", type=float)
-    parser.add_argument("--wrong-audio", type=int, help="clips performed with foreign speech too")
-    parser.add_argument("--pictures", type=int, help="clips of each kind to draw")
+    parser.add_argument(
+        "--wrong-audio", type=int, help="number of clips that are also generated with wrong audio"
+    )
+    parser.add_argument(
+        "--pictures", type=int, help="number of clips of each kind to draw as pictures"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--steps", type=int, help="sampler steps, else the weights' own")
-    parser.add_argument("--sampler", choices=SAMPLERS, help="else the weights' own")
-    parser.add_argument("--audio-guidance", type=float, help="else the weights' own")
-    parser.add_argument("--color-strength", type=float, help="else the weights' own")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: of the weights)")
+    parser.add_argument("--sampler", choices=SAMPLERS, help="default: of the weights")
+    parser.add_argument("--audio-guidance", type=float, help="default: of the weights")
+    parser.add_argument("--color-strength", type=float, help="default: of the weights")
     parser.add_argument("--probes", type=Path, default=DEFAULT_PROBES)
     parser.add_argument(
         "--continuous",
         type=float,
         metavar="SECONDS",
-        help="instead of the tables: one stream of this length, measured while it "
-        "runs; colour correction is off unless --color-strength says otherwise",
+        help="measure one continuous stream of this length instead of the tables; without "
+        "--color-strength colour correction is off",
     )
     parser.add_argument(
         "--marks",
@@ -105,7 +114,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=MARKS_S,
         metavar="SECOND",
-        help="seconds that the contact sheet of --continuous shows",
+        help="times shown on the contact sheet of --continuous, seconds",
     )
     add_judge_options(parser)
     parsed = parser.parse_args(arguments)
@@ -131,7 +140,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         _run_continuous(arguments, performer, judges, probes, console)
         return
     short = _clips(arguments, arguments.short, arguments.short_seconds)
-    long: Clips = ()
+    long: ReferenceClips = ()
     if arguments.long > 0:
         long = _clips(arguments, arguments.long, arguments.long_seconds)
     height, width = short.size_hw
@@ -148,7 +157,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         **_changes(arguments),
         **_transformer(arguments),
     }
-    plan = Plan(
+    plan = EvaluationPlan(
         short,
         long,
         wrong_audio=arguments.wrong_audio,
@@ -172,7 +181,7 @@ def _run_continuous(
     if not isinstance(performer, Streamer):
         raise InputError("--continuous", arguments.continuous, "a whole pipeline, not --vae-only")
     clips = _clips(arguments, max(arguments.long, 1), arguments.long_seconds)
-    course = talk_on(
+    course = evaluate_stream(
         performer,
         clips,
         probes,

@@ -7,9 +7,9 @@ Legend: T frames, H W pixels, S side in pixels.  Frame and head coordinates are 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from flashtalk.arrays import Frames
 from flashtalk.errors import InputError
 from training.data.synthtalk.geometry import FACE_Y, MOUTH_Y, TURN, Layout
 
@@ -21,7 +21,7 @@ MOUTH_CROP_HALF = 0.2
 MOUTH_CROP_DROP = 0.035
 
 
-def to_canvas(video_THWC: NDArray[np.uint8]) -> Tensor:
+def to_canvas(video_THWC: Frames) -> Tensor:
     """Returns the unit square of the layout as float32 [T, 3, 64, 64] in [-1, 1], antialiased.
 
     Raises:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from training.evaluate.clip import Clip
 from training.evaluate.overlay import lip_overlay
 from training.evaluate.pictures import (
     ShownFrames,
@@ -18,6 +17,7 @@ from training.evaluate.pictures import (
     side_by_side,
 )
 from training.evaluate.reading import Reading
+from training.evaluate.reference_clip import ReferenceClip
 from training.evaluate.summary import GENERATED, TRUTH, VAE
 
 _ABOUT_PX = 128
@@ -26,7 +26,7 @@ _ABOUT_PX = 128
 def draw_clip(
     out: Path,
     index: int,
-    clip: Clip,
+    clip: ReferenceClip,
     videos: Mapping[str, ShownFrames],
     readings: Mapping[str, Reading],
     frames: Sequence[int],

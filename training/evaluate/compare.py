@@ -1,4 +1,4 @@
-"""``python -m training.evaluate.compare NAME=PATH ...``: several models in one table.
+"""``python -m training.evaluate.compare NAME=PATH ...``: compares several models in one table.
 
 PATH is a ``report.json``, a folder that contains one, or a folder of weights, which is evaluated
 first.  Give a name several times for several training seeds.  Options after ``--`` go to the
@@ -15,7 +15,7 @@ from rich.console import Console
 from flashtalk.engine.sampling import SAMPLING_FILE
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.terminal import OneLineParser, guarded, note
-from training.evaluate.comparison import Comparison, Entry, compare, read_report
+from training.evaluate.comparison import Comparison, ModelReports, compare, read_report
 from training.evaluate.interval_plot import interval_plot
 from training.evaluate.summary import GENERATED
 from training.evaluate.terminal_tables import print_markdown
@@ -27,10 +27,13 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     cut = given.index("--") if "--" in given else len(given)
     parser = OneLineParser(prog="python -m training.evaluate.compare", description=__doc__)
     parser.add_argument(
-        "models", nargs="+", metavar="NAME=PATH", help="differences are taken to the first name"
+        "models",
+        nargs="+",
+        metavar="NAME=PATH",
+        help="reports by name; differences are relative to the first name",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/compare"), help="folder to write")
-    parser.add_argument("--row", default=GENERATED, help="which row of the reports")
+    parser.add_argument("--out", type=Path, default=Path("out/compare"), help="output folder")
+    parser.add_argument("--row", default=GENERATED, help="row of the reports")
     parser.add_argument("--resamples", type=int, default=2000)
     return parser.parse_args(given[:cut]), given[cut + 1 :]
 
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], console: Console) ->
             _evaluated(path, arguments.out / f"{name}-{seed}", rest, console)
             for seed, path in enumerate(paths)
         ]
-        entries.append(Entry(name, tuple(read_report(folder) for folder in folders)))
+        entries.append(ModelReports(name, tuple(read_report(folder) for folder in folders)))
     found = compare(entries, kind=arguments.row, resamples=arguments.resamples)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "compare.json").write_text(found.to_json())

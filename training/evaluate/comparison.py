@@ -26,7 +26,7 @@ REPORT_FILE = "report.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelReports:
     """The reports of one model, one per training seed."""
 
     name: str
@@ -87,7 +87,7 @@ class Comparison:
             parts.append(f"### {SUBSETS[subset]}\n\n{_table(rows, self.seeds, bold=False)}")
             if self.differences.get(subset):
                 lines = _table(self.differences[subset], self.seeds, bold=True)
-                parts.append(f"{SUBSETS[subset]}, less {self.names[0]}:\n\n{lines}")
+                parts.append(f"{SUBSETS[subset]}, difference to {self.names[0]}:\n\n{lines}")
         parts.append(
             "Square brackets: 95 % bootstrap over videos and training seeds. Bold: the "
             "interval of the difference excludes 0."
@@ -103,15 +103,15 @@ def read_report(path: Path) -> Mapping[str, Any]:
     """
     file = path / REPORT_FILE if path.is_dir() else path
     if not file.is_file():
-        raise InputError("report", path, "a report.json or a folder that holds one")
+        raise InputError("report", path, "must be a report.json or a folder that contains one")
     document: Mapping[str, Any] = json.loads(file.read_text())
     if "videos" not in document or TITLE not in document.get("tables", {}):
-        raise InputError("report", path, f"a report with the table {TITLE}: evaluate it again")
+        raise InputError("report", path, f"has no table {TITLE}; evaluate again")
     return document
 
 
 def compare(
-    entries: Sequence[Entry],
+    entries: Sequence[ModelReports],
     *,
     kind: str = GENERATED,
     resamples: int = 2000,
@@ -150,19 +150,21 @@ def compare(
             for entry in entries[1:]
         }
     if not values:
-        raise InputError("kind", kind, "a row that all reports have")
+        raise InputError("kind", kind, "must be a row of all reports")
     seeds = {entry.name: len(entry.reports) for entry in entries}
     return Comparison(tuple(entry.name for entry in entries), seeds, values, differences)
 
 
-def _own(entry: Entry, row: str, measure: str, resamples: int) -> Interval:
+def _own(entry: ModelReports, row: str, measure: str, resamples: int) -> Interval:
     value = entry.value(row, measure)
     if measure in WITHOUT_INTERVAL or not math.isfinite(value):
         return Interval(value, math.nan, math.nan)
     return interval(value, entry.shares(row, measure), resamples=resamples)
 
 
-def _less(entry: Entry, first: Entry, row: str, measure: str, resamples: int) -> Interval:
+def _less(
+    entry: ModelReports, first: ModelReports, row: str, measure: str, resamples: int
+) -> Interval:
     value = entry.value(row, measure) - first.value(row, measure)
     if not math.isfinite(value):
         return Interval(value, math.nan, math.nan)
@@ -170,23 +172,29 @@ def _less(entry: Entry, first: Entry, row: str, measure: str, resamples: int) ->
     return difference(value, shares, other, resamples=resamples)
 
 
-def _check_settings(entries: Sequence[Entry]) -> None:
+def _check_settings(entries: Sequence[ModelReports]) -> None:
     reference = entries[0].reports[0]["settings"]
     for entry in entries:
         for report in entry.reports:
             for name in _SAME:
                 found, wanted = report["settings"].get(name), reference.get(name)
                 if found != wanted:
-                    raise InputError(f"{entry.name}: {name}", found, f"{wanted}, as the first has")
+                    raise InputError(
+                        f"{entry.name}: {name}", found, f"must be {wanted}, as in the first report"
+                    )
 
 
-def _check_clips(entries: Sequence[Entry], row: str) -> None:
+def _check_clips(entries: Sequence[ModelReports], row: str) -> None:
     wanted = entries[0].clips(row)
     for entry in entries:
         for report in entry.reports:
             found = report["videos"][row]["clips"]
             if found != wanted:
-                raise InputError(f"{entry.name}: clips", len(found), f"the first's {len(wanted)}")
+                raise InputError(
+                    f"{entry.name}: clips",
+                    len(found),
+                    f"must be the {len(wanted)} clips of the first report",
+                )
 
 
 def _triple(found: Interval) -> list[float | None]:

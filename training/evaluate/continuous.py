@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import FloatArray, Frames, Pcm, Rgb
 from flashtalk.errors import InputError
 from flashtalk.streaming.spec import StreamSpec
-from training.evaluate.clip import Clip
 from training.evaluate.course import Course
 from training.evaluate.dynamics import identity_distance
 from training.evaluate.judges import Judges
 from training.evaluate.lips import pearson
 from training.evaluate.probes import Probes
 from training.evaluate.reading import read_video
+from training.evaluate.reference_clip import ReferenceClip, ReferenceClips
 
 MARKS_S = (10.0, 100.0, 300.0, 1000.0)
 BLOCK_CHUNKS = 10
@@ -37,22 +36,14 @@ class Streamer(Protocol):
         """Returns the stream spec of its weights."""
 
     def stream(
-        self, portrait_HWC: Rgb, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
+        self, portrait_HWC: Rgb, speech: Iterable[Pcm], *, prompt: str, seed: int
     ) -> Iterator[Frames]:
         """Chunks [T, H, W, 3], one frame per 640 samples, made as the speech is read."""
 
 
-class Speeches(Protocol):
-    """Clips by index."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Clip: ...
-
-
-def talk_on(
+def evaluate_stream(
     streamer: Streamer,
-    clips: Speeches,
+    clips: ReferenceClips,
     probes: Probes,
     *,
     seconds: float,
@@ -101,20 +92,20 @@ def talk_on(
 class _Heard:
     """Returns speech [N] and the opening [T] of its phonemes of one block."""
 
-    pcm_N: NDArray[np.float32]
-    openness_T: NDArray[np.float32]
+    pcm_N: Pcm
+    openness_T: FloatArray
 
 
 class _Supply:
     """The endless speech; yielded speech is kept until its frames are measured."""
 
-    def __init__(self, clips: Speeches, frames: int, spec: StreamSpec) -> None:
+    def __init__(self, clips: ReferenceClips, frames: int, spec: StreamSpec) -> None:
         self._clips, self._frames, self._first = clips, frames, 0
         self._per_frame = spec.samples_per_frame
         self._pcm_N = np.zeros(0, np.float32)
         self._openness_T = np.zeros(0, np.float32)
 
-    def packets(self) -> Iterator[NDArray[np.float32]]:
+    def packets(self) -> Iterator[Pcm]:
         """Yields packets of five frames, ``frames`` frames in all."""
         left, turn = self._frames, 0
         while left:
@@ -162,7 +153,7 @@ def _blocks(chunks: Iterable[Frames], block_frames: int) -> Iterator[Frames]:
 
 
 def _measure(
-    block_THWC: Frames, person: Clip, heard: _Heard, probes: Probes, judges: Judges | None
+    block_THWC: Frames, person: ReferenceClip, heard: _Heard, probes: Probes, judges: Judges | None
 ) -> dict[str, float]:
     clip = _beside(block_THWC, person, heard)
     reading = read_video(block_THWC, clip, probes, judges=judges)
@@ -178,7 +169,7 @@ def _measure(
     }
 
 
-def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
+def _beside(block_THWC: Frames, person: ReferenceClip, heard: _Heard) -> ReferenceClip:
     """The block as a clip: the person's portrait and background, the speech that was heard.
 
     There are no true frames of this stream: the portrait replaces each of them.
@@ -188,7 +179,7 @@ def _beside(block_THWC: Frames, person: Clip, heard: _Heard) -> Clip:
     tracks_TK[:, person.track_names.index("openness")] = heard.openness_T
     still_THWC = np.broadcast_to(person.portrait_HWC, block_THWC.shape)
     nothing_THW = np.zeros(block_THWC.shape[:3], np.bool_)
-    return Clip(
+    return ReferenceClip(
         name=person.name,
         pcm_N=heard.pcm_N,
         frames_THWC=still_THWC,

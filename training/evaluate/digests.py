@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
+
+from flashtalk.arrays import AnyArray
 
 _DIGITS = 32
 _ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def digest_of(facts: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def digest_of_arrays(arrays: Iterable[NDArray[Any]]) -> str:
+def digest_of_arrays(arrays: Iterable[AnyArray]) -> str:
     """Returns a digest of shapes, types and numbers."""
     digest = hashlib.sha256()
     for array in arrays:

@@ -6,14 +6,12 @@ Legend: T frames, K measured parameters, D identity numbers.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flashtalk.arrays import DoubleArray, RealArray
 from flashtalk.errors import InputError
 
 
-def dynamic_ratio(
-    generated: Sequence[NDArray[np.floating]], truth: Sequence[NDArray[np.floating]]
-) -> float:
+def dynamic_ratio(generated: Sequence[RealArray], truth: Sequence[RealArray]) -> float:
     """Returns generated over true variance of tracks [T, K] (or [T]), mean of the K ratios.
 
     Variances are computed inside each video and averaged over videos, so that differences between
@@ -27,16 +25,14 @@ def dynamic_ratio(
     return float(np.mean(variance_K / np.maximum(reference_K, 1e-12)))
 
 
-def _mean_variance(tracks: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+def _mean_variance(tracks: Sequence[RealArray]) -> DoubleArray:
     if not tracks:
         raise InputError("tracks", 0, "at least one video")
     columns = [np.asarray(t, np.float64).reshape(len(t), -1) for t in tracks]
     return np.asarray(np.mean([c.var(axis=0) for c in columns], axis=0), np.float64)
 
 
-def identity_distance(
-    identity_TD: NDArray[np.floating], portrait_D: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def identity_distance(identity_TD: RealArray, portrait_D: RealArray) -> DoubleArray:
     """Returns the RMS distance [T] of each frame's identity vector to the portrait's.
 
     Vectors are in units of the population's standard deviation, so the distance of two strangers
@@ -46,7 +42,7 @@ def identity_distance(
     return np.asarray(np.sqrt((difference_TD**2).mean(axis=1)), np.float64)
 
 
-def per_chunk(values_T: NDArray[np.floating], *, chunk_frames: int) -> NDArray[np.float64]:
+def per_chunk(values_T: RealArray, *, chunk_frames: int) -> DoubleArray:
     """Returns the mean of each chunk; a rest shorter than half a chunk is dropped."""
     chunks = [
         values_T[start : start + chunk_frames] for start in range(0, len(values_T), chunk_frames)
@@ -55,7 +51,7 @@ def per_chunk(values_T: NDArray[np.floating], *, chunk_frames: int) -> NDArray[n
     return np.array(kept, np.float64)
 
 
-def drift_per_chunk(values_T: NDArray[np.floating], *, chunk_frames: int, skip: int = 2) -> float:
+def drift_per_chunk(values_T: RealArray, *, chunk_frames: int, skip: int = 2) -> float:
     """Returns the least-squares slope per chunk of a curve [T] from chunk ``skip`` on.
 
     The first two chunks leave the portrait's own quality and would count as drift.  NaN with

@@ -15,10 +15,9 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import FloatArray, Frames, Rgb
 from flashtalk.errors import WeightsError
 
 _SIDE_PX = 224
@@ -36,7 +35,7 @@ class SubjectFeatures:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(self, video_THWC: Frames) -> NDArray[np.float32]:
+    def __call__(self, video_THWC: Frames) -> FloatArray:
         """Frames uint8 [T, H, W, 3] -> float32 [T, 768]."""
         parts = []
         for start in range(0, len(video_THWC), _BATCH):
@@ -61,7 +60,7 @@ class BackgroundFeatures:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(self, video_THWC: Frames) -> NDArray[np.float32]:
+    def __call__(self, video_THWC: Frames) -> FloatArray:
         """Frames uint8 [T, H, W, 3] -> float32 [T, 512]."""
         parts = []
         for start in range(0, len(video_THWC), _BATCH):

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import BoolArray, Frames, Rgb
+from flashtalk.arrays import BoolArray, DoubleArray, FloatArray, Frames, Rgb
 from flashtalk.errors import InputError
 
 PSNR_CAP_DB = 60.0  # rounding to 8 bits alone costs this much; equal pictures have no finite PSNR
@@ -26,7 +25,7 @@ _TO_XYZ = np.array(
 ) / np.array([[0.95047], [1.0], [1.08883]], np.float32)
 
 
-def _linear_light() -> NDArray[np.float32]:
+def _linear_light() -> FloatArray:
     """Returns the linear light of every byte of sRGB."""
     srgb = np.arange(256, dtype=np.float32) / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
@@ -46,9 +45,7 @@ def psnr_db(a_THWC: Frames, b_THWC: Frames, mask: BoolArray | None = None) -> fl
     return _db(float(error_THW.mean())) if error_THW.size else float("nan")
 
 
-def psnr_per_frame_db(
-    video_THWC: Frames, reference_HWC: Rgb, mask_HW: BoolArray
-) -> NDArray[np.float64]:
+def psnr_per_frame_db(video_THWC: Frames, reference_HWC: Rgb, mask_HW: BoolArray) -> DoubleArray:
     """PSNR in dB of each frame [T] against one picture, on the pixels of ``mask_HW``."""
     pixels = max(int(mask_HW.sum()), 1)
     errors_T = [
@@ -58,7 +55,7 @@ def psnr_per_frame_db(
     return np.array([_db(error) for error in errors_T], np.float64)
 
 
-def _squared_error(a: Frames | Rgb, b: Frames | Rgb) -> NDArray[np.float32]:
+def _squared_error(a: Frames | Rgb, b: Frames | Rgb) -> FloatArray:
     difference = a.astype(np.float32) - b.astype(np.float32)
     # numpy's mean over such a short axis takes four times as long.
     summed = np.einsum("...c,...c->...", difference, difference)
@@ -71,7 +68,7 @@ def _db(mean_squared_error: float) -> float:
     return float(min(PSNR_CAP_DB, 10 * np.log10(255.0**2 / mean_squared_error)))
 
 
-def sharpness(video_THWC: Frames) -> NDArray[np.float64]:
+def sharpness(video_THWC: Frames) -> DoubleArray:
     """Mean absolute luma gradient of each frame [T], 0..255 per pixel; blur lowers it."""
     luma_THW = video_THWC.astype(np.float32) @ _LUMA
     dx = np.abs(np.diff(luma_THW, axis=2)).mean(axis=(1, 2))
@@ -79,7 +76,7 @@ def sharpness(video_THWC: Frames) -> NDArray[np.float64]:
     return np.asarray(dx + dy, np.float64)
 
 
-def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+def lab(rgb: Rgb) -> FloatArray:
     """CIE L*a*b* (D65) of sRGB pixels [..., 3]."""
     xyz = _LINEAR[rgb] @ _TO_XYZ.T
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16.0 / 116.0)
@@ -89,7 +86,7 @@ def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def colour_error(
     video_THWC: Frames, reference_HWC: Rgb, mask_HW: BoolArray | None = None
-) -> NDArray[np.float64]:
+) -> DoubleArray:
     """Returns Delta-E (CIE76) [T] between the mean colours of each frame and of the reference.
 
     Means are compared, not pixels, so that motion and blur do not count: this measures the colour
@@ -101,7 +98,7 @@ def colour_error(
     return np.asarray(np.linalg.norm(means_TC - target_C, axis=1), np.float64)
 
 
-def frame_change(video_THWC: Frames) -> NDArray[np.float64]:
+def frame_change(video_THWC: Frames) -> DoubleArray:
     """Mean absolute difference [T-1] between each frame and the next, 0..255."""
     changes = [
         float(np.abs(after.astype(np.int16) - before.astype(np.int16)).mean())
@@ -110,7 +107,7 @@ def frame_change(video_THWC: Frames) -> NDArray[np.float64]:
     return np.array(changes, np.float64)
 
 
-def border_ratio(changes: Iterable[NDArray[np.float64]], *, chunk_frames: int) -> float:
+def border_ratio(changes: Iterable[DoubleArray], *, chunk_frames: int) -> float:
     """Change across chunk borders over the change inside chunks, pooled; 1.0 is seamless.
 
     ``changes`` contains the ``frame_change`` [T-1] of each video.  A border is between frames

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import DoubleArray
+from flashtalk.arrays import DoubleArray, FloatArray, RealArray
 from training.evaluate.probes import Probes
 from training.evaluate.redrawn import Redrawn
 
@@ -29,14 +28,16 @@ from training.evaluate.redrawn import Redrawn
 class Looks:
     """Hidden numbers [T, D] of a video's frames and of their drawings; T is 0 without drawings."""
 
-    frames_TD: NDArray[np.float32]
-    drawn_TD: NDArray[np.float32]
+    frames_TD: FloatArray
+    drawn_TD: FloatArray
 
     @cached_property
-    def moments(self) -> tuple["Moments", "Moments"]:
+    def moments(self) -> tuple["FeatureMoments", "FeatureMoments"]:
         """Returns the numbers of frames and drawings, both centred on the drawings' mean."""
         middle_D = self.drawn_TD.mean(axis=0)
-        return Moments.of(self.frames_TD - middle_D), Moments.of(self.drawn_TD - middle_D)
+        return FeatureMoments.of(self.frames_TD - middle_D), FeatureMoments.of(
+            self.drawn_TD - middle_D
+        )
 
     @cached_property
     def spread(self) -> float:
@@ -45,7 +46,7 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Moments:
+class FeatureMoments:
     """Sums for mean and covariance; those of several clips can be added."""
 
     count: int
@@ -53,13 +54,13 @@ class Moments:
     square_DD: DoubleArray
 
     @classmethod
-    def of(cls, numbers_TD: NDArray[np.floating]) -> "Moments":
+    def of(cls, numbers_TD: RealArray) -> "FeatureMoments":
         """Computes the sums of rows."""
         x_TD = numbers_TD.astype(np.float64)
         return cls(len(x_TD), x_TD.sum(axis=0), x_TD.T @ x_TD)
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
+    def __add__(self, other: "FeatureMoments") -> "FeatureMoments":
+        return FeatureMoments(
             self.count + other.count, self.sum_D + other.sum_D, self.square_DD + other.square_DD
         )
 
@@ -97,7 +98,7 @@ def picture_distance(looks: Sequence[Looks], truth: Sequence[Looks]) -> float:
     return frechet_distance(frames, drawn) / unit if unit > 0 else float("nan")
 
 
-def frechet_distance(one: Moments, other: Moments) -> float:
+def frechet_distance(one: FeatureMoments, other: FeatureMoments) -> float:
     """``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`` of two normal distributions."""
     first_DD, second_DD = one.covariance_DD, other.covariance_DD
     # tr (C1 C2)^(1/2) = sum of the roots of the eigenvalues of R C2 R with R R = C1, which is

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
+from flashtalk.arrays import BoolArray, FloatArray, Frames, IntArray
 from flashtalk.errors import InputError
 from training.data.synthtalk.cache import SynthTalk, build_cache
 from training.data.synthtalk.phonemes import SILENCE
@@ -19,7 +19,7 @@ from training.data.synthtalk.regions import background_mask, mouth_box
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS
 from training.data.synthtalk.utterance import SynthTalkConfig
-from training.evaluate.clip import Clip
+from training.evaluate.reference_clip import ReferenceClip
 
 LONG_FROM_S = 30.0
 
@@ -41,7 +41,7 @@ class ClipSet:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> Clip:
+    def __getitem__(self, index: int) -> ReferenceClip:
         if not 0 <= index < self.count:
             raise IndexError(index)
         return load_clip(self.data, index, self.seconds)
@@ -52,22 +52,22 @@ class ClipSet:
         return self.data.config.size_hw
 
 
-def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
+def load_clip(data: SynthTalk, index: int, seconds: float) -> ReferenceClip:
     """Returns the first ``seconds`` of an utterance with its masks."""
     frames = round(seconds * data.config.frames / data.config.seconds)
     piece = data.clip(index, 0, frames)
     identity = data.identity(index)
     size_hw = data.config.size_hw
 
-    def background_under(tracks_TK: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def background_under(tracks_TK: FloatArray) -> BoolArray:
         # Bodies move little in 0.2 s and the mask is eroded: every fifth frame is enough.
         untouched_HW = background_mask(tracks_TK[::5], identity, size_hw)
         return _eroded(untouched_HW, margin_px=max(1, size_hw[0] // 32))
 
-    def drawn_under(tracks_TK: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def drawn_under(tracks_TK: FloatArray) -> Frames:
         return render(identity, tracks_TK, size_hw)
 
-    return Clip(
+    return ReferenceClip(
         name=f"{data.config.split} {index}",
         pcm_N=piece.pcm_16k,
         frames_THWC=piece.frames,
@@ -82,7 +82,7 @@ def load_clip(data: SynthTalk, index: int, seconds: float) -> Clip:
     )
 
 
-def _box_mask(box_T4: NDArray[np.int64], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def _box_mask(box_T4: IntArray, size_hw: tuple[int, int]) -> BoolArray:
     top, left, bottom, right = (edge[:, None, None] for edge in box_T4.T)
     row_H1 = np.arange(size_hw[0])[:, None]
     col_W = np.arange(size_hw[1])
@@ -90,7 +90,7 @@ def _box_mask(box_T4: NDArray[np.int64], size_hw: tuple[int, int]) -> NDArray[np
     return np.asarray(inside_THW, np.bool_)
 
 
-def _eroded(mask_HW: NDArray[np.bool_], *, margin_px: int) -> NDArray[np.bool_]:
+def _eroded(mask_HW: BoolArray, *, margin_px: int) -> BoolArray:
     """Erodes the mask by ``margin_px`` at its inner edges, which a blurred video crosses."""
     outside_1HW = torch.from_numpy(~mask_HW).float()[None]
     grown_1HW = F.max_pool2d(outside_1HW, 2 * margin_px + 1, stride=1, padding=margin_px)
@@ -117,7 +117,7 @@ def open_clips(
         config = data.config
         if (config.seconds >= LONG_FROM_S) == is_long and config.seconds >= seconds:
             if config.split == "train":
-                raise InputError("data", folder, "held-out data (val or test), this is train")
+                raise InputError("data", folder, "must be held-out data (val or test), not train")
             return ClipSet(data, min(count, len(data)), seconds)
     config = SynthTalkConfig(
         split=split, count=count, seconds=seconds, size_hw=size_hw, long_silences=not is_long

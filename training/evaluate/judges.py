@@ -12,10 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flashtalk.arrays import BoolArray, Frames, RealArray
+from flashtalk.arrays import BoolArray, FloatArray, Frames, Pcm, RealArray
 from training.evaluate.digests import digest_of, digest_of_network, signature_of_files
 from training.evaluate.extractors import (
     open_background_features,
@@ -65,7 +62,7 @@ class Judges:
     def scores(
         self,
         video_THWC: Frames,
-        pcm_N: NDArray[np.float32],
+        pcm_N: Pcm,
         measured: Measurement,
         background_HW: BoolArray,
     ) -> dict[str, float]:
@@ -97,9 +94,7 @@ class Judges:
             found |= self.rater.rate(video_THWC)
         return found
 
-    def _sync(
-        self, video_THWC: Frames, pcm_N: NDArray[np.float32], head_T4: NDArray[np.float32]
-    ) -> dict[str, float]:
+    def _sync(self, video_THWC: Frames, pcm_N: Pcm, head_T4: FloatArray) -> dict[str, float]:
         found: dict[str, float] = {}
         is_long_enough = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES) >= SHORTEST_FRAMES
         for judge in self.sync:
@@ -140,16 +135,25 @@ def digest_of_judges(arguments: argparse.Namespace, judges: Judges) -> str:
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``open_judges``."""
-    group = parser.add_argument_group("full-scale judges", "each adds its columns")
-    group.add_argument("--syncnet", type=Path, metavar="FILE", help="published syncnet_v2.model")
-    group.add_argument("--dino", type=Path, metavar="DIR", help="DINO ViT-B/16 for Subject-C")
-    group.add_argument("--clip", type=Path, metavar="DIR", help="CLIP ViT-B/32 for BG-C")
-    group.add_argument("--amt", type=Path, metavar="FILE", help="AMT-S (.pt2) for Motion-S")
+    group = parser.add_argument_group("full-scale judges", "each option adds columns to the tables")
+    group.add_argument(
+        "--syncnet",
+        type=Path,
+        metavar="FILE",
+        help="file of the published SyncNet, syncnet_v2.model",
+    )
+    group.add_argument(
+        "--dino", type=Path, metavar="DIR", help="folder of DINO ViT-B/16, for Subject-C"
+    )
+    group.add_argument("--clip", type=Path, metavar="DIR", help="folder of CLIP ViT-B/32, for BG-C")
+    group.add_argument(
+        "--amt", type=Path, metavar="FILE", help="file of AMT-S (.pt2), for Motion-S"
+    )
     group.add_argument(
         "--qalign",
         type=Path,
         metavar="DIR",
-        help="Q-Align for ASE and IQA; runs the code in the folder",
+        help="folder of Q-Align, for ASE and IQA; executes the code in this folder",
     )
 
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import BoolArray, FloatArray
+from flashtalk.arrays import BoolArray, FloatArray, RealArray
 from flashtalk.errors import InputError
 
 MAX_LAG_FRAMES = 5
@@ -26,12 +25,12 @@ class Closure:
     frames: int
 
 
-def pearson(a_N: NDArray[np.floating], b_N: NDArray[np.floating]) -> float:
+def pearson(a_N: RealArray, b_N: RealArray) -> float:
     """Returns Pearson r in float64; 0.0 if either side is constant (a frozen mouth)."""
     a = np.asarray(a_N, np.float64).ravel()
     b = np.asarray(b_N, np.float64).ravel()
     if a.size != b.size:
-        raise InputError("track", a.size, f"as many frames as the truth ({b.size})")
+        raise InputError("track", a.size, f"must have as many frames as the truth ({b.size})")
     if a.size < 2:
         return 0.0
     a, b = a - a.mean(), b - b.mean()
@@ -59,7 +58,9 @@ def lag_profile(
     }
     for measured_T, truth_T in zip(measured, truth, strict=True):
         if len(measured_T) != len(truth_T):
-            raise InputError("track", len(measured_T), f"as many frames as truth ({len(truth_T)})")
+            raise InputError(
+                "track", len(measured_T), f"must have as many frames as the truth ({len(truth_T)})"
+            )
         stop = len(truth_T) - max_lag
         if stop <= max_lag:
             continue

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import DoubleArray, Frames, IntArray, RealArray, Rgb
 from flashtalk.errors import InputError
 from flashtalk.streaming import FPS
 
@@ -22,8 +21,8 @@ def lip_overlay(
     path: Path,
     truth_THWC: Frames,
     shown_THWC: Frames,
-    phonemes_T: NDArray[np.floating],
-    measured_T: NDArray[np.floating],
+    phonemes_T: RealArray,
+    measured_T: RealArray,
     *,
     names: tuple[str, str],
     columns: int = 16,
@@ -59,9 +58,7 @@ def lip_overlay(
     figure.savefig(path, dpi=90)
 
 
-def _strip(
-    axis: Axes, video_THWC: Frames, picked: NDArray[np.int64], edges: NDArray[np.float64], fps: int
-) -> None:
+def _strip(axis: Axes, video_THWC: Frames, picked: IntArray, edges: DoubleArray, fps: int) -> None:
     for column, frame in enumerate(picked):
         left, right = edges[column] / fps, edges[column + 1] / fps
         gap = 0.02 * (right - left)
@@ -88,8 +85,8 @@ def _face(frame_HWC: Rgb) -> Rgb:
 
 def _tracks(
     axis: Axes,
-    phonemes_T: NDArray[np.floating],
-    measured_T: NDArray[np.floating],
+    phonemes_T: RealArray,
+    measured_T: RealArray,
     first: int,
     stop: int,
     fps: int,

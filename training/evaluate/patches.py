@@ -13,9 +13,8 @@ Legend: T frames, H W pixels, C 3 colours.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import DoubleArray, FloatArray, Frames
 from flashtalk.errors import InputError
 from training.evaluate.redrawn import Redrawn
 
@@ -29,7 +28,7 @@ def reach_px(height_px: int) -> int:
     return max(1, round(_REACH_SHARE * height_px))
 
 
-def unexplained_levels(video_THWC: Frames, drawn_THWC: Frames) -> NDArray[np.float32]:
+def unexplained_levels(video_THWC: Frames, drawn_THWC: Frames) -> FloatArray:
     """How far each pixel [T, H, W] lies outside of what the drawing explains, 0..255.
 
     Args:
@@ -55,7 +54,7 @@ def unexplained_levels(video_THWC: Frames, drawn_THWC: Frames) -> NDArray[np.flo
     return np.asarray(np.sqrt(squared_THW / outside_THWC.shape[-1]), np.float32)
 
 
-def patched_percent(redrawn: Redrawn) -> NDArray[np.float64]:
+def patched_percent(redrawn: Redrawn) -> DoubleArray:
     """Returns the percentage [T] of the body's pixels that are patched: visibly unexplained.
 
     The outside of the body is static and is measured as background.  NaN without a body.

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import BoolArray, Frames, RealArray, Rgb
 from flashtalk.streaming import FPS
 
 # A whole video, or some of its frames by number.
@@ -61,11 +60,11 @@ def contact_sheet(
 
 def lip_plot(
     path: Path,
-    truth_T: NDArray[np.floating],
-    measured: Mapping[str, NDArray[np.floating]],
+    truth_T: RealArray,
+    measured: Mapping[str, RealArray],
     *,
     title: str,
-    silent_T: NDArray[np.bool_] | None = None,
+    silent_T: BoolArray | None = None,
     fps: int = FPS,
 ) -> None:
     """Plots the phonemes' mouth opening with the measured ones; silences are shaded."""

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import Frames, Pcm, Rgb
 from flashtalk.engine import Pipeline, Sampling, flashtalk_checkpoint, open_checkpoint, talk
 from flashtalk.engine.sampling import SAMPLING_FILE, load_sampling
 from flashtalk.errors import InputError
@@ -34,15 +33,13 @@ class TalkPerformer:
     device: torch.device
     dtype: torch.dtype
 
-    def perform(
-        self, portrait_HWC: Rgb, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
-    ) -> Frames:
+    def perform(self, portrait_HWC: Rgb, pcm_N: Pcm, *, prompt: str, seed: int) -> Frames:
         """One frame per 640 samples, uint8 [T, H, W, 3]."""
         chunks = self.stream(portrait_HWC, packets(pcm_N), prompt=prompt, seed=seed)
         return np.concatenate(list(chunks))
 
     def stream(
-        self, portrait_HWC: Rgb, speech: Iterable[NDArray[np.float32]], *, prompt: str, seed: int
+        self, portrait_HWC: Rgb, speech: Iterable[Pcm], *, prompt: str, seed: int
     ) -> Iterator[Frames]:
         """Chunks [T, H, W, 3] as they are made; ``speech`` is read when it is needed."""
         chunks = talk(
@@ -81,9 +78,7 @@ class TalkPerformer:
         return through_vae(vae, video_THWC, spec=self.spec, device=self.device, dtype=self.dtype)
 
 
-def packets(
-    pcm_N: NDArray[np.float32], samples: int = PACKET_SAMPLES
-) -> Iterator[NDArray[np.float32]]:
+def packets(pcm_N: Pcm, samples: int = PACKET_SAMPLES) -> Iterator[Pcm]:
     """Yields the speech in packets."""
     for start in range(0, len(pcm_N), samples):
         yield pcm_N[start : start + samples]
@@ -121,7 +116,7 @@ def open_pipeline(
     checkpoint = open_checkpoint(preset, folder, device=device, dtype=dtype)
     if transformer is not None:
         if not (transformer / CONFIG).is_file():
-            raise InputError("--transformer", transformer, f"a folder with {CONFIG}")
+            raise InputError("--transformer", transformer, f"must be a folder with {CONFIG}")
         checkpoint = flashtalk_checkpoint(checkpoint)
         checkpoint = dataclasses.replace(
             checkpoint,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flashtalk.arrays import Frames
-from flashtalk.errors import WeightsError
+from flashtalk.arrays import FloatArray, Frames
+from flashtalk.errors import InputError, WeightsError
+from flashtalk.validation import validate
 from training.evaluate.canvas import mouth_crops, to_canvas
 from training.evaluate.digests import digest_of, digest_of_network
 from training.evaluate.regressor import Regressor, RegressorConfig
@@ -38,10 +38,10 @@ _BATCH = 128
 class Measurement:
     """The probes' measurements of one video: named tracks [T] and identity vectors [T, D]."""
 
-    tracks: Mapping[str, NDArray[np.float32]]
-    identity_TD: NDArray[np.float32]
+    tracks: Mapping[str, FloatArray]
+    identity_TD: FloatArray
 
-    def stack(self, names: tuple[str, ...]) -> NDArray[np.float32]:
+    def stack(self, names: tuple[str, ...]) -> FloatArray:
         """Returns several tracks side by side, [T, len(names)]."""
         return np.stack([self.tracks[name] for name in names], axis=1)
 
@@ -79,7 +79,7 @@ class Probes:
         return digest_of({name: digest_of_network(net) for name, net in nets.items()})
 
     @torch.inference_mode()
-    def look(self, video_THWC: Frames) -> NDArray[np.float32]:
+    def look(self, video_THWC: Frames) -> FloatArray:
         """The identity probe's last hidden layer [T, D]: how each frame looks to it."""
         parts = [
             self.person.hidden(to_canvas(video_THWC[start : start + _BATCH]))
@@ -117,18 +117,10 @@ def _restore(
 ) -> Regressor:
     if net not in metadata:
         raise WeightsError(f"{path}: no configuration of the {net} probe")
-    fields = json.loads(metadata[net])
-    config = RegressorConfig(
-        outputs=tuple(fields["outputs"]),
-        side_px=fields["side_px"],
-        unshuffle=fields["unshuffle"],
-        widths=tuple(fields["widths"]),
-        hidden=fields["hidden"],
-    )
-    module = Regressor(config)
     own = {k.removeprefix(f"{net}."): v for k, v in tensors.items() if k.startswith(f"{net}.")}
     try:
+        module = Regressor(validate(RegressorConfig, json.loads(metadata[net]), net))
         module.load_state_dict(own)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, InputError) as error:
         raise WeightsError(f"{path}: {error}") from error
     return module.eval().requires_grad_(False)

@@ -4,20 +4,19 @@ Legend: T frames, K track columns.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import Frames, RealArray
 from flashtalk.errors import InputError
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-from training.evaluate.clip import Clip
 from training.evaluate.lips import pearson
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
 from training.evaluate.redrawn import background_of, redraw, tracks_read
+from training.evaluate.reference_clip import ReferenceClip
 
 
 def quick_lip_corr(
-    frames_u8_THWC: Frames, tracks: NDArray[np.floating], probes: Probes | None = None
+    frames_u8_THWC: Frames, tracks: RealArray, probes: Probes | None = None
 ) -> float:
     """Returns Pearson r of the measured mouth opening against the truth.
 
@@ -39,7 +38,7 @@ def quick_lip_corr(
     return pearson(measured.tracks["openness"], truth_T)
 
 
-def quick_patched(frames_u8_THWC: Frames, clip: Clip, measured: Measurement) -> float:
+def quick_patched(frames_u8_THWC: Frames, clip: ReferenceClip, measured: Measurement) -> float:
     """Mean percentage of the body's pixels that no drawing explains (``patches``).
 
     Args:

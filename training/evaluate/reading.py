@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import DoubleArray, Frames
-from training.evaluate.clip import Clip
+from flashtalk.arrays import BoolArray, DoubleArray, FloatArray, Frames
 from training.evaluate.fidelity import (
     colour_error,
     frame_change,
@@ -24,6 +22,7 @@ from training.evaluate.judges import Judges
 from training.evaluate.patches import patched_percent
 from training.evaluate.probes import Measurement, Probes
 from training.evaluate.redrawn import EVERY_FRAMES, Redrawn, background_of, redraw, tracks_read
+from training.evaluate.reference_clip import ReferenceClip
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Reading:
 
     clip: str
     measured: Measurement
-    portrait_D: NDArray[np.float32]
-    openness_T: NDArray[np.float32]
-    width_T: NDArray[np.float32]
-    silent_T: NDArray[np.bool_]
+    portrait_D: FloatArray
+    openness_T: FloatArray
+    width_T: FloatArray
+    silent_T: BoolArray
     change_T: DoubleArray
     sharpness_T: DoubleArray
     background_db_T: DoubleArray
@@ -63,7 +62,7 @@ ReadingsByRow = Mapping[str, Sequence[Reading]]
 
 def read_video(
     video_THWC: Frames,
-    clip: Clip,
+    clip: ReferenceClip,
     probes: Probes,
     *,
     wall_s: float = float("nan"),

@@ -1,12 +1,10 @@
 """Readings as named arrays, their form on disk."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flashtalk.arrays import NamedArrays
 from training.evaluate.frechet import Looks
@@ -38,7 +36,7 @@ def pack_reading(reading: Reading) -> NamedArrays:
     return arrays
 
 
-def unpack_reading(arrays: Mapping[str, NDArray[Any]]) -> Reading:
+def unpack_reading(arrays: NamedArrays) -> Reading:
     """Returns the reading of ``pack_reading``.
 
     Raises:

@@ -10,11 +10,10 @@ Legend: T frames, H W pixels, K track columns.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flashtalk.arrays import BoolArray, Frames
-from training.evaluate.clip import Clip
+from flashtalk.arrays import BoolArray, FloatArray, Frames
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
+from training.evaluate.reference_clip import ReferenceClip
 
 # Four frames share a latent: the three others would give nearly the same values.
 EVERY_FRAMES = 4
@@ -32,7 +31,7 @@ class Redrawn:
     body_HW: BoolArray
 
 
-def tracks_read(clip: Clip, measured: Measurement) -> NDArray[np.float32]:
+def tracks_read(clip: ReferenceClip, measured: Measurement) -> FloatArray:
     """Returns the renderer's tracks [T, K] of a video; unmeasured ones are constant."""
     tracks_TK = np.repeat(clip.tracks_TK[:1], len(measured.identity_TD), axis=0).copy()
     for name in (*POSE_OUTPUTS, *MOUTH_OUTPUTS):
@@ -40,7 +39,7 @@ def tracks_read(clip: Clip, measured: Measurement) -> NDArray[np.float32]:
     return tracks_TK
 
 
-def background_of(clip: Clip, tracks_TK: NDArray[np.float32]) -> BoolArray:
+def background_of(clip: ReferenceClip, tracks_TK: FloatArray) -> BoolArray:
     """Where neither the true body nor the measured one ever is: a generated head goes elsewhere."""
     if clip.background_under is None:
         return clip.background_HW
@@ -48,7 +47,10 @@ def background_of(clip: Clip, tracks_TK: NDArray[np.float32]) -> BoolArray:
 
 
 def redraw(
-    video_THWC: Frames, clip: Clip, tracks_TK: NDArray[np.float32], background_HW: BoolArray
+    video_THWC: Frames,
+    clip: ReferenceClip,
+    tracks_TK: FloatArray,
+    background_HW: BoolArray,
 ) -> Redrawn | None:
     """Returns the video with its drawing; None if the clip cannot be drawn."""
     if clip.drawn_under is None:

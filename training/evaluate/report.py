@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from flashtalk.errors import InputError
 from training.evaluate.terminal_tables import print_table
 
 
@@ -51,7 +50,7 @@ class VideoValues:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetResult:
     """A bound for the shipped model: ``low <= value <= high``."""
 
     name: str
@@ -77,21 +76,10 @@ class Report:
     """The results of an evaluation.  ``settings`` describes the run and its inputs."""
 
     tables: tuple[Table, ...]
-    targets: tuple[Target, ...]
+    targets: tuple[TargetResult, ...]
     settings: Mapping[str, object]
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     videos: Mapping[str, VideoValues] = field(default_factory=dict)
-
-    def table(self, title: str) -> Table:
-        """Returns the table of that title.
-
-        Raises:
-            InputError: there is none.
-        """
-        for table in self.tables:
-            if table.title == title:
-                return table
-        raise InputError("title", title, f"one of {[table.title for table in self.tables]}")
 
     def to_json(self) -> str:
         """Returns JSON with NaN written as null, for every parser."""
@@ -155,7 +143,7 @@ class Report:
         (folder / "report.md").write_text(self.to_markdown())
 
 
-def _verdict(target: Target) -> str:
+def _verdict(target: TargetResult) -> str:
     return "met" if target.met else "missed"
 
 

@@ -3,13 +3,19 @@
 Legend: B batch 1, C 3 colours, T frames, H W pixels.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from flashtalk.arrays import Frames
+from flashtalk.errors import WeightsError
+from flashtalk.models.vae.model import VideoVAE
+from flashtalk.models.vae.weights import load_config
 from flashtalk.streaming.spec import StreamSpec
 
 
@@ -48,3 +54,31 @@ def through_vae(
         chunks.append(pixels.permute(1, 2, 3, 0).cpu().numpy())
     joined: Frames = np.concatenate(chunks)[:frames]
     return joined
+
+
+@dataclass(frozen=True)
+class VaeOnly:
+    """Fills the truth rows; it has no generator."""
+
+    vae: VideoVAE
+    spec: StreamSpec
+
+    def through_codec(self, video_THWC: Frames) -> Frames:
+        """Returns the frames after encoding and decoding, uint8 [T, H, W, 3]."""
+        return through_vae(self.vae, video_THWC, spec=self.spec)
+
+
+def open_vae(folder: Path, spec: StreamSpec) -> VaeOnly:
+    """Loads the VAE of ``folder`` or of its ``vae`` subfolder (config.json, model.safetensors).
+
+    Raises:
+        WeightsError: a file is missing or does not fit.
+    """
+    home = folder / "vae" if (folder / "vae").is_dir() else folder
+    vae = VideoVAE(load_config(home))
+    try:
+        tensors = {k: v.float() for k, v in load_file(home / "model.safetensors").items()}
+        vae.load_state_dict(tensors)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"{home}: {error}") from error
+    return VaeOnly(vae.eval().requires_grad_(False), spec)

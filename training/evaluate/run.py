@@ -9,19 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import Frames, Pcm, Rgb
 from flashtalk.streaming.spec import StreamSpec
-from training.evaluate.clip import Clip
 from training.evaluate.clip_pictures import draw_clip, draw_stream
 from training.evaluate.judges import Judges
 from training.evaluate.kept_readings import Kept, KeptReadings
 from training.evaluate.pictures import ShownFrames, drift_plot, sheet_frames
 from training.evaluate.probes import Probes
 from training.evaluate.reading import Reading, read_video
+from training.evaluate.reference_clip import ReferenceClip, ReferenceClips
 from training.evaluate.report import Report, Table
 from training.evaluate.summary import (
     GENERATED,
@@ -61,30 +59,20 @@ class HasCodec(Protocol):
 class Performer(RoundTrip, Protocol):
     """A whole pipeline, or a test double."""
 
-    def perform(
-        self, portrait_HWC: Rgb, pcm_N: NDArray[np.float32], *, prompt: str, seed: int
-    ) -> Frames:
+    def perform(self, portrait_HWC: Rgb, pcm_N: Pcm, *, prompt: str, seed: int) -> Frames:
         """A video [T, H, W, 3] of the portrait speaking, one frame per 640 samples."""
 
 
-class Clips(Protocol):
-    """Clips by index; they may be loaded on access, since long ones are large."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Clip: ...
-
-
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """The plan of a run.  ``wrong_audio`` clips are also generated with another clip's speech.
 
     ``kept`` contains readings of truth and VAE of earlier evaluations; its facts name all their
     dependencies except the clip.
     """
 
-    short: Clips
-    long: Clips = ()
+    short: ReferenceClips
+    long: ReferenceClips = ()
     wrong_audio: int = 8
     pictures: int = 3
     seed: int = 0
@@ -94,7 +82,12 @@ class Plan:
 
 
 def evaluate(
-    performer: RoundTrip, plan: Plan, probes: Probes, out: Path, *, show_progress: bool = True
+    performer: RoundTrip,
+    plan: EvaluationPlan,
+    probes: Probes,
+    out: Path,
+    *,
+    show_progress: bool = True,
 ) -> Report:
     """Runs the plan; writes pictures, ``report.json`` and ``report.md`` to ``out``.
 
@@ -135,7 +128,7 @@ def evaluate(
 
 
 def _short_rows(
-    performer: RoundTrip, plan: Plan, probes: Probes, out: Path, progress: Progress
+    performer: RoundTrip, plan: EvaluationPlan, probes: Probes, out: Path, progress: Progress
 ) -> dict[str, list[Reading]]:
     rows: dict[str, list[Reading]] = {TRUTH: [], VAE: [], GENERATED: [], WRONG: []}
     count = len(plan.short)
@@ -161,7 +154,7 @@ def _short_rows(
 
 
 def _long_rows(
-    performer: RoundTrip, plan: Plan, probes: Probes, out: Path, progress: Progress
+    performer: RoundTrip, plan: EvaluationPlan, probes: Probes, out: Path, progress: Progress
 ) -> dict[str, list[Reading]]:
     rows: dict[str, list[Reading]] = {TRUTH: [], VAE: [], GENERATED: []}
     for index in progress.track(range(len(plan.long)), description="long streams"):
@@ -183,7 +176,11 @@ def _long_rows(
 
 
 def _references(
-    performer: RoundTrip, plan: Plan, probes: Probes, clip: Clip, frames: Sequence[int]
+    performer: RoundTrip,
+    plan: EvaluationPlan,
+    probes: Probes,
+    clip: ReferenceClip,
+    frames: Sequence[int],
 ) -> tuple[dict[str, ShownFrames], dict[str, Reading]]:
     """Truth and truth through the VAE, which are the same for every student: what is shown of
     them, and their readings.  A VAE that is judged by itself is always measured anew."""
@@ -215,7 +212,7 @@ def _references(
 
 
 def _timed(
-    performer: Performer, clip: Clip, pcm_N: NDArray[np.float32], seed: int
+    performer: Performer, clip: ReferenceClip, pcm_N: Pcm, seed: int
 ) -> tuple[Frames, float]:
     """The performed video and the seconds it took."""
     start_s = time.perf_counter()

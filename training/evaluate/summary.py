@@ -6,8 +6,8 @@ Legend: T frames, D identity numbers.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flashtalk.arrays import DoubleArray, FloatArray
 from training.evaluate.bootstrap import debiased
 from training.evaluate.dynamics import (
     drift_per_chunk,
@@ -20,7 +20,7 @@ from training.evaluate.frechet import picture_distance
 from training.evaluate.lips import closure, lip_corr, lip_lag
 from training.evaluate.probes import HANDS, HEAD, MOUTH
 from training.evaluate.reading import Reading, ReadingsByRow
-from training.evaluate.report import Column, Table, Target
+from training.evaluate.report import Column, Table, TargetResult
 
 TRUTH, VAE, GENERATED, WRONG = "ground truth", "truth through VAE", "generated", "wrong audio"
 
@@ -137,11 +137,11 @@ def _dynamic(
     )
 
 
-def _identity(reading: Reading) -> NDArray[np.float64]:
+def _identity(reading: Reading) -> DoubleArray:
     return identity_distance(reading.measured.identity_TD, reading.portrait_D)
 
 
-def _mean(curves: Sequence[NDArray[np.float64]]) -> float:
+def _mean(curves: Sequence[DoubleArray]) -> float:
     return float(np.mean(np.concatenate(curves)))
 
 
@@ -177,7 +177,7 @@ def drift_curves(rows: ReadingsByRow, *, chunk_frames: int) -> dict[str, dict[st
     return curves
 
 
-def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[NDArray[np.float64]]]:
+def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[DoubleArray]]:
     truth = {reading.clip: reading for reading in rows[TRUTH]}
     readings = rows[name]
     relative = [r.sharpness_T / truth[r.clip].sharpness_T.mean() for r in readings]
@@ -191,7 +191,7 @@ def _long_values(rows: ReadingsByRow, name: str) -> dict[str, list[NDArray[np.fl
     }
 
 
-def identified(readings: Sequence[Reading]) -> list[NDArray[np.float64]]:
+def identified(readings: Sequence[Reading]) -> list[DoubleArray]:
     """Returns, per video, 1.0 in the frames [T] whose nearest portrait of all clips is its own.
 
     With a single clip all values are one.
@@ -248,41 +248,41 @@ def long_table(rows: ReadingsByRow, curves: Mapping[str, Mapping[str, Sequence[f
     return Table("Long streams", LONG_COLUMNS, table)
 
 
-def _part(track_T: NDArray[np.float32], third: int) -> NDArray[np.float32]:
+def _part(track_T: FloatArray, third: int) -> FloatArray:
     edges = [len(track_T) * k // 3 for k in range(4)]
     return track_T[edges[third] : edges[third + 1]]
 
 
-def targets(short: Table, long: Table | None) -> tuple[Target, ...]:
+def targets(short: Table, long: Table | None) -> tuple[TargetResult, ...]:
     """Returns the shipped model's targets; those of rows that were not run are omitted."""
-    found: list[Target] = []
+    found: list[TargetResult] = []
     generated = short.rows.get(GENERATED)
     vae = short.rows.get(VAE)
     if generated is not None:
         found += [
-            Target("LipCorr", generated["lip_corr"], low=0.75),
-            Target("LipLag, frames", generated["lip_lag_frames"], -1, 1),
-            Target("closed in silence", generated["silence_closed"], low=0.9),
+            TargetResult("LipCorr", generated["lip_corr"], low=0.75),
+            TargetResult("LipLag, frames", generated["lip_lag_frames"], -1, 1),
+            TargetResult("closed in silence", generated["silence_closed"], low=0.9),
             *(
-                Target(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
+                TargetResult(f"dynamic ratio, {part}", generated[f"{part}_dynamic"], 0.5, 1.5)
                 for part in ("mouth", "head", "hands")
             ),
-            Target("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
-            Target("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
-            Target("Fréchet distance", generated["frechet"], high=0.5),
+            TargetResult("chunk border / VAE's own", generated["border_vs_vae"], high=1.3),
+            TargetResult("patched / VAE's own", generated["patched_vs_vae"], high=5.0),
+            TargetResult("Fréchet distance", generated["frechet"], high=0.5),
         ]
     if vae is not None:
         found += [
-            Target("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
-            Target("VAE PSNR, mouth, dB", vae["mouth_psnr_db"], low=28),
+            TargetResult("VAE PSNR, whole, dB", vae["psnr_db"], low=32),
+            TargetResult("VAE PSNR, mouth, dB", vae["mouth_psnr_db"], low=28),
         ]
     if WRONG in short.rows:
         wrong = abs(short.rows[WRONG]["lip_corr"])
-        found.append(Target("wrong audio, |LipCorr|", wrong, high=0.2))
+        found.append(TargetResult("wrong audio, |LipCorr|", wrong, high=0.2))
     if long is not None and GENERATED in long.rows:
         end = long.rows[GENERATED]
         found += [
-            Target("identified at the end", end["identified_last"], low=0.95),
-            Target("LipCorr, last third", end["lip_corr_last"], low=0.75),
+            TargetResult("identified at the end", end["identified_last"], low=0.95),
+            TargetResult("LipCorr, last third", end["lip_corr_last"], low=0.75),
         ]
     return tuple(found)

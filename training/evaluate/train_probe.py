@@ -136,7 +136,9 @@ def held_out_accuracy(probes: Probes, recipe: ProbeRecipe) -> dict[str, float]:
     return scores
 
 
-def card(recipe: ProbeRecipe, scores: Mapping[str, float], minutes: float, megabytes: float) -> str:
+def probe_card(
+    recipe: ProbeRecipe, scores: Mapping[str, float], minutes: float, megabytes: float
+) -> str:
     """Returns the model card: the probes, their training, and their accuracy."""
     rows = "\n".join(f"| {name} | {r:.3f} |" for name, r in scores.items())
     return f"""# Measuring probes
@@ -164,10 +166,10 @@ the crop that the predicted pose cuts (identity rows: how far a face shows that 
 def main() -> int:
     """Runs the probe training; returns the exit code."""
     parser = OneLineParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=DEFAULT_PROBES.parent, help="folder to write")
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    parser.add_argument("--steps", type=int, help="training steps of each probe")
-    parser.add_argument("--identities", type=int, help="identities to render")
+    parser.add_argument("--out", type=Path, default=DEFAULT_PROBES.parent, help="output folder")
+    parser.add_argument("--smoke", action="store_true", help="smoke test with a few steps")
+    parser.add_argument("--steps", type=int, help="number of training steps per probe")
+    parser.add_argument("--identities", type=int, help="number of identities to render")
     arguments = parser.parse_args()
     recipe = ProbeRecipe.smoke() if arguments.smoke else ProbeRecipe()
     asked = {"steps": arguments.steps, "identities": arguments.identities}
@@ -180,7 +182,7 @@ def main() -> int:
     probes.save(path)
     scores = held_out_accuracy(Probes.load(path), recipe)
     megabytes = path.stat().st_size / 1e6
-    (arguments.out / "README.md").write_text(card(recipe, scores, minutes, megabytes))
+    (arguments.out / "README.md").write_text(probe_card(recipe, scores, minutes, megabytes))
     console = Console()
     for name, r in scores.items():
         console.print(f"{name:18s} r {r:.3f}")

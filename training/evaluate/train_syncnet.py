@@ -22,7 +22,7 @@ from flashtalk.errors import FlashTalkError
 from flashtalk.terminal import OneLineParser, guarded, note
 from training.data.clips import open_split
 from training.evaluate.probes import Probes
-from training.evaluate.syncnet.held_out_scores import HeldOut, card, held_out_scores
+from training.evaluate.syncnet.held_out_scores import HeldOutScores, held_out_scores, syncnet_card
 from training.evaluate.syncnet.mfcc import CEPSTRA, FRAMES_PER_PICTURE, WINDOW_FRAMES
 from training.evaluate.syncnet.small import (
     DEFAULT_SYNCNET,
@@ -51,7 +51,7 @@ class SyncRecipe:
         return cls(utterances=2, steps=2, utterances_each=2, stretch=6, checkpoint_every=1)
 
 
-class Trainer:
+class SyncNetTrainer:
     """Contrastive training (InfoNCE both ways): among all windows of a step, a stretch of each of
     several utterances, pictures must match their own speech and speech its pictures.
 
@@ -160,7 +160,7 @@ def _worn(crops_TCSS: Tensor, rng: np.random.Generator) -> Tensor:
 def train(recipe: SyncRecipe, mouths: Mouths, work: Path, console: Console) -> SmallSyncNet:
     """Trains to the end, from the checkpoint in ``work`` if there is one."""
     work.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(recipe, mouths)
+    trainer = SyncNetTrainer(recipe, mouths)
     trainer.resume(work / "checkpoint.pt")
     losses: list[float] = []
     for _ in track(range(trainer.step, recipe.steps), "train", console=console):
@@ -181,15 +181,15 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path(".cache/synthtalk"),
         help="folder with the rendered splits train and test",
     )
-    parser.add_argument("--out", type=Path, default=DEFAULT_SYNCNET.parent, help="folder to write")
+    parser.add_argument("--out", type=Path, default=DEFAULT_SYNCNET.parent, help="output folder")
     parser.add_argument(
         "--work",
         type=Path,
         default=Path(".cache/syncnet"),
-        help="folder of the crops and of the checkpoint",
+        help="work folder for crops and the checkpoint",
     )
-    parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    parser.add_argument("--steps", type=int, help="training steps")
+    parser.add_argument("--smoke", action="store_true", help="smoke test with a few steps")
+    parser.add_argument("--steps", type=int, help="number of training steps")
     given = parser.parse_args(arguments)
     recipe = SyncRecipe.smoke() if given.smoke else SyncRecipe()
     if given.steps is not None:
@@ -214,7 +214,9 @@ def _train_and_judge(
     out.mkdir(parents=True, exist_ok=True)
     path = out / "syncnet.safetensors"
     net.save(path)
-    judged: HeldOut = held_out_scores(SmallSyncNet.load(path), open_split(data, "test"), probes)
+    judged: HeldOutScores = held_out_scores(
+        SmallSyncNet.load(path), open_split(data, "test"), probes
+    )
     megabytes = path.stat().st_size / 1e6
     facts = {
         "utterances": len(mouths.crops_UTCSS),
@@ -224,7 +226,7 @@ def _train_and_judge(
         "minutes": round(minutes),
         "megabytes": round(megabytes, 2),
     }
-    (out / "README.md").write_text(card(facts, judged))
+    (out / "README.md").write_text(syncnet_card(facts, judged))
     console.print(f"{judged} -> {path}")
 
 

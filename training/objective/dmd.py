@@ -77,11 +77,7 @@ def clean_motion(drawn: NoiseDraw) -> NoiseDraw:
 
 
 def draw_sigma(
-    batch: int,
-    draws: SharedDraws,
-    shift: float = 5.0,
-    low: float = 0.02,
-    high: float = 0.98,
+    batch: int, draws: SharedDraws, shift: float = 5.0, low: float = 0.02, high: float = 0.98
 ) -> Tensor:
     """Returns noise levels [B] of the scorers: from all of them, whatever step is the exit.
 
@@ -195,11 +191,7 @@ def tie_loss(raw_BCFHW: Tensor, real_BCFHW: Tensor, held: int | Tensor) -> Tenso
 
 
 def fake_loss(
-    v_BCFHW: Tensor,
-    x0_BCFHW: Tensor,
-    noise_BCFHW: Tensor,
-    held: int | Tensor,
-    policy: MotionPolicy,
+    v_BCFHW: Tensor, x0_BCFHW: Tensor, noise_BCFHW: Tensor, held: int | Tensor, policy: MotionPolicy
 ) -> Tensor:
     """Returns the fake score's mean squared velocity error on the student's latents.
 

@@ -130,7 +130,7 @@ def velocity_loss(
 
 
 @dataclass(frozen=True)
-class Errors:
+class VelocityErrors:
     """A prediction and its target; computes the loss for any weights."""
 
     v_BCFHW: Tensor

@@ -52,7 +52,7 @@ def kl_divergence(mean_BCFHW: Tensor, logvar_BCFHW: Tensor) -> Tensor:
     return 0.5 * (mean_BCFHW.float().square() + logvar.exp() - 1.0 - logvar).mean()
 
 
-def psnr_db(video: Tensor, target: Tensor, weight: Tensor | None = None) -> float:
+def weighted_psnr_db(video: Tensor, target: Tensor, weight: Tensor | None = None) -> float:
     """Returns the peak signal-to-noise ratio in dB of [-1, 1] video (peak 2), may be weighted."""
     squared = (video.float() - target.float()).square()
     if weight is None:

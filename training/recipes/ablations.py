@@ -28,7 +28,7 @@ def chunks(count: int, *, fixed: bool) -> Change:
     """Table 2: the number of chunks of a rollout."""
 
     def change(recipe: DistillRecipe) -> DistillRecipe:
-        exits = ExitOdds(min(count, recipe.on.chunks), fixed, recipe.matching.exits.steps)
+        exits = ExitOdds(min(count, recipe.setup.chunks), fixed, recipe.matching.exits.steps)
         matching = dataclasses.replace(recipe.matching, exits=exits)
         return dataclasses.replace(recipe, matching=matching)
 
@@ -109,10 +109,7 @@ def _changed(
         recipe = base()
         # The report has neither jitter nor endpoint, and its tables ask what its own loss does.
         matching = dataclasses.replace(
-            recipe.matching,
-            jitter=NO_JITTER,
-            endpoint=EndpointConfig(),
-            score_shift=_SCORE_SHIFT,
+            recipe.matching, jitter=NO_JITTER, endpoint=EndpointConfig(), score_shift=_SCORE_SHIFT
         )
         plain = dataclasses.replace(recipe, matching=matching)
         # Every row exports its student to a separate folder.

@@ -6,8 +6,17 @@ of the other smoke runs.
 
 from __future__ import annotations
 
+import dataclasses
+
 from flashtalk.presets import TINY
-from training.core.config import Gate, TrainerConfig
+from training.core.config import (
+    CadenceConfig,
+    Every,
+    Gate,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 from training.data.buckets import BucketPlan
 from training.data.cache import VideoPlan
 from training.data.sampler import ClipOdds
@@ -16,10 +25,12 @@ from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
 from training.objective.flow_matching import CorruptionRates
 from training.objective.velocity import Guidance
-from training.tasks.ground import GroundConfig
+from training.recipes.registry import SMOKE
+from training.recipes.tiny_distill import SMOKE_OPTIMIZER
 from training.tasks.samples import SampleConfig
 from training.tasks.stage1 import Stage1Recipe
 from training.tasks.stage2 import DistillRecipe
+from training.tasks.stage2_setup import Stage2SetupConfig
 
 _DEVICE_GB = 96.0
 _RATES = CorruptionRates(unshifted=0.0)
@@ -30,15 +41,12 @@ def flashtalk_14b_sft() -> Stage1Recipe:
     """1,000 steps of 32 clips."""
     return Stage1Recipe(
         trainer=TrainerConfig(
-            steps=1_000,
-            lr=1e-5,
-            decay="constant",
-            warmup=0.05,
+            ScheduleConfig(steps=1_000, warmup_ratio=0.05, decay="constant"),
+            OptimizerConfig(lr=1e-5),
+            CadenceConfig(checkpoint=Every(seconds=1_800.0), evaluate=Every(seconds=3_600.0)),
             ema_decay=0.0,
             device="cuda",
-            checkpoint_every_s=1_800.0,
-            evaluate_every_s=3_600.0,
-            gates=(Gate(200, "speech_gain", 0.0, means="it does not listen"),),
+            gates=(Gate(200, "speech_gain", 0.0, means="the video does not depend on the speech"),),
         ),
         odds=ClipOdds("rounds"),
         rates=_RATES,
@@ -55,36 +63,39 @@ def flashtalk_14b_distill() -> DistillRecipe:
     """200 turns: 200 updates of the fake score, 40 of the student."""
     return DistillRecipe(
         trainer=TrainerConfig(
-            steps=200,
-            lr=2e-6,
-            decay="constant",
-            warmup=0.0,
-            betas=(0.0, 0.999),
-            clip_norm=10.0,
+            ScheduleConfig(steps=200, warmup_ratio=0.0, decay="constant"),
+            OptimizerConfig(lr=2e-6, betas=(0.0, 0.999), clip_norm=10.0),
+            CadenceConfig(
+                checkpoint=Every(seconds=1_800.0), evaluate=Every(seconds=180.0, steps=50)
+            ),
             ema_decay=0.0,
             device="cuda",
-            checkpoint_every_s=1_800.0,
-            evaluate_every_steps=50,
             gates=(
                 Gate(
                     50,
                     "free_motion",
                     0.2,
                     3.0,
-                    "the motion freezes, or leaves all measure",
+                    "the motion freezes or becomes excessive",
                     at_end=True,
                 ),
                 Gate(
                     50,
                     "free_drift",
                     maximum=25.0,
-                    means="the picture drifts within few chunks",
+                    means="the picture drifts within a few chunks",
                     at_end=True,
                 ),
-                Gate(50, "fake_lag", maximum=1.2, means="the fake score lags", at_end=True),
+                Gate(
+                    50,
+                    "fake_lag",
+                    maximum=1.2,
+                    means="the fake score lags behind the student",
+                    at_end=True,
+                ),
             ),
         ),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             samples=SampleConfig(videos=4, chunks=5, guidance=1.0), device_gb=_DEVICE_GB
         ),
         matching=MatchingConfig(guidance=Guidance(audio=4.0, text=3.0)),
@@ -98,7 +109,7 @@ def flashtalk_14b_distill() -> DistillRecipe:
 def smoke_14b_sft() -> Stage1Recipe:
     """The same path in seconds."""
     return Stage1Recipe(
-        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1, ema_decay=0.0),
+        trainer=dataclasses.replace(SMOKE, ema_decay=0.0),
         preset=TINY,
         videos=VideoPlan(ClipPlan(spread=2), buckets=_SMALL_BUCKETS),
         odds=ClipOdds("rounds"),
@@ -115,15 +126,8 @@ def smoke_14b_distill() -> DistillRecipe:
     """The same path in seconds."""
     stretches = StretchPlan(chunks=2, spread=1)
     return DistillRecipe(
-        trainer=TrainerConfig(
-            steps=3,
-            betas=(0.0, 0.999),
-            clip_norm=10.0,
-            evaluate_every_s=0,
-            log_every_steps=1,
-            ema_decay=0.0,
-        ),
-        on=GroundConfig(
+        trainer=dataclasses.replace(SMOKE, optimizer=SMOKE_OPTIMIZER, ema_decay=0.0),
+        setup=Stage2SetupConfig(
             preset=TINY,
             device_gb=_DEVICE_GB,
             videos=VideoPlan(ClipPlan(spread=2), stretches, _SMALL_BUCKETS),

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flashtalk.errors import InputError
-from training.core.config import TrainerConfig
+from training.core.config import CadenceConfig, Every, ScheduleConfig, TrainerConfig
 from training.core.task import Task
 from training.core.world import World
 from training.places import Places
+
+# Every smoke run: seconds, and evaluated at its end only.
+SMOKE = TrainerConfig(
+    ScheduleConfig(steps=3), cadence=CadenceConfig(evaluate=Every(), log_every_steps=1)
+)
 
 
 class RecipeConfig(Protocol):
@@ -16,7 +21,7 @@ class RecipeConfig(Protocol):
 
     @property
     def trainer(self) -> TrainerConfig:
-        """Returns length, optimizer, schedule, checkpoints."""
+        """Returns schedule, optimizer, cadence, gates and targets."""
 
     @property
     def role(self) -> str:

@@ -3,8 +3,9 @@
 import dataclasses
 
 from flashtalk.models.wav2vec2.config import AudioConfig
-from training.core.config import Gate, Target, TrainerConfig
+from training.core.config import Gate, MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
 from training.data.speech import Augment
+from training.recipes.registry import SMOKE
 from training.tasks.audio import AudioRecipe
 
 
@@ -12,11 +13,13 @@ def tiny_audio() -> AudioRecipe:
     """Phonemes at 25 Hz from 8 s streaming windows."""
     return AudioRecipe(
         trainer=TrainerConfig(
-            steps=1_000,
-            lr=2e-3,
-            betas=(0.9, 0.98),
+            ScheduleConfig(steps=1_000),
+            OptimizerConfig(lr=2e-3, betas=(0.9, 0.98)),
             gates=(Gate(step=300, metric="viseme_accuracy", minimum=0.4),),
-            targets=(Target("viseme_accuracy", 0.8), Target("openness_correlation", 0.85)),
+            targets=(
+                MetricTarget("viseme_accuracy", 0.8),
+                MetricTarget("openness_correlation", 0.85),
+            ),
         ),
         model=AudioConfig.tiny(),
         augment=Augment(),
@@ -26,7 +29,7 @@ def tiny_audio() -> AudioRecipe:
 def smoke_audio() -> AudioRecipe:
     """The same path in seconds: a narrow network, three steps."""
     return AudioRecipe(
-        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        trainer=SMOKE,
         model=dataclasses.replace(
             AudioConfig.tiny(),
             conv_dim=(8,) * 7,

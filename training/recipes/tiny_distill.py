@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from flashtalk.presets import TINY
-from training.core.config import Gate, TrainerConfig
+from training.core.config import (
+    CadenceConfig,
+    Every,
+    Gate,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 from training.data.cache import VideoPlan
 from training.data.units import ClipPlan, StretchPlan
 from training.distill.endpoint import EndpointConfig
@@ -11,17 +20,19 @@ from training.distill.matching import MatchingConfig
 from training.distill.rollout import ExitOdds
 from training.objective.motion_jitter import MotionJitter
 from training.objective.velocity import Guidance
-from training.tasks.ground import GroundConfig
+from training.recipes.registry import SMOKE
 from training.tasks.samples import SampleConfig
 from training.tasks.stage2 import DistillRecipe
+from training.tasks.stage2_setup import Stage2SetupConfig
 
+SMOKE_OPTIMIZER = OptimizerConfig(betas=(0.0, 0.999), clip_norm=10.0)
 COLLAPSE = (
     Gate(
         100,
         "free_mouth_dyn",
         0.2,
         3.0,
-        "the mouth freezes, or moves out of all measure",
+        "the mouth freezes or moves excessively",
         at_end=True,
     ),
     Gate(100, "free_head_dyn", 0.1, means="the motion collapses", at_end=True),
@@ -29,12 +40,16 @@ COLLAPSE = (
         100,
         "free_drift",
         maximum=0.8,
-        means="people turn into others within a few chunks",
+        means="identities drift within a few chunks",
         at_end=True,
     ),
-    Gate(100, "free_patched", maximum=8.0, means="pictures fall into patches", at_end=True),
+    Gate(100, "free_patched", maximum=8.0, means="frames show visible patches", at_end=True),
     Gate(
-        100, "fake_lag", maximum=1.2, means="the fake score lags; raise fake_lr_scale", at_end=True
+        100,
+        "fake_lag",
+        maximum=1.2,
+        means="the fake score lags behind the student; raise fake_lr_scale",
+        at_end=True,
     ),
 )
 
@@ -43,16 +58,13 @@ def tiny_distill() -> DistillRecipe:
     """Distils the finished Stage 1 model, which stays the teacher, to a four-step student."""
     return DistillRecipe(
         trainer=TrainerConfig(
-            steps=440,
-            lr=8e-5,
-            warmup=0.02,
-            betas=(0.9, 0.999),
-            clip_norm=10.0,
+            ScheduleConfig(steps=440, warmup_ratio=0.02),
+            OptimizerConfig(lr=8e-5, clip_norm=10.0),
+            CadenceConfig(evaluate=Every(seconds=600.0)),
             ema_decay=0.99,
-            evaluate_every_s=600.0,
             gates=COLLAPSE,
         ),
-        on=GroundConfig(
+        setup=Stage2SetupConfig(
             preset=TINY,
             videos=VideoPlan(ClipPlan(spread=4), StretchPlan(), buckets=None),
             order="drawn",
@@ -77,10 +89,8 @@ def tiny_distill() -> DistillRecipe:
 def smoke_distill() -> DistillRecipe:
     """The same path in seconds, on top of the smoke runs of the other recipes."""
     return DistillRecipe(
-        trainer=TrainerConfig(
-            steps=3, betas=(0.0, 0.999), clip_norm=10.0, evaluate_every_s=0, log_every_steps=1
-        ),
-        on=GroundConfig(
+        trainer=dataclasses.replace(SMOKE, optimizer=SMOKE_OPTIMIZER),
+        setup=Stage2SetupConfig(
             preset=TINY,
             videos=VideoPlan(ClipPlan(spread=3), StretchPlan(chunks=2, spread=1), buckets=None),
             order="drawn",

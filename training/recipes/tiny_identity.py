@@ -3,7 +3,8 @@
 import dataclasses
 
 from flashtalk.models.clip.config import ClipConfig
-from training.core.config import Target, TrainerConfig
+from training.core.config import MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
+from training.recipes.registry import SMOKE
 from training.tasks.identity import IdentityRecipe
 
 
@@ -11,11 +12,9 @@ def tiny_identity() -> IdentityRecipe:
     """Identity vectors from single frames of many people."""
     return IdentityRecipe(
         trainer=TrainerConfig(
-            steps=2_000,
-            lr=1e-3,
-            betas=(0.9, 0.98),
-            weight_decay=0.02,
-            targets=(Target("person_r2", 0.6),),
+            ScheduleConfig(steps=2_000),
+            OptimizerConfig(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02),
+            targets=(MetricTarget("person_r2", 0.6),),
         ),
         model=ClipConfig.tiny(),
     )
@@ -24,7 +23,7 @@ def tiny_identity() -> IdentityRecipe:
 def smoke_identity() -> IdentityRecipe:
     """The same path in seconds: a narrow network, three steps, eight people."""
     return IdentityRecipe(
-        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        trainer=SMOKE,
         model=dataclasses.replace(ClipConfig.tiny(), width=16, layers=2, heads=2),
         batch=4,
         people=8,

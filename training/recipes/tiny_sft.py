@@ -5,10 +5,11 @@ import dataclasses
 from flashtalk.models.dit.config import DiTConfig
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.presets import TINY
-from training.core.config import Gate, Target, TrainerConfig
+from training.core.config import Gate, MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
 from training.data.cache import VideoPlan
 from training.data.units import ClipPlan
 from training.objective.motion_jitter import MotionJitter
+from training.recipes.registry import SMOKE
 from training.tasks.samples import SampleConfig
 from training.tasks.stage1 import FreshNetworks, Stage1Recipe
 
@@ -17,14 +18,10 @@ def tiny_sft() -> Stage1Recipe:
     """Trains DiT and text encoder; needs the finished VAE, speech and image encoders."""
     return Stage1Recipe(
         trainer=TrainerConfig(
-            steps=12_000,
-            optimizer="muon",
-            lr=1.5e-3,
-            muon_lr=0.02,
-            warmup=0.02,
-            betas=(0.9, 0.98),
+            ScheduleConfig(steps=12_000, warmup_ratio=0.02),
+            OptimizerConfig("muon", lr=1.5e-3, muon_lr=0.02, betas=(0.9, 0.98)),
             gates=(Gate(step=3_000, metric="speech_gain", minimum=0.001),),
-            targets=(Target("guided_lip_corr", 0.75),),
+            targets=(MetricTarget("guided_lip_corr", 0.75),),
         ),
         preset=TINY,
         fresh=FreshNetworks(DiTConfig.tiny(), TextConfig.tiny()),
@@ -40,7 +37,7 @@ def tiny_sft() -> Stage1Recipe:
 def smoke_sft() -> Stage1Recipe:
     """The same path in seconds, on top of the smoke runs of the other recipes."""
     return Stage1Recipe(
-        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        trainer=SMOKE,
         preset=TINY,
         fresh=FreshNetworks(
             dataclasses.replace(

@@ -1,28 +1,25 @@
 """The video VAE of the ``tiny`` preset."""
 
 from flashtalk.models.vae.config import VAEConfig
-from training.core.config import Gate, Target, TrainerConfig
+from training.core.config import Gate, MetricTarget, OptimizerConfig, ScheduleConfig, TrainerConfig
+from training.recipes.registry import SMOKE
 from training.tasks.vae import VaeRecipe
 
 
 def tiny_vae() -> VaeRecipe:
-    """Trains on 96x96 clips; for a time budget use ``--minutes`` and ``schedule_by=time``.
+    """Trains on 96x96 clips; for a time budget use ``--minutes`` and ``schedule.by=time``.
 
     docs/training.md describes the second run, which trains the decoder alone.
     """
     return VaeRecipe(
         trainer=TrainerConfig(
-            steps=6_000,
-            optimizer="muon",
-            lr=2e-3,
-            muon_lr=0.03,
-            betas=(0.9, 0.95),
-            weight_decay=1e-4,
+            ScheduleConfig(steps=6_000),
+            OptimizerConfig("muon", lr=2e-3, muon_lr=0.03, betas=(0.9, 0.95), weight_decay=1e-4),
             gates=(Gate(step=300, metric="psnr_db", minimum=18.0),),
             targets=(
-                Target("psnr_db", 32.0),
-                Target("mouth_psnr_db", 28.0),
-                Target("drift_20_db", 28.0),
+                MetricTarget("psnr_db", 32.0),
+                MetricTarget("mouth_psnr_db", 28.0),
+                MetricTarget("drift_20_db", 28.0),
             ),
         ),
         model=VAEConfig.tiny(),
@@ -39,7 +36,7 @@ def tiny_vae() -> VaeRecipe:
 def smoke_vae() -> VaeRecipe:
     """The same path in seconds: a narrow network, three steps."""
     return VaeRecipe(
-        trainer=TrainerConfig(steps=3, evaluate_every_s=0, log_every_steps=1),
+        trainer=SMOKE,
         model=VAEConfig(
             dim=8,
             dim_mult=(1, 1, 1),

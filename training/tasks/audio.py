@@ -23,7 +23,7 @@ from training.core.config import TrainerConfig
 from training.core.task import OneLoss, StepContext
 from training.core.world import World
 from training.data.clips import open_split
-from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
+from training.data.speech import Augment, augmented, labels_ending_at, window_ending_at
 from training.data.synthtalk import PHONEME_CLASSES, SynthTalk
 from training.data.synthtalk.phonemes import SILENCE
 from training.data.synthtalk.tracks import MOUTH_COLUMNS
@@ -145,7 +145,7 @@ class AudioTask(OneLoss):
         total = source.config.frames
         end = int(rng.integers(min(self.recipe.shortest_end_frames, total), total + 1))
         whole = source.clip(index, 0, total)
-        window, silenced = spoil(
+        window, silenced = augmented(
             window_ending_at(whole.pcm_16k, end, self.spec), rng, augment, self.spec.pcm_hz
         )
         phonemes = labels_ending_at(whole.phoneme_ids, end, self.frames, np.array(SILENCE))

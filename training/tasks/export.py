@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from training.core.sharding import whole
+from training.core.sharding import full_tensor
 
 
 def save_model(
@@ -27,7 +27,7 @@ def save_model(
     """
     tensors = {}
     for name, shard in model.state_dict().items():
-        tensor = whole(shard)
+        tensor = full_tensor(shard)
         if write:
             kept = tensor.to(dtype) if tensor.is_floating_point() else tensor
             tensors[name] = kept.contiguous().cpu()

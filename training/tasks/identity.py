@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from flashtalk.arrays import FloatArray, Frames
 from flashtalk.models.clip.config import ClipConfig
 from flashtalk.models.clip.model import ClipVision
 from training.core.board import Board
@@ -105,17 +105,13 @@ class IdentityTask(OneLoss):
         squared_I = (guess - self._standardised(people.identities[who])).square().mean(0)
         person = squared_I[:PERSON_COLUMNS].mean()
         place = squared_I[PERSON_COLUMNS:].mean()
-        return {
-            "loss": person + self.recipe.place_weight * place,
-            "person": person,
-            "place": place,
-        }
+        return {"loss": person + self.recipe.place_weight * place, "person": person, "place": place}
 
-    def _images(self, frames_BHWC: npt.NDArray[np.uint8]) -> Tensor:
+    def _images(self, frames_BHWC: Frames) -> Tensor:
         image = torch.from_numpy(frames_BHWC).permute(0, 3, 1, 2).float()
         return image.div(127.5).sub(1.0).to(self.device)
 
-    def _standardised(self, identities_BI: npt.NDArray[np.float32]) -> Tensor:
+    def _standardised(self, identities_BI: FloatArray) -> Tensor:
         return torch.from_numpy((identities_BI - self.mean_I) / self.std_I).to(self.device)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
@@ -151,8 +147,6 @@ class IdentityTask(OneLoss):
         save_model(self.model, self.recipe.model.to_dict(), directory)
 
 
-def _standards(
-    identities_NI: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _standards(identities_NI: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean = identities_NI.mean(0)
     return mean, np.maximum(identities_NI.std(0), 1e-3)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from flashtalk.arrays import Rgb
 
-def strip(rows_CTHW: Sequence[Tensor], *, scale: int = 2) -> NDArray[np.uint8]:
+
+def strip(rows_CTHW: Sequence[Tensor], *, scale: int = 2) -> Rgb:
     """Lays out one row of frames per video; uint8 [H, W, 3], enlarged by whole pixels.
 
     Args:
@@ -22,5 +22,5 @@ def strip(rows_CTHW: Sequence[Tensor], *, scale: int = 2) -> NDArray[np.uint8]:
         full[:, :frames] = row
         lines.append(full.permute(2, 1, 3, 0).reshape(height, widest * width, channels))
     picture = torch.cat(lines).float().cpu().clamp(-1, 1).add(1).mul(127.5).round().byte()
-    pixels: NDArray[np.uint8] = picture.numpy()
+    pixels: Rgb = picture.numpy()
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)

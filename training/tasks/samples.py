@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.arrays import Frames, Rgb
+from flashtalk.arrays import FloatArray, Frames, Rgb
 from flashtalk.diffusion.schedule import DEFAULT_SHIFT
 from flashtalk.engine import EncodedPrompt, Sampling, session_of, talk_on
 from flashtalk.engine.codec import pixels
@@ -23,11 +22,11 @@ from flashtalk.streaming import Pcm, StreamSpec
 from training.core.board import Board
 from training.data.clips import video_from_frames
 from training.data.synthtalk import SynthTalk
-from training.evaluate.clip import Clip
 from training.evaluate.dynamics import dynamic_ratio
 from training.evaluate.held_out import load_clip
 from training.evaluate.probes import HANDS, HEAD, Measurement, Probes
 from training.evaluate.quick import quick_lip_corr, quick_patched
+from training.evaluate.reference_clip import ReferenceClip
 from training.models import FrozenModels
 from training.tasks.pictures import strip
 
@@ -39,7 +38,7 @@ class SampleConfig:
     """Settings of sampled videos for the board and quick lip metrics.
 
     Args:
-        videos: number of held-out utterances, the first ones.
+        videos: number of held-out videos, the first ones.
         chunks: of 28 frames each.
         steps, shift: of the sampler. Stage 2 uses the student's own.
         guidance: audio guidance of the second sample; the first has none. 1 makes no second.
@@ -91,13 +90,13 @@ def sample_report(
     kinds = {"free": 1.0} | ({"guided": config.guidance} if config.guidance != 1.0 else {})
     made: dict[str, list[Frames]] = {kind: [] for kind in kinds}
     truths: list[Measurement] = []
-    clips: list[Clip] = []
+    clips: list[ReferenceClip] = []
     tracks = []
-    for utterance in range(min(config.videos, len(source))):
-        whole = source.clip(utterance, 0, min(frames, source.config.frames))
+    for video in range(min(config.videos, len(source))):
+        whole = source.clip(video, 0, min(frames, source.config.frames))
         if probes is not None:
             truths.append(probes.measure(whole.frames))
-            clips.append(load_clip(source, utterance, len(whole.tracks) / spec.fps))
+            clips.append(load_clip(source, video, len(whole.tracks) / spec.fps))
         tracks.append(whole.tracks)
         rows.append(_row(whole.frames))
         for kind, guidance in kinds.items():
@@ -106,7 +105,7 @@ def sample_report(
                 frozen,
                 whole.frames[0],
                 whole.pcm_16k,
-                text_of(utterance),
+                text_of(video),
                 spec,
                 config.uncorrected(whole.frames.shape[1:3], guidance),
                 config.seed,
@@ -138,7 +137,7 @@ def sample_report(
     return report
 
 
-def _drift(identities_TD: list[npt.NDArray[np.float32]], spec: StreamSpec) -> float:
+def _drift(identities_TD: list[FloatArray], spec: StreamSpec) -> float:
     """Returns the distance of the last chunk's person from the first chunk's, mean over videos.
 
     In standard deviations of the population; the distance of two strangers is 1.4.

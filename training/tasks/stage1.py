@@ -43,7 +43,7 @@ from training.objective.conditions import Conditions
 from training.objective.flow_matching import (
     Corruption,
     CorruptionRates,
-    Errors,
+    VelocityErrors,
     draw_corruption,
     noised_input,
 )
@@ -54,7 +54,7 @@ from training.tasks.captions import Prompter, captions_of, copy_tokenizer, learn
 from training.tasks.export import save_model
 from training.tasks.samples import SampleConfig, sample_report
 from training.tasks.split_caches import build_caches
-from training.tasks.start import start_from
+from training.tasks.start import StartConfig, start_from
 
 UNDISTURBED = CorruptionRates(noisy_motion=0.0, drop_audio=0.0, drop_text=0.0, drop_both=0.0)
 TEXT_ROLE = "umt5"
@@ -76,6 +76,8 @@ class Stage1Recipe:
         trainer: length, optimizer and so on.
         preset: of the checkpoint folder (``--weights``).
         fresh: None trains the checkpoint's own transformer.
+        start: overlays on the checkpoint's own transformer: with Wan2.1 as the checkpoint, the
+            audio tensors of InfiniteTalk, as the report starts.
         videos: what to cache of them.
         odds: frequencies of kinds of clips.
         rates: noise levels and dropped conditions.
@@ -96,6 +98,7 @@ class Stage1Recipe:
     trainer: TrainerConfig
     preset: str = "flashtalk-14b"
     fresh: FreshNetworks | None = None
+    start: StartConfig = field(default_factory=StartConfig)
     videos: VideoPlan = field(default_factory=VideoPlan)
     odds: ClipOdds = field(default_factory=ClipOdds)
     rates: CorruptionRates = field(default_factory=CorruptionRates)
@@ -122,15 +125,17 @@ class Stage1Task(OneLoss):
         self.recipe, self.places, self.world = recipe, places, world
         self.sources = open_sources(places.data_dir)
         if recipe.mouth_weight != 1.0 and not self._know_mouths:
-            limit = "1: these videos do not say where the mouth is"
+            limit = "must be 1: these videos have no mouth positions"
             raise InputError("mouth_weight", recipe.mouth_weight, limit)
         if recipe.samples is not None:
             self.truth: SynthTalkSource = with_truth(self.sources["val"], "samples")
         plan, fresh = ShardPlan(recipe.bf16, recipe.checkpointing), recipe.fresh
         folder = places.weights_dir
         if fresh is None:
-            self.models = Models.open(recipe.preset, folder, world, plan)
+            overlays = recipe.start.overlays()
+            self.models = Models.open(recipe.preset, folder, world, plan, overlays=overlays)
         else:
+            recipe.start.check_fresh()
             self.models = Models.unfinished(folder, world, plan, fresh.model, fresh.text)
         self.spec = self.models.checkpoint.spec
         if recipe.device_gb:
@@ -229,13 +234,13 @@ class Stage1Task(OneLoss):
         corruption: Corruption,
         shared: SharedDraws,
         jitter: MotionJitter = NO_JITTER,
-    ) -> Errors:
+    ) -> VelocityErrors:
         z = batch.z_BCFHW.to(self.world.device)
         noise = shared.normal(z.shape).to(z)
         x = noised_input(z, noise, corruption, jitter.disturb(z, shared))
         given = self._conditions(split, batch, corruption)
         v = velocity(self.dit, x, corruption.sigma_B, given, bf16=self._cast)
-        return Errors(v, z, noise, corruption.clean_B)
+        return VelocityErrors(v, z, noise, corruption.clean_B)
 
     def _conditions(self, split: Split, batch: Stage1Batch, corruption: Corruption) -> Conditions:
         source, device = self.sources[split], self.world.device
@@ -270,7 +275,7 @@ class Stage1Task(OneLoss):
             picks = sampler.pick(seed // recipe.batch, rng)
             corruption = draw_corruption(UNDISTURBED, picks.cold_B, rng).rows(mine)
             batch = sampler.batch(picks.rows(mine))
-            speech = sampler.speech(picks.rolled().rows(mine))
+            speech = sampler.speech(picks.rotated().rows(mine))
             other = replace(batch, speech_BTWLD=speech)
             cells = self._mouth("val", batch)
             heard, deaf = (

@@ -22,7 +22,7 @@ from training.distill.matching import Matching, MatchingConfig, Prompts
 from training.distill.pool import Rollout, RolloutPool
 from training.distill.rollout import Exit
 from training.places import Places
-from training.tasks.ground import BatchRequest, Ground, GroundConfig
+from training.tasks.stage2_setup import BatchRequest, Stage2Setup, Stage2SetupConfig
 
 STUDENT, FAKE = "student", "fake"
 _LAG_BATCHES = 4
@@ -36,7 +36,7 @@ class DistillRecipe:
     Args:
         trainer: of the student; a step is one turn of the loop: it updates the fake score, and in
             every ``student_every``-th turn the student.
-        on: networks and data.
+        setup: networks and data.
         role: folder of the finished student.
         batch: of all ranks together.
         pool: samples of a cycle's rollout per sample of a batch; all updates of the cycle draw from
@@ -49,7 +49,7 @@ class DistillRecipe:
     """
 
     trainer: TrainerConfig
-    on: GroundConfig
+    setup: Stage2SetupConfig
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     role: str = "student"
     batch: int = 4
@@ -65,16 +65,16 @@ class DistillRecipe:
             raise InputError("student_every", self.student_every, "at least 1")
         if self.pool < 0:
             raise InputError("pool", self.pool, "at least 0")
-        if self.on.chunks < self.matching.exits.chunks:
-            limit = f"at least {self.matching.exits.chunks}, as many as are rolled out"
-            raise InputError("stretches.chunks", self.on.chunks, limit)
+        if self.setup.chunks < self.matching.exits.chunks:
+            limit = f"at least {self.matching.exits.chunks}, the number of chunks per rollout"
+            raise InputError("stretches.chunks", self.setup.chunks, limit)
 
     def task(self, places: Places, world: World) -> DistillTask:
         """Returns the task of this recipe."""
         return DistillTask(self, places, world)
 
     @property
-    def rolled(self) -> int:
+    def rollout_batch(self) -> int:
         """Returns the samples of a rollout, of all ranks together."""
         return self.batch * max(1, self.pool)
 
@@ -89,22 +89,22 @@ class DistillTask:
     def __init__(self, recipe: DistillRecipe, places: Places, world: World) -> None:
         self.recipe, self.world = recipe, world
         matching = recipe.matching
-        self.ground = Ground(
-            recipe.on,
+        self.setup = Stage2Setup(
+            recipe.setup,
             places,
             world,
             ShardPlan(recipe.bf16, recipe.checkpointing),
-            recipe.rolled,
+            recipe.rollout_batch,
             Sampling(steps=matching.exits.steps, shift=matching.shift),
         )
-        self.student, self.fake = (self.ground.network(trained=True) for _ in range(2))
-        self.real = self.ground.network(trained=False)
+        self.student, self.fake = (self.setup.network(trained=True) for _ in range(2))
+        self.real = self.setup.network(trained=False)
         self.matching = Matching(
             matching,
             self.student,
             self.fake,
             self.real,
-            self.ground.handover(),
+            self.setup.next_motion(),
             bf16=recipe.bf16 and world.size == 1,  # sharded weights come in bfloat16 themselves
             keys=world.size == 1 and not recipe.checkpointing,
         )
@@ -123,7 +123,7 @@ class DistillTask:
 
     def prepare(self, *, resumed: bool) -> None:
         """Encodes the data, unless it is cached."""
-        self.ground.prepare()
+        self.setup.prepare()
 
     def updates(self, context: StepContext) -> Iterator[Update]:
         """Updates the student in every n-th step, the fake score in every one; separate draws."""
@@ -145,33 +145,34 @@ class DistillTask:
         if moves_student or not len(self._pool):
             cycle = context.step // self.recipe.student_every
             batch, prompts, exits = self._drawn_again(cycle)
-            mine = self.world.rows(self.recipe.rolled)
-            at, raw_BCFHW = matching.walk(batch, prompts, exits, mine, draws)
-            self._pool.keep(cycle, Rollout(batch, prompts, at, raw_BCFHW))
+            mine = self.world.rows(self.recipe.rollout_batch)
+            state, raw_BCFHW = matching.roll_out_per_sample(batch, prompts, exits, mine, draws)
+            self._pool.keep(cycle, Rollout(batch, prompts, state, raw_BCFHW))
         if moves_student:
             new = self._pool.newest(context.numpy)
-            losses = matching.student_losses_at(new.batch, new.prompts, new.at, draws)
+            losses = matching.student_losses_at(new.batch, new.prompts, new.state, draws)
             yield Update(STUDENT, losses)
         seen = self._pool.any(context.numpy)
         yield Update(
-            FAKE, matching.fake_losses_at(seen.batch, seen.prompts, seen.at, seen.raw_BCFHW, draws)
+            FAKE,
+            matching.fake_losses_at(seen.batch, seen.prompts, seen.state, seen.raw_BCFHW, draws),
         )
 
     def _drawn_again(self, cycle: int) -> tuple[Stage2Batch, Prompts, list[Exit]]:
         """Returns this rank's samples of a cycle's rollout and the exits of all; deterministic."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.trainer.seed, cycle, _ROLLOUT])
-        drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rolled)]
-        begins = rng.random(recipe.rolled) < recipe.cold_start
+        drawn = [recipe.matching.exits.draw(rng) for _ in range(recipe.rollout_batch)]
+        begins = rng.random(recipe.rollout_batch) < recipe.cold_start
         agreed = self.world.agree(
             [*(at.chunk for at in drawn), *(at.step for at in drawn), *map(int, begins)]
         )
-        chunks, steps, beginning = np.asarray(agreed).reshape(3, recipe.rolled)
+        chunks, steps, beginning = np.asarray(agreed).reshape(3, recipe.rollout_batch)
         exits = [Exit(int(chunk), int(step)) for chunk, step in zip(chunks, steps, strict=True)]
-        mine = self.world.rows(recipe.rolled)
+        mine = self.world.rows(recipe.rollout_batch)
         request = BatchRequest(cycle, int(chunks.max()), beginning.astype(bool), rng, mine)
-        batch = self.ground.batch("train", request)
-        return batch, self.ground.prompts("train", batch.video_B), exits
+        batch = self.setup.batch("train", request)
+        return batch, self.setup.prompts("train", batch.video_B), exits
 
     def carried(self) -> Mapping[str, Tensor]:
         """Returns the stored rollouts."""
@@ -183,8 +184,8 @@ class DistillTask:
         def again(cycle: int, latents: tuple[Tensor, Tensor, Tensor]) -> Rollout:
             batch, prompts, exits = self._drawn_again(cycle)
             x, motion, raw = latents
-            own = exits[self.world.rows(self.recipe.rolled)]
-            return Rollout(batch, prompts, self.matching.at_exits(batch, own, x, motion), raw)
+            own = exits[self.world.rows(self.recipe.rollout_batch)]
+            return Rollout(batch, prompts, self.matching.exit_state(batch, own, x, motion), raw)
 
         self._pool.make_room(shapes, again)
 
@@ -194,8 +195,8 @@ class DistillTask:
         chunk, step, beginning = self.world.agree((at.chunk, at.step, beginning))
         mine = self.world.rows(self.recipe.batch)
         request = BatchRequest(number, chunk, bool(beginning), context.numpy, mine)
-        batch = self.ground.batch("train", request)
-        return batch, self.ground.prompts("train", batch.video_B), Exit(chunk, step)
+        batch = self.setup.batch("train", request)
+        return batch, self.setup.prompts("train", batch.video_B), Exit(chunk, step)
 
     def evaluate(self, board: Board) -> Mapping[str, float]:
         """Samples videos in the chunk loop, and checks that the fake score keeps up.
@@ -204,21 +205,21 @@ class DistillTask:
         1 while the fake score is better.
         """
         fakes, reals = [], []
-        rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rolled)
+        rng, mine = np.random.default_rng(11), self.world.rows(self.recipe.rollout_batch)
         draws = SharedDraws.seeded(11, self.world.rank, self.world.size)
         for number in range(_LAG_BATCHES):
             at = self.recipe.matching.exits.draw(rng)
             request = BatchRequest(number, at.chunk, number % 2 == 0, rng, mine)
-            batch = self.ground.batch("val", request)
-            prompts = self.ground.prompts("val", batch.video_B)
+            batch = self.setup.batch("val", request)
+            prompts = self.setup.prompts("val", batch.video_B)
             fake, real = self.matching.fake_lag(batch, prompts, at, draws)
             fakes.append(fake)
             reals.append(real)
         # Every rank has evaluated its own rows.
         lost = self.world.means({"fake": float(np.mean(fakes)), "real": float(np.mean(reals))})
-        report = self.ground.report(self.student, board)
+        report = self.setup.report(self.student, board)
         return {"fake_loss": lost["fake"], "fake_lag": lost["fake"] / lost["real"], **report}
 
     def export(self, directory: Path) -> None:
         """Writes the finished student."""
-        self.ground.export(self.student, directory)
+        self.setup.export(self.student, directory)

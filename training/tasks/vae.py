@@ -27,8 +27,8 @@ from training.data.synthtalk import SynthTalk, mouth_box
 from training.objective.reconstruction import (
     box_weight,
     kl_divergence,
-    psnr_db,
     reconstruction_loss,
+    weighted_psnr_db,
 )
 from training.places import Places
 from training.tasks.export import save_model
@@ -105,7 +105,9 @@ class VaeTask(OneLoss):
         """
         if self.recipe.frozen_encoder:
             if not self.start_dir:
-                raise InputError("frozen_encoder", True, "needs --start-from: whose encoder?")
+                raise InputError(
+                    "frozen_encoder", True, "requires --start-from, which provides the encoder"
+                )
             known = load_config(self.start_dir)
             stats = (known.latent_mean, known.latent_std)
             self.model.set_latent_stats(*(torch.tensor(s, dtype=torch.float64) for s in stats))
@@ -176,8 +178,8 @@ class VaeTask(OneLoss):
         for number in range(self.recipe.eval_clips):
             video, weight = self._clip(self.val, generator, self.spec.chunk_frames)
             decoded = self.model.decode(self.model.encode(video))
-            whole.append(psnr_db(decoded, video))
-            mouth.append(psnr_db(decoded, video, (weight > 1.0).float()))
+            whole.append(weighted_psnr_db(decoded, video))
+            mouth.append(weighted_psnr_db(decoded, video, (weight > 1.0).float()))
             if number < 4:
                 rows += [video[0, :, ::4], decoded[0, :, ::4]]
         board.picture("reconstruction", strip(rows))
@@ -203,7 +205,7 @@ class VaeTask(OneLoss):
             decoded = self.model.decode(torch.cat([latents, last], dim=2))
             latents = self.model.encode(decoded[:, :, -motion:].contiguous())
             if number in (1, 5, 10, self.recipe.drift_rounds):
-                results[f"drift_{number}_db"] = psnr_db(decoded[:, :, -1:], still)
+                results[f"drift_{number}_db"] = weighted_psnr_db(decoded[:, :, -1:], still)
                 rows.append(decoded[0, :, -1:])
         board.picture("drift", strip([torch.cat(rows, dim=1)]))
         return results

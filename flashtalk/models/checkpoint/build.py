@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from flashtalk.errors import WeightsError
+from flashtalk.models.checkpoint.merged_state import shape_of
 from flashtalk.models.checkpoint.read import some_of
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -82,8 +83,7 @@ def build(
         WeightsError: names or shapes differ (one message lists all three kinds), or the model has
             buffers without a value.
     """
-    with torch.device("meta"), _Unfilled():
-        model = factory()
+    model = on_meta(factory)
     check_state(model, state, ignore=ignore, source=source)
     wanted = model.state_dict().keys()
     own = {name: _placed(state[name], torch.device(device), dtype) for name in wanted}
@@ -96,6 +96,12 @@ def build(
             f"{source}: {type(model).__name__} has no value for {some_of(valueless)}"
         )
     return model.eval().requires_grad_(trainable)
+
+
+def on_meta(factory: Callable[[], ModelT]) -> ModelT:
+    """Creates a model on the meta device: its names and shapes, without values or memory."""
+    with torch.device("meta"), _Unfilled():
+        return factory()
 
 
 def check_state(
@@ -117,9 +123,9 @@ def check_state(
     missing = [name for name in expected if name not in state]
     unexpected = [n for n in state if n not in expected and not _ignored(n, ignore)]
     misshapen = [
-        f"{name} {list(state[name].shape)} instead of {list(shape)}"
+        f"{name} {list(shape_of(state, name))} instead of {list(shape)}"
         for name, shape in expected.items()
-        if name in state and tuple(state[name].shape) != shape
+        if name in state and tuple(shape_of(state, name)) != shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
     problems = [f"{len(names)} {kind} ({some_of(names)})" for kind, names in kinds.items() if names]

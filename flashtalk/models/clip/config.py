@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
+from flashtalk.validation import JsonConfig
 
 
 @dataclass(frozen=True)
-class ClipConfig:
+class ClipConfig(JsonConfig):
     """The visual tower of a CLIP model. The defaults are the published ViT-H/14.
 
     Args:
@@ -34,9 +34,7 @@ class ClipConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            kinds = (int, float) if field.name == "norm_eps" else int
-            if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+            if (value := getattr(self, field.name)) <= 0:
                 raise InputError(field.name, value, "a positive number")
         if self.image_size % self.patch_size:
             raise InputError("patch_size", self.patch_size, f"must divide {self.image_size}")
@@ -59,15 +57,3 @@ class ClipConfig:
     def tokens(self) -> int:
         """Tokens of an image: the class token and one per patch (257 as published)."""
         return 1 + (self.image_size // self.patch_size) ** 2
-
-    def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary; ``from_dict`` reads it back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> ClipConfig:
-        """Read a dictionary that ``to_dict`` wrote. Raises InputError on anything else."""
-        known = [f.name for f in dataclasses.fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise InputError("clip config", ", ".join(unknown), f"one of {known}")
-        return cls(**values)  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ one fused projection for queries, keys and values. Ours has transformers' names.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import read_config
 from flashtalk.models.clip.config import ClipConfig
 from flashtalk.models.clip.model import ClipVision
 
 PUBLISHED_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-CONFIG_FILE = "config.json"
 
 # Never used: the text tower, the logit scale, and layers above the last visual block.
 UNUSED_PREFIXES = ("textual.", "log_scale", "visual.head", "visual.post_norm.")
@@ -118,16 +116,6 @@ def published_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in to_published(state).items()}
 
 
-def save_config(config: ClipConfig, folder: Path) -> None:
-    """Write ``config.json`` into an existing folder."""
-    text = json.dumps(config.to_dict(), indent=2)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-
-
 def load_config(folder: Path) -> ClipConfig:
     """Read ``config.json``. Raises WeightsError if it is missing or describes no such tower."""
-    path = folder / CONFIG_FILE
-    try:
-        return ClipConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
-        raise WeightsError(f"{path}: {error}") from error
+    return read_config(ClipConfig, folder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from flashtalk.errors import InputError
 from flashtalk.models.transformer.speech_sizes import group_window, latent_frames
+from flashtalk.validation import JsonConfig, require
 
 PATCH_HW = 2
 MASK_CHANNELS = 4
@@ -28,7 +29,7 @@ _FIXED: dict[str, object] = {
 
 
 @dataclass(frozen=True)
-class DiTConfig:
+class DiTConfig(JsonConfig):
     """Sizes of the transformer (report section 3.1: Wan2.1-I2V blocks with audio layers).
 
     Field names are those of a published config.json; the last four are fixed numbers there.
@@ -135,39 +136,18 @@ class DiTConfig:
         """Latent frames of ``frames`` video frames. Raises InputError unless 1 + n * scale."""
         return latent_frames(frames, self.vae_scale)
 
-    def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary; ``from_dict`` reads it back."""
-        return {**_FIXED, **dataclasses.asdict(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the contents of a config.json as published, for ``from_dict``."""
+        return {**_FIXED, **super().to_dict()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> DiTConfig:
-        """Read the fields of a config.json, published or ours.
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Reads the fields of a config.json, published or ours.
 
         Raises:
             InputError: a field is unknown, missing or of the wrong type, contradicts what this
                 class implements, or describes an impossible network.
         """
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        chosen: dict[str, int | float] = {}
-        for name, value in values.items():
-            if name in _PROVENANCE:
-                continue
-            if name in _FIXED:
-                plain = list(value) if isinstance(value, tuple) else value
-                if plain != _FIXED[name]:
-                    raise InputError(name, value, f"only {_FIXED[name]} is implemented")
-            elif name in known:
-                chosen[name] = _number(name, value, integer=name != "eps")
-            else:
-                raise InputError("dit config", name, f"one of {', '.join(sorted(known))}")
-        missing = [n for n, f in known.items() if f.default is dataclasses.MISSING]
-        if absent := [n for n in missing if n not in chosen]:
-            raise InputError("dit config", ", ".join(absent), "required")
-        return cls(**chosen)  # type: ignore[arg-type]
-
-
-def _number(name: str, value: object, *, integer: bool) -> int | float:
-    kinds = int if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise InputError(name, value, "must be an integer" if integer else "must be a number")
-    return value
+        require(_FIXED, values)
+        dropped = _FIXED.keys() | _PROVENANCE
+        return super().from_dict({n: v for n, v in values.items() if n not in dropped})

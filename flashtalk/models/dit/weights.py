@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from flashtalk.errors import InputError, WeightsError
+from flashtalk.errors import WeightsError
+from flashtalk.models.checkpoint import read_config
 from flashtalk.models.dit.config import DiTConfig
 
-CONFIG_FILE = "config.json"
 WEIGHTS_STEM = "diffusion_pytorch_model"
+NO_AUDIO = (
+    "An audio overlay is missing: Wan2.1 has no audio layers; "
+    "InfiniteTalk's single/infinitetalk.safetensors adds these tensors"
+)
+_AUDIO_PREFIX = "audio_proj."
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -23,10 +28,9 @@ def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(published)
 
 
-def save_config(config: DiTConfig, folder: Path) -> None:
-    """Write ``config.json`` into an existing folder."""
-    text = json.dumps(config.to_dict(), indent=2)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+def has_audio(state: Iterable[str]) -> bool:
+    """Whether there are tensors of the audio layers among these names."""
+    return any(name.startswith(_AUDIO_PREFIX) for name in state)
 
 
 def load_config(folder: Path) -> DiTConfig:
@@ -34,12 +38,7 @@ def load_config(folder: Path) -> DiTConfig:
 
     Raises WeightsError if it is missing or does not describe a network of this kind.
     """
-    path = folder / CONFIG_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return DiTConfig.from_dict(values)
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
-        raise WeightsError(f"{path}: {error}") from error
+    return read_config(DiTConfig, folder)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

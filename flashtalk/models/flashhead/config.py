@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from flashtalk.errors import InputError
 from flashtalk.models.transformer.speech_sizes import group_window, latent_frames
+from flashtalk.validation import JsonConfig, require
 
 Triple = tuple[int, int, int]
 """Along time, rows and columns."""
@@ -18,7 +19,6 @@ _PROVENANCE = frozenset({"_diffusers_version", "_name_or_path"})
 # Fields for which this class implements one value only.
 _FIXED: dict[str, object] = {"_class_name": "WanModelAudioProject", "has_image_input": False}
 
-_TRIPLES = ("patch_size", "vae_stride")
 # Constants of the published code: a config.json names them only where they differ.
 _UNWRITTEN = (
     "audio_window",
@@ -31,7 +31,7 @@ _UNWRITTEN = (
 
 
 @dataclass(frozen=True)
-class FlashHeadConfig:
+class FlashHeadConfig(JsonConfig):
     """Sizes of the transformer (published code of SoulX-FlashHead: Wan2.1-1.3B width).
 
     Field names are those of a published config.json. The last six are constants of the published
@@ -144,37 +144,24 @@ class FlashHeadConfig:
         """Latent frames of ``frames`` video frames. Raises InputError unless 1 + n * scale."""
         return latent_frames(frames, self.vae_scale)
 
-    def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary with the published keys; ``from_dict`` reads it back."""
-        values = dataclasses.asdict(self) | {n: list(getattr(self, n)) for n in _TRIPLES}
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a JSON-ready dictionary with the published keys, for ``from_dict``."""
+        values = super().to_dict()
         constants = {f.name: f.default for f in dataclasses.fields(self) if f.name in _UNWRITTEN}
         usual = [name for name, value in constants.items() if values[name] == value]
         return _FIXED | {n: value for n, value in values.items() if n not in usual}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> FlashHeadConfig:
-        """Read the fields of a config.json, published or ours.
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Reads the fields of a config.json, published or ours.
 
         Raises:
             InputError: a field is unknown, missing or of the wrong type, contradicts what this
                 class implements, or describes an impossible network.
         """
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        chosen: dict[str, object] = {}
-        for name, value in values.items():
-            if name in _PROVENANCE:
-                continue
-            if name in _FIXED:
-                if value != _FIXED[name]:
-                    raise InputError(name, value, f"only {_FIXED[name]} is implemented")
-            elif name in known:
-                chosen[name] = _checked(name, value)
-            else:
-                raise InputError("flashhead config", name, f"one of {', '.join(sorted(known))}")
-        required = [n for n, f in known.items() if f.default is dataclasses.MISSING]
-        if absent := [n for n in required if n not in chosen]:
-            raise InputError("flashhead config", ", ".join(absent), "required")
-        return cls(**chosen)  # type: ignore[arg-type]
+        require(_FIXED, values)
+        dropped = _FIXED.keys() | _PROVENANCE
+        return super().from_dict({n: v for n, v in values.items() if n not in dropped})
 
 
 def _published(*, out_dim: int, patch_size: Triple, vae_stride: Triple) -> FlashHeadConfig:
@@ -188,24 +175,3 @@ def _published(*, out_dim: int, patch_size: Triple, vae_stride: Triple) -> Flash
         patch_size=patch_size,
         vae_stride=vae_stride,
     )
-
-
-def _checked(name: str, value: object) -> object:
-    """Returns a JSON value as the field's type; raises InputError for another type."""
-    if name in _TRIPLES:
-        if not isinstance(value, list | tuple) or len(value) != 3 or not all(map(_is_int, value)):
-            raise InputError(name, value, "must be three integers")
-        return tuple(value)
-    if name == "bfloat16_timestep":
-        if not isinstance(value, bool):
-            raise InputError(name, value, "must be true or false")
-    elif name == "eps":
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(name, value, "must be a number")
-    elif not _is_int(value):
-        raise InputError(name, value, "must be an integer")
-    return value
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from flashtalk.errors import InputError
+from flashtalk.validation import JsonConfig, require
 
 SPATIAL_STRIDE = 32
 TEMPORAL_STRIDE = 8
@@ -28,7 +29,7 @@ _VERSION = "_diffusers_version"
 
 
 @dataclass(frozen=True)
-class LtxVaeConfig:
+class LtxVaeConfig(JsonConfig):
     """A 3D VAE of stride 8x32x32 (LTX-Video, first release; ``AutoencoderKLLTXVideo``).
 
     The defaults are the published sizes. The encoder is causal, the decoder is not. Statistics of
@@ -58,15 +59,15 @@ class LtxVaeConfig:
         levels = len(self.block_out_channels)
         _check_counts("layers_per_block", self.layers_per_block, levels + 1)
         flags = self.spatio_temporal_scaling
-        if not _are_flags(flags) or len(flags) != levels:
+        if len(flags) != levels:
             limit = f"one flag per level ({levels})"
             raise InputError("spatio_temporal_scaling", flags, limit)
         if self.stride_t != TEMPORAL_STRIDE:
             limit = f"stride {TEMPORAL_STRIDE}: three levels that halve"
             raise InputError("spatio_temporal_scaling", flags, limit)
-        if not _is_count(self.latent_channels):
+        if self.latent_channels < 1:
             raise InputError("latent_channels", self.latent_channels, "a positive integer")
-        if not _is_positive(self.resnet_norm_eps):
+        if not 0 < self.resnet_norm_eps < math.inf:
             raise InputError("resnet_norm_eps", self.resnet_norm_eps, "a positive number")
 
     @classmethod
@@ -89,15 +90,12 @@ class LtxVaeConfig:
         """Channels of a latent, under the name that every VAE of this project has."""
         return self.latent_channels
 
-    def to_dict(self) -> dict[str, object]:
-        """Returns the published form, ready for JSON; ``from_dict`` reads it back."""
-        own = {
-            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
-        }
-        return dict(sorted((_FIXED | own).items()))
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the published form, ready for JSON, for ``from_dict``."""
+        return dict(sorted((_FIXED | super().to_dict()).items()))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> LtxVaeConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """Reads a published ``config.json``.
 
         Every entry must be there: the defaults of the published class depend on its version, which
@@ -106,35 +104,17 @@ class LtxVaeConfig:
         Raises:
             InputError: an unknown or missing entry, or an unsupported value; names the entry.
         """
-        own = [field.name for field in dataclasses.fields(cls)]
-        known = {*own, *_FIXED}
-        if unknown := sorted(set(values) - known - {_VERSION}):
-            raise InputError("ltx vae config", ", ".join(unknown), f"one of {sorted(known)}")
-        if missing := sorted(known - set(values)):
-            raise InputError("ltx vae config", ", ".join(missing), "must be given")
-        for name, only in _FIXED.items():
-            value = values[name]
-            if value != only or isinstance(value, bool) != isinstance(only, bool):
-                raise InputError(name, value, f"only {only} is supported")
-        typed = {k: tuple(v) if isinstance(v := values[k], list) else v for k in own}
-        return cls(**typed)  # type: ignore[arg-type]
+        known = {*_FIXED, *(field.name for field in dataclasses.fields(cls))}
+        if missing := sorted(known - values.keys()):
+            raise InputError(", ".join(missing), "missing", "required")
+        require(_FIXED, values)
+        dropped = _FIXED.keys() | {_VERSION}
+        return super().from_dict({n: v for n, v in values.items() if n not in dropped})
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value) and value > 0
-
-
-def _are_flags(values: object) -> bool:
-    return isinstance(values, tuple) and all(isinstance(value, bool) for value in values)
-
-
-def _check_counts(field: str, values: object, length: int | None = None) -> None:
+def _check_counts(field: str, values: tuple[int, ...], length: int | None = None) -> None:
     """Raises InputError unless ``values`` are positive integers, ``length`` of them if given."""
-    if not isinstance(values, tuple) or not values or not all(map(_is_count, values)):
+    if not values or min(values) < 1:
         raise InputError(field, values, "a list of positive integers")
     if length is not None and len(values) != length:
         raise InputError(field, values, f"{length} values: one per level and one for the middle")

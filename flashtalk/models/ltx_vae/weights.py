@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from flashtalk.errors import InputError, WeightsError
-from flashtalk.models.checkpoint import build, load_state
+from flashtalk.errors import WeightsError
+from flashtalk.models.checkpoint import build, load_state, read_config
 from flashtalk.models.ltx_vae.config import LtxVaeConfig
 from flashtalk.models.ltx_vae.model import LtxVae
 
 PUBLISHED_FILE = "diffusion_pytorch_model.safetensors"
-CONFIG_FILE = "config.json"
 
 
 def load(
@@ -57,16 +55,6 @@ def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(published)
 
 
-def save_config(config: LtxVaeConfig, folder: Path) -> None:
-    """Write ``config.json`` in the published form into an existing folder."""
-    text = json.dumps(config.to_dict(), indent=2)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-
-
 def load_config(folder: Path) -> LtxVaeConfig:
     """Read ``config.json``. Raises WeightsError if it is missing or describes no such VAE."""
-    path = folder / CONFIG_FILE
-    try:
-        return LtxVaeConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
-        raise WeightsError(f"{path}: {error}") from error
+    return read_config(LtxVaeConfig, folder)

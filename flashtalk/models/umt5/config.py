@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
+from flashtalk.validation import JsonConfig
 
 
 @dataclass(frozen=True)
-class TextConfig:
+class TextConfig(JsonConfig):
     """A umT5 encoder. The defaults are the published umT5-xxl.
 
     Args:
@@ -36,11 +36,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            kinds = (int, float) if field.name == "dropout" else int
-            if isinstance(value, bool) or not isinstance(value, kinds):
-                raise InputError(field.name, value, "a number")
-            if field.name != "dropout" and value <= 0:
+            if field.name != "dropout" and (value := getattr(self, field.name)) <= 0:
                 raise InputError(field.name, value, "must be positive")
         if self.dim_attn % self.heads:
             raise InputError("heads", self.heads, f"must divide {self.dim_attn}")
@@ -64,15 +60,3 @@ class TextConfig:
             layers=2,
             text_len=32,
         )
-
-    def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary; ``from_dict`` reads it back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> TextConfig:
-        """Read a dictionary that ``to_dict`` wrote. Raises InputError on anything else."""
-        known = [f.name for f in dataclasses.fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise InputError("text config", ", ".join(unknown), f"one of {known}")
-        return cls(**values)  # type: ignore[arg-type]

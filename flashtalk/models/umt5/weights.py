@@ -5,7 +5,6 @@ Ours has transformers' names.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import read_config
 from flashtalk.models.umt5.config import TextConfig
 from flashtalk.models.umt5.model import TextEncoder
 
 PUBLISHED_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
 PUBLISHED_TOKENIZER = "google/umt5-xxl"
-CONFIG_FILE = "config.json"
 
 _TRUNK = {
     "token_embedding.weight": "encoder.embed_tokens.weight",
@@ -71,16 +69,6 @@ def published_shapes(config: TextConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in to_published(state).items()}
 
 
-def save_config(config: TextConfig, folder: Path) -> None:
-    """Write ``config.json`` into an existing folder."""
-    text = json.dumps(config.to_dict(), indent=2)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-
-
 def load_config(folder: Path) -> TextConfig:
     """Read ``config.json``. Raises WeightsError if it is missing or describes no such encoder."""
-    path = folder / CONFIG_FILE
-    try:
-        return TextConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
-        raise WeightsError(f"{path}: {error}") from error
+    return read_config(TextConfig, folder)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flashtalk.errors import InputError
+from flashtalk.validation import JsonConfig
 
 SPATIAL_STRIDE = 8
 TEMPORAL_STRIDE = 4
@@ -51,7 +52,7 @@ _WAN_STD = (
 
 
 @dataclass(frozen=True)
-class VAEConfig:
+class VAEConfig(JsonConfig):
     """A causal 3D VAE of stride 4x8x8 with ``z_channels`` latent channels.
 
     The defaults are the published Wan2.1 structure. Level ``i`` has ``dim * dim_mult[i]`` channels;
@@ -172,19 +173,3 @@ class VAEConfig:
             latent_mean=tuple(float(v) for v in mean),
             latent_std=tuple(float(v) for v in std),
         )
-
-    def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary; ``from_dict`` reads it back."""
-        return {
-            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> VAEConfig:
-        """Reads the result of ``to_dict``. Raises InputError for an unknown field."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        for name in values:
-            if name not in known:
-                raise InputError("vae config", name, f"one of {', '.join(sorted(known))}")
-        typed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**typed)  # type: ignore[arg-type]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any, Self
 
 from flashtalk.errors import InputError
+from flashtalk.validation import JsonConfig, require
 
 # Fields of a published config.json for which only one value is implemented.
 _FIXED: dict[str, object] = {
+    "model_type": "wav2vec2",
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
     "add_adapter": False,
@@ -18,7 +20,7 @@ _FIXED: dict[str, object] = {
 
 
 @dataclass(frozen=True)
-class AudioConfig:
+class AudioConfig(JsonConfig):
     """A Wav2Vec2 encoder; the field names are those of its published config.json.
 
     The defaults are the published base model (report section 3.1: Wav2Vec2 speech features).
@@ -109,38 +111,18 @@ class AudioConfig:
             samples = (samples - 1) * stride + kernel
         return samples
 
-    def to_dict(self) -> dict[str, object]:
-        """A JSON-ready dictionary; ``from_dict`` reads it back."""
-        return dataclasses.asdict(self)
-
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> AudioConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """Reads the fields of a config.json, published (it has ``model_type``) or ours.
 
         From a published file only the fields of the architecture are used, not those of training.
 
         Raises:
-            InputError: an unknown field in our file, or values of an unsupported or impossible
-                encoder.
+            InputError: an unknown field in our file, a value of the wrong type, or values of an
+                unsupported or impossible encoder.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
         if "model_type" in values:
-            if values["model_type"] != "wav2vec2":
-                raise InputError("model_type", values["model_type"], "wav2vec2")
-            for name, only in _FIXED.items():
-                if values.get(name, only) != only:
-                    raise InputError(name, values[name], f"only {only} is implemented")
-            known.discard("dropout")
+            require(_FIXED, values)
+            known = {field.name for field in dataclasses.fields(cls)} - {"dropout"}
             values = {name: value for name, value in values.items() if name in known}
-        if unknown := sorted(set(values) - known):
-            raise InputError("audio config", ", ".join(unknown), f"one of {sorted(known)}")
-        chosen = {name: _plain(value) for name, value in values.items()}
-        try:
-            return cls(**chosen)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise InputError("audio config", chosen, str(error)) from error
-
-
-def _plain(value: object) -> object:
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return tuple(value) if is_list else value  # type: ignore[arg-type]
+        return super().from_dict(values)

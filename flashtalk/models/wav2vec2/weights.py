@@ -6,20 +6,18 @@ its legacy spelling, and tensors that only pre-training needs. Ours has transfor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import read_config
 from flashtalk.models.wav2vec2.config import AudioConfig
 from flashtalk.models.wav2vec2.model import Wav2Vec2Features
 
 PUBLISHED_FOLDER = "chinese-wav2vec2-base"
 PUBLISHED_FILES = ("model.safetensors", "pytorch_model.bin")
-CONFIG_FILE = "config.json"
 
 # Pre-training only: the mask's embedding, the quantiser and its projections, a CTC read-out.
 UNUSED_PREFIXES = ("masked_spec_embed", "quantizer.", "project_hid.", "project_q.", "lm_head.")
@@ -60,19 +58,9 @@ def published_shapes(config: AudioConfig) -> dict[str, tuple[int, ...]]:
     return shapes | {f"{_PREFIX}masked_spec_embed": (config.hidden_size,)}
 
 
-def save_config(config: AudioConfig, folder: Path) -> None:
-    """Write ``config.json`` into an existing folder."""
-    text = json.dumps(config.to_dict(), indent=2)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-
-
 def load_config(folder: Path) -> AudioConfig:
     """Read ``config.json``, published or ours.
 
     Raises WeightsError if it is missing or does not describe an encoder of this kind.
     """
-    path = folder / CONFIG_FILE
-    try:
-        return AudioConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
-        raise WeightsError(f"{path}: {error}") from error
+    return read_config(AudioConfig, folder)

@@ -1,6 +1,6 @@
-"""fetch_weights.py URL SHA256 FOLDER: an archive of weights, checked before it is unpacked.
+"""fetch_weights.py URL SHA256 FOLDER: downloads, verifies and unpacks an archive of weights.
 
-Runs as an init container. What is there already with the same digest is left as it is.
+Runs as an init container. Does nothing if the folder already holds the archive of this digest.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _DIGEST_FILE = ".sha256"
 
 
 def main(url: str, sha256: str, folder: str) -> int:
-    """0 once the weights lie in ``folder``; 1 with one line if they cannot be had."""
+    """Returns 0 when the weights are in ``folder``; 1 after an error line otherwise."""
     target = Path(folder)
     kept = target / _DIGEST_FILE
     if kept.is_file() and kept.read_text().strip() == sha256:
-        print(f"weights: {sha256[:12]} is there already")
+        print(f"weights: {sha256[:12]} is already unpacked")
         return 0
     digest = hashlib.sha256()
     with tempfile.TemporaryFile(dir=target) as archive:
@@ -36,7 +36,7 @@ def main(url: str, sha256: str, folder: str) -> int:
             return 1
         if digest.hexdigest() != sha256:
             found = digest.hexdigest()
-            print(f"weights: {url}: sha256 is {found}, not {sha256}", file=sys.stderr)
+            print(f"weights: {url}: sha256 is {found}, expected {sha256}", file=sys.stderr)
             return 1
         archive.seek(0)
         with tarfile.open(fileobj=archive) as packed:

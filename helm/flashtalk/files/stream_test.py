@@ -1,7 +1,7 @@
-"""stream_test.py GATEWAY SECONDS: speaks to a gateway and checks what comes back in real time.
+"""stream_test.py GATEWAY SECONDS: streams speech to a gateway and checks the frames it returns.
 
-`helm test` runs it in the cluster. Frames have to be complete and in order, each with exactly the
-samples that were sent for it, and a player that began with the first one would never have waited.
+`helm test` runs it in the cluster. Frames must be complete and in order, carry exactly the samples
+that were sent, and arrive in time for a player with a buffer of 1.5 s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLAYER_BUFFER_S = 1.5
 
 
 def portrait() -> bytes:
-    """A picture that any weights take."""
+    """Returns a PNG portrait that any weights accept."""
     rows, columns = np.mgrid[0:256, 0:256]
     picture_HWC = np.stack([rows, columns, 255 - rows], -1).astype(np.uint8)
     held = io.BytesIO()
@@ -32,7 +32,7 @@ def portrait() -> bytes:
 
 
 async def stream(gateway: str, seconds: float, options: dict[str, object]) -> list[str]:
-    """What was wrong; one line each."""
+    """Streams ``seconds`` of noise; returns one line per fault."""
     async with FlashTalkClient(gateway, patience_s=120, **options) as client:  # type: ignore[arg-type]
         asked_s = time.monotonic()
         session = await client.create_session(portrait(), wait_for_slot=True)
@@ -48,23 +48,23 @@ async def stream(gateway: str, seconds: float, options: dict[str, object]) -> li
             async for event in talking:
                 if isinstance(event, stream_pb2.Frame):
                     if event.frame_index != len(arrived_s):
-                        faults.append(f"frame {event.frame_index} came as number {len(arrived_s)}")
+                        faults.append(f"frame_index {event.frame_index}, expected {len(arrived_s)}")
                     arrived_s.append(time.monotonic())
                     heard.append(event.pcm)
     frames = -(-len(pcm_S) // spec.samples_per_frame)
     if len(arrived_s) < frames:
-        faults.append(f"{len(arrived_s)} frames, not {frames}")
+        faults.append(f"{len(arrived_s)} frames arrived, expected at least {frames}")
     if not arrived_s:
         return faults
     sound = np.frombuffer(b"".join(heard), "<f4")
     spoken = (pcm_S / np.float32(32_768)).astype(np.float32)
     begins = np.flatnonzero(sound == spoken[0])
     if not any(np.array_equal(sound[at : at + len(spoken)], spoken) for at in begins):
-        faults.append("the sound of the frames is not what was said")
+        faults.append("the audio of the frames differs from the audio that was sent")
     due_s = [arrived_s[0] + index / spec.fps for index in range(len(arrived_s))]
     late_s = max(came - due for came, due in zip(arrived_s, due_s, strict=True))
     if late_s > _PLAYER_BUFFER_S:
-        faults.append(f"a frame came {late_s:.2f} s after its time, more than {_PLAYER_BUFFER_S} s")
+        faults.append(f"a frame arrived {late_s:.2f} s late; the limit is {_PLAYER_BUFFER_S} s")
     print(
         f"stream: frames={len(arrived_s)} first_frame_s={arrived_s[0] - asked_s:.2f} "
         f"latest_frame_s={late_s:.2f} reconnects={talking.reconnects}"
@@ -73,7 +73,7 @@ async def stream(gateway: str, seconds: float, options: dict[str, object]) -> li
 
 
 def main(gateway: str, seconds: str) -> int:
-    """0 if all is well, 1 with one line for each fault."""
+    """Returns 0 without faults; prints one line per fault and returns 1 otherwise."""
     faults = asyncio.run(stream(gateway, float(seconds), tls_options()))
     for line in faults:
         print(f"stream: {line}", file=sys.stderr)
@@ -81,12 +81,12 @@ def main(gateway: str, seconds: str) -> int:
 
 
 def tls_options() -> dict[str, object]:
-    """Of a gateway that speaks TLS or asks for a key, from the pod's environment."""
+    """Returns the client options for TLS and the API key, from the pod's environment."""
     options: dict[str, object] = {"api_key": os.environ.get("FLASHTALK_API_KEY", "")}
     if authorities := os.environ.get("FLASHTALK_TEST_CA", ""):
         options["credentials"] = tls_credentials(Path(authorities))
     else:
-        # Inside the cluster, where the operator has chosen to go without.
+        # Inside the cluster the operator has chosen plaintext.
         options["plaintext_key"] = True
     return options
 

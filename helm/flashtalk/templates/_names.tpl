@@ -17,7 +17,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Of one component: (dict "root" $ "component" "gateway"). */}}
+{{/* Name of a component: (dict "root" $ "component" "gateway"). */}}
 {{- define "flashtalk.componentName" -}}
 {{- printf "%s-%s" (include "flashtalk.fullname" .root) .component -}}
 {{- end -}}
@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if $image.registry -}}{{- printf "%s/%s" (trimSuffix "/" $image.registry) $name -}}{{- else -}}{{- $name -}}{{- end -}}
 {{- end -}}
 
-{{/* Where the gateway finds all pods of a kind of worker: a headless Service, asked again and again. */}}
+{{/* Address of all pods of a kind of worker: a headless Service, which the gateway resolves repeatedly. */}}
 {{- define "flashtalk.targets" -}}
 {{- printf "dns:///%s.%s.svc:%d" (include "flashtalk.componentName" .) .root.Release.Namespace (int .port) -}}
 {{- end -}}

@@ -2,7 +2,7 @@
 The pod of one service.
   (dict "root" $ "component" "gateway" "values" .Values.gateway "port" 50050 "metricsPort" 9100
         "env" <list> "volumes" <list> "mounts" <list> "command" <list> "init" <list>
-        "follower" <whether another pod of its group serves>)
+        "follower" <true if another pod of its group serves>)
 */}}
 {{- define "flashtalk.pod" -}}
 {{- $root := .root -}}
@@ -90,7 +90,7 @@ spec:
         timeoutSeconds: 10
         failureThreshold: 2
       livenessProbe:
-        # The port, not the health service: a service that says NOT_SERVING is not mended by a restart.
+        # Checks the port, not the health service: a restart does not help a service that is NOT_SERVING.
         tcpSocket: {port: grpc}
         periodSeconds: 20
         timeoutSeconds: 10
@@ -98,8 +98,8 @@ spec:
       {{- end }}
       lifecycle:
         preStop:
-          # So long new connections may still come in; then SIGTERM, and the service drains.
-          # In Python, for the images need not have a shell or anything else.
+          # New connections may still arrive during this delay. Then the service gets SIGTERM and drains.
+          # Python, because the images may have no shell.
           exec:
             command: [python, -c, "import sys, time; time.sleep(int(sys.argv[1]))",
                       {{ $values.preStopSeconds | quote }}]
@@ -120,7 +120,7 @@ runAsNonRoot: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* A probe's question to the health service. */}}
+{{/* A probe of the health service. */}}
 {{- define "flashtalk.probe" -}}
 {{- if include "flashtalk.grpcProbes" .root -}}
 grpc: {port: {{ .port }}}
@@ -135,7 +135,7 @@ exec:
 {{- end -}}
 {{- end -}}
 
-{{/* What every service is told by its environment. */}}
+{{/* Environment variables of every service. */}}
 {{- define "flashtalk.commonEnv" -}}
 {{- $prefix := printf "FLASHTALK_%s" (.component | replace "-" "_" | upper) -}}
 - {name: {{ $prefix }}_PORT, value: {{ .port | quote }}}

@@ -1,19 +1,19 @@
-{{/* Certificates: mounted from Secrets, named to the services by their environment. */}}
+{{/* Certificates: mounted from Secrets; environment variables pass their paths to the services. */}}
 
 {{- define "flashtalk.tlsVolumes" -}}
 {{- $tls := .root.Values.tls -}}
 {{- if eq .component "gateway" -}}
 {{- if $tls.public.enabled }}
-- {name: public-tls, secret: {secretName: {{ required "tls.public.secret: needed where tls.public.enabled" $tls.public.secret }}, defaultMode: 0440}}
+- {name: public-tls, secret: {secretName: {{ required "tls.public.secret: required when tls.public.enabled is true" $tls.public.secret }}, defaultMode: 0440}}
 {{- end }}
 {{- if $tls.internal.enabled }}
-- {name: internal-tls, secret: {secretName: {{ default (required "tls.internal.secret: needed where tls.internal.enabled" $tls.internal.secret) $tls.internal.gatewaySecret }}, defaultMode: 0440}}
+- {name: internal-tls, secret: {secretName: {{ default (required "tls.internal.secret: required when tls.internal.enabled is true" $tls.internal.secret) $tls.internal.gatewaySecret }}, defaultMode: 0440}}
 {{- end }}
 {{- if .root.Values.apiKeys.secret }}
 - {name: api-keys, secret: {secretName: {{ .root.Values.apiKeys.secret }}, defaultMode: 0440}}
 {{- end }}
 {{- else if $tls.internal.enabled }}
-- {name: internal-tls, secret: {secretName: {{ required "tls.internal.secret: needed where tls.internal.enabled" $tls.internal.secret }}, defaultMode: 0440}}
+- {name: internal-tls, secret: {secretName: {{ required "tls.internal.secret: required when tls.internal.enabled is true" $tls.internal.secret }}, defaultMode: 0440}}
 {{- end -}}
 {{- end -}}
 
@@ -57,12 +57,12 @@
 {{- end -}}
 {{- end -}}
 
-{{/* How the probe's client reaches a service that speaks TLS. */}}
+{{/* TLS arguments of the probe's client. */}}
 {{- define "flashtalk.tlsProbe" -}}
 {{- $tls := .root.Values.tls -}}
 {{- if and (eq .component "gateway") $tls.public.enabled }}
 - --tls-ca=/tls/public/ca.crt
-- --tls-name={{ required "tls.public.name: the name in the certificate" $tls.public.name }}
+- --tls-name={{ required "tls.public.name: required when tls.public.enabled is true" $tls.public.name }}
 {{- if $tls.public.clientCertificates }}
 - --tls-cert=/tls/public/tls.crt
 - --tls-key=/tls/public/tls.key

@@ -14,6 +14,9 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- if ne $weights.source "image" -}}
 {{- $env = append $env (dict "name" (printf "%s_WEIGHTS" $prefix) "value" $weights.path) -}}
 {{- end -}}
+{{- if $weights.overlays -}}
+{{- $env = append $env (dict "name" (printf "%s_OVERLAYS" $prefix) "value" (join "," $weights.overlays)) -}}
+{{- end -}}
 {{- if $values.gpus -}}
 {{- $env = append $env (dict "name" (printf "%s_DEVICE" $prefix) "value" "cuda") -}}
 {{- end -}}
@@ -22,14 +25,14 @@ A kind of worker: (dict "root" $ "component" "dit-worker" "values" .Values.ditWo
 {{- $mounts := include "flashtalk.tlsMounts" . | fromYamlArray -}}
 {{- $init := list -}}
 {{- if eq $weights.source "claim" -}}
-{{- $volumes = append $volumes (dict "name" "weights" "persistentVolumeClaim" (dict "claimName" (required "weights.claim: needed where weights.source is claim" $weights.claim) "readOnly" true)) -}}
+{{- $volumes = append $volumes (dict "name" "weights" "persistentVolumeClaim" (dict "claimName" (required "weights.claim: required when weights.source is claim" $weights.claim) "readOnly" true)) -}}
 {{- $mounts = append $mounts (dict "name" "weights" "mountPath" $weights.path "subPath" $weights.subPath "readOnly" true) -}}
 {{- else if eq $weights.source "download" -}}
 {{- $volumes = append $volumes (dict "name" "weights" "emptyDir" (dict "sizeLimit" $weights.download.sizeLimit)) -}}
 {{- $volumes = append $volumes (dict "name" "fetch" "configMap" (dict "name" (printf "%s-fetch" (include "flashtalk.fullname" $root)))) -}}
 {{- $mounts = append $mounts (dict "name" "weights" "mountPath" $weights.path "readOnly" true) -}}
 {{- $fetch := dict "name" "weights" "image" (include "flashtalk.image" .) "imagePullPolicy" $root.Values.image.pullPolicy -}}
-{{- $_ := set $fetch "command" (list "python" "/fetch/fetch_weights.py" (required "weights.download.url: needed where weights.source is download" $weights.download.url) (required "weights.download.sha256: needed where weights.source is download" $weights.download.sha256) $weights.path) -}}
+{{- $_ := set $fetch "command" (list "python" "/fetch/fetch_weights.py" (required "weights.download.url: required when weights.source is download" $weights.download.url) (required "weights.download.sha256: required when weights.source is download" $weights.download.sha256) $weights.path) -}}
 {{- $_ := set $fetch "securityContext" (include "flashtalk.lockedDown" . | fromYaml) -}}
 {{- $_ := set $fetch "resources" (dict "requests" (dict "cpu" "100m" "memory" "256Mi") "limits" (dict "memory" "1Gi")) -}}
 {{- $_ := set $fetch "volumeMounts" (list (dict "name" "weights" "mountPath" $weights.path) (dict "name" "fetch" "mountPath" "/fetch" "readOnly" true) (dict "name" "tmp" "mountPath" "/tmp")) -}}
@@ -85,11 +88,11 @@ spec:
     rollingUpdateConfiguration: {maxSurge: {{ $values.maxSurge }}, maxUnavailable: {{ $values.maxUnavailable }}}
   leaderWorkerTemplate:
     size: {{ $nodes }}
-    # A group computes each chunk together: without one of its pods the others are of no use.
+    # A group computes each chunk together, so it is restarted as a whole.
     restartPolicy: RecreateGroupOnPodRestart
     leaderTemplate:
       {{- include "flashtalk.pod" $pod | nindent 6 }}
-    # They serve nobody; their leader is ready when all ranks are.
+    # These pods serve no calls; the leader becomes ready when all ranks are ready.
     workerTemplate:
       {{- include "flashtalk.pod" (merge (dict "follower" true) $pod) | nindent 6 }}
 {{- else -}}
@@ -103,7 +106,7 @@ spec:
   revisionHistoryLimit: 5
   progressDeadlineSeconds: {{ add $values.startupSeconds 120 }}
   strategy:
-    # A new pod is ready before an old one goes, where there is room for one more.
+    # With maxSurge of 1 or more, a new pod becomes ready before an old one stops.
     rollingUpdate: {maxSurge: {{ $values.maxSurge }}, maxUnavailable: {{ $values.maxUnavailable }}}
   selector:
     matchLabels: {{- include "flashtalk.selectorLabels" . | nindent 6 }}
@@ -112,7 +115,7 @@ spec:
 {{- end -}}
 {{- end -}}
 
-{{/* What lies around every component: its account, its disruption budget, its headless Service. */}}
+{{/* ServiceAccount, PodDisruptionBudget and headless Service of a component. */}}
 {{- define "flashtalk.account" -}}
 apiVersion: v1
 kind: ServiceAccount
@@ -154,7 +157,7 @@ spec:
     - {name: metrics, port: {{ .metricsPort }}, targetPort: metrics, protocol: TCP}
 {{- end -}}
 
-{{/* Who may reach a worker: the gateway, and whoever scrapes. */}}
+{{/* NetworkPolicy of a worker: admits the gateway and scrapers. */}}
 {{- define "flashtalk.policy" -}}
 {{- if .root.Values.networkPolicy.enabled }}
 apiVersion: networking.k8s.io/v1
@@ -174,7 +177,7 @@ spec:
     - from: {{- toYaml .root.Values.networkPolicy.metricsFrom | nindent 8 }}
       ports: [{port: metrics, protocol: TCP}]
     {{- if .group }}
-    # Ranks on several nodes exchange over ports that they agree on.
+    # Ranks on several nodes communicate over ports that they choose at run time.
     - from:
         - podSelector:
             matchLabels: {{- include "flashtalk.selectorLabels" . | nindent 14 }}

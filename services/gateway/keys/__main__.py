@@ -23,14 +23,31 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = commands.add_parser(
         "new",
-        help="draw a key",
-        description="Print a new key, which is kept nowhere, and the entry for the file of keys.",
+        help="create a key",
+        description="Print a new key and its entry for the key file. The key itself is not stored.",
         allow_abbrev=False,
     )
-    new.add_argument("--name", required=True, help="of its holder, to whom its sessions belong")
-    new.add_argument("--max-sessions", type=int, metavar="N", help="open at once (any number)")
-    new.add_argument("--sessions-per-minute", type=int, metavar="N", help="made (any number)")
-    new.add_argument("--max-lifetime-s", type=float, metavar="S", help="of a session")
+    new.add_argument(
+        "--name", required=True, help="name of the key; its sessions belong to this name"
+    )
+    new.add_argument(
+        "--max-sessions",
+        type=int,
+        metavar="N",
+        help="maximum number of open sessions (default: unlimited)",
+    )
+    new.add_argument(
+        "--sessions-per-minute",
+        type=int,
+        metavar="N",
+        help="maximum number of sessions created per minute (default: unlimited)",
+    )
+    new.add_argument(
+        "--max-lifetime-s",
+        type=float,
+        metavar="S",
+        help="maximum lifetime of a session, seconds (default: the gateway's limit)",
+    )
     return parser
 
 
@@ -46,7 +63,7 @@ def main() -> int:
         field, _, rest = str(error).removeprefix("entry 1: ").partition(": ")
         value, _, limit = rest.partition(": ")
         raise InputError(field, value, limit) from None
-    note("first line: the key, shown only now; second line: its entry in the list of the file")
+    note("first line: the key, which is not shown again; second line: its entry for the key file")
     deliver(f"{key}\n{json.dumps(entry)}\n")
     return 0
 

@@ -53,15 +53,15 @@ class Door:
             return ANYBODY
         shown = [value for name, value in metadata or () if name.lower() == _HEADER]
         if not shown:
-            raise bad_key("an API key is needed: authorization: Bearer KEY")
+            raise bad_key("API key required: send the metadata `authorization: Bearer KEY`")
         text = shown[0]
         if len(shown) > 1 or not isinstance(text, str) or len(text) > _LONGEST:
-            raise bad_key("one authorization is needed: Bearer KEY")
+            raise bad_key("exactly one authorization required: Bearer KEY")
         if not text.lower().startswith(_SCHEME):
-            raise bad_key("an authorization of another kind is needed: Bearer KEY")
+            raise bad_key("unsupported authorization scheme: must be Bearer KEY")
         found = self._ring.find(text[len(_SCHEME) :].strip())
         if found is None:
-            raise bad_key("this API key is not known here")
+            raise bad_key("unknown API key")
         return found
 
     def admits(self, caller: ApiKey) -> bool:

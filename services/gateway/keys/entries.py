@@ -75,37 +75,37 @@ def read_keys(text: str) -> tuple[ApiKey, ...]:
     try:
         entries = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise KeyFileError(f"no JSON: {error}") from None
+        raise KeyFileError(f"not valid JSON: {error}") from None
     if not isinstance(entries, list):
-        raise KeyFileError("a JSON list of entries is needed")
+        raise KeyFileError("must be a JSON list of entries")
     keys = tuple(_entry(number, entry) for number, entry in enumerate(entries, 1))
     for number, key in enumerate(keys, 1):
         for other, earlier in enumerate(keys[: number - 1], 1):
             if earlier.name == key.name:
-                raise KeyFileError(f"entry {number}: name: {key.name}: entry {other} has it too")
+                raise KeyFileError(f"entry {number}: name: {key.name}: also used by entry {other}")
             if earlier.digest == key.digest:
-                raise KeyFileError(f"entry {number}: sha256: entry {other} has the same key")
+                raise KeyFileError(f"entry {number}: sha256: same key as entry {other}")
     return keys
 
 
 def _entry(number: int, entry: Any) -> ApiKey:
     if not isinstance(entry, dict):
-        raise KeyFileError(f"entry {number}: an object is needed")
+        raise KeyFileError(f"entry {number}: must be a JSON object")
     place = f"entry {number}: "
     for name in entry:
         if name not in _FIELDS:
             known = ", ".join(sorted(_FIELDS))
-            raise KeyFileError(f"{place}{name[:_SHOWN]}: unknown field; there are {known}")
+            raise KeyFileError(f"{place}{name[:_SHOWN]}: unknown field; known fields are {known}")
     for name in ("name", "sha256"):
         if name not in entry:
             raise KeyFileError(f"{place}{name}: missing")
     name, digest = entry["name"], entry["sha256"]
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        limit = "1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit"
+        limit = "must be 1 to 64 characters of A-Z a-z 0-9 _ -, starting with a letter or digit"
         raise KeyFileError(f"{place}name: {str(name)[:_SHOWN]}: {limit}")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         # Not included in the message: it may be the key itself, entered by mistake.
-        raise KeyFileError(f"{place}sha256: 64 hexadecimal digits, small letters")
+        raise KeyFileError(f"{place}sha256: must be 64 lower-case hexadecimal digits")
     return ApiKey(
         name,
         bytes.fromhex(digest),
@@ -117,7 +117,9 @@ def _entry(number: int, entry: Any) -> ApiKey:
 
 def _count(place: str, name: str, value: Any) -> int:
     if type(value) is not int or not 0 <= value <= _MOST:
-        raise KeyFileError(f"{place}{name}: {_shown(value)}: a whole number, 0 (any) to {_MOST}")
+        raise KeyFileError(
+            f"{place}{name}: {_shown(value)}: must be an integer from 0 (unlimited) to {_MOST}"
+        )
     return value
 
 
@@ -136,10 +138,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name[:_SHOWN]}: twice in one entry")
+            raise ValueError(f"{name[:_SHOWN]}: appears twice in one entry")
         found[name] = value
     return found
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

@@ -57,13 +57,14 @@ class KeyRing:
         except KeyFileError as error:
             self._stamp = stamp
             _LOG.error(
-                "API keys kept as they were", extra={"file": str(self._path), "error": str(error)}
+                "API keys not reloaded; the previous ones stay in use",
+                extra={"file": str(self._path), "error": str(error)},
             )
             return
         if stamp != _stamp(self._path):
             return  # being written: the next call reads the complete file
         self._stamp, self._keys = stamp, keys
-        _LOG.info("API keys read again", extra={"file": str(self._path), "keys": len(keys)})
+        _LOG.info("API keys reloaded", extra={"file": str(self._path), "keys": len(keys)})
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -79,10 +80,10 @@ def _read(path: Path) -> tuple[ApiKey, ...]:
         with path.open("rb") as file:
             data = file.read(_LARGEST_BYTES + 1)
         if len(data) > _LARGEST_BYTES:
-            raise KeyFileError(f"at most {_LARGEST_BYTES} bytes")
+            raise KeyFileError(f"file is larger than {_LARGEST_BYTES} bytes")
         text = data.decode()
     except UnicodeDecodeError:
-        raise KeyFileError("no UTF-8") from None
+        raise KeyFileError("not valid UTF-8") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise KeyFileError(f"cannot be read: {reason}") from None

@@ -103,7 +103,7 @@ class Creation:
 def checked_session_id(field: str, session_id: str) -> str:
     """Returns a valid session name. Raises InputError for any other."""
     if not 0 < len(session_id) <= _MAX_ID:
-        raise InputError(field, f"{len(session_id)} characters", f"1 to {_MAX_ID}")
+        raise InputError(field, f"{len(session_id)} characters", f"1 to {_MAX_ID} characters")
     return session_id
 
 
@@ -119,7 +119,9 @@ def check_creation(request: session_pb2.CreateSessionRequest, limits: GatewayLim
         InputError: naming the field, the value and the limit.
     """
     if not _ID.fullmatch(request.request_id):
-        raise InputError("request_id", request.request_id[:80], "1 to 64 of A-Z a-z 0-9 _ -")
+        raise InputError(
+            "request_id", request.request_id[:80], "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+        )
     size = len(request.portrait)
     if not 0 < size <= limits.max_portrait_bytes:
         raise InputError("portrait", f"{size} bytes", f"1 to {limits.max_portrait_bytes} bytes")
@@ -131,7 +133,7 @@ def check_creation(request: session_pb2.CreateSessionRequest, limits: GatewayLim
     _check_enum("pacing", pacing, session_pb2.Pacing)
     _check_enum("video_codec", codec, media_pb2.VideoCodec)
     if pacing == session_pb2.PACING_UNLIMITED and idle != session_pb2.IDLE_POLICY_WAIT:
-        raise InputError("pacing", "PACING_UNLIMITED", "only with IDLE_POLICY_WAIT")
+        raise InputError("pacing", "PACING_UNLIMITED", "requires IDLE_POLICY_WAIT")
     ttl_s = _DEFAULT_TTL_S
     if request.HasField("ttl"):
         ttl_s = request.ttl.seconds + request.ttl.nanos / 1e9

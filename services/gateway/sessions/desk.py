@@ -69,7 +69,9 @@ class SessionDesk:
         if not sizes:
             raise _no_slot("no worker is ready")
         if creation.prompt and not self.pool.accepts_prompt:
-            raise InputError("prompt", creation.prompt[:80], "empty: these weights take no prompt")
+            raise InputError(
+                "prompt", creation.prompt[:80], "must be empty: these weights use no prompt"
+            )
         name = new_session_id()
         # Before any work: a rejected call must not slow down others.
         async with self._counted(caller, name):
@@ -99,7 +101,7 @@ class SessionDesk:
         spec, maker = self.pool.spec, self._maker.with_weights(self.pool.weights_digest)
         lease_s, weights = creation.ttl_s, maker.weights
         if await self.pool.reserve(name, lease_s=lease_s, weights=weights) is None:
-            raise _no_slot("every session slot is taken")
+            raise _no_slot("all session slots are in use")
         try:
             portrait_HWC = await asyncio.to_thread(creation.picture, sizes, self._limits)
             prompt = creation.prompt or self.pool.default_prompt
@@ -155,7 +157,7 @@ class SessionDesk:
             raise ServiceError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 Reason.NO_STREAM,
-                f"session {session_id} has no open stream: nothing is being said",
+                f"session {session_id} has no open stream to interrupt",
                 field="session_id",
             )
         await self.store.ask_interrupt(session_id, request, caller.name)
@@ -170,7 +172,7 @@ class SessionDesk:
             raise ServiceError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 Reason.NO_ANSWER,
-                f"the stream did not answer within {self._limits.interrupt_timeout_s:g} s",
+                f"timeout: the stream did not answer within {self._limits.interrupt_timeout_s:g} s",
                 retry_after_s=_RETRY_AFTER_S,
             ) from None
 
@@ -195,6 +197,6 @@ def _no_slot(why: str) -> ServiceError:
     return ServiceError(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         Reason.NO_SLOT,
-        f"{why}; try again in {_RETRY_AFTER_S:g} s",
+        f"{why}; retry in {_RETRY_AFTER_S:g} s",
         retry_after_s=_RETRY_AFTER_S,
     )

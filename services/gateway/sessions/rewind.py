@@ -91,7 +91,7 @@ def find_cut(state: SessionState, current: ChunkRecord | None, played: int) -> C
     if played == state.position.next_frame:
         return None
     if not oldest_cut(state, current) <= played <= made:
-        limit = f"{oldest_cut(state, current)} .. {made}, the frames that are kept"
+        limit = f"must be {oldest_cut(state, current)} .. {made}, the frames in the history"
         raise InputError("played_frames", played, limit)
     if played == 0:
         return CutPoint(None, 0)
@@ -120,6 +120,7 @@ def after_cut(
             motion_z=motion_z,
             history=(),
             plan=None,
+            loop=(),
         )
     plan = point.record.plan
     shown = dataclasses.replace(plan, frames=point.frames)
@@ -137,4 +138,5 @@ def after_cut(
         motion_z=motion_z,
         history=(*before, ChunkRecord(shown, point.record.latents))[-HISTORY_CHUNKS:],
         plan=None,
+        loop=(),  # it goes on from the end of a chunk only
     )

@@ -27,4 +27,6 @@ def open_store(url: str) -> SessionStore:
         return MemoryStore()
     if url.startswith(REDIS):
         return RedisStore(url)
-    raise InputError("store", shown_url(url), "redis://, rediss://, unix:// or memory://")
+    raise InputError(
+        "store", shown_url(url), "must start with redis://, rediss://, unix:// or memory://"
+    )

@@ -61,7 +61,9 @@ class RedisCalls:
             )
         except ValueError as error:
             scheme = url.partition("://")[0]
-            raise InputError("store", f"{scheme}://...", f"a Redis URL: {error}") from None
+            raise InputError(
+                "store", f"{scheme}://...", f"not a valid Redis URL: {error}"
+            ) from None
         self.redis = Redis.from_pool(pool)
         self._scripts = load_scripts(self.redis)
         self._again = Retry(
@@ -122,7 +124,7 @@ class RedisCalls:
         if verdict == b"gone":
             raise session_gone(session_id)
         if verdict == b"lost":
-            raise FenceLost(f"session {session_id} was taken by another stream")
+            raise FenceLost(f"session {session_id} was taken over by another stream")
         if verdict == b"busy":
             raise SessionBusy(f"session {session_id} has an open stream")
         return [verdict, *rest]
@@ -134,7 +136,7 @@ class RedisCalls:
 
 def _refused(error: RedisError) -> StoreError:
     metrics.STORE_ERRORS.labels("refused").inc()
-    return StoreError(f"the store refused: {error}")
+    return StoreError(f"the store rejected the command: {error}")
 
 
 async def _ignore(_: Exception) -> None:

@@ -69,7 +69,7 @@ class StateCodec:
     def unknown_bytes(self, state: SessionState) -> int:
         """Returns the bytes that ``encode`` must digest; many of them need a thread."""
         chunks = (record.latents for record in state.history)
-        arrays = (state.motion_z, *state.position.tail, *chunks)
+        arrays = (state.motion_z, *state.position.tail, *chunks, *state.loop)
         return sum(array.nbytes for array in arrays if self._known(array) is None)
 
     def encode(self, state: SessionState) -> Form:
@@ -82,6 +82,7 @@ class StateCodec:
             next_frame=state.position.next_frame,
             tail=[self._put(arrays, piece_S) for piece_S in state.position.tail],
             history=[self._chunk(arrays, record) for record in state.history],
+            loop=[self._put(arrays, latents) for latents in state.loop],
             prompt_outcomes=[
                 pb.StoredPromptOutcome(**dataclasses.asdict(outcome))
                 for outcome in state.prompt_outcomes
@@ -131,9 +132,11 @@ def decode_state(head: bytes, plan: bytes, values: Values | None) -> SessionStat
     message = _read(pb.StoredState, head)
     chunks = message.history if values is not None else ()
     tail = tuple(_get(values, piece) for piece in message.tail) if values is not None else ()
+    loop = tuple(_get(values, latents) for latents in message.loop) if values is not None else ()
     return SessionState(
         position=Position(message.chunk_index, message.next_frame, tail),
         motion_z=_get(values, message.motion),
+        loop=loop,
         history=tuple(
             ChunkRecord(_plan_of(chunk.plan, values), _get(values, chunk.latents))
             for chunk in chunks
@@ -217,7 +220,7 @@ def decode_outcome(data: bytes) -> InterruptOutcome:
 
 def _put(arrays: ArraysByDigest, array: FloatArray, digest: bytes | None = None) -> pb.StoredArray:
     if array.dtype != np.float32:
-        raise TypeError(f"records hold float32, not {array.dtype}")
+        raise TypeError(f"records contain float32, not {array.dtype}")
     flat = np.ascontiguousarray(array, "<f4")
     if digest is None:
         digest = hashlib.sha256(flat.data).digest()[:_DIGEST_BYTES]
@@ -230,7 +233,7 @@ def _get(values: Values | None, stored: pb.StoredArray) -> FloatArray:
         return _empty()
     data = values.get(stored.digest)
     if data is None or len(data) != 4 * math.prod(stored.shape):
-        raise StoreError("the store has lost an array of a record")
+        raise StoreError("an array of a record is missing in the store")
     return np.frombuffer(data, "<f4").reshape(tuple(stored.shape))
 
 
@@ -246,10 +249,12 @@ def _read(kind: type[MessageT], data: bytes) -> MessageT:
     try:
         message = kind.FromString(data)
     except DecodeError as error:
-        raise StoreError("the store holds a record that cannot be read") from error
+        raise StoreError("a record in the store cannot be read") from error
     version: int = message.version  # type: ignore[attr-defined]
     if version != _VERSION:
-        raise StoreError(f"the store holds a record of form {version}; {_VERSION} is known here")
+        raise StoreError(
+            f"a record in the store has version {version}; this gateway reads version {_VERSION}"
+        )
     return message
 
 
@@ -262,7 +267,9 @@ def _fields(record: type, without: frozenset[str] = frozenset()) -> tuple[str, .
     return tuple(f.name for f in dataclasses.fields(record) if f.name not in without)
 
 
-_PARTS = frozenset({"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "spec"})
+_PARTS = frozenset(
+    {"motion_z", "position", "history", "plan", "pcm_S", "prompt_outcomes", "loop", "spec"}
+)
 _SCALARS: dict[type, tuple[str, ...]] = {
     kind: _fields(record, _PARTS)
     for record, message in (

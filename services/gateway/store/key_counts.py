@@ -15,14 +15,16 @@ _MARGIN_S = 0.01
 
 def too_many_open(key_name: str, limits: KeyLimits) -> KeyFull:
     """The key's limit of open sessions and sessions in creation is reached."""
-    most = f"{limits.max_sessions} open sessions, as many as it may have"
-    return KeyFull(f"the key {key_name} has {most}", "max_sessions", _RETRY_AFTER_S)
+    most = f"the maximum of {limits.max_sessions} open sessions"
+    return KeyFull(f"API key {key_name} has {most}", "max_sessions", _RETRY_AFTER_S)
 
 
 def too_many_begun(key_name: str, limits: KeyLimits, wait_s: float) -> KeyFull:
     """The key's limit of creations per minute is reached."""
-    most = f"{limits.per_minute} sessions within a minute, as many as it may"
-    return KeyFull(f"the key {key_name} has made {most}", "sessions_per_minute", wait_s + _MARGIN_S)
+    most = f"the maximum of {limits.per_minute} sessions per minute"
+    return KeyFull(
+        f"API key {key_name} has created {most}", "sessions_per_minute", wait_s + _MARGIN_S
+    )
 
 
 @dataclass

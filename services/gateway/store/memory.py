@@ -55,7 +55,7 @@ class _Entry:
             empty = np.zeros((0,), np.float32)
             where = dataclasses.replace(state.position, tail=())
             state = dataclasses.replace(
-                state, position=where, motion_z=empty, history=(), plan=None
+                state, position=where, motion_z=empty, history=(), plan=None, loop=()
             )
         return SessionRecord(self.setting, state, self.fence, self.owner, self.expires_at_s)
 
@@ -127,7 +127,9 @@ class MemoryStore:
         if entry is None:
             return None
         if entry.setting.request_digest != request_digest:
-            raise RequestConflict(f"request_id {request_id} was used for another request")
+            raise RequestConflict(
+                f"request_id {request_id} was already used for a different request"
+            )
         return entry.record()
 
     async def load(self, session_id: str, *, light: bool = False) -> SessionRecord:
@@ -138,7 +140,7 @@ class MemoryStore:
         """Returns the asset of a conditioning digest."""
         self._sweep()
         if digest not in self._assets:
-            raise SessionGone(f"asset {digest} is gone")
+            raise SessionGone(f"asset {digest} was deleted or has expired")
         return self._assets[digest]
 
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
@@ -282,7 +284,7 @@ class MemoryStore:
     def _owned(self, session_id: str, fence: int) -> _Entry:
         entry = self._entry(session_id)
         if entry.fence != fence:
-            raise FenceLost(f"session {session_id} was taken by another stream")
+            raise FenceLost(f"session {session_id} was taken over by another stream")
         return entry
 
     def _refresh(self, entry: _Entry) -> None:

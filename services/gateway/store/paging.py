@@ -24,5 +24,7 @@ def read_place(token: str) -> Place | None:
     except ValueError:
         created_s = math.nan
     if not colon or not math.isfinite(created_s):
-        raise InputError("page_token", token[:80], "a token of the page before")
+        raise InputError(
+            "page_token", token[:80], "must be the next_page_token of the previous page"
+        )
     return created_s, name

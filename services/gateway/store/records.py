@@ -84,6 +84,8 @@ class ChunkPlan:
         held_frame: 0 for a computed chunk; 1 to 28 for a held picture: its frame in the record's
             latents.
         speech_begin, speech_samples: the range of its samples that is speech; the rest is silence.
+        loop_chunk: 0 for a computed chunk; 1 and more: its place in the idle loop.
+        backward: it is played backward.
     """
 
     index: int
@@ -97,6 +99,8 @@ class ChunkPlan:
     held_frame: int = 0
     speech_begin: int = 0
     speech_samples: int = 0
+    loop_chunk: int = 0
+    backward: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +109,8 @@ class ChunkRecord:
 
     Args:
         plan: its sound.
-        latents: [1, C, F, h, w]; for a held picture, those of its source chunk.
+        latents: [1, C, F, h, w]; for a held picture or a chunk of the idle loop, those of its
+            source chunk.
     """
 
     plan: ChunkPlan
@@ -142,6 +147,7 @@ class SessionState:
         plan: of the next chunk, if it has begun; it is made with ``scene``.
         scene: digest of the asset with the newest prompt; empty for that of the setting.
         prompt_outcomes: of the newest prompt updates, oldest first.
+        loop: latents [1, C, F, h, w] of the chunks of the idle loop, complete or not.
     """
 
     epoch: int
@@ -153,6 +159,7 @@ class SessionState:
     plan: ChunkPlan | None = None
     scene: str = ""
     prompt_outcomes: tuple[PromptOutcome, ...] = ()
+    loop: tuple[FloatArray, ...] = ()
 
     def begin(self, plan: ChunkPlan) -> SessionState:
         """Returns the state with a begun chunk."""

@@ -97,7 +97,7 @@ class RedisStore:
             known = await self.load(rest[0].decode())
             return _of_request(known, setting.request_digest), False
         if verdict != b"ok":
-            raise StoreError(f"the store refused a new session: {verdict.decode()}")
+            raise StoreError(f"the store rejected a new session: {verdict.decode()}")
         self._known.replace(session_id, form.arrays)
         return SessionRecord(setting, state, 0, "", float(rest[0]) / 1000), True
 
@@ -152,7 +152,7 @@ class RedisStore:
         key = self._key("asset", digest)
         fields = await self._calls.call(lambda: self._calls.redis.hgetall(key))
         if not fields:
-            raise SessionGone(f"asset {digest} is gone")
+            raise SessionGone(f"asset {digest} was deleted or has expired")
         return codec.decode_asset(fields[b"head"], array_fields(fields))
 
     async def claim(self, session_id: str, owner: str, *, replace: bool) -> SessionRecord:
@@ -333,7 +333,7 @@ class RedisStore:
             )
             if verdict == b"ok":
                 return
-        raise StoreError(f"the store has not all arrays of a {script}")
+        raise StoreError(f"arrays of a {script} are missing in the store")
 
     async def _encoded(self, state: SessionState) -> codec.Form:
         if self._codec.unknown_bytes(state) > _THREAD_BYTES:
@@ -392,5 +392,5 @@ def _of_request(record: SessionRecord, digest: str) -> SessionRecord:
     """Returns an earlier request's session. Raises RequestConflict if it was another request."""
     if record.setting.request_digest != digest:
         name = record.setting.request_id
-        raise RequestConflict(f"request_id {name} was used for another request")
+        raise RequestConflict(f"request_id {name} was already used for a different request")
     return record

@@ -54,7 +54,7 @@ class KeyFull(FlashTalkError):
 
 def session_gone(session_id: str) -> SessionGone:
     """Returns the error for a missing session, also used for a session of another key."""
-    return SessionGone(f"session {session_id} is gone: deleted, expired or never made")
+    return SessionGone(f"session {session_id} does not exist: never created, deleted or expired")
 
 
 @dataclass(frozen=True)

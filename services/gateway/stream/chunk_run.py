@@ -7,6 +7,7 @@ over in between makes the same chunk and sends the frames that the client has no
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Callable
 from contextlib import aclosing
@@ -20,6 +21,7 @@ from services.gateway import metrics
 from services.gateway.chunk_times import ChunkTimes
 from services.gateway.sessions.rewind import after_chunk
 from services.gateway.store.records import ChunkPlan, ChunkRecord
+from services.gateway.stream.idle_loop import loop_after, shown_latent_frames
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.outgoing import OutgoingFrame
 from services.gateway.stream.progress import Progress
@@ -52,9 +54,11 @@ async def make_chunk(
         record = await make_record(stream, progress, plan, times)
         keep(Progress(state, progress.scene, record))
         motion_z = await show(stream, record, state.epoch, times)
+        loop = loop_after(state, record, stream.spec.new_frames, stream.loop_chunks)
         state = after_chunk(
             stream.spec, state, record, state.motion_z if motion_z is None else motion_z
         )
+        state = dataclasses.replace(state, loop=loop)
         commit_s = times.now_s()
         await stream.store.commit(stream.session_id, stream.fence, state)
         times.add("commit", times.now_s() - commit_s)
@@ -72,6 +76,9 @@ async def make_record(
     if plan.held_frame:
         await stream.store.begin(stream.session_id, stream.fence, plan)
         return ChunkRecord(plan, progress.state.history[-1].latents)
+    if plan.loop_chunk:
+        await stream.store.begin(stream.session_id, stream.fence, plan)
+        return ChunkRecord(plan, progress.state.loop[plan.loop_chunk - 1])
     return ChunkRecord(plan, await _latents(stream, progress, plan, times))
 
 
@@ -89,6 +96,7 @@ async def show(
     Returns:
         Motion latents [1, C, 2, h, w] after its last frame; None for a held picture.
     """
+    motion_z: FloatArray | None
     plan = record.plan
     pcm = pcm_to_bytes(plan.pcm_S, stream.audio_encoding)
     skip = max(0, stream.outbox.next_frame - plan.first_frame)
@@ -99,7 +107,19 @@ async def show(
                 if index >= skip:
                     await _put(stream, plan, pcm, index, video, key_frame)
         return None
-    motion_z: FloatArray | None = None
+    if plan.loop_chunk:
+        new_frames = stream.spec.new_frames
+        last = shown_latent_frames(plan, plan.frames, new_frames)
+        pictures, motion_z = await stream.loop.chunk(
+            record,
+            stream.decode_request(record, new_frames, epoch),
+            stream.decode_request(record, last, epoch),
+            times,
+        )
+        for frame in pictures[skip : plan.frames]:
+            await _put(stream, plan, pcm, frame.index, frame.video, frame.key_frame)
+        return motion_z
+    motion_z = None
     request = stream.decode_request(record, plan.frames, epoch)
     async with aclosing(stream.maker.frames(request, record.latents, times, skip)) as parts:
         async for part in parts:

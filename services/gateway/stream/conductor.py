@@ -15,6 +15,7 @@ from services.gateway.chunk_times import ChunkTimes
 from services.gateway.loop_clock import now_s
 from services.gateway.store.records import ChunkPlan, SessionAsset, SessionState
 from services.gateway.stream.chunk_run import make_chunk, show
+from services.gateway.stream.idle_loop import Step, next_step
 from services.gateway.stream.interruption import interrupt
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import JITTER_FRAMES
@@ -140,6 +141,7 @@ class Conductor:
                 finished=stream.intake.finished,
                 latest=wait_s <= 0,
                 can_hold=bool(self._progress.state.history),
+                can_loop=len(self._progress.state.loop) == stream.loop_chunks,
                 listening=stream.outbox.activity == LISTENING,
             )
             if chunk is None:
@@ -207,6 +209,7 @@ class Conductor:
                 frame_index=state.position.next_frame, missing_samples=chunk.missing
             )
             await stream.outbox.put(stream_pb2.StreamResponse(underrun=underrun))
+        step = next_step(state) if chunk.looped else Step(0, backward=False)
         return ChunkPlan(
             index=state.position.chunk_index,
             epoch=state.epoch,
@@ -221,4 +224,6 @@ class Conductor:
             else 0,
             speech_begin=chunk.lead_in,
             speech_samples=chunk.portion.samples,
+            loop_chunk=step.chunk,
+            backward=step.backward,
         )

@@ -31,6 +31,7 @@ from services.gateway.store.session_store import (
 )
 from services.gateway.stream.conductor import Conductor
 from services.gateway.stream.held_picture import HeldPicture
+from services.gateway.stream.idle_loop import IdleLoop
 from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.pace import Lead
@@ -100,7 +101,9 @@ class StreamHost:
         opening = await self._opening(read)
         if self.draining:
             raise ServiceError(
-                grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, "this gateway is going away"
+                grpc.StatusCode.UNAVAILABLE,
+                Reason.DRAINING,
+                "this gateway is shutting down; use another one",
             )
         with log_context(session_id=opening.session_id):
             # Checked before it is claimed: a session of another key is not disturbed.
@@ -120,12 +123,12 @@ class StreamHost:
             async with asyncio.timeout(self._limits.open_timeout_s):
                 request = await read()
         except TimeoutError:
-            limit = f"an open message within {self._limits.open_timeout_s:g} s"
+            limit = f"must arrive within {self._limits.open_timeout_s:g} s"
             raise InputError("open", "missing", limit) from None
         if isinstance(request, Malformed):
             raise request.refuse()
         if not isinstance(request, stream_pb2.StreamRequest) or not request.HasField("open"):
-            raise InputError("open", "missing", "the first message of a stream")
+            raise InputError("open", "missing", "must be the first message of a stream")
         opening = request.open
         checked_session_id("open.session_id", opening.session_id)
         if opening.sample_rate_hz != PCM_HZ:
@@ -133,7 +136,9 @@ class StreamHost:
         if opening.channels != 1:
             raise InputError("open.channels", opening.channels, "1")
         if opening.audio_encoding not in media_pb2.AudioEncoding.values():
-            raise InputError("open.audio_encoding", opening.audio_encoding, "an AudioEncoding")
+            raise InputError(
+                "open.audio_encoding", opening.audio_encoding, "must be an AudioEncoding"
+            )
         return opening
 
     async def _open_stream(
@@ -149,7 +154,7 @@ class StreamHost:
                 raise ServiceError(
                     grpc.StatusCode.OUT_OF_RANGE,
                     Reason.REPLAY_GONE,
-                    f"resume_frame: {first}: {oldest} .. {end} can be sent",
+                    f"resume_frame: {first}: must be {oldest} .. {end}",
                     field="open.resume_frame",
                 )
         # The speech of the plan is already used: the client need not send it again.
@@ -186,6 +191,10 @@ class StreamHost:
             outbox=outbox,
             lead=Lead(spec.fps, self._pool.chunk_s, loop_time()),
             held=HeldPicture(setting, maker, spec.fps),
+            loop=IdleLoop(maker, self._limits.idle_loop_bytes),
+            loop_chunks=self._limits.idle_loop_chunks
+            if setting.idle_policy == session_pb2.IDLE_POLICY_LOOP
+            else 0,
             signals=signals,
             prompts=PromptUpdates(
                 setting,
@@ -277,7 +286,7 @@ class StreamHost:
         while True:
             await asyncio.sleep(self._limits.heartbeat_s)
             if not self._door.admits(stream.caller):
-                raise bad_key("this API key is not good any more")
+                raise bad_key("this API key is no longer valid")
             try:
                 signals = await self._store.heartbeat(stream.session_id, stream.fence)
                 await self._pool.renew(stream.session_id, lease_s=stream.setting.ttl_s)
@@ -287,7 +296,7 @@ class StreamHost:
                 continue
             for request in signals.interrupts:
                 if not pass_interrupt(stream, request):
-                    _LOG.warning("interruption given up", extra={"reason": "too many wait"})
+                    _LOG.warning("interruption dropped", extra={"reason": "queue is full"})
             if signals.deleted:
                 stream.signals.delete()
                 return

@@ -88,7 +88,7 @@ class SpeechIntake:
         """
         self._check_open("audio")
         if first_sample != self._received:
-            limit = f"{self._received}, where the packet before it ended"
+            limit = f"must be {self._received}, the end of the previous packet"
             raise InputError("audio.first_sample", first_sample, limit)
         if self.buffered >= self.limit:
             self._at_door = len(pcm_S)
@@ -189,4 +189,4 @@ class SpeechIntake:
 
     def _check_open(self, field: str) -> None:
         if self.finished:
-            raise InputError(field, "after finish", "nothing may follow it")
+            raise InputError(field, "after finish", "no message may follow finish")

@@ -18,6 +18,7 @@ from services.gateway.loop_clock import now_s
 from services.gateway.sessions.rewind import CutPoint, after_cut, find_cut, oldest_cut
 from services.gateway.store.records import InterruptOutcome, InterruptRequest, SessionState
 from services.gateway.stream.chunk_run import make_record
+from services.gateway.stream.idle_loop import shown_latent_frames
 from services.gateway.stream.open_stream import OpenStream
 from services.gateway.stream.progress import Progress
 from services.gateway.stream.signals import Asked
@@ -104,8 +105,9 @@ async def _cut(stream: OpenStream, progress: Progress, played: int) -> SessionSt
         return state
     if point.record is None:
         return after_cut(stream.spec, state, point, stream.asset.portrait_z)
-    # For a held picture, the motion before it.
-    frames = point.record.plan.held_frame or point.frames
+    # For a held picture, the motion before it; backward, the motion that led to the picture once.
+    plan = point.record.plan
+    frames = shown_latent_frames(plan, point.frames, stream.spec.new_frames)
     request = stream.decode_request(point.record, frames, state.epoch)
     times = ChunkTimes(due_s=now_s())
     motion_z = await stream.maker.motion(request, point.record.latents, times)

@@ -12,6 +12,7 @@ from services.gateway.keys.entries import ApiKey
 from services.gateway.store.records import ChunkRecord, SessionAsset, SessionSetting
 from services.gateway.store.session_store import SessionStore
 from services.gateway.stream.held_picture import HeldPicture
+from services.gateway.stream.idle_loop import IdleLoop
 from services.gateway.stream.intake import SpeechIntake
 from services.gateway.stream.pace import Lead
 from services.gateway.stream.playout import Outbox
@@ -33,7 +34,8 @@ class OpenStream:
         intake: received speech.
         outbox: messages to send.
         lead: time before its deadline at which a chunk must begin.
-        held: the picture to show while nothing is computed.
+        held, loop: the pictures to show while nothing is computed.
+        loop_chunks: of a complete idle loop; 0 under other policies.
         signals: requests of other tasks.
         prompts: updates of the prompt.
     """
@@ -50,6 +52,8 @@ class OpenStream:
     outbox: Outbox
     lead: Lead
     held: HeldPicture
+    loop: IdleLoop
+    loop_chunks: int
     signals: StreamSignals
     prompts: PromptUpdates
 

@@ -38,6 +38,7 @@ class NextChunk:
         lead_in: samples of silence before the portion.
         missing: samples of silence in place of late speech.
         held: the last picture is held; nothing is computed.
+        looped: the next chunk of the idle loop is played; nothing is computed.
     """
 
     portion: Portion
@@ -46,6 +47,7 @@ class NextChunk:
     lead_in: int = 0
     missing: int = 0
     held: bool = False
+    looped: bool = False
 
 
 def next_chunk(
@@ -56,9 +58,10 @@ def next_chunk(
     finished: bool,
     latest: bool,
     can_hold: bool,
+    can_loop: bool,
     listening: bool,
 ) -> NextChunk | Wait | None:
-    """Decide.
+    """Decides on the next chunk.
 
     Args:
         spec: spec of the stream.
@@ -67,6 +70,7 @@ def next_chunk(
         finished: the client has ended its input.
         latest: the latest start that meets the chunk's deadline is reached.
         can_hold: there is a picture to hold.
+        can_loop: the idle loop is complete.
         listening: the previous chunk left the beginning of an utterance in the intake.
 
     Returns:
@@ -86,11 +90,14 @@ def next_chunk(
     if not latest:
         return Wait.UNTIL_LATEST
     held = can_hold and idle_policy == session_pb2.IDLE_POLICY_HOLD
-    return _late_chunk(spec, portion, held=held, listening=listening)
+    looped = can_loop and idle_policy == session_pb2.IDLE_POLICY_LOOP
+    return _late_chunk(spec, portion, held=held, looped=looped, listening=listening)
 
 
-def _late_chunk(spec: StreamSpec, portion: Portion, *, held: bool, listening: bool) -> NextChunk:
-    """What is shown where speech for a whole chunk did not come in time."""
+def _late_chunk(
+    spec: StreamSpec, portion: Portion, *, held: bool, looped: bool, listening: bool
+) -> NextChunk:
+    """Returns the next chunk when speech for a whole chunk did not arrive in time."""
     if portion.begins:
         # The beginning of an utterance is placed at the chunk's end, so that the rest follows
         # without a gap. A little of it is kept back, once, since the next packet may be late.
@@ -98,11 +105,12 @@ def _late_chunk(spec: StreamSpec, portion: Portion, *, held: bool, listening: bo
         if not listening:
             samples = max(0, samples - JITTER_FRAMES * spec.samples_per_frame)
         if not samples:
-            return NextChunk(Portion(0, False, True), spec.new_frames, LISTENING, held=held)
+            nothing = Portion(0, False, True)
+            return NextChunk(nothing, spec.new_frames, LISTENING, held=held, looped=looped)
         kept = dataclasses.replace(portion, samples=samples)
         return NextChunk(kept, spec.new_frames, SPEAKING, lead_in=spec.new_samples - samples)
     if portion.open:
         activity = SPEAKING if portion.samples else LISTENING
         missing = spec.new_samples - portion.samples
         return NextChunk(portion, spec.new_frames, activity, missing=missing)
-    return NextChunk(portion, spec.new_frames, IDLE, held=held)
+    return NextChunk(portion, spec.new_frames, IDLE, held=held, looped=looped)

@@ -107,7 +107,7 @@ class PromptUpdates:
             await self._refuse(update_id, Reason.INVALID_FIELD, str(error))
             return
         if not self._maker.accepts_prompt:
-            await self._refuse(update_id, Reason.NO_PROMPT, "these weights take no prompt")
+            await self._refuse(update_id, Reason.NO_PROMPT, "these weights use no prompt")
             return
         if not self._asset.portrait_rgb:
             why = "this session was created by a gateway that did not keep its portrait"

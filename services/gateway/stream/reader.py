@@ -63,7 +63,7 @@ async def _take(
     elif kind == "finish":
         await stream.intake.finish()
     elif kind == "open":
-        raise InputError("open", "in the middle of a stream", "only the first message")
+        raise InputError("open", "sent again", "must be the first message only")
     else:
         known = "one of open, audio, end_of_audio, interrupt, prompt_update, finish"
         raise InputError("message", "none", known)
@@ -73,7 +73,7 @@ def checked_interrupt(message: stream_pb2.Interrupt) -> InterruptRequest:
     """Returns a client's interruption. Raises InputError for a name that is too long."""
     if len(message.interrupt_id) > _MAX_INTERRUPT_ID:
         length = f"{len(message.interrupt_id)} characters"
-        raise InputError("interrupt_id", length, f"at most {_MAX_INTERRUPT_ID}")
+        raise InputError("interrupt_id", length, f"at most {_MAX_INTERRUPT_ID} characters")
     played = message.played_frames if message.HasField("played_frames") else None
     return InterruptRequest(message.interrupt_id, played)
 

@@ -22,7 +22,12 @@ async def change_scene(stream: OpenStream, progress: Progress) -> Progress:
     state = progress.state
     scene, outcome = stream.prompts.take(state.position.next_frame)
     outcomes = (*state.prompt_outcomes, *scene.superseded, outcome)[-KEPT_OUTCOMES:]
-    state = dataclasses.replace(state, scene=scene.asset.digest, prompt_outcomes=outcomes)
+    state = dataclasses.replace(
+        state,
+        scene=scene.asset.digest,
+        prompt_outcomes=outcomes,
+        loop=(),  # it shows the scene before
+    )
     await stream.store.commit(stream.session_id, stream.fence, state, scene.asset)
     await stream.prompts.applied(scene, outcome)
     return Progress(state, scene.asset)

@@ -28,7 +28,7 @@ class WorkerChannels:
         believed = files.names[2]
         if files.authorities is None and (files.certificate or files.key or name):
             raise InputError(
-                believed, "none", "needed where anything else is set for TLS to workers"
+                believed, "none", "required when another TLS setting for workers is set"
             )
         self._name, self._limits = name, limits
         self._watch = CertificateWatch(files) if files.authorities is not None else None

@@ -36,7 +36,7 @@ class Targets:
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             place = read_host_port(part.removeprefix(_DNS))
             if place is None:
-                raise InputError(field, part, "HOST:PORT or dns:///NAME:PORT")
+                raise InputError(field, part, "must be HOST:PORT or dns:///NAME:PORT")
             if part.startswith(_DNS):
                 names.append(place)
             else:

@@ -1,8 +1,8 @@
-"""One chunk through the three workers: what the session loop calls.
+"""Calls the three workers for one chunk, with retries.
 
-A call that fails because of its worker is made again on another one, from the same inputs, until
-the chunk's time is up. Inputs name everything (seed, chunk, latents), so a retry gives the same
-bits, and frames that have left already are skipped.
+A call that fails because of its worker is retried on another worker with the same inputs, until
+the timeout of the stage. Calls are idempotent: the inputs contain seed, chunk and latents, so a
+retry gives the same bits. Frames that were already sent are skipped.
 
 Legend: H W pixels, C channels, F latent frames, S samples.
 """
@@ -53,7 +53,7 @@ Choose = Callable[[float], Awaitable[Worker]]
 
 
 class Decoded(NamedTuple):
-    """A part of a chunk as it is decoded.
+    """A decoded part of a chunk.
 
     Args:
         frames: one or more; none in the last part.
@@ -65,7 +65,7 @@ class Decoded(NamedTuple):
 
 
 class ChunkMaker:
-    """Calls workers for one session after the other; keeps nothing of any of them.
+    """Calls workers for all sessions; has no state of a session.
 
     Args:
         pool: the workers.
@@ -93,12 +93,12 @@ class ChunkMaker:
         return self._pool.default_prompt
 
     async def condition(self, portrait_HWC: Rgb, prompt: str, session_id: str) -> SessionAsset:
-        """What a portrait and a prompt become; once per session.
+        """Encodes the portrait and the prompt of a new session.
 
         Args:
-            portrait_HWC: uint8 [H, W, 3] at the size of the video.
-            prompt: the scene.
-            session_id: who holds a slot of a DiT worker.
+            portrait_HWC: uint8 [H, W, 3] at the video size.
+            prompt: text prompt.
+            session_id: the session, which holds a slot of a DiT worker.
         """
         image = image_to_proto(portrait_HWC)
         times = ChunkTimes()
@@ -169,7 +169,7 @@ class ChunkMaker:
     async def features(
         self, key: worker_pb2.ChunkKey, window: Sequence[Pcm], times: ChunkTimes
     ) -> Tensor:
-        """Speech features of the 8 s that end with a chunk, given in pieces."""
+        """Returns the speech features of the 8 s window (in pieces) that ends with a chunk."""
         samples = sum(map(len, window))
         request = spliced(
             audio_pb2.EncodeRequest(key=key),
@@ -195,7 +195,7 @@ class ChunkMaker:
         motion_z: FloatArray,
         times: ChunkTimes,
     ) -> FloatArray:
-        """A chunk's latents [1, C, F, h, w]."""
+        """Returns the latents of a chunk, [1, C, F, h, w]."""
         asked = dit_pb2.DenoiseRequest
         request = spliced(
             asked(key=key, seed=seed, conditioning_digest=asset.digest),
@@ -227,13 +227,13 @@ class ChunkMaker:
     async def frames(
         self, request: vae_pb2.DecodeRequest, latents: FloatArray, times: ChunkTimes, skip: int = 0
     ) -> AsyncGenerator[Decoded]:
-        """A chunk as it is decoded: parts with frames, then the one with the motion latents.
+        """Yields parts of a chunk as they are decoded: frames, then the motion latents.
 
         Args:
-            request: how to decode.
-            latents: what to decode, [1, C, F, h, w].
-            times: where the time is counted.
-            skip: frames at the head that are not wanted.
+            request: the request without latents.
+            latents: latents of the chunk, [1, C, F, h, w].
+            times: records times and retries.
+            skip: number of frames at the beginning to leave out.
         """
         number = vae_pb2.DecodeRequest.LATENTS_FIELD_NUMBER
         asked = spliced(request, (number, tensor_pieces([latents], latents.shape)))
@@ -265,7 +265,7 @@ class ChunkMaker:
                     times.compute_s += sum(result.compute_s.values())
                     yield Decoded((), _latents(result.motion_latents, "motion_latents"))
                     return
-                # It ended in order and half-way: as good as lost.
+                # The call ended with OK but without a result: treated as a failure of the worker.
                 self._lost(worker, until_s, times)
             except grpc.aio.AioRpcError as error:
                 self._failed(worker, error, until_s, times)
@@ -276,7 +276,7 @@ class ChunkMaker:
     async def motion(
         self, request: vae_pb2.DecodeRequest, latents: FloatArray, times: ChunkTimes
     ) -> FloatArray:
-        """Only the motion latents after ``request.frames`` frames of a chunk."""
+        """Returns only the motion latents after ``request.frames`` frames of a chunk."""
         wanted = vae_pb2.DecodeRequest()
         wanted.CopyFrom(request)
         wanted.motion_only = True
@@ -287,7 +287,7 @@ class ChunkMaker:
         raise AssertionError("frames() ends with motion latents or an error")
 
     async def _retry(self, role: Role, call: Call[ResultT], times: ChunkTimes) -> ResultT:
-        """On any worker of a role, another one after each failure."""
+        """Calls any worker of a role; retries on another one after each failure."""
 
         async def choose(timeout_s: float) -> Worker:
             return await self._pool.choose(role, timeout_s=timeout_s, weights=self.weights)
@@ -295,7 +295,7 @@ class ChunkMaker:
         return await self._attempts(choose, choose, call, times)
 
     async def _retry_slot(self, session_id: str, call: Call[ResultT], times: ChunkTimes) -> ResultT:
-        """On the worker that keeps a slot for the session; the slot moves after a failure."""
+        """Calls the worker with the session's slot; moves the slot before each retry."""
 
         async def holder(timeout_s: float) -> Worker:
             return await self._pool.holder(session_id, timeout_s=timeout_s, weights=self.weights)
@@ -320,7 +320,10 @@ class ChunkMaker:
             choose = again
 
     def _timeout_s(self, times: ChunkTimes) -> float:
-        """Of a call. Workers take first what runs out first: so, what is due first."""
+        """Returns the timeout of a call.
+
+        Workers serve the earliest deadline first, so it is shorter for chunks that are due earlier.
+        """
         ahead_s = times.due_s - times.now_s()
         call_s = self._limits.call_timeout_s
         return call_s + max(-call_s / 2, min(ahead_s, _UNHURRIED_S))
@@ -332,7 +335,7 @@ class ChunkMaker:
         until_s: float,
         times: ChunkTimes,
     ) -> None:
-        """Counts a failure that another attempt may mend; raises any other."""
+        """Counts a failure that a retry may fix; raises any other error."""
         broken = error.code() is grpc.StatusCode.INTERNAL and reason_of(error) is None
         if error.code() not in _RETRIED and not broken:
             raise error
@@ -349,7 +352,7 @@ class ChunkMaker:
             raise ServiceError(
                 grpc.StatusCode.UNAVAILABLE,
                 Reason.NO_WORKER,
-                f"no worker finished within {self._limits.chunk_timeout_s:g} s",
+                f"timeout: no worker finished the stage within {self._limits.chunk_timeout_s:g} s",
                 retry_after_s=1.0,
             )
         return left_s

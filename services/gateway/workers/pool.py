@@ -321,7 +321,7 @@ class WorkerPool:
                 await self._probe_all()
             except Exception:
                 # Catches every error: without this task no worker would be found again.
-                _LOG.exception("looking at workers failed")
+                _LOG.exception("worker probe failed")
 
     async def _probe_all(self) -> None:
         for role, table in self._tables.items():
@@ -354,6 +354,6 @@ def _nobody(role: Role, timeout_s: float) -> ServiceError:
     return ServiceError(
         grpc.StatusCode.UNAVAILABLE,
         Reason.NO_WORKER,
-        f"no {role.value} was ready within {timeout_s:g} s",
+        f"timeout: no {role.value} was ready within {timeout_s:g} s",
         retry_after_s=1.0,
     )

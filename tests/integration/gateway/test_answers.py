@@ -191,9 +191,9 @@ def test_no_call_of_the_client_waits_for_ever() -> None:
         ):
             session = await client.create_session(portrait(), **FILE)
             async with client.stream(session) as stream:
-                with pytest.raises(ClientError, match="no speech was used within 1 s"):
+                with pytest.raises(ClientError, match="no speech was accepted within 1 s"):
                     await stream.push_audio(speech(300 * 16_000))
-                with pytest.raises(ClientError, match="no answer to an interruption"):
+                with pytest.raises(ClientError, match="no acknowledgement of the interruption"):
                     await stream.interrupt()
 
     run(scenario, limit_s=patient(120))

@@ -59,21 +59,21 @@ REPLAY = (grpc.StatusCode.OUT_OF_RANGE, Reason.REPLAY_GONE)
 FINISH, END = Request(finish=stream_pb2.Finish()), Request(end_of_audio=stream_pb2.EndOfAudio())
 LONG, MUCH = "x" * 65, speech(3 * CHUNK)
 INTERRUPT, LISTED = pb.InterruptSessionRequest, pb.ListSessionsRequest
-FIRST = ("missing", "the first message of a stream")
+FIRST = ("missing", "must be the first message of a stream")
 SIZE = "bytes"
 
 # fmt: off
 CASES = [
-    bad("bytes on Stream", bare(b"\xff\xff\xff"), "request", "not a message", "protobuf"),
-    bad("bytes in a stream", streaming(b"\xff\xff"), "request", "not a message", "protobuf"),
+    bad("bytes on Stream", bare(b"\xff\xff\xff"), "request", "invalid message", "protobuf"),
+    bad("bytes in a stream", streaming(b"\xff\xff"), "request", "invalid message", "protobuf"),
     bad("bytes on CreateSession", calling("CreateSession", b"\xff\xff\xff"), "request",
-        "not a message", "protobuf"),
+        "invalid message", "protobuf"),
     bad("a name that is not UTF-8", calling("GetSession", b"\x0a\x01\xff"), "request", "protobuf"),
     bad("audio first", bare(audio([0.0])), "open", *FIRST),
     bad("interruption first", bare(interrupting("a")), "open", *FIRST),
     bad("empty message first", bare(Request()), "open", *FIRST),
     bad("empty message later", streaming(Request()), "message", "none", "end_of_audio"),
-    bad("open again", streaming(opening("x")), "open", "in the middle", "only the first"),
+    bad("open again", streaming(opening("x")), "open", "sent again", "must be the first message"),
     bad("8 kHz", streaming(sample_rate_hz=8_000), "open.sample_rate_hz", "8000", "16000"),
     bad("no rate", streaming(sample_rate_hz=0), "open.sample_rate_hz", "0", "16000"),
     bad("stereo", streaming(channels=2), "open.channels", "2", "1"),
@@ -85,12 +85,13 @@ CASES = [
         "of 2 bytes"),
     bad("NaN", streaming(audio([0, np.nan])), "audio.pcm", "NaN", "finite samples"),
     bad("infinity", streaming(audio([0, -np.inf])), "audio.pcm", "infinite", "finite samples"),
-    bad("a gap", streaming(audio(MUCH[:640]), audio([0], 641)), "audio.first_sample", "641: 640"),
+    bad("a gap", streaming(audio(MUCH[:640]), audio([0], 641)), "audio.first_sample",
+        "641: must be 640"),
     bad("an overlap", streaming(audio(MUCH[:640]), audio([0], 639)), "audio.first_sample",
-        "639: 640"),
-    bad("not from zero", streaming(audio([0], 2**64 - 1)), "audio.first_sample", "615: 0"),
+        "639: must be 640"),
+    bad("not from zero", streaming(audio([0], 2**64 - 1)), "audio.first_sample", "615: must be 0"),
     bad("audio after Finish", streaming(audio(MUCH), FINISH, audio([0], len(MUCH))), "audio",
-        "after finish", "nothing may follow"),
+        "after finish", "no message may follow"),
     bad("end after Finish", streaming(audio(MUCH), FINISH, END), "end_of_audio", "after finish"),
     bad("Finish twice", streaming(audio(MUCH), FINISH, FINISH), "finish", "after finish"),
     bad("long interrupt_id", streaming(interrupting(LONG)), "interrupt_id", "65", "at most 64"),
@@ -108,21 +109,24 @@ CASES = [
         "session_id", "20000 characters", "1 to 64"),
     bad("a stream of 20,000", bare(opening("y" * 20_000)), "open.session_id", "20000 characters",
         "1 to 64"),
-    *(bad(f"{end} {method}", after_its_end(end, method), "session_id", "deleted, expired or",
+    *(bad(f"{end} {method}", after_its_end(end, method), "session_id", "deleted or expired",
           status=GONE)
       for end in ("expired", "deleted") for method in ("Stream", "GetSession", "InterruptSession")),
     bad("a second stream", second_stream, None, "has an open stream",
         status=(grpc.StatusCode.FAILED_PRECONDITION, Reason.SESSION_BUSY)),
-    bad("resumed too old", resuming(111), "open.resume_frame", "111: 112 .. 224", status=REPLAY),
-    bad("resumed too new", resuming(225), "open.resume_frame", "225: 112 .. 224", status=REPLAY),
+    bad("resumed too old", resuming(111), "open.resume_frame", "111: must be 112 .. 224",
+        status=REPLAY),
+    bad("resumed too new", resuming(225), "open.resume_frame", "225: must be 112 .. 224",
+        status=REPLAY),
     bad("used request_id", used_request, "request_id", "used",
         status=(grpc.StatusCode.ALREADY_EXISTS, Reason.REQUEST_CONFLICT)),
     bad("no image", making(portrait=b"portrait"), "portrait", "8 bytes", "not PNG, JPEG, WEBP"),
     bad("a GIF", making(portrait=b"GIF89a" + bytes(60)), "portrait", "66 bytes", "not PNG"),
-    bad("cut off", making(portrait=portrait()[:-9_000]), "portrait", SIZE, "damaged or cut off"),
+    bad("cut off", making(portrait=portrait()[:-9_000]), "portrait", SIZE, "damaged or truncated"),
     bad("a bomb", making(portrait=png(50_000, 50_000)), "portrait", SIZE, "40000000 pixels"),
     bad("a small bomb", making(portrait=png(7_000, 7_000)), "portrait", SIZE, "40000000 pixels"),
-    bad("3 pixels", making(portrait=png(3, 1)), "portrait", SIZE, "3x1 pixels, at least 16"),
+    bad("3 pixels", making(portrait=png(3, 1)), "portrait", SIZE,
+        "3x1 pixels; each side must be at least 16"),
     bad("size", making(size={"width_px": 96, "height_px": 64}), "size", "96x64", "one of 64x64"),
     bad("no size", making(size={}), "size", "0x0", "one of 64x64"),
     bad("codec 9", making(video_codec=9), "video_codec", "9", "VIDEO_CODEC_H264"),
@@ -131,7 +135,7 @@ CASES = [
     bad("page_size", calling("ListSessions", LISTED(page_size=1_001)), "page_size", "1001",
         "1 to 1000"),
     *(bad(f"page_token {token}", calling("ListSessions", LISTED(page_token=token)), "page_token",
-          token, "of the page before") for token in ("rubbish", "nan:x", "inf:x", "1")),
+          token, "of the previous page") for token in ("rubbish", "nan:x", "inf:x", "1")),
 ]
 # fmt: on
 

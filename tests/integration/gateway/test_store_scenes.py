@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.store.records import PromptOutcome, SessionAsset, SessionState
 from services.gateway.store.session_store import FenceLost, SessionGone, SessionStore
-from tests.integration.gateway.records import asset, same, setting, state
+from tests.integration.gateway.records import array, asset, plan, same, setting, state
 from tests.integration.gateway.test_store import LIMITS, Age, Test, TimedTest, run, run_timed
 
 __all__ = ["run", "run_timed"]  # fixtures
@@ -46,6 +46,30 @@ def test_a_taker_finds_the_prompt_with_its_asset(run: Callable[[Test], None]) ->
                 given.session_id, record.fence, with_scene(4, scene("f")), scene("f")
             )
         assert (await store.load(given.session_id)).state.scene == "e" * 64
+
+    run(body)
+
+
+def test_an_idle_loop_and_its_played_chunks_come_back_bit_by_bit(
+    run: Callable[[Test], None],
+) -> None:
+    async def body(store: SessionStore) -> None:
+        given = setting()
+        await store.create(given, state(), asset())
+        record = await store.claim(given.session_id, "one", replace=False)
+        made = state(4)
+        loop = (made.history[1].latents, made.history[2].latents, array(1, 16, 9, 12, 12, seed=9))
+        played = dataclasses.replace(plan(4), loop_chunk=2, backward=True)
+        kept = dataclasses.replace(made, loop=loop)
+        await store.commit(given.session_id, record.fence, kept)
+        await store.begin(given.session_id, record.fence, played)
+        taken = (await store.load(given.session_id)).state
+        assert same(taken, kept.begin(played))
+        assert (await store.load(given.session_id, light=True)).state.loop == ()
+        # An array stays as long as the loop needs it, also when no chunk of the history does.
+        later = dataclasses.replace(state(9), loop=loop)
+        await store.commit(given.session_id, record.fence, later)
+        assert same((await store.load(given.session_id)).state, later)
 
     run(body)
 

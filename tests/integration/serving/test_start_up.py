@@ -69,7 +69,7 @@ def test_the_gateway_names_what_it_cannot_use(tmp_path: Path, taken_port: int) -
         ("LOG_LEVEL", "loud", "loud"),
         ("HEARTBEAT_S", "nan", "nan"),
         ("API_KEYS", "/no/such/keys", "/no/such/keys"),
-        ("API_KEYS", __file__, "no JSON"),
+        ("API_KEYS", __file__, "not valid JSON"),
         ("WORKERS_CA", "/no/such/ca", "/no/such/ca"),
     ]
     found = tried(tmp_path, [("gateway", {setting: value}) for setting, value, _ in cases])
@@ -81,9 +81,14 @@ def test_the_gateway_names_what_it_cannot_use(tmp_path: Path, taken_port: int) -
 def test_workers_name_what_they_cannot_use(tmp_path: Path, taken_port: int) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
+    text = tmp_path / "overlay.txt"
+    text.write_text("no tensors")
     cases = [
         ("WEIGHTS", "/no/such/weights", "/no/such/weights"),
         ("WEIGHTS", str(empty), "empty"),
+        ("OVERLAYS", "/no/such/overlay.pt", "/no/such/overlay.pt: no such file"),
+        ("OVERLAYS", f"{text}:0", f"{text}:0.0: a strength other than 0"),
+        ("OVERLAYS", str(text), "a file of tensors"),
         ("PRESET", "huge", "huge"),
         ("DEVICE", "toaster", "toaster"),
         ("DTYPE", "int3", "int3"),
@@ -113,15 +118,20 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ("gateway", {"TLS_KEY": str(one.key)}, "TLS_CERT", "none"),
         ("gateway", {"TLS_CLIENT_CA": str(authority.ca)}, "TLS_CERT", "none"),
         ("gateway", good | {"TLS_CERT": "/no/such/cert"}, "TLS_CERT", "/no/such/cert"),
-        ("gateway", good | {"TLS_CERT": str(text)}, "TLS_CERT", "no PEM"),
+        ("gateway", good | {"TLS_CERT": str(text)}, "TLS_CERT", "not a PEM file"),
         ("gateway", good | {"TLS_KEY": str(tmp_path)}, "TLS_KEY", "Is a directory"),
-        ("gateway", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "the key of the certificate"),
-        ("gateway", good | {"TLS_CLIENT_CA": str(one.key)}, "TLS_CLIENT_CA", "no PEM"),
+        (
+            "gateway",
+            good | {"TLS_KEY": str(other.key)},
+            "TLS_KEY",
+            "must be the private key of the certificate",
+        ),
+        ("gateway", good | {"TLS_CLIENT_CA": str(one.key)}, "TLS_CLIENT_CA", "not a PEM file"),
         ("gateway", ca | cert, "WORKERS_KEY", "none"),
         ("gateway", cert, "WORKERS_CA", "none"),
         ("gateway", {"WORKERS_TLS_NAME": "workers"}, "WORKERS_CA", "none"),
         ("vae_decoder", {"TLS_CERT": str(one.cert)}, "TLS_KEY", "none"),
-        ("audio_encoder", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "the key of"),
+        ("audio_encoder", good | {"TLS_KEY": str(other.key)}, "TLS_KEY", "private key of the"),
         ("dit_worker", good | {"TLS_CLIENT_CA": str(text)}, "TLS_CLIENT_CA", str(text)),
     ]
     found = tried(tmp_path, [(role, given) for role, given, _, _ in cases])

@@ -74,7 +74,7 @@ def test_the_command_trains_judges_and_shows_the_table(
     assert (tmp_path / "out" / "table2.md").read_text() == text
     assert not list((tmp_path / "out" / "runs").iterdir())
     assert main([*command[:-2], "--judge=--quick"]) == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "different settings" in capsys.readouterr().err
 
 
 def _tables(output: str) -> str:

@@ -19,9 +19,9 @@ from tests.patience import wait_until
 from training.ablate import jobs as jobs_module
 from training.ablate.jobs import Jobs
 from training.ablate.place import AblationPlace
-from training.ablate.plan import Run
+from training.ablate.plan import AblationRun
 
-RUNS = tuple(Run("row", seed) for seed in range(4))
+RUNS = tuple(AblationRun("row", seed) for seed in range(4))
 # Leaves a mark while it goes, ends early when it is asked to, as a training does. Where there is a
 # gate (a named pipe) it waits until somebody opens it.
 PROGRAM = """
@@ -52,13 +52,13 @@ class StandInCommands:
     threads = 1
     environment: Mapping[str, str] = {}
 
-    def __init__(self, folder: Path, codes: Mapping[Run, int]) -> None:
+    def __init__(self, folder: Path, codes: Mapping[AblationRun, int]) -> None:
         self.folder, self.codes = folder, codes
 
-    def is_done(self, run: Run, _place: AblationPlace) -> bool:
+    def is_done(self, run: AblationRun, _place: AblationPlace) -> bool:
         return (self.folder / f"done-{run.name}").exists()
 
-    def next(self, run: Run, _place: AblationPlace) -> list[str]:
+    def next(self, run: AblationRun, _place: AblationPlace) -> list[str]:
         return [
             sys.executable,
             "-c",
@@ -69,7 +69,7 @@ class StandInCommands:
         ]
 
 
-def jobs(folder: Path, at_once: int = 2, codes: Mapping[Run, int] | None = None) -> Jobs:
+def jobs(folder: Path, at_once: int = 2, codes: Mapping[AblationRun, int] | None = None) -> Jobs:
     place = AblationPlace(folder)
     (folder / "runs").mkdir(exist_ok=True)
     return Jobs(place, StandInCommands(folder, codes or {}), at_once)  # type: ignore[arg-type]
@@ -140,7 +140,7 @@ def test_a_failed_run_is_named_with_its_last_words_and_the_others_go_on(tmp_path
 
 
 def test_a_run_waits_for_those_that_say_how_long_it_is(tmp_path: Path) -> None:
-    waits = Run("row", 0, as_long_as="other")
+    waits = AblationRun("row", 0, as_long_as="other")
     other, same = waits.needs
     place = AblationPlace(tmp_path)
     for run in (same, waits):
@@ -149,7 +149,7 @@ def test_a_run_waits_for_those_that_say_how_long_it_is(tmp_path: Path) -> None:
     with Progress(disable=True) as progress:
         failed = jobs(tmp_path, codes={other: 3}).work_off((waits, other, same), progress)
     assert set(failed) == {other, waits}
-    assert "how long" in failed[waits]
+    assert "sets its duration has failed" in failed[waits]
     assert done(tmp_path) == {same.name}
     (place.student(other)).mkdir(parents=True)
     (place.student(other) / SAMPLING_FILE).touch()

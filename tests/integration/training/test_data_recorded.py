@@ -32,9 +32,9 @@ from training.data.videos.index import ScanConfig
 from training.data.videos.manifest import Entry, write_manifest
 from training.models import Models
 from training.places import Places
-from training.tasks.ground import Ground, GroundConfig
 from training.tasks.samples import SampleConfig
 from training.tasks.stage1 import Stage1Recipe
+from training.tasks.stage2_setup import Stage2Setup, Stage2SetupConfig
 
 SPEC = StreamSpec()
 
@@ -155,9 +155,9 @@ def test_what_recorded_videos_do_not_know_is_not_asked_of_them(clips: Path, tmp_
     ):
         with pytest.raises(InputError, match=field):
             asking.task(places, world)
-    config = GroundConfig(measured="truth")
+    config = Stage2SetupConfig(measured="truth")
     with pytest.raises(InputError, match="measured"):
-        Ground(config, places, world, ShardPlan(), 2, Sampling())
+        Stage2Setup(config, places, world, ShardPlan(), 2, Sampling())
 
 
 @pytest.mark.weights

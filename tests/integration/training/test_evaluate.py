@@ -17,8 +17,8 @@ from training.evaluate.fidelity import PSNR_CAP_DB
 from training.evaluate.held_out import ClipSet, open_clips
 from training.evaluate.kept_readings import KeptReadings
 from training.evaluate.probes import Probes
-from training.evaluate.report import Report
-from training.evaluate.run import Plan, evaluate
+from training.evaluate.report import Report, Table
+from training.evaluate.run import EvaluationPlan, evaluate
 from training.evaluate.summary import GENERATED, TRUTH, VAE, WRONG
 
 SIZE = (64, 64)
@@ -101,9 +101,13 @@ def probes() -> Probes:
     return Probes.load()
 
 
+def table_of(report: Report, title: str) -> Table:
+    return next(table for table in report.tables if table.title == title)
+
+
 def run(short: ClipSet, probes: Probes, out: Path, spoil: Spoil | None = None) -> Report:
     performer = Puppeteer(short, spoil=spoil or (lambda video: video))
-    return evaluate(performer, Plan(short, pictures=0), probes, out, show_progress=False)
+    return evaluate(performer, EvaluationPlan(short, pictures=0), probes, out, show_progress=False)
 
 
 @pytest.mark.slow
@@ -112,12 +116,12 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
 ) -> None:
     report = evaluate(
         Puppeteer(short, long),
-        Plan(short, long, pictures=1, settings={"seed": 0}),
+        EvaluationPlan(short, long, pictures=1, settings={"seed": 0}),
         probes,
         tmp_path / "new" / "out",
         show_progress=False,
     )
-    rows = report.table("Short clips").rows
+    rows = table_of(report, "Short clips").rows
     assert list(rows) == [TRUTH, VAE, GENERATED, WRONG]
     assert rows[TRUTH]["lip_corr"] > 0.95
     assert rows[GENERATED]["lip_corr"] == pytest.approx(rows[TRUTH]["lip_corr"], abs=0.02)
@@ -127,7 +131,7 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
     # Few clips: one foreign clip may correlate by chance, everything else must be right.
     missed = {target.name for target in report.targets if not target.met}
     assert missed <= {"wrong audio, |LipCorr|"}
-    stream = report.table("Long streams").rows
+    stream = table_of(report, "Long streams").rows
     assert stream[TRUTH]["identified_last"] == 1.0
     assert stream[TRUTH]["background_db_last"] == pytest.approx(PSNR_CAP_DB)
 
@@ -144,7 +148,7 @@ def test_ideal_performer_meets_every_target_and_is_drawn(
 
 
 def test_late_video_has_its_lag(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
-    row = run(short, probes, tmp_path, late).table("Short clips").rows[GENERATED]
+    row = table_of(run(short, probes, tmp_path, late), "Short clips").rows[GENERATED]
     assert row["lip_lag_frames"] == 3
     assert row["lip_corr"] < 0.75
 
@@ -153,7 +157,7 @@ def test_frozen_video_is_not_taken_for_a_good_one(
     short: ClipSet, probes: Probes, tmp_path: Path
 ) -> None:
     report = run(short, probes, tmp_path, frozen)
-    row = report.table("Short clips").rows[GENERATED]
+    row = table_of(report, "Short clips").rows[GENERATED]
     assert abs(row["lip_corr"]) < 0.2
     assert max(row[f"{part}_dynamic"] for part in ("mouth", "head", "hands")) < 0.05
     assert {"LipCorr", "dynamic ratio, head"} <= {t.name for t in report.targets if not t.met}
@@ -161,12 +165,12 @@ def test_frozen_video_is_not_taken_for_a_good_one(
 
 def test_steps_between_chunks_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
     report = run(short, probes, tmp_path, stepping)
-    assert report.table("Short clips").rows[GENERATED]["border_vs_vae"] > 2
+    assert table_of(report, "Short clips").rows[GENERATED]["border_vs_vae"] > 2
 
 
 def test_patches_are_seen(short: ClipSet, probes: Probes, tmp_path: Path) -> None:
     report = run(short, probes, tmp_path, patchy)
-    row = report.table("Short clips").rows[GENERATED]
+    row = table_of(report, "Short clips").rows[GENERATED]
     assert row["patched_vs_vae"] > 5
     # Nothing else shows them: lips, movement and borders are as they were.
     assert {t.name for t in report.targets if not t.met} - {"wrong audio, |LipCorr|"} == {
@@ -193,7 +197,7 @@ def test_truth_and_vae_are_measured_once_for_all_students(
     shared = [
         evaluate(
             one,
-            Plan(short, pictures=1, wrong_audio=0, kept=kept),
+            EvaluationPlan(short, pictures=1, wrong_audio=0, kept=kept),
             probes,
             tmp_path / str(k),
             show_progress=False,
@@ -203,14 +207,14 @@ def test_truth_and_vae_are_measured_once_for_all_students(
     assert [one.through for one in performers] == [len(short), 0]
     alone = evaluate(
         Puppeteer(short, spoil=late),
-        Plan(short, pictures=1, wrong_audio=0),
+        EvaluationPlan(short, pictures=1, wrong_audio=0),
         probes,
         tmp_path / "alone",
         show_progress=False,
     )
     for title in ("TalkBench", "Short clips"):
-        for name, row in alone.table(title).rows.items():
-            found = shared[1].table(title).rows[name]
+        for name, row in table_of(alone, title).rows.items():
+            found = table_of(shared[1], title).rows[name]
             for key in row.keys() - {"fps", "real_time_factor"}:
                 np.testing.assert_equal(found[key], row[key])
     # The pictures are the same too, down to the VAE's row that was not made again.
@@ -223,14 +227,14 @@ def test_drifting_stream_is_seen(
     short: ClipSet, long: ClipSet, probes: Probes, tmp_path: Path
 ) -> None:
     performer = Puppeteer(short, long, spoil=darkening)
-    plan = Plan(short, long, wrong_audio=0, pictures=0)
+    plan = EvaluationPlan(short, long, wrong_audio=0, pictures=0)
     report = evaluate(performer, plan, probes, tmp_path, show_progress=False)
-    truth, drifting = (report.table("Long streams").rows[name] for name in (TRUTH, GENERATED))
+    truth, drifting = (table_of(report, "Long streams").rows[name] for name in (TRUTH, GENERATED))
     assert abs(truth["colour_slope"]) < 0.01
     assert drifting["colour_slope"] > 0.2
     assert drifting["background_db_slope"] < -0.2
     assert drifting["identity_last"] > truth["identity_last"] + 0.1
-    assert WRONG not in report.table("Short clips").rows
+    assert WRONG not in table_of(report, "Short clips").rows
 
 
 def test_clips_know_their_silences_and_backgrounds(short: ClipSet) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.vae.config import VAEConfig
 from flashtalk.models.vae.model import VideoVAE
-from flashtalk.models.vae.weights import save_config
 from training.evaluate.__main__ import main
 from training.evaluate.summary import TRUTH, VAE
 

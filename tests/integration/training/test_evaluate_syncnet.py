@@ -15,7 +15,7 @@ from training.evaluate.syncnet.definition import SyncScore
 from training.evaluate.syncnet.judge import SHORTEST_FRAMES, SyncJudge, open_sync_judge
 from training.evaluate.syncnet.small import DEFAULT_SYNCNET, SmallSyncNet
 from training.evaluate.syncnet.speech_and_mouths import gather
-from training.evaluate.train_syncnet import SyncRecipe, Trainer, main
+from training.evaluate.train_syncnet import SyncNetTrainer, SyncRecipe, main
 
 SIZE = (96, 96)
 
@@ -110,13 +110,13 @@ def test_training_lowers_its_loss_and_goes_on_where_it_was(clips: ClipSet, tmp_p
     data: SynthTalk = clips.data
     mouths = gather(data, Probes.load(), tmp_path)
     recipe = SyncRecipe(steps=40, utterances_each=4, stretch=16)
-    whole, broken = Trainer(recipe, mouths), Trainer(recipe, mouths)
+    whole, broken = SyncNetTrainer(recipe, mouths), SyncNetTrainer(recipe, mouths)
     losses = [whole.update() for _ in range(30)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
     for _ in range(3):
         broken.update()
     broken.save(tmp_path / "checkpoint.pt")
-    resumed = Trainer(recipe, gather(data, Probes.load(), tmp_path))
+    resumed = SyncNetTrainer(recipe, gather(data, Probes.load(), tmp_path))
     resumed.resume(tmp_path / "checkpoint.pt")
     assert resumed.step == 3
     assert resumed.update() == pytest.approx(losses[3], abs=1e-5)

@@ -10,7 +10,9 @@ import torch
 
 from flashtalk.engine import FlashTalkPipeline, load_pipeline
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.overlays import Overlay
 from flashtalk.streaming.spec import StreamSpec
+from tests.fakes.overlays import write_lora, write_wan
 from tests.fakes.weights import MICRO, micro_pipeline, write_published_layout
 from training.core.sharding import ShardPlan, fill
 from training.core.world import World
@@ -89,6 +91,29 @@ def test_the_memory_is_told_before_anything_is_loaded(
     assert plan.total < 10**8
     with pytest.raises(InputError, match=r"memory: .* use more ranks"):
         made.show_memory(("student",), (), [(32, 32)], 2, 10**3)
+
+
+def test_training_starts_with_the_audio_tensors_of_an_overlay(
+    pipeline: FlashTalkPipeline, tmp_path: Path
+) -> None:
+    base, audio = write_wan(pipeline, tmp_path)
+    with pytest.raises(WeightsError, match="An audio overlay is missing"):
+        models(base).network(trained=True)
+    lora = write_lora(tmp_path / "lora.safetensors", pipeline.denoiser.network.state_dict())
+    overlays = (Overlay(audio), Overlay(lora, 0.5))
+    for given in (overlays[:1], overlays):
+        opened = Models.open(
+            PRESET, base, World.alone(), ShardPlan(), architecture=MICRO, overlays=given
+        )
+        loaded = load_pipeline(
+            PRESET, base, device="cpu", dtype="float32", architecture=MICRO, overlays=given
+        )
+        network, expected = opened.network(trained=True), loaded.denoiser.network.state_dict()
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(tensor, expected[name]), name
+        query = "blocks.0.self_attn.q.weight"
+        alone = torch.equal(expected[query], pipeline.denoiser.network.state_dict()[query])
+        assert alone is (len(given) == 1)
 
 
 def test_weights_that_do_not_fit_are_named(folder: Path) -> None:

@@ -16,8 +16,9 @@ from flashtalk.engine import denoiser
 from flashtalk.engine.load import load_pipeline
 from flashtalk.engine.talk import talk
 from flashtalk.models.checkpoint import load_state
+from tests.fakes.overlays import is_audio
 from tests.integration.training.conftest import TINY
-from training.core.checkpoint import find_checkpoint
+from training.core.checkpoint import find_run_checkpoint
 from training.core.config import Gate
 from training.core.sharding import ShardPlan
 from training.core.world import World
@@ -76,7 +77,7 @@ def test_smoke_of_the_recipes_that_build_on_those(
 ) -> None:
     shutil.copytree(trained, tmp_path / "weights")
     assert train(recipe, data_dir, tmp_path / "run") == 0
-    assert find_checkpoint(tmp_path / "run", recipe) is not None
+    assert find_run_checkpoint(tmp_path / "run", recipe) is not None
 
 
 @pytest.mark.parametrize("recipe", ["tiny_distill", "flashtalk_14b_distill"])
@@ -110,15 +111,56 @@ def test_a_student_of_another_teacher_in_the_folder(
     shutil.copytree(trained, weights)
     finished = load_state(weights / "dit")
     shutil.copytree(weights / "dit", weights / "teacher")
-    options = ["lr=0", "steps=1"]
-    assert train("tiny_distill", data_dir, tmp_path / "run", "on.teacher=nobody", *options) == 2
+    options = ["lr=0", "schedule.steps=1"]
+    assert train("tiny_distill", data_dir, tmp_path / "run", "setup.teacher=nobody", *options) == 2
     assert "nobody" in capsys.readouterr().err
     changed = {name: tensor + 1e-3 for name, tensor in finished.items()}
     save_file(changed, weights / "teacher" / "diffusion_pytorch_model.safetensors")
-    assert train("tiny_distill", data_dir, tmp_path / "run", "on.teacher=teacher", *options) == 0
+    assert train("tiny_distill", data_dir, tmp_path / "run", "setup.teacher=teacher", *options) == 0
     student = load_state(weights / "student" / "dit")
     for name, tensor in changed.items():
         assert torch.equal(student[name], tensor), name
+
+
+def test_stage_1_starts_with_an_overlay(
+    trained: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder whose transformer knows no speech, and the file that adds it. With a rate of zero
+    the result is the whole transformer."""
+    weights = tmp_path / "weights"
+    shutil.copytree(trained, weights)
+    whole = load_state(trained / "dit")
+    audio = tmp_path / "audio.safetensors"
+    save_file({name: tensor for name, tensor in whole.items() if is_audio(name)}, audio)
+    base = {name: tensor for name, tensor in whole.items() if not is_audio(name)}
+    save_file(base, weights / "dit" / "diffusion_pytorch_model.safetensors")
+    options = ["lr=0", "schedule.steps=1"]
+    assert train("flashtalk_14b_sft", data_dir, tmp_path / "run", *options) == EXIT_INPUT
+    assert "An audio overlay is missing" in capsys.readouterr().err
+    options.append(f"start.overlay={audio}")
+    assert train("flashtalk_14b_sft", data_dir, tmp_path / "run", *options) == 0
+    result = load_state(weights / "stage1")
+    assert result.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(result[name], tensor.bfloat16()), name
+    # Stage 2 needs no overlay: that transformer is whole.
+    options = ["schedule.steps=1", "setup.teacher=stage1"]
+    assert train("flashtalk_14b_distill", data_dir, tmp_path / "run2", *options) == 0
+
+
+def test_overlays_are_refused_by_the_name_of_their_field(
+    trained: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "weights")
+    for recipe, reason in (
+        ("flashtalk_14b_sft", "no such file"),
+        ("tiny_sft", "not with random networks"),
+    ):
+        absent = f"start.overlay={tmp_path / 'absent.pt'}"
+        assert train(recipe, data_dir, tmp_path / recipe, absent) == EXIT_INPUT
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "overlay" in line]
+        assert "start.overlay: " in line
+        assert reason in line
 
 
 @pytest.mark.parametrize("recipe", ["tiny_vae", "tiny_sft", "tiny_distill", "flashtalk_14b_sft"])
@@ -130,7 +172,7 @@ def test_smoke_in_bfloat16_as_on_a_cpu_that_has_it(
     shutil.copytree(trained, tmp_path / "weights")
     assert train(recipe, data_dir, tmp_path / "run", "bf16=true") == 0
     assert json.loads((tmp_path / "run/config.json").read_text())["bf16"] is True
-    checkpoint = find_checkpoint(tmp_path / "run", recipe)
+    checkpoint = find_run_checkpoint(tmp_path / "run", recipe)
     assert checkpoint is not None
     assert all(bool(torch.isfinite(tensor).all()) for tensor in checkpoint.read().values())
 
@@ -152,21 +194,21 @@ def test_a_run_cut_short_and_resumed_ends_with_the_same_weights(
                 recipe,
                 data_dir,
                 run_dir,
-                f"optimizer={optimizer}",
-                "decay=constant",
-                "warmup=0",
+                f"optimizer.name={optimizer}",
+                "schedule.decay=constant",
+                "warmup_ratio=0",
                 *budget,
             )
             == 0
         )
-        checkpoint = find_checkpoint(run_dir, recipe)
+        checkpoint = find_run_checkpoint(run_dir, recipe)
         assert checkpoint is not None
         return {"step": checkpoint.values["step"], **checkpoint.read()}
 
     whole = run("whole")
     # The schedule goes by steps: a smoke run told to end after two differs in its decay only, so
     # constant rates make the two runs comparable.
-    assert run("broken", "steps=2")["step"] == 2
+    assert run("broken", "schedule.steps=2")["step"] == 2
     broken = run("broken")
     assert whole["step"] == broken["step"]
     assert whole.keys() == broken.keys()
@@ -192,7 +234,7 @@ def test_a_run_starts_from_finished_weights(
     shutil.rmtree(weights / role)
     if recipe != "tiny_sft":
         shutil.rmtree(weights / "dit")
-    options = ["lr=0", "steps=1", "--start-from", str(trained)]
+    options = ["lr=0", "schedule.steps=1", "--start-from", str(trained)]
     assert train(recipe, data_dir, tmp_path / "run", *options) == 0
     began, ended = load_state(trained / role), load_state(weights / role)
     assert began.keys() == ended.keys()
@@ -203,7 +245,13 @@ def test_a_run_starts_from_finished_weights(
 def test_a_decoder_learns_alone_and_latents_stay_what_they_were(
     trained: Path, data_dir: Path, tmp_path: Path
 ) -> None:
-    options = ["frozen_encoder=true", "reencode=1", "steps=4", "--start-from", str(trained)]
+    options = [
+        "frozen_encoder=true",
+        "reencode=1",
+        "schedule.steps=4",
+        "--start-from",
+        str(trained),
+    ]
     assert train("tiny_vae", data_dir, tmp_path / "run", *options) == 0
     began, ended = load_state(trained / "vae"), load_state(tmp_path / "weights" / "vae")
     moved = {name for name, tensor in began.items() if not torch.equal(tensor, ended[name])}
@@ -236,7 +284,7 @@ def test_stage_1_names_the_recipe_that_has_to_run_first(
 
 
 def test_the_run_leaves_pictures_metrics_and_its_config(data_dir: Path, tmp_path: Path) -> None:
-    assert train("tiny_vae", data_dir, tmp_path / "run", "steps=1", "kl=1e-3") == 0
+    assert train("tiny_vae", data_dir, tmp_path / "run", "schedule.steps=1", "kl=1e-3") == 0
     run_dir = tmp_path / "run"
     for name in ("reconstruction.png", "drift.png", "tensorboard"):
         assert (run_dir / name).exists()
@@ -258,19 +306,23 @@ def test_help_lists_every_recipe_and_list_every_field(
     for recipe in RECIPES:
         assert main(["--recipe", recipe.name, "--list"]) == 0
         fields = capsys.readouterr().out.split()
-        assert {"trainer.lr", "trainer.steps", "batch" if recipe.name != "tiny_vae" else "mse"} <= {
-            *fields
-        }
+        assert {
+            "trainer.optimizer.lr",
+            "trainer.schedule.steps",
+            "batch" if recipe.name != "tiny_vae" else "mse",
+        } <= {*fields}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--recipe", "tiny_vea"], "one of tiny_vae"),
-        (["--recipe", "tiny_vae", "lrr=1"], "did you mean trainer.lr"),
-        (["--recipe", "tiny_vae", "steps=many"], "whole number"),
+        (["--recipe", "tiny_vae", "lrr=1"], "did you mean trainer.optimizer.lr"),
+        (["--recipe", "tiny_vae", "schedule.steps=many"], "must be an integer"),
+        (["--recipe", "tiny_vae", "steps=5"], "trainer.schedule.steps, trainer.cadence"),
+        (["--recipe", "tiny_vae", "schedule_by=time"], "did you mean trainer.schedule.by"),
         (["--recipe", "tiny_vae", "--minutes", "0"], "must be > 0"),
-        (["--recipe", "tiny_vae", "schedule_by=time"], "minutes"),
+        (["--recipe", "tiny_vae", "schedule.by=time"], "minutes"),
         (["--recipe", "tiny_vae", "--data", "nowhere"], "rendered split"),
     ],
 )
@@ -292,5 +344,5 @@ def test_a_run_that_does_not_learn_ends_with_its_own_exit_code(
     smoke = dataclasses.replace(recipe.smoke(), trainer=blind)  # type: ignore[type-var]
     gated = dataclasses.replace(recipe, smoke=lambda: smoke)
     monkeypatch.setattr("training.train.RECIPES", (gated,))
-    code = train("tiny_vae", data_dir, tmp_path / "run", "evaluate_every_steps=1")
+    code = train("tiny_vae", data_dir, tmp_path / "run", "evaluate.steps=1")
     assert code == EXIT_GATE

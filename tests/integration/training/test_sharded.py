@@ -13,10 +13,10 @@ from torch import Tensor
 from tests.fakes.fork_server import begin
 from tests.integration.training.forked import LIMIT_S, Ranks
 from tests.patience import patient, wait_until
-from training.core.checkpoint import find_checkpoint
+from training.core.checkpoint import find_run_checkpoint
 from training.train import EXIT_INPUT, main
 
-RUN = ("trainer.threads=1", "decay=constant", "warmup=0", "bf16=false")
+RUN = ("trainer.threads=1", "schedule.decay=constant", "warmup_ratio=0", "bf16=false")
 TORCHRUN = ["--standalone", "--nproc-per-node", "2", "-m", "training.train"]
 
 
@@ -40,7 +40,7 @@ def on_two(folder: Path, options: list[str], *overrides: str) -> None:
 
 
 def kept(run_dir: Path, recipe: str) -> tuple[int, dict[str, Tensor]]:
-    checkpoint = find_checkpoint(run_dir, recipe)
+    checkpoint = find_run_checkpoint(run_dir, recipe)
     assert checkpoint is not None
     return int(checkpoint.values["step"]), checkpoint.read()
 
@@ -69,7 +69,7 @@ def test_two_ranks_do_what_one_does(
         here = tmp_path / name
         shutil.copytree(trained, here / "weights")
         options = arguments(recipe, data_dir, here / "weights", here / "run")
-        chosen = f"optimizer={optimizer}"
+        chosen = f"optimizer.name={optimizer}"
         if name == "one":
             assert main([*options, *RUN, chosen]) == 0
         else:
@@ -92,19 +92,21 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for here in (whole, broken):
         shutil.copytree(trained, here / "weights")
-    often = ("checkpoint_every_steps=2", "evaluate_every_s=0")
+    often = ("checkpoint.steps=2", "evaluate.seconds=0")
     options = arguments("tiny_distill", data_dir, broken / "weights", broken / "run")
     # So long that it cannot be over before it is killed; then a few steps are left to do.
-    ranks = Ranks([*options, *RUN, *often, "steps=1000000"], broken / "logs")
+    ranks = Ranks([*options, *RUN, *often, "schedule.steps=1000000"], broken / "logs")
     wait_until(
-        lambda: find_checkpoint(broken / "run", "tiny_distill") is not None or not ranks.both_run(),
+        lambda: (
+            find_run_checkpoint(broken / "run", "tiny_distill") is not None or not ranks.both_run()
+        ),
         LIMIT_S,
     )
     assert ranks.both_run(), ranks.output()
     ranks.kill()
     cut, _ = kept(broken / "run", "tiny_distill")
     end = cut + 5
-    steps = (*often, f"steps={end}")
+    steps = (*often, f"schedule.steps={end}")
     shutil.copytree(broken, tmp_path / "alone")
     on_two(broken / "again", options, *RUN, *steps)
     options = arguments("tiny_distill", data_dir, whole / "weights", whole / "run")
@@ -123,8 +125,8 @@ def test_a_killed_sharded_run_goes_on_exactly_on_any_number_of_ranks(
 
 def test_what_cannot_be_shared_is_refused(trained: Path, data_dir: Path, tmp_path: Path) -> None:
     for recipe, odd, said in (
-        ("tiny_audio", (), "tiny_audio: one process"),
-        ("tiny_sft", (*RUN, "batch=3"), "batch: 3: a multiple of the 2 ranks"),
+        ("tiny_audio", (), "tiny_audio: must run in one process"),
+        ("tiny_sft", (*RUN, "batch=3"), "batch: 3: must be a multiple of the 2 ranks"),
     ):
         options = arguments(recipe, data_dir, trained, tmp_path / recipe)
         ranks = Ranks([*options, *odd], tmp_path / "logs" / recipe)

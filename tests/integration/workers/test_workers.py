@@ -78,6 +78,33 @@ def exhausted(stream: Generator[Frames, None, torch.Tensor]) -> tuple[list[Frame
             return parts, motion
 
 
+def test_frames_in_reverse_order(weights: Path, pipeline: Pipeline) -> None:
+    """The same pictures, the last one first, in a group that begins with a keyframe."""
+
+    async def scenario() -> None:
+        async with vae_worker(weights) as here:
+            shape = (1, 16, 9, 4, 6)
+            z = np.random.default_rng(5).normal(size=shape).astype(np.float32)
+            asked = {
+                "key": key(),
+                "latents": tensor_to_proto(z),
+                "color": tensor_to_proto(np.ones((2, 3), np.float32)),
+                "frames": 28,
+            }
+            forward, ahead = await decoded(here.stub, **asked, video_codec=RAW)
+            backward, behind = await decoded(here.stub, **asked, video_codec=RAW, reverse=True)
+            assert [frame.index for frame in backward] == list(range(28))
+            assert [f.video for f in backward] == [f.video for f in reversed(forward)]
+            assert ahead.motion_latents == behind.motion_latents
+            units, _ = await decoded(here.stub, **asked, video_codec=H264, reverse=True)
+            assert [frame.key_frame for frame in units] == [True] + 27 * [False]
+            again, _ = await decoded(here.stub, **asked, video_codec=H264, reverse=True)
+            assert [f.video for f in units] == [f.video for f in again]
+            assert len(pictures_of(b"".join(frame.video for frame in units))) == 28
+
+    run(scenario)
+
+
 def pictures_of(data: bytes) -> list[Frames]:
     container: Any = av.open(io.BytesIO(data), format="h264")
     with container:

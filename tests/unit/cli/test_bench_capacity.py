@@ -67,7 +67,7 @@ def test_the_source_says_which_times_were_given(capsys: pytest.CaptureFixture[st
 
 def test_devices_that_are_too_slow_keep_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "capacity", "--step-ms", "9000"]) == 0
-    assert "no pod of one host keeps a session" in capsys.readouterr().out
+    assert "no pod within one host reaches real time" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_of_both_tables(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--ranks", "1,two"], "ranks: 1,two: whole numbers with commas"),
+        (["--ranks", "1,two"], "ranks: 1,two: comma-separated integers"),
         (["--ranks", "1,64"], "ranks: 64: at most"),
         (["--repeats", "0"], "repeats: 0"),
         (["--out", "/dev/null/a.json"], "out: /dev/null/a.json"),

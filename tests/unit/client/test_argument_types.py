@@ -107,7 +107,7 @@ def test_another_type_is_named_and_so_are_those_that_are_taken(sound: Any, named
     ("sound", "limit"),
     [
         (b"abc", "whole samples of 2 bytes"),
-        ([0, 40_000], "beyond 16 bits"),
+        ([0, 40_000], "outside 16 bits"),
         ([0.0, float("nan")], "finite"),
         ([1e300], "finite"),
         (np.full(3, np.inf), "finite"),
@@ -144,5 +144,5 @@ def test_a_portrait_that_is_not_there_is_an_input_error(tmp_path: Path, name: st
 
 def test_sessions_are_named_by_themselves_or_their_id() -> None:
     assert session_name("one") == session_name(pb.Session(session_id="one")) == "one"
-    with pytest.raises(TypeError, match="session_id: int: a str, or a Session"):
+    with pytest.raises(TypeError, match="session_id: int: must be a str or a Session"):
         session_name(1)  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def test_pauses_grow_and_start_again_after_a_connection_that_was_opened() -> Non
 
 
 def test_without_patience_the_first_lost_connection_is_the_last() -> None:
-    with pytest.raises(ClientError, match="no gateway takes the stream"):
+    with pytest.raises(ClientError, match="no gateway accepts the stream"):
         connected([LOST, ENDED], patience_s=-1.0)
 
 

@@ -20,7 +20,7 @@ from flashtalk.engine import (
     weights_digest,
 )
 from flashtalk.engine.digest_cache import DigestCache, FileStamp
-from flashtalk.engine.flashtalk_checkpoint import pieces_of
+from flashtalk.engine.flashtalk_checkpoint import parts_of
 from flashtalk.models.checkpoint import find_checkpoint
 from tests.fakes.weights import MICRO, micro_pipeline, write_own, write_published_layout
 
@@ -36,7 +36,7 @@ def own(pipeline: FlashTalkPipeline, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def pieces(folder: Path) -> Mapping[str, Path]:
-    return pieces_of(find_checkpoint(folder))
+    return parts_of(find_checkpoint(folder))
 
 
 def digest(folder: Path) -> str:

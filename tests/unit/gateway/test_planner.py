@@ -10,7 +10,8 @@ from services.gateway.stream.planner import IDLE, LISTENING, SPEAKING, NextChunk
 
 SPEC = StreamSpec()
 FULL = SPEC.new_samples
-POLICIES = [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD, pb.IDLE_POLICY_WAIT]
+LIVE = [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD, pb.IDLE_POLICY_LOOP]
+POLICIES = [*LIVE, pb.IDLE_POLICY_WAIT]
 
 
 def decide(
@@ -21,7 +22,8 @@ def decide(
     begins: bool = False,
     **how: bool,
 ) -> NextChunk | Wait | None:
-    given = {"finished": False, "latest": False, "can_hold": True, "listening": False, **how}
+    known = {"finished": False, "latest": False, "listening": False}
+    given = {**known, "can_hold": True, "can_loop": True, **how}
     return next_chunk(SPEC, policy, Portion(samples, ended, open_, begins), **given)
 
 
@@ -40,7 +42,7 @@ def test_a_file_ends_with_the_frame_that_shows_its_last_sample(samples: int, fra
     assert chunk.frames == frames
 
 
-@pytest.mark.parametrize("policy", [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD])
+@pytest.mark.parametrize("policy", LIVE)
 def test_the_end_of_an_utterance_closes_the_mouth_in_a_whole_chunk(policy: int) -> None:
     chunk = decide(policy, 641, ended=True)
     assert isinstance(chunk, NextChunk)
@@ -52,7 +54,7 @@ def test_the_end_of_an_utterance_closes_the_mouth_in_a_whole_chunk(policy: int) 
 
 def test_an_unfinished_utterance_waits_until_the_last_moment() -> None:
     assert decide(pb.IDLE_POLICY_WAIT, 900, open_=True, latest=True) is Wait.FOR_SPEECH
-    for policy in (pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD):
+    for policy in LIVE:
         assert decide(policy, 900, open_=True) is Wait.UNTIL_LATEST
         chunk = decide(policy, 900, open_=True, latest=True)
         assert isinstance(chunk, NextChunk)
@@ -62,7 +64,7 @@ def test_an_unfinished_utterance_waits_until_the_last_moment() -> None:
         assert (begun.activity, begun.missing) == (LISTENING, FULL)
 
 
-@pytest.mark.parametrize("policy", [pb.IDLE_POLICY_MODEL, pb.IDLE_POLICY_HOLD])
+@pytest.mark.parametrize("policy", LIVE)
 def test_the_beginning_of_an_utterance_leaves_no_gap_before_its_rest(policy: int) -> None:
     jitter = JITTER_FRAMES * SPEC.samples_per_frame
     assert decide(policy, 9_000, open_=True, begins=True) is Wait.UNTIL_LATEST
@@ -76,6 +78,7 @@ def test_the_beginning_of_an_utterance_leaves_no_gap_before_its_rest(policy: int
     assert isinstance(first, NextChunk)
     assert (first.portion.samples, first.activity, first.missing) == (0, LISTENING, 0)
     assert first.held == (policy == pb.IDLE_POLICY_HOLD)
+    assert first.looped == (policy == pb.IDLE_POLICY_LOOP)
 
     then = decide(policy, jitter, open_=True, begins=True, latest=True, listening=True)
     assert isinstance(then, NextChunk)
@@ -93,6 +96,11 @@ def test_idling_is_what_the_policy_says() -> None:
     assert isinstance(still, NextChunk)
     assert isinstance(first, NextChunk)
     assert (moving.held, still.held, first.held) == (False, True, False)
+    assert not moving.looped
+    for complete in (False, True):
+        loop = decide(pb.IDLE_POLICY_LOOP, 0, latest=True, can_loop=complete)
+        assert isinstance(loop, NextChunk)
+        assert (loop.looped, loop.held, loop.activity) == (complete, False, IDLE)
     assert moving.activity == still.activity == IDLE
     assert moving.missing == still.missing == 0
 

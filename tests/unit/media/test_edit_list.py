@@ -113,12 +113,12 @@ def test_notes_tell_how_long_the_pauses_are(tmp_path: Path) -> None:
     notes: list[str] = []
     path = film(tmp_path, "aac", EDITS["a pause in the middle"][0])
     read_pcm(path, note=notes.append)
-    assert notes == [f"audio: {path}: 1.50 s of sound are missing; silence takes their place"]
+    assert notes == [f"audio: {path}: 1.50 s of audio are missing; silence was inserted"]
 
 
 def test_an_edit_behind_the_end_of_the_track_is_cut_off(tmp_path: Path) -> None:
     path = film(tmp_path, "samples", [(1, 0), (0.5, None), (3, 3)])
-    with pytest.raises(InputError, match=r"cut off: states 4\.50 s, holds 2\.50 s"):
+    with pytest.raises(InputError, match=r"truncated: header gives 4\.50 s, file contains 2\.50 s"):
         read_pcm(path)
 
 

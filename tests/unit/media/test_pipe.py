@@ -66,8 +66,8 @@ class Broken(io.RawIOBase):
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
-        (BrokenPipeError(32, "Broken pipe"), ReaderGoneError, "nobody reads"),
-        (ConnectionResetError(104, "Connection reset"), ReaderGoneError, "nobody reads"),
+        (BrokenPipeError(32, "Broken pipe"), ReaderGoneError, "reader has closed"),
+        (ConnectionResetError(104, "Connection reset"), ReaderGoneError, "reader has closed"),
         (OSError(28, "No space left on device"), InputError, r"not writable \(No space left"),
     ],
 )

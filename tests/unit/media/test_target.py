@@ -98,7 +98,7 @@ def test_a_new_file_in_a_closed_folder_is_refused(closed_folder: Path) -> None:
 
 def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("a.mp4")
-    with pytest.raises(InputError, match="leads to itself"):
+    with pytest.raises(InputError, match="symbolic link to itself"):
         Target(tmp_path / "a.mp4")
 
 

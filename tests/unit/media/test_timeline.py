@@ -116,7 +116,7 @@ def test_a_last_packet_that_lasts_is_followed_by_silence(tmp_path: Path, kind: s
 
 @pytest.mark.parametrize("kind", ["webm", "mka of aac", "mp4"])
 def test_hours_that_are_missing_are_refused(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(InputError, match=r"3\.0 h of sound are missing .* at most 1 h"):
+    with pytest.raises(InputError, match=r"3\.0 h of audio are missing; at most 1 h"):
         read(tmp_path, kind, lambda _, time_s: time_s + 3 * 3_600 * (time_s >= 1))
 
 
@@ -131,7 +131,7 @@ def test_notes_tell_how_much_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "a.webm"
     stamped(path, "libopus", tone(48_000), 48_000, lambda _, time_s: time_s + 3 * (time_s > 1))
     read_pcm(path, note=notes.append)
-    assert notes == [f"audio: {path}: 3.00 s of sound are missing; silence takes their place"]
+    assert notes == [f"audio: {path}: 3.00 s of audio are missing; silence was inserted"]
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.ogg", "libopus"), ("a.mp3", "libmp3lame")])

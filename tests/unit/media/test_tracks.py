@@ -38,7 +38,7 @@ def test_a_silent_first_track_is_told(tmp_path: Path, name: str) -> None:
 
 def test_where_all_tracks_are_silent_that_is_told(tmp_path: Path) -> None:
     path = tracks(tmp_path / "a.mp4", [("aac", SILENCE), ("aac", SILENCE)], PCM_HZ)
-    assert "without any sound" in heard(path)[1][0]
+    assert "silent: " in heard(path)[1][0]
 
 
 def test_a_silent_second_track_is_nothing_to_tell(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_best_track_that_has_a_decoder_is_heard(tmp_path: Path) -> None:
     path = tracks(tmp_path / "a.mkv", [("libopus", TONE), ("aac", QUIET)], PCM_HZ)
     found, notes = heard(renamed(path, b"A_OPUS"))
     assert np.abs(found[4_000:12_000]).max() == pytest.approx(0.2, abs=0.02)
-    assert "track 0 cannot be decoded; track 1 is heard" in notes[0]
+    assert "track 0 cannot be decoded; using track 1" in notes[0]
     piped = np.concatenate(list(decode_stream(Dripping(path.read_bytes()), "speech")))
     assert np.array_equal(piped, found)
 
@@ -70,9 +70,9 @@ def test_no_track_with_a_decoder_is_one_line(tmp_path: Path) -> None:
     path = tracks(tmp_path / "a.mkv", [("libopus", TONE), ("aac", TONE)], PCM_HZ)
     renamed(path, b"A_OPUS", b"A_AAC")
     for read in (read_pcm, inspect_audio):
-        with pytest.raises(InputError, match="holds no sound that can be decoded"):
+        with pytest.raises(InputError, match="contains no audio that can be decoded"):
             read(path)
-    with pytest.raises(InputError, match="holds no sound that can be decoded"):
+    with pytest.raises(InputError, match="contains no audio that can be decoded"):
         list(decode_stream(Dripping(path.read_bytes()), "speech"))
 
 
@@ -80,10 +80,10 @@ def test_a_track_of_which_nothing_can_be_decoded_is_passed_over(tmp_path: Path) 
     path = tracks(tmp_path / "a.mp4", [("aac", TONE), ("aac", QUIET)], PCM_HZ)
     found, notes = heard(spoilt(path, 0))
     assert np.abs(found[4_000:12_000]).max() == pytest.approx(0.2, abs=0.02)
-    assert "track 1 is heard" in notes[0]
+    assert "using track 1" in notes[0]
 
 
 def test_nothing_that_can_be_decoded_is_one_line(tmp_path: Path) -> None:
     path = spoilt(tracks(tmp_path / "a.mp4", [("aac", TONE)], PCM_HZ), 0)
-    with pytest.raises(InputError, match="holds no sound that can be decoded"):
+    with pytest.raises(InputError, match="contains no audio that can be decoded"):
         read_pcm(path)

@@ -9,7 +9,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flashtalk.errors import InputError, WeightsError
-from flashtalk.models.checkpoint import CheckpointLayout, build, find_checkpoint, load_state
+from flashtalk.models.checkpoint import (
+    CheckpointLayout,
+    build,
+    find_checkpoint,
+    load_state,
+    save_config,
+)
 from flashtalk.models.clip import ClipConfig, ClipVision
 from flashtalk.models.clip import weights as clip_weights
 from flashtalk.models.dit import DiT, DiTConfig
@@ -70,11 +76,11 @@ def own(models: dict[str, nn.Module], tmp_path: Path) -> Path:
     for name, model in models.items():
         (folder / name).mkdir(parents=True)
         save_file(model.state_dict(), folder / name / "model.safetensors")
-    dit_weights.save_config(DiTConfig.tiny(), folder / "dit")
-    vae_weights.save_config(VAEConfig.tiny(), folder / "vae")
-    audio_weights.save_config(AudioConfig.tiny(), folder / "wav2vec2")
-    clip_weights.save_config(ClipConfig.tiny(), folder / "clip")
-    umt5_weights.save_config(TextConfig.tiny(), folder / "umt5")
+    save_config(DiTConfig.tiny(), folder / "dit")
+    save_config(VAEConfig.tiny(), folder / "vae")
+    save_config(AudioConfig.tiny(), folder / "wav2vec2")
+    save_config(ClipConfig.tiny(), folder / "clip")
+    save_config(TextConfig.tiny(), folder / "umt5")
     train_tokenizer(["A person is talking."], 300, folder / "umt5" / "tokenizer.json")
     return folder
 

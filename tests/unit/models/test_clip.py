@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModel
 
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.clip import ClipConfig, ClipVision
 from flashtalk.models.clip.model import preprocess
 from flashtalk.models.clip.weights import (
@@ -17,7 +18,6 @@ from flashtalk.models.clip.weights import (
     convert_published,
     load_config,
     published_shapes,
-    save_config,
     to_published,
 )
 from tests.fakes.transformers_models import clip_config

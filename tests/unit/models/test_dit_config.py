@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.dit import DiTConfig
-from flashtalk.models.dit.weights import load_config, save_config, weight_files
+from flashtalk.models.dit.weights import load_config, weight_files
 
 SINGLE = "diffusion_pytorch_model.safetensors"
 

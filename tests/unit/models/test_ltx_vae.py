@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.ltx_vae import LtxVae, LtxVaeConfig
-from flashtalk.models.ltx_vae.weights import PUBLISHED_FILE, load, load_config, save_config
+from flashtalk.models.ltx_vae.weights import PUBLISHED_FILE, load, load_config
 from flashtalk.models.vae import VAEConfig
 from tests.fakes.golden_models import golden_ltx_vae
 from tests.tolerances import assert_rounded

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import UMT5EncoderModel
 
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.umt5 import (
     TextConfig,
     TextEncoder,
@@ -27,7 +28,6 @@ from flashtalk.models.umt5.weights import (
     convert_published,
     load_config,
     published_shapes,
-    save_config,
     to_published,
 )
 from tests.fakes.transformers_models import umt5_config

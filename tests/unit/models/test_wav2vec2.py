@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2Model
 
 from flashtalk.errors import InputError, WeightsError
+from flashtalk.models.checkpoint import save_config
 from flashtalk.models.wav2vec2 import AudioConfig, Wav2Vec2Features, feature_frames, prepare_pcm
 from flashtalk.models.wav2vec2.loudness import match_loudness, unit_variance
 from flashtalk.models.wav2vec2.loudness_meter import integrated_loudness
@@ -20,7 +21,6 @@ from flashtalk.models.wav2vec2.weights import (
     convert_published,
     load_config,
     published_shapes,
-    save_config,
     to_published,
 )
 from tests.fakes.called_convolutions import CalledConvolutions
@@ -313,6 +313,8 @@ def test_a_published_config_is_read(tmp_path: Path) -> None:
         {"conv_dim": [64, 64]},
         {"hidden_size": "wide"},
         {"feat_extract_norm": "batch"},
+        {"conv_bias": 0},
+        {"num_hidden_layers": True},
     ],
 )
 def test_a_config_of_something_else_is_one_error(values: dict[str, object], tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def mesh() -> Mesh:
 
 def test_a_cpu_refuses_it_and_names_the_other_backend() -> None:
     dit = DiT(SMALL)
-    with pytest.raises(InputError, match="backend: xfuser: a CUDA device; backend torch"):
+    with pytest.raises(InputError, match="backend: xfuser: requires a CUDA device; backend torch"):
         apply(dit, mesh(), backend="xfuser")
     assert isinstance(dit.share, WholeSequence)
     assert "xfuser" not in sys.modules
@@ -52,7 +52,7 @@ def test_packages_that_do_not_fit_are_named_with_their_versions(
     monkeypatch.setattr(importlib, "import_module", fail)
     with pytest.raises(InputError) as refused:
         apply(DiT(SMALL), mesh(), backend="xfuser")
-    assert "not xfuser (not installed) and yunchang (not installed)" in str(refused.value)
+    assert "xfuser (not installed) and yunchang (not installed)" in str(refused.value)
     assert str(error) in str(refused.value)
 
 
@@ -79,5 +79,5 @@ def test_uneven_tokens_are_refused_because_padding_would_be_attended_to(
     q = torch.randn(1, 3, 2, 24)
     core = dit._blocks()[0].self_attn.core
     assert core(q, q, q, TokenSlice(6, 0, 3)) is q
-    with pytest.raises(InputError, match="tokens: 5: a multiple of the 2 ranks"):
+    with pytest.raises(InputError, match="tokens: 5: must be a multiple of the 2 ranks"):
         core(q, q, q, TokenSlice(5, 0, 3))

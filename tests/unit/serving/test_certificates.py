@@ -65,7 +65,7 @@ def test_a_key_of_another_certificate_is_refused(
     other = authority.issue("other", "DNS:other")
     error = refused(replace(files, key=other.key))
     assert error.field == "tls_key"
-    assert "the key of the certificate" in error.limit
+    assert "must be the private key of the certificate" in error.limit
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(

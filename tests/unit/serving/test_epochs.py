@@ -19,7 +19,7 @@ def test_a_past_epoch_is_refused_and_the_present_one_is_not() -> None:
     for epoch in (0, 0, 2, 2):
         guard.check(key("a", epoch))
     guard.check(key("b", 1))
-    with pytest.raises(ServiceError, match="epoch 1 of the session is over") as stale:
+    with pytest.raises(ServiceError, match="epoch 1 is outdated") as stale:
         guard.check(key("a", 1))
     assert stale.value.code is grpc.StatusCode.ABORTED
     assert stale.value.reason is Reason.STALE_EPOCH

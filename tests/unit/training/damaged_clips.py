@@ -10,8 +10,8 @@ from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.regions import background_mask
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-from training.evaluate.clip import Clip
 from training.evaluate.probe_data import draw_tracks
+from training.evaluate.reference_clip import ReferenceClip
 
 SIZE = (96, 96)
 FRAMES = 32
@@ -30,13 +30,13 @@ def moving_tracks(seed: int) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def clip_of(person: int, *, motion: int) -> Clip:
+def clip_of(person: int, *, motion: int) -> ReferenceClip:
     identity, tracks = draw_identity(person), moving_tracks(motion)
 
     def background_under(tracks_TK: np.ndarray) -> np.ndarray:
         return background_mask(tracks_TK, identity, SIZE)
 
-    return Clip(
+    return ReferenceClip(
         name=str(person),
         pcm_N=np.zeros(640 * FRAMES, np.float32),
         frames_THWC=render(identity, tracks, SIZE),

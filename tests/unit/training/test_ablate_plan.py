@@ -8,7 +8,7 @@ import pytest
 
 from flashtalk.errors import InputError
 from training.ablate.place import AblationPlace
-from training.ablate.plan import TABLES, AblationPlan, Run
+from training.ablate.plan import TABLES, AblationPlan, AblationRun
 from training.recipes import RECIPES
 
 
@@ -23,7 +23,9 @@ def test_a_row_that_both_tables_show_is_trained_once() -> None:
     runs = AblationPlan(("table2", "table3"), seeds=3).runs()
     assert len(runs) == len(set(runs)) == 3 + 1 + 1 + 1 + 3 + 6
     rows = AblationPlan(("table3",), seeds=3).rows("table3")
-    assert rows["predicted, noised"] == tuple(Run("table2_random", seed) for seed in range(3))
+    assert rows["predicted, noised"] == tuple(
+        AblationRun("table2_random", seed) for seed in range(3)
+    )
 
 
 def test_one_of_every_row_comes_before_the_second_of_any() -> None:
@@ -37,7 +39,7 @@ def test_a_run_of_equal_time_comes_after_those_it_needs() -> None:
     (last,) = [run for run in runs if run.needs]
     assert runs[-1] == last
     assert set(last.needs) <= set(runs[:-1])
-    assert last.name != Run(last.recipe, last.seed).name
+    assert last.name != AblationRun(last.recipe, last.seed).name
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_a_folder_begun_with_other_settings_is_refused(tmp_path: Path) -> None:
     (place.weights / "dit" / "who").write_text("kept")
     place.prepare(weights, weights / "dit", {"steps": 3})
     assert (place.weights / "dit" / "who").read_text() == "kept"
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="different settings"):
         place.prepare(weights, weights / "dit", {"steps": 4})
 
 

@@ -12,9 +12,9 @@ import pytest
 from flashtalk.arrays import AnyArray
 from flashtalk.errors import InputError
 from training.data import array_store
-from training.data.array_store import Shape, fill_store, finished, open_store
+from training.data.array_store import StoreLayout, fill_store, finished, open_store
 
-SHAPE = Shape(("x",), groups=6, rows=2)
+SHAPE = StoreLayout(("x",), groups=6, rows=2)
 
 
 def encoded(group: int) -> Mapping[str, AnyArray]:

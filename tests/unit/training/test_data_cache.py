@@ -218,7 +218,7 @@ def test_a_video_that_goes_bad_is_listed_and_never_drawn(tmp_path: Path) -> None
     # Opened again they are as they were, and the bad ones are not tried again.
     healed = build_video_caches(Recorded(), *args, SkipList())
     assert healed[-1].good_U.tolist() == [0, 2]
-    with pytest.raises(InputError, match="at least one that can be read"):
+    with pytest.raises(InputError, match="at least one must be readable"):
         build_video_caches(Recorded(bad=tuple(range(6))), *args[:2], tmp_path / "none", SPEC)
 
 
@@ -297,7 +297,7 @@ def test_stretches_of_stage_2_lie_in_one_shot(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="stretches"):
         Stage2Sampler(plain, SPEC, batch=3)
     plan = VideoPlan(stretches=StretchPlan(), buckets=SIZES)
-    with pytest.raises(InputError, match="at least one of 145 frames"):
+    with pytest.raises(InputError, match="at least one shot of 145 frames"):
         build_video_caches(Recorded(), reading_encoders(), plan, tmp_path, SPEC)
 
 

@@ -224,7 +224,7 @@ def test_the_command_says_what_it_missed(
     arguments = ["talkvid", str(metadata), str(tmp_path / "clips"), "--out", str(out)]
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert "left out: not downloaded" in shown
+    assert "skipped: not downloaded" in shown
     assert [entry.start_s for entry in read_manifest(out)] == [1.0]
     metadata.write_text("[]")
     other = tmp_path / "none.jsonl"

@@ -45,6 +45,11 @@ def test_an_entry_survives_being_written(entry: Entry) -> None:
     assert list(parse_lines([line], "m")) == [entry]
 
 
+def test_null_is_the_default_of_what_may_be_absent() -> None:
+    line = '{"path": "a", "shard": null, "end": null, "shots": null, "box": null}'
+    assert list(parse_lines([line], "m")) == [Entry("a")]
+
+
 def test_a_manifest_is_written_and_read(tmp_path: Path) -> None:
     given = [Entry("a.mp4", caption="Ein Mann, 说话"), Entry("b.mp4", shot_frames=((0, 50),))]
     path = tmp_path / "new" / "m.jsonl"
@@ -74,10 +79,12 @@ def test_shots_of_one_file_have_names_of_their_own() -> None:
         ('{"path": "a", "caption": 5}', "m line 2: caption", "a text"),
         ('{"path": "a", "start": -1}', "m line 2: start", "at least 0"),
         ('{"path": "a", "start": "1"}', "m line 2: start", "a number of seconds"),
+        ('{"path": "a", "start": null}', "m line 2: start", "a number of seconds"),
+        ('{"path": "a", "start_s": 1}', "m line 2: start_s", "one of path, shard"),
         ('{"path": "a", "start": true}', "m line 2: start", "a number of seconds"),
         ('{"path": "a", "end": NaN}', "m line 2: end", "a number of seconds"),
         ('{"path": "a", "start": 3, "end": 3}', "m line 2: end", "later than start"),
-        ('{"path": "a", "shots": [[0, 2], [1, 3]]}', "m line 2: shots", "not overlapping"),
+        ('{"path": "a", "shots": [[0, 2], [1, 3]]}', "m line 2: shots", "not overlap"),
         ('{"path": "a", "shots": [[2, 1]]}', "m line 2: shots", "ascending"),
         ('{"path": "a", "shots": [3]}', "m line 2: shots", "[beginning, end]"),
         ('{"path": "a", "shot_frames": [[0, 2.5]]}', "m line 2: shot_frames", "a whole number"),

@@ -127,9 +127,9 @@ def test_a_source_shows_what_the_file_does(videos: Path) -> None:
     # Covering: a square of a wide picture is its middle.
     square = source.frames(0, 35, 1, (32, 32))
     assert square.shape == (1, 32, 32, 3)
-    with pytest.raises(InputError, match="inside 0"):
+    with pytest.raises(InputError, match="must be within 0"):
         source.frames(0, 140, 20, (48, 80))
-    with pytest.raises(InputError, match="inside 0"):
+    with pytest.raises(InputError, match="must be within 0"):
         source.pcm(0, -1, 20)
 
 
@@ -174,7 +174,7 @@ def test_another_manifest_or_other_limits_are_scanned_anew(videos: Path) -> None
     scan(manifest, SMALL)
     before = VideoFolder(manifest).digest
     assert said(scan(manifest, ScanConfig(smallest_px=100))) == ["too small"]
-    with pytest.raises(InputError, match="at least one usable"):
+    with pytest.raises(InputError, match="no usable video"):
         VideoFolder(manifest)
     write_manifest(manifest, [Entry("good.mp4", caption="another")])
     with pytest.raises(InputError, match="has changed"):
@@ -185,6 +185,17 @@ def test_another_manifest_or_other_limits_are_scanned_anew(videos: Path) -> None
     write_manifest(manifest, ENTRIES[:1])
     scan(manifest, SMALL)
     assert VideoFolder(manifest).digest != before
+
+
+def test_an_index_with_a_damaged_line_is_named(videos: Path) -> None:
+    manifest = videos / "m.jsonl"
+    write_manifest(manifest, ENTRIES[:1])
+    scan(manifest, SMALL)
+    first, line = index_path(manifest).read_text().splitlines()
+    damaged = json.dumps(json.loads(line) | {"frames": "many"})
+    index_path(manifest).write_text(f"{first}\n{damaged}\n")
+    with pytest.raises(InputError, match=r"good\.mp4: frames: many"):
+        VideoFolder(manifest)
 
 
 def test_a_quick_scan_says_the_same_of_whole_files(videos: Path) -> None:
@@ -292,7 +303,7 @@ def test_synthtalk_is_a_source_like_any_other(tmp_path: Path) -> None:
     assert source.frames(1, 20, 10, (16, 32)).shape == (10, 16, 32, 3)
     assert source.quiet(1, 20, 10).tolist() == (clip.phoneme_ids == 0).tolist()
     for read in (source.pcm, source.quiet):
-        with pytest.raises(InputError, match="inside 0"):
+        with pytest.raises(InputError, match="must be within 0"):
             read(1, 95, 10)
     assert isinstance(source, KnowsMouths)
     boxes = source.mouth_boxes(1, np.arange(20, 30), (32, 32))

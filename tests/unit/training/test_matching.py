@@ -75,7 +75,7 @@ class Nets:
         self.student, self.fake, self.real = network(0), network(1), network(2)
         self.real.requires_grad_(False)
         config = MatchingConfig(exits=ExitOdds(K), **fields)
-        self.matching = Matching(config, self.student, self.fake, self.real, self.handover)
+        self.matching = Matching(config, self.student, self.fake, self.real, self.next_motion)
         self.seen: dict[str, list[Tensor]] = {"fake": [], "real": []}
         self.handed = 0
         for name, net in (("fake", self.fake), ("real", self.real)):
@@ -83,7 +83,7 @@ class Nets:
                 lambda _, given, name=name: self.seen[name].append(given[0].detach().clone())
             )
 
-    def handover(self, z: Tensor) -> Tensor:
+    def next_motion(self, z: Tensor) -> Tensor:
         self.handed += 1
         return z[:, :, -2:].contiguous()
 
@@ -276,7 +276,7 @@ def test_speech_and_context_are_read_once_per_chunk_and_change_nothing() -> None
         read: list[int] = []
         nets.student.audio_proj.register_forward_pre_hook(lambda *_, r=read: r.append(1))
         draws = SharedDraws(torch.Generator().manual_seed(4))
-        at, raw = nets.matching.walk(batch(), PROMPTS, exits, slice(None), draws)
+        at, raw = nets.matching.roll_out_per_sample(batch(), PROMPTS, exits, slice(None), draws)
         assert len(read) == 3 + 1, "every chunk, and the exits"
         walked.append((at.x_BCFHW, raw))
     for one, other in zip(*walked, strict=True):

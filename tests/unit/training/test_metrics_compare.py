@@ -11,7 +11,7 @@ from PIL import Image
 
 from flashtalk.errors import InputError
 from training.evaluate.compare import main, parse
-from training.evaluate.comparison import Entry, compare, read_report
+from training.evaluate.comparison import ModelReports, compare, read_report
 from training.evaluate.frechet import Looks
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 from training.evaluate.reading import Reading
@@ -90,8 +90,8 @@ def report(
     return out
 
 
-def entry(name: str, *paths: Path) -> Entry:
-    return Entry(name, tuple(read_report(path) for path in paths))
+def entry(name: str, *paths: Path) -> ModelReports:
+    return ModelReports(name, tuple(read_report(path) for path in paths))
 
 
 def test_truth_frozen_and_drifting_differ_in_the_right_columns() -> None:

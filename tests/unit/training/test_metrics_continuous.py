@@ -14,17 +14,17 @@ from flashtalk.streaming import StreamSpec
 from training.data.synthtalk.identity import draw_identity
 from training.data.synthtalk.renderer import render
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
-from training.evaluate.clip import Clip
-from training.evaluate.continuous import talk_on
+from training.evaluate.continuous import evaluate_stream
 from training.evaluate.course import Course, write_course
 from training.evaluate.probes import Probes
+from training.evaluate.reference_clip import ReferenceClip
 
 SIZE = (64, 64)
 CHUNK = 28
 SHORTEST_S = 34  # three blocks of ten chunks
 
 
-def utterance(seed: int, seconds: int = 8) -> Clip:
+def utterance(seed: int, seconds: int = 8) -> ReferenceClip:
     rng = np.random.default_rng(seed)
     frames = 25 * seconds
     tracks = np.zeros((frames, len(TRACK_COLUMNS)), np.float32)
@@ -35,7 +35,7 @@ def utterance(seed: int, seconds: int = 8) -> Clip:
     mask = np.zeros(SIZE, bool)
     mask[2:40, :8] = True
     first = render(draw_identity(seed), tracks[:1], SIZE)
-    return Clip(
+    return ReferenceClip(
         name=f"test {seed}",
         pcm_N=pcm,
         frames_THWC=first.repeat(frames, 0),
@@ -89,7 +89,7 @@ class Singer:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[Clip]:
+def clips() -> list[ReferenceClip]:
     return [utterance(3), utterance(4)]
 
 
@@ -99,20 +99,20 @@ def probes() -> Probes:
 
 
 @pytest.fixture(scope="module")
-def sung(clips: list[Clip], probes: Probes) -> tuple[Singer, Course]:
+def sung(clips: list[ReferenceClip], probes: Probes) -> tuple[Singer, Course]:
     """A steady stream that two tests look at, and who made it."""
     singer = Singer()
-    return singer, talk_on(singer, clips, probes, seconds=48, marks_s=(10, 40, 100))
+    return singer, evaluate_stream(singer, clips, probes, seconds=48, marks_s=(10, 40, 100))
 
 
 @pytest.fixture(scope="module")
-def faded(clips: list[Clip], probes: Probes) -> Course:
+def faded(clips: list[ReferenceClip], probes: Probes) -> Course:
     """A stream that loses its colour, for two tests, too."""
-    return talk_on(Singer(fading=1.0), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
+    return evaluate_stream(Singer(fading=1.0), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
 
 
 def test_truth_stays_and_a_fading_stream_drifts(
-    clips: list[Clip], probes: Probes, sung: tuple[Singer, Course], faded: Course
+    clips: list[ReferenceClip], probes: Probes, sung: tuple[Singer, Course], faded: Course
 ) -> None:
     _, steady = sung
     assert steady.frames == 1200
@@ -122,7 +122,7 @@ def test_truth_stays_and_a_fading_stream_drifts(
     assert sorted(steady.marks) == [0.0, 10, 40]
     assert faded.slopes["colour"] > 10 > 0 > faded.slopes["background_db"]
     assert faded.curves["identity"][-1] > steady.curves["identity"][-1] + 0.1
-    deaf = talk_on(Singer(deaf=True), clips, probes, seconds=SHORTEST_S)
+    deaf = evaluate_stream(Singer(deaf=True), clips, probes, seconds=SHORTEST_S)
     assert max(np.abs(deaf.curves["lip_corr"])) < 0.3
 
 
@@ -133,7 +133,7 @@ def test_memory_is_one_block_however_long_the_stream(sung: tuple[Singer, Course]
     assert singer.ahead <= CHUNK + 5
 
 
-def test_marks_are_the_frames_of_their_seconds(clips: list[Clip], probes: Probes) -> None:
+def test_marks_are_the_frames_of_their_seconds(clips: list[ReferenceClip], probes: Probes) -> None:
     class Counter:
         spec = StreamSpec()
 
@@ -144,13 +144,13 @@ def test_marks_are_the_frames_of_their_seconds(clips: list[Clip], probes: Probes
                 shown = np.full((len(packet) // 640, *SIZE, 3), index, np.uint8)
                 yield shown
 
-    course = talk_on(Counter(), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
+    course = evaluate_stream(Counter(), clips, probes, seconds=SHORTEST_S, marks_s=(10, 30))
     assert course.marks[10].max() == 49  # frame 249 lies in packet 49 of 5 frames
     assert course.marks[30].max() == 149
     with pytest.raises(InputError, match="seconds"):
-        talk_on(Counter(), clips, probes, seconds=30)
+        evaluate_stream(Counter(), clips, probes, seconds=30)
     with pytest.raises(InputError, match="clips"):
-        talk_on(Counter(), [], probes, seconds=SHORTEST_S)
+        evaluate_stream(Counter(), [], probes, seconds=SHORTEST_S)
 
 
 def test_the_course_is_written_and_drawn(faded: Course, tmp_path: Path) -> None:

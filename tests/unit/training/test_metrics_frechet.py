@@ -8,16 +8,16 @@ import pytest
 from flashtalk.arrays import Frames
 from tests.unit.training.damaged_clips import cast, clip_of, ghost, noisy, spots, whole
 from training.evaluate.bootstrap import debiased
-from training.evaluate.clip import Clip
 from training.evaluate.frechet import (
+    FeatureMoments,
     Looks,
-    Moments,
     frechet_distance,
     looks_of,
     picture_distance,
 )
 from training.evaluate.probes import Probes
 from training.evaluate.redrawn import background_of, redraw, tracks_read
+from training.evaluate.reference_clip import ReferenceClip
 
 PEOPLE = range(902_001, 902_005)
 
@@ -28,11 +28,13 @@ def probes() -> Probes:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[Clip]:
+def clips() -> list[ReferenceClip]:
     return [clip_of(person, motion=k) for k, person in enumerate(PEOPLE)]
 
 
-def looks(clips: list[Clip], probes: Probes, spoil: Callable[[Frames], Frames]) -> list[Looks]:
+def looks(
+    clips: list[ReferenceClip], probes: Probes, spoil: Callable[[Frames], Frames]
+) -> list[Looks]:
     found = []
     for clip in clips:
         video = spoil(clip.frames_THWC)
@@ -53,7 +55,7 @@ def test_distance_of_normal_numbers_is_the_known_one() -> None:
     numbers = rng.normal(size=(4000, 5))
     numbers = (numbers - numbers.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(numbers.T)).T)
     shift, scale = rng.normal(size=5), np.array([0.5, 1.0, 2.0, 3.0, 1.0])
-    one, other = Moments.of(numbers), Moments.of(numbers * scale + shift)
+    one, other = FeatureMoments.of(numbers), FeatureMoments.of(numbers * scale + shift)
     expected = (shift**2).sum() + ((scale - 1) ** 2).sum()
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-2)
     assert frechet_distance(other, one) == pytest.approx(frechet_distance(one, other), rel=1e-6)
@@ -62,15 +64,18 @@ def test_distance_of_normal_numbers_is_the_known_one() -> None:
 
 def test_moments_of_parts_add_up_and_forget_the_order() -> None:
     numbers = np.random.default_rng(1).normal(size=(90, 4))
-    whole_sum, parts = Moments.of(numbers), Moments.of(numbers[:30]) + Moments.of(numbers[30:])
+    whole_sum, parts = (
+        FeatureMoments.of(numbers),
+        FeatureMoments.of(numbers[:30]) + FeatureMoments.of(numbers[30:]),
+    )
     np.testing.assert_allclose(parts.covariance_DD, whole_sum.covariance_DD, atol=1e-12)
-    shuffled = Moments.of(np.random.default_rng(2).permutation(numbers))
+    shuffled = FeatureMoments.of(np.random.default_rng(2).permutation(numbers))
     assert frechet_distance(shuffled, whole_sum) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_singular_covariances_have_a_distance() -> None:
-    few = Moments.of(np.random.default_rng(3).normal(size=(3, 40)))
-    same = Moments.of(np.ones((5, 40)))
+    few = FeatureMoments.of(np.random.default_rng(3).normal(size=(3, 40)))
+    same = FeatureMoments.of(np.ones((5, 40)))
     assert frechet_distance(few, same) > 0
     assert frechet_distance(same, same) == pytest.approx(0.0, abs=1e-9)
 
@@ -98,7 +103,7 @@ def test_the_jackknife_takes_most_of_the_bias_of_few_videos() -> None:
 def test_more_damage_is_further_away(
     damage: Callable[[float], Callable[[Frames], Frames]],
     strengths: tuple[float, ...],
-    clips: list[Clip],
+    clips: list[ReferenceClip],
     probes: Probes,
 ) -> None:
     truth = looks(clips, probes, whole)
@@ -108,7 +113,9 @@ def test_more_damage_is_further_away(
     assert found[-1] > 5 * max(found[0], 0.02)
 
 
-def test_other_movement_of_the_same_people_is_near(clips: list[Clip], probes: Probes) -> None:
+def test_other_movement_of_the_same_people_is_near(
+    clips: list[ReferenceClip], probes: Probes
+) -> None:
     truth = looks(clips, probes, whole)
     others = [clip_of(person, motion=70 + k) for k, person in enumerate(PEOPLE)]
     moved = distance(looks(others, probes, whole), truth)
@@ -121,7 +128,7 @@ def test_other_movement_of_the_same_people_is_near(clips: list[Clip], probes: Pr
     assert moved < 0.5 * distance(looks(clips, probes, spots(3)), truth)
 
 
-def test_what_was_not_drawn_has_no_distance(clips: list[Clip], probes: Probes) -> None:
+def test_what_was_not_drawn_has_no_distance(clips: list[ReferenceClip], probes: Probes) -> None:
     truth = looks(clips[:1], probes, whole)
     assert np.isnan(picture_distance([looks_of(None, probes)], truth))
     assert np.isnan(picture_distance([], truth))

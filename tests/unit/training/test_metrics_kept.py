@@ -13,28 +13,28 @@ from torch import nn
 
 from tests.patience import patient
 from tests.unit.training.damaged_clips import clip_of, spots
-from training.evaluate.clip import Clip
 from training.evaluate.digests import digest_of, digest_of_arrays, digest_of_network
 from training.evaluate.kept_readings import Kept, KeptReadings
 from training.evaluate.probes import Probes
 from training.evaluate.reading import Reading, read_video
 from training.evaluate.reading_files import pack_reading, unpack_reading
+from training.evaluate.reference_clip import ReferenceClip
 
 
 @pytest.fixture(scope="module")
-def clip() -> Clip:
+def clip() -> ReferenceClip:
     return clip_of(903_001, motion=4)
 
 
 @pytest.fixture(scope="module")
-def reading(clip: Clip) -> Reading:
+def reading(clip: ReferenceClip) -> Reading:
     return read_video(spots(2)(clip.frames_THWC), clip, Probes.load())
 
 
 class Maker:
     """Makes the same entry and counts how often."""
 
-    def __init__(self, reading: Reading, clip: Clip) -> None:
+    def __init__(self, reading: Reading, clip: ReferenceClip) -> None:
         self.kept = Kept(reading, {3: clip.frames_THWC[3], 11: clip.frames_THWC[11]})
         self.made = 0
 
@@ -44,7 +44,7 @@ class Maker:
 
 
 @pytest.fixture
-def maker(reading: Reading, clip: Clip) -> Maker:
+def maker(reading: Reading, clip: ReferenceClip) -> Maker:
     return Maker(reading, clip)
 
 
@@ -195,7 +195,7 @@ def test_a_maker_that_fails_leaves_nothing_behind(maker: Maker, tmp_path: Path) 
     assert maker.made == 1
 
 
-def test_digests_follow_the_content(clip: Clip) -> None:
+def test_digests_follow_the_content(clip: ReferenceClip) -> None:
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": 2})
     zeros = np.zeros((2, 3), np.float32)

@@ -20,11 +20,11 @@ from tests.unit.training.damaged_clips import (
     spots,
     whole,
 )
-from training.evaluate.clip import Clip
 from training.evaluate.patches import patched_percent, reach_px, unexplained_levels
 from training.evaluate.probes import Probes
 from training.evaluate.quick import quick_patched
 from training.evaluate.redrawn import EVERY_FRAMES, background_of, redraw, tracks_read
+from training.evaluate.reference_clip import ReferenceClip
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def probes() -> Probes:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[Clip]:
+def clips() -> list[ReferenceClip]:
     return [clip_of(person, motion=k) for k, person in enumerate(PEOPLE)]
 
 
-def patched(clips: list[Clip], probes: Probes, spoil: Callable[[Frames], Frames]) -> float:
+def patched(clips: list[ReferenceClip], probes: Probes, spoil: Callable[[Frames], Frames]) -> float:
     found = []
     for clip in clips:
         video = spoil(clip.frames_THWC)
@@ -45,7 +45,7 @@ def patched(clips: list[Clip], probes: Probes, spoil: Callable[[Frames], Frames]
     return float(np.mean(found))
 
 
-def test_what_the_renderer_draws_is_explained(clips: list[Clip]) -> None:
+def test_what_the_renderer_draws_is_explained(clips: list[ReferenceClip]) -> None:
     for clip in clips:
         assert not unexplained_levels(clip.frames_THWC, clip.frames_THWC).any()
 
@@ -64,7 +64,7 @@ def test_what_is_explained_is_the_span_of_the_square_around_a_pixel(size: tuple[
     np.testing.assert_allclose(unexplained_levels(video, drawn), expected, rtol=1e-5)
 
 
-def test_a_small_shift_is_explained_and_a_large_one_is_not(clips: list[Clip]) -> None:
+def test_a_small_shift_is_explained_and_a_large_one_is_not(clips: list[ReferenceClip]) -> None:
     video = clips[0].frames_THWC[:4]
     reach = reach_px(SIZE[0])
     inside = (slice(None), slice(reach, -reach), slice(reach, -reach))
@@ -77,7 +77,9 @@ def test_a_small_shift_is_explained_and_a_large_one_is_not(clips: list[Clip]) ->
 
 @pytest.mark.parametrize("damage", [spots, ghost, noisy, cast], ids=lambda f: f.__name__)
 def test_more_damage_is_more_patched(
-    damage: Callable[[float], Callable[[Frames], Frames]], clips: list[Clip], probes: Probes
+    damage: Callable[[float], Callable[[Frames], Frames]],
+    clips: list[ReferenceClip],
+    probes: Probes,
 ) -> None:
     strengths = {
         spots: (1, 3, 9),
@@ -91,7 +93,9 @@ def test_more_damage_is_more_patched(
     assert found[-1] > found[0] + 2
 
 
-def test_blur_counts_less_than_spots_that_change_less(clips: list[Clip], probes: Probes) -> None:
+def test_blur_counts_less_than_spots_that_change_less(
+    clips: list[ReferenceClip], probes: Probes
+) -> None:
     soft = [patched(clips, probes, blurred(sigma)) for sigma in (1.0, 2.0, 4.0)]
     assert soft == sorted(soft)
     assert soft[0] < 1.0
@@ -103,7 +107,7 @@ def test_blur_counts_less_than_spots_that_change_less(clips: list[Clip], probes:
     assert few / changed["spots"] > 2 * soft[1] / changed["blur"]
 
 
-def test_two_true_clips_of_a_person_are_alike(clips: list[Clip], probes: Probes) -> None:
+def test_two_true_clips_of_a_person_are_alike(clips: list[ReferenceClip], probes: Probes) -> None:
     other = [clip_of(person, motion=50 + k) for k, person in enumerate(PEOPLE)]
     first, second = patched(clips, probes, whole), patched(other, probes, whole)
     assert max(first, second) < 1.0
@@ -112,7 +116,9 @@ def test_two_true_clips_of_a_person_are_alike(clips: list[Clip], probes: Probes)
     assert damaged[0] == pytest.approx(damaged[1], rel=0.4)
 
 
-def test_which_frames_are_looked_at_hardly_matters(clips: list[Clip], probes: Probes) -> None:
+def test_which_frames_are_looked_at_hardly_matters(
+    clips: list[ReferenceClip], probes: Probes
+) -> None:
     video = spots(3)(clips[0].frames_THWC)
     means = []
     for first in range(EVERY_FRAMES):
@@ -121,7 +127,7 @@ def test_which_frames_are_looked_at_hardly_matters(clips: list[Clip], probes: Pr
     assert np.ptp(means) < 0.1 * np.mean(means)
 
 
-def test_every_frame_is_judged_by_itself(clips: list[Clip], probes: Probes) -> None:
+def test_every_frame_is_judged_by_itself(clips: list[ReferenceClip], probes: Probes) -> None:
     clip = clips[0]
     video = clip.frames_THWC.copy()
     video[:16] = spots(4)(clip.frames_THWC)[:16]
@@ -133,11 +139,13 @@ def test_every_frame_is_judged_by_itself(clips: list[Clip], probes: Probes) -> N
     assert curve[:4].min() > curve[4:].max()
 
 
-def test_what_cannot_be_measured_is_not_a_number(clips: list[Clip], probes: Probes) -> None:
+def test_what_cannot_be_measured_is_not_a_number(
+    clips: list[ReferenceClip], probes: Probes
+) -> None:
     clip = clips[0]
-    undrawn = Clip(**{**vars(clip), "drawn_under": None})
+    undrawn = ReferenceClip(**{**vars(clip), "drawn_under": None})
     assert np.isnan(quick_patched(clip.frames_THWC, undrawn, probes.measure(clip.frames_THWC)))
-    bodiless = Clip(
+    bodiless = ReferenceClip(
         **{**vars(clip), "background_HW": np.ones(SIZE, bool), "background_under": None}
     )
     assert np.isnan(quick_patched(clip.frames_THWC, bodiless, probes.measure(clip.frames_THWC)))

@@ -178,6 +178,9 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(WeightsError, match="pose"):
         Probes.load(tmp_path / "foreign.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"pose": "{}"})
+    with pytest.raises(WeightsError, match="pose: outputs: missing"):
+        Probes.load(tmp_path / "other.safetensors")
 
 
 def test_smoke_recipe_is_small() -> None:

@@ -17,7 +17,7 @@ from training.evaluate.pictures import (
     sheet_frames,
     side_by_side,
 )
-from training.evaluate.report import Column, Report, Table, Target
+from training.evaluate.report import Column, Report, Table, TargetResult
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def report() -> Report:
         {"truth": {"lip_corr": 0.99}, "generated": {"lip_corr": 0.771, "fps": float("nan")}},
     )
     targets = (
-        Target("LipCorr", 0.771, low=0.75),
-        Target("border ratio", 1.5, high=1.3),
-        Target("dynamic ratio", float("nan"), 0.5, 1.5),
+        TargetResult("LipCorr", 0.771, low=0.75),
+        TargetResult("border ratio", 1.5, high=1.3),
+        TargetResult("dynamic ratio", float("nan"), 0.5, 1.5),
     )
     return Report((table,), targets, {"seed": 3}, {"bg": {"generated": [30.0, math.inf]}})
 

@@ -13,7 +13,7 @@ from training.evaluate.dynamics import identity_distance
 from training.evaluate.frechet import Looks
 from training.evaluate.probes import MOUTH_OUTPUTS, POSE_OUTPUTS, Measurement
 from training.evaluate.reading import Reading
-from training.evaluate.report import Target
+from training.evaluate.report import TargetResult
 from training.evaluate.round_trip import through_vae
 from training.evaluate.summary import (
     GENERATED,
@@ -177,7 +177,7 @@ def test_identity_is_lost_when_another_portrait_becomes_nearer() -> None:
 
 
 def test_unmeasured_targets_are_missed() -> None:
-    assert not Target("x", float("nan"), low=0).met
+    assert not TargetResult("x", float("nan"), low=0).met
 
 
 class Stub:

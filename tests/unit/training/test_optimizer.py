@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.core.config import TrainerConfig
+from training.core.config import OptimizerConfig
 from training.core.optimizer import MuonAdamW, build_optimizer, orthogonalised
 
 
@@ -25,7 +25,7 @@ class Net(nn.Module):
 
 
 def muon(net: nn.Module) -> MuonAdamW:
-    return build_optimizer(TrainerConfig(optimizer="muon", lr=1e-2, muon_lr=2e-2), {"net": net})
+    return build_optimizer(OptimizerConfig("muon", lr=1e-2, muon_lr=2e-2), {"net": net})
 
 
 def step(net: nn.Module, optimizer: MuonAdamW, seed: int) -> None:
@@ -77,6 +77,23 @@ def test_a_saved_state_goes_on_as_if_it_had_not_been_saved() -> None:
 
     for ours, theirs in zip(second.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_states_are_created_as_by_an_update_for_parameters_with_a_gradient_alone() -> None:
+    net, untouched, updated = Net(), Net(), Net()
+    optimizer, real = muon(net), muon(updated)
+    step(updated, real, 0)
+    for name, p in net.named_parameters():
+        p.grad = None if name == "head.bias" else torch.zeros_like(p)
+    optimizer.create_states()
+    pairs = zip(net.named_parameters(), updated.parameters(), untouched.parameters(), strict=True)
+    for (name, p), other, before in pairs:
+        wanted = {} if name == "head.bias" else real.state[other]
+        assert {k: v.shape for k, v in optimizer.state[p].items()} == {
+            k: v.shape for k, v in wanted.items()
+        }
+        assert p.grad is None
+        assert torch.equal(p, before)
 
 
 def test_it_learns() -> None:

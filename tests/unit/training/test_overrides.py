@@ -55,11 +55,6 @@ def test_later_overrides_win_and_the_original_is_untouched() -> None:
     assert before == Outer()
 
 
-def test_a_bare_name_means_the_trainer_before_other_sections() -> None:
-    assert apply_overrides(Outer(), ["steps=9"]).trainer.steps == 9
-    assert apply_overrides(Outer(), ["steps=9"]).first.steps == 4
-
-
 def test_the_end_of_a_path_is_enough_where_it_is_the_only_one() -> None:
     @dataclass(frozen=True)
     class Nested:
@@ -67,7 +62,9 @@ def test_the_end_of_a_path_is_enough_where_it_is_the_only_one() -> None:
         outer: Outer = field(default_factory=Outer)
 
     assert apply_overrides(Nested(), ["second.width=3"]).outer.second.width == 3
+    # A whole path is that field, also if it is the end of another one.
     assert apply_overrides(Nested(), ["trainer.lr=3"]).trainer.lr == 3
+    assert apply_overrides(Nested(), ["flag=1"]).outer.flag
     with pytest.raises(InputError, match="ambiguous"):
         apply_overrides(Nested(), ["width=3"])
 
@@ -95,11 +92,13 @@ def test_every_listed_path_can_be_overridden() -> None:
         ("trainer.zz=1", "not a field"),
         ("trainer=1", "not a field"),
         ("width=1", r"ambiguous.*first\.width, second\.width"),
-        ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be a whole number"),
+        ("steps=1", r"ambiguous.*trainer\.steps, first\.steps, second\.steps"),
+        ("first_width=1", r"did you mean first\.width"),
+        ("trainer.steps=1.5", r"trainer\.steps: 1\.5: must be an integer"),
         ("trainer.lr=fast", "must be a number"),
         ("flag=maybe", "true or false"),
         ("trainer.mode=c", "one of a, b"),
-        ("sizes=1,x", "whole number"),
+        ("sizes=1,x", "an integer"),
     ],
 )
 def test_a_bad_override_names_what_is_wrong(assignment: str, message: str) -> None:

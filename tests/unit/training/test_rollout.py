@@ -14,7 +14,7 @@ from flashtalk.diffusion.sample import VelocityFn, sample
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.distill.rollout import Exit, ExitOdds, Rolled, noisy_until, roll_out
+from training.distill.rollout import Exit, ExitOdds, ExitState, noisy_until, roll_out
 from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 SHAPE = (2, 3, 9, 2, 2)
@@ -39,7 +39,7 @@ class Student:
 
         return velocity
 
-    def handover(self, z: Tensor) -> Tensor:
+    def next_motion(self, z: Tensor) -> Tensor:
         self.handed.append(z)
         return z[:, :, -2:] * 0.5
 
@@ -49,14 +49,14 @@ class Student:
         previous: str = "full",
         graph: bool = True,
         jitter: MotionJitter = NO_JITTER,
-    ) -> Rolled:
+    ) -> tuple[ExitState, Tensor]:
         return roll_out(
             self.velocity_of,
             MOTION,
             SHAPE,
             SIGMAS,
             at,
-            self.handover,
+            self.next_motion,
             seeded(),
             previous=previous,  # type: ignore[arg-type]
             jitter=jitter,
@@ -72,20 +72,20 @@ def seeded() -> SharedDraws:
 @pytest.mark.parametrize("step", [1, 2, 4])
 def test_one_evaluation_has_a_graph_and_nothing_is_evaluated_in_vain(chunk: int, step: int) -> None:
     student = Student()
-    rolled = student.roll(Exit(chunk, step))
+    state, raw = student.roll(Exit(chunk, step))
     assert len(student.calls) == 4 * (chunk - 1) + step
     assert len(student.handed) == chunk - 1
     assert [graph for *_, graph in student.calls] == [False] * (len(student.calls) - 1) + [True]
     assert student.calls[-1][:2] == (chunk - 1, round(SIGMAS[step - 1], 4))
-    assert rolled.chunk == chunk - 1
-    assert rolled.raw_BCFHW.requires_grad
-    assert not rolled.motion_BCMHW.requires_grad
+    assert state.chunk_B.tolist() == [chunk - 1] * SHAPE[0]
+    assert raw.requires_grad
+    assert not state.motion_BCMHW.requires_grad
     assert not any(z.requires_grad for z in student.handed)
 
 
 def test_without_a_graph_there_is_none() -> None:
     student = Student()
-    assert not student.roll(Exit(2, 3), graph=False).raw_BCFHW.requires_grad
+    assert not student.roll(Exit(2, 3), graph=False)[1].requires_grad
     assert not any(graph for *_, graph in student.calls)
 
 
@@ -102,34 +102,34 @@ def test_motion_latents_stand_clean_before_every_evaluation_and_in_the_result(
     previous: str,
 ) -> None:
     student = Student()
-    rolled = student.roll(Exit(3, 3), previous)
+    state, raw = student.roll(Exit(3, 3), previous)
     held = [MOTION, *(z[:, :, -2:] * 0.5 for z in student.handed)]
     for (chunk, *_), x in zip(student.calls, student.inputs, strict=True):
         motion = held[chunk]
         assert torch.equal(x[:, :, : motion.shape[2]], motion)
-    assert torch.equal(rolled.motion_BCMHW, held[2])
-    assert torch.equal(rolled.x0_BCFHW[:, :, :2], held[2])
-    assert torch.equal(rolled.x0_BCFHW[:, :, 2:], rolled.raw_BCFHW[:, :, 2:])
+    assert torch.equal(state.motion_BCMHW, held[2])
+    assert torch.equal(state.with_motion(raw)[:, :, :2], held[2])
+    assert torch.equal(state.with_motion(raw)[:, :, 2:], raw[:, :, 2:])
 
 
 def test_only_the_corrected_chunk_is_handed_a_jitter_and_the_result_has_none() -> None:
     student, calm = Student(), Student()
-    rolled = student.roll(Exit(3, 2), jitter=MotionJitter(cell=0.3, channel=0.2))
-    expected = calm.roll(Exit(3, 2))
+    state, raw = student.roll(Exit(3, 2), jitter=MotionJitter(cell=0.3, channel=0.2))
+    expected, _ = calm.roll(Exit(3, 2))
     for jittered, clean in zip(student.inputs[:8], calm.inputs[:8], strict=True):
         assert torch.equal(jittered, clean)
     for jittered, clean in zip(student.inputs[8:], calm.inputs[8:], strict=True):
         error = jittered[:, :, :2] - clean[:, :, :2]
         assert float(error.abs().min()) > 0
         torch.testing.assert_close(error[:, :, 0], error[:, :, 1])
-    assert torch.equal(rolled.motion_BCMHW, expected.motion_BCMHW)
-    assert torch.equal(rolled.x0_BCFHW[:, :, :2], expected.motion_BCMHW)
+    assert torch.equal(state.motion_BCMHW, expected.motion_BCMHW)
+    assert torch.equal(state.with_motion(raw)[:, :, :2], expected.motion_BCMHW)
 
 
 def test_the_way_to_the_exit_is_that_of_the_sampler() -> None:
     """With the last step as its exit a rollout gives what the sampler gives."""
     student, other = Student(), Student()
-    rolled = student.roll(Exit(1, 4))
+    state, raw = student.roll(Exit(1, 4))
     draws = seeded()
     whole = sample(
         other.velocity_of(0),
@@ -138,7 +138,7 @@ def test_the_way_to_the_exit_is_that_of_the_sampler() -> None:
         SIGMAS,
         lambda _: draws.normal(SHAPE),
     )
-    torch.testing.assert_close(rolled.x0_BCFHW, whole)
+    torch.testing.assert_close(state.with_motion(raw), whole)
     assert student.calls[0][:2] == other.calls[0][:2]
 
 

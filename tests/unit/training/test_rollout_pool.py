@@ -15,17 +15,16 @@ from tests.unit.training.test_matching import PROMPTS, Nets, batch
 from training.core.config import TrainerConfig
 from training.core.task import StepContext
 from training.core.world import World
-from training.distill.own_exits import AtExit
 from training.distill.pool import Rollout, RolloutPool
-from training.distill.rollout import Exit
+from training.distill.rollout import Exit, ExitState
 from training.objective.velocity import Guidance
-from training.tasks.ground import BatchRequest
 from training.tasks.stage2 import FAKE, STUDENT, DistillRecipe, DistillTask
+from training.tasks.stage2_setup import BatchRequest
 
 BATCH = 2
 
 
-class Ground:
+class Stage2Setup:
     """Stands in for networks and data of a real one: the same samples, anew for every draw."""
 
     chunks = 3
@@ -70,10 +69,10 @@ class Ground:
 def task(pool: int, seed: int = 0) -> tuple[DistillTask, Nets]:
     """A task with small networks and no files."""
     nets = Nets(guidance=Guidance(1, 1))
-    ground = Ground()
+    setup = Stage2Setup()
     recipe = DistillRecipe(
         TrainerConfig(seed=seed),
-        ground,  # type: ignore[arg-type]
+        setup,  # type: ignore[arg-type]
         nets.matching.config,
         batch=BATCH,
         pool=pool,
@@ -82,7 +81,7 @@ def task(pool: int, seed: int = 0) -> tuple[DistillTask, Nets]:
     )
     made = DistillTask.__new__(DistillTask)
     world = World.alone()
-    made.recipe, made.world, made.ground, made.matching = recipe, world, ground, nets.matching  # type: ignore[assignment]
+    made.recipe, made.world, made.setup, made.matching = recipe, world, setup, nets.matching  # type: ignore[assignment]
     made._pool = RolloutPool(world, recipe.batch, recipe.pool)
     return made, nets
 
@@ -118,7 +117,7 @@ def test_one_rollout_serves_a_cycle_and_the_next_one() -> None:
     made, nets = task(pool=2)
     evaluated: list[int] = []
     nets.student.register_forward_pre_hook(lambda _, given: evaluated.append(len(given[0])))
-    ground: Any = made.ground
+    setup: Any = made.setup
     for step in range(9):
         before = len(evaluated)
         updates = [update.group for update in made.updates(StepContext.create(0, step))]
@@ -129,7 +128,7 @@ def test_one_rollout_serves_a_cycle_and_the_next_one() -> None:
             assert updates == [STUDENT, FAKE]
             # Before the student's own: what the rollout needs, all samples at its end.
             assert evaluated[-2:] == [4, 2]
-    assert [request.number for request in ground.requests] == [0, 1, 2]
+    assert [request.number for request in setup.requests] == [0, 1, 2]
     assert len(made._pool) == 2
 
 
@@ -142,7 +141,7 @@ def test_the_student_is_corrected_on_what_it_has_just_made() -> None:
         assert seen == {float(n) for n in (cycle - 1, cycle) if n >= 0}
         assert float(pool.newest(rng).raw_BCFHW.min()) == cycle
     # A row of an update is one of those that belong to its place.
-    places = torch.stack([pool.any(rng).at.chunk_B for _ in range(60)])
+    places = torch.stack([pool.any(rng).state.chunk_B for _ in range(60)])
     assert set(places[:, 0].tolist()) == {0, 1, 2}
     assert set(places[:, 1].tolist()) == {3, 4, 5}
 
@@ -170,15 +169,15 @@ def test_a_rank_evaluates_its_own_rows(rank: int) -> None:
     shared.student = alone.student = None  # type: ignore[assignment]
     board: Any = None
     found = shared.evaluate(board)
-    ground: Any = shared.ground
-    assert set(map(str, ground.rows)) == {str(slice(2 * rank, 2 * rank + 2))}
+    setup: Any = shared.setup
+    assert set(map(str, setup.rows)) == {str(slice(2 * rank, 2 * rank + 2))}
     assert found.keys() == alone.evaluate(board).keys() == {"fake_loss", "fake_lag", "free_motion"}
     assert 0 < found["fake_lag"] < 10
 
 
 def rollout(value: float, count: int) -> Rollout:
     latents, level = torch.full((count, 1, 1, 1, 1), value), torch.zeros(count)
-    at = AtExit(latents, level, latents, torch.ones(count), torch.arange(count))
+    at = ExitState(latents, level, latents, torch.ones(count), torch.arange(count))
     anything: Any = SimpleNamespace(rows=lambda _: None)
     return Rollout(anything, anything, at, latents)
 

@@ -20,7 +20,7 @@ from training.data.encode import Encoders
 from training.data.mouth import mouth_cells
 from training.data.sampler import ClipOdds, Stage1Sampler
 from training.data.source.synthtalk import SynthTalkSource
-from training.data.speech import Augment, labels_ending_at, spoil, window_ending_at
+from training.data.speech import Augment, augmented, labels_ending_at, window_ending_at
 from training.data.synthtalk import SynthTalk, mouth_box
 from training.data.units import ClipPlan, clip_frames, clip_starts, references_outside
 
@@ -71,8 +71,8 @@ def cache(split: SynthTalk, tmp_path: Path) -> BucketCache:
 @pytest.mark.parametrize("total", [100, 134, 200, 1500])
 @pytest.mark.parametrize("spread", [2, 3, 7, 12])
 def test_every_clip_lies_inside_and_has_a_reference_outside_itself(total: int, spread: int) -> None:
-    for utterance in range(20):
-        starts = clip_starts(ClipPlan(spread), utterance, total, SPEC)
+    for shot in range(20):
+        starts = clip_starts(ClipPlan(spread), shot, total, SPEC)
         assert len(starts) == spread + 1
         assert starts[0] == -SPEC.motion_frames
         assert (starts[1:] >= 0).all()
@@ -145,9 +145,9 @@ def test_cached_rows_are_what_the_encoders_say_about_the_clip(
 ) -> None:
     rows = cache.clips
     for row in range(len(rows)):
-        utterance, place = divmod(row, PLAN.per_shot)
-        start = int(rows.starts_of(utterance)[place])
-        whole = split.clip(utterance, 0, split.config.frames)
+        shot, place = divmod(row, PLAN.per_shot)
+        start = int(rows.starts_of(shot)[place])
+        whole = split.clip(shot, 0, split.config.frames)
         frames = torch.from_numpy(whole.frames[clip_frames(start, SPEC)]).float()
         mean_T = frames[..., 0].mean((1, 2)) / 127.5 - 1
         latents = rows.tensor("latents", [row])[0]
@@ -181,7 +181,7 @@ def test_a_killed_cache_build_encodes_only_what_is_missing(
         build(split, broken, tmp_path / "broken")
     calls.clear()
     resumed = build(split, working, tmp_path / "broken").clips
-    assert len(calls) == 2  # clips and references of the second utterance only
+    assert len(calls) == 2  # clips and references of the second shot only
     calls.clear()
     again = build(split, working, tmp_path / "broken").clips
     assert calls == []
@@ -258,11 +258,9 @@ def test_mouth_cells_cover_the_lips_of_their_frames_and_little_else(
     assert cells.shape == (len(clips), 1, 9, 4, 4)
     assert set(cells.unique().tolist()) == {0.0, 1.0}
     for clip in clips.tolist():
-        utterance, place = divmod(clip, PLAN.per_shot)
-        frames = clip_frames(int(cache.clips.starts_of(utterance)[place]), SPEC)
-        boxes = mouth_box(
-            split.arrays["tracks"][utterance][frames], split.identity(utterance), (32, 32)
-        )
+        shot, place = divmod(clip, PLAN.per_shot)
+        frames = clip_frames(int(cache.clips.starts_of(shot)[place]), SPEC)
+        boxes = mouth_box(split.arrays["tracks"][shot][frames], split.identity(shot), (32, 32))
         for frame, (top, left, bottom, right) in enumerate(boxes):
             cell = cells[clip, 0, (frame + 3) // 4]
             assert cell[top // 8, left // 8] == 1
@@ -275,7 +273,7 @@ def spoilt(rng_seed: int, **odds: float) -> tuple[np.ndarray, np.ndarray, bool]:
     window[40_000:] = np.sin(np.arange(88_000) / 20.0)
     off = {"noise": 0.0, "cut": 0.0, "silence": 0.0, "tilt": 0.0}
     augment = Augment(**{**off, **odds})  # type: ignore[arg-type]
-    result, silenced = spoil(window, np.random.default_rng(rng_seed), augment, 16_000)
+    result, silenced = augmented(window, np.random.default_rng(rng_seed), augment, 16_000)
     return window, result, silenced
 
 

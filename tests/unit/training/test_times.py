@@ -10,10 +10,10 @@ import pytest
 
 from flashtalk.models.dit.config import DiTConfig
 from training import times
-from training.times import Machine, evaluation_flops, main, stage1_hours, stage2_hours
+from training.times import Cluster, evaluation_flops, main, stage1_hours, stage2_hours
 
 # 32 H20; what one sustains is an assumption.
-H20S = Machine(ranks=32, tflops=80.0, vae_s=1.5)
+H20S = Cluster(ranks=32, tflops=80.0, vae_s=1.5)
 
 
 def test_the_operations_of_the_published_transformer() -> None:

@@ -40,7 +40,7 @@ def denoised(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_one_case_is_a_precondition(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ServiceError, match="abcdef012345 is not kept here") as missing:
+    with pytest.raises(ServiceError, match="abcdef012345 is not cached on this worker") as missing:
         denoised(ConditioningMissing("abcdef0123456789"), monkeypatch)
     assert missing.value.code is grpc.StatusCode.FAILED_PRECONDITION
     assert missing.value.reason is Reason.CONDITIONING_MISSING

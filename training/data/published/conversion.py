@@ -51,7 +51,7 @@ def below(path: Path, folder: Path) -> str:
     try:
         return path.resolve().relative_to(folder.resolve()).as_posix()
     except ValueError as error:
-        raise InputError("videos", path, f"below the manifest's folder {folder}") from error
+        raise InputError("videos", path, f"must be below the manifest's folder {folder}") from error
 
 
 def video_files(folder: Path) -> Iterator[Path]:
@@ -61,7 +61,7 @@ def video_files(folder: Path) -> Iterator[Path]:
         InputError: no such folder.
     """
     if not folder.is_dir():
-        raise InputError("videos", folder, "a folder")
+        raise InputError("videos", folder, "must be a folder")
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     yield from sorted(found, key=lambda path: (path.with_suffix(""), _preference(path)))
 
@@ -85,7 +85,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise InputError("metadata", path, error.strerror or "not readable") from error
     except ValueError as error:
-        raise InputError("metadata", path, f"JSON ({error})") from error
+        raise InputError("metadata", path, f"must be valid JSON ({error})") from error
 
 
 def seconds(record: Mapping[str, Any], name: str) -> float | None:

@@ -58,7 +58,7 @@ def convert_speakervid(
         InputError: no such folder, or captions without the names of their fields.
     """
     if not annotations.is_dir():
-        raise InputError("annotations", annotations, "the extracted folder merged_anno")
+        raise InputError("annotations", annotations, "must be the extracted folder merged_anno")
     if captions is not None and not caption_fields:
         seen = ", ".join(text_fields(captions)) or "none"
         limit = f"--caption-field NAME; fields with text in the first files: {seen}"

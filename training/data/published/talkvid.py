@@ -29,7 +29,7 @@ from training.data.videos.manifest import Entry
 _CLIP_NAME = re.compile(r"(?P<id>.+)_\d+_(?P<start>\d+\.\d+)_(?P<end>\d+\.\d+)")
 _VIDEO_ID = re.compile(r"(?:[?&]v=|youtu\.be/|/shorts/|/embed/)([\w-]{11})")
 
-Clip = tuple[str, int, int]
+ClipTimes = tuple[str, int, int]
 
 
 def convert_talkvid(metadata: Path, videos: Path, folder: Path) -> Conversion:
@@ -45,7 +45,7 @@ def convert_talkvid(metadata: Path, videos: Path, folder: Path) -> Conversion:
     """
     records = read_json(metadata)
     if not isinstance(records, list):
-        raise InputError("metadata", metadata, "a JSON list of clips")
+        raise InputError("metadata", metadata, "must be a JSON list of clips")
     clips, wholes = _downloaded(videos)
     conversion = Conversion()
     for record in records:
@@ -55,7 +55,7 @@ def convert_talkvid(metadata: Path, videos: Path, folder: Path) -> Conversion:
 
 def _entry(
     record: Mapping[str, Any],
-    clips: Mapping[Clip, Path],
+    clips: Mapping[ClipTimes, Path],
     wholes: Mapping[str, Path],
     folder: Path,
     conversion: Conversion,
@@ -84,9 +84,9 @@ def _entry(
     raise MissedError("not downloaded")
 
 
-def _downloaded(videos: Path) -> tuple[dict[Clip, Path], dict[str, Path]]:
+def _downloaded(videos: Path) -> tuple[dict[ClipTimes, Path], dict[str, Path]]:
     """Returns clips by video and times in milliseconds, and whole videos by their id."""
-    clips: dict[Clip, Path] = {}
+    clips: dict[ClipTimes, Path] = {}
     wholes: dict[str, Path] = {}
     for path in video_files(videos):
         name = _CLIP_NAME.fullmatch(path.stem)
@@ -98,7 +98,7 @@ def _downloaded(videos: Path) -> tuple[dict[Clip, Path], dict[str, Path]]:
     return clips, wholes
 
 
-def _near(video: str, start_s: float, end_s: float) -> Iterable[Clip]:
+def _near(video: str, start_s: float, end_s: float) -> Iterable[ClipTimes]:
     """Returns possible names of a clip's file: times are rounded to milliseconds, up or down."""
     for start in (math.floor(1000 * start_s + 1e-6), math.ceil(1000 * start_s - 1e-6)):
         for end in (math.floor(1000 * end_s + 1e-6), math.ceil(1000 * end_s - 1e-6)):

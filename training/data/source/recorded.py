@@ -56,9 +56,12 @@ class VideoFolder:
         path = index_path(manifest)
         results = read_results(path, None)
         if read_header(path).get("manifest") != manifest_digest(entries):
-            raise InputError("index", path, "of this manifest, which has changed; scan it again")
+            raise InputError("index", path, "the manifest has changed; scan it again")
         if len(results) != len(entries):
-            limit = f"a finished scan: {len(results)} of {len(entries)} lines are checked"
+            limit = (
+                f"the scan is not finished: {len(results)} of {len(entries)} lines are "
+                "checked; scan again"
+            )
             raise InputError("index", path, limit)
         self.left_out = Counter(result.reason for result in results if isinstance(result, LeftOut))
         self._videos = [
@@ -67,7 +70,9 @@ class VideoFolder:
             if isinstance(result, Scanned)
         ]
         if not self._videos:
-            raise InputError("manifest", manifest, f"at least one usable video: {self.left_out}")
+            raise InputError(
+                "manifest", manifest, f"contains no usable video; skipped: {self.left_out}"
+            )
         self._name = manifest.stem
         self._digest = self._digest_of_all()
 

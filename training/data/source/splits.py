@@ -27,7 +27,7 @@ def open_source(data_dir: Path, split: str) -> VideoSource:
         return VideoFolder(manifest)
     if (rendered / "meta.json").is_file():
         return SynthTalkSource(SynthTalk(rendered))
-    limit = f"a manifest {manifest.name} (docs/data.md), or rendered data in {split}/"
+    limit = f"must contain a manifest {manifest.name} (docs/data.md) or rendered data in {split}/"
     raise InputError("--data", data_dir, limit)
 
 
@@ -43,5 +43,7 @@ def with_truth(source: VideoSource, field: str) -> SynthTalkSource:
         InputError: recorded videos; ``field`` of the recipe needs the truth of rendered ones.
     """
     if not isinstance(source, SynthTalkSource):
-        raise InputError(field, source.name, "rendered data: recorded videos do not know the truth")
+        raise InputError(
+            field, source.name, "needs rendered data: recorded videos have no ground truth"
+        )
     return source

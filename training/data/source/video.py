@@ -90,7 +90,7 @@ class KnowsMouths(Protocol):
 def check_range(facts: VideoFacts, first: int, count: int) -> None:
     """Raises InputError for frames outside of a video."""
     if first < 0 or count < 1 or first + count > facts.frames:
-        limit = f"inside 0 .. {facts.frames} of {facts.key}"
+        limit = f"must be within 0 .. {facts.frames} of {facts.key}"
         raise InputError("first, count", (first, count), limit)
 
 

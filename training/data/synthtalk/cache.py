@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rich.progress
 
-from flashtalk.arrays import NamedArrays
+from flashtalk.arrays import FloatArray, Frames, IntArray, NamedArrays, Pcm
 from flashtalk.errors import InputError
 from training.data.synthtalk.cache_files import (
     PCM_SCALE,
@@ -68,7 +67,7 @@ def _prepare(config: SynthTalkConfig, folder: Path) -> None:
     _, found = read_config(folder)
     digest = config_digest(config)
     if found != digest:
-        limit = f"a new folder: this one holds data set {found}, not {digest}"
+        limit = f"must be a new folder: this one contains data set {found}, not {digest}"
         raise InputError("cache_dir", folder, limit)
 
 
@@ -105,14 +104,14 @@ def _describe(index: int, utterance: Utterance) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Clip:
+class RenderedClip:
     """A stretch of one utterance: uint8 frames ``[n, H, W, 3]``, float32 pcm ``[n * 640]``,
     float32 tracks ``[n, K]``, int64 phoneme ids ``[n]``."""
 
-    frames: npt.NDArray[np.uint8]
-    pcm_16k: npt.NDArray[np.float32]
-    tracks: npt.NDArray[np.float32]
-    phoneme_ids: npt.NDArray[np.int64]
+    frames: Frames
+    pcm_16k: Pcm
+    tracks: FloatArray
+    phoneme_ids: IntArray
 
 
 class SynthTalk:
@@ -121,7 +120,7 @@ class SynthTalk:
     Attributes:
         config: the config it was built from.
         arrays: the raw memory maps by file name without ending.
-        captions, texts, languages, voices: per utterance.
+        captions, texts, voices: per utterance.
 
     Raises:
         InputError: the folder is not a cache, is unfinished, or has another version.
@@ -130,38 +129,42 @@ class SynthTalk:
     def __init__(self, cache_dir: Path) -> None:
         self.config, digest = read_config(cache_dir)
         if digest != config_digest(self.config):
-            raise InputError("cache_dir", cache_dir, "a cache of this version: build it again")
+            raise InputError(
+                "cache_dir", cache_dir, "the cache has another version; build it again"
+            )
         self.arrays = open_arrays(cache_dir, "r")
         done = int(self.arrays["done"].sum())
         if done < self.config.count:
             limit = (
-                f"a finished cache (build_cache resumes): {done} of {self.config.count} are made"
+                f"the cache is not finished: {done} of {self.config.count} utterances; build "
+                "again to resume"
             )
             raise InputError("cache_dir", cache_dir, limit)
         records = read_texts(cache_dir)
         ordered = [records[index] for index in range(self.config.count)]
         self.captions = [str(record["caption"]) for record in ordered]
         self.texts = [str(record["text"]) for record in ordered]
-        self.languages = [str(record["language"]) for record in ordered]
         self.voices = [str(record["voice"]["name"]) for record in ordered]
 
     def __len__(self) -> int:
         return self.config.count
 
-    def identity(self, index: int) -> npt.NDArray[np.float32]:
+    def identity(self, index: int) -> FloatArray:
         """Returns the identity vector of an utterance, float32 ``[D]``."""
         return np.array(self.arrays["identity"][index])
 
-    def clip(self, index: int, first: int, frames: int) -> Clip:
+    def clip(self, index: int, first: int, frames: int) -> RenderedClip:
         """Returns frames ``first .. first + frames - 1`` of an utterance, with sound and tracks."""
         if not 0 <= index < len(self):
             raise InputError("index", index, f"0 .. {len(self) - 1}")
         if first < 0 or frames < 1 or first + frames > self.config.frames:
-            raise InputError("first, frames", (first, frames), f"inside 0 .. {self.config.frames}")
+            raise InputError(
+                "first, frames", (first, frames), f"must be within 0 .. {self.config.frames}"
+            )
         step = self.config.samples // self.config.frames
         pcm = self.arrays["pcm"][index, first * step : (first + frames) * step]
         rows = slice(first, first + frames)
-        return Clip(
+        return RenderedClip(
             frames=np.array(self.arrays["frames"][index, rows]),
             pcm_16k=pcm.astype(np.float32) / np.float32(PCM_SCALE),
             tracks=np.array(self.arrays["tracks"][index, rows]),

@@ -80,7 +80,7 @@ def read_config(folder: Path) -> tuple[SynthTalkConfig, str]:
     """
     meta_path = folder / "meta.json"
     if not meta_path.exists():
-        raise InputError("cache_dir", folder, "a SynthTalk cache (no meta.json here)")
+        raise InputError("cache_dir", folder, "not a SynthTalk cache: meta.json is missing")
     meta = json.loads(meta_path.read_text(encoding="utf-8"))
     given = dict(meta["config"])
     given["size_hw"] = tuple(given["size_hw"])

@@ -47,7 +47,7 @@ def _plot(utterance: Utterance, first: int, frames: int, width_px: int) -> Rgb:
     return plot
 
 
-def contact_sheet() -> Rgb:
+def data_set_sheet() -> Rgb:
     """The whole picture, uint8 ``[H, W, 3]``."""
     config = SynthTalkConfig("test", 64, 8.0)
     people = [make_utterance(config, index) for index in _PEOPLE]
@@ -72,4 +72,4 @@ def contact_sheet() -> Rgb:
 
 
 if __name__ == "__main__":
-    Image.fromarray(contact_sheet()).save(Path(sys.argv[1]), optimize=True)
+    Image.fromarray(data_set_sheet()).save(Path(sys.argv[1]), optimize=True)

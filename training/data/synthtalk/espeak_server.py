@@ -58,7 +58,7 @@ def load(names: list[str]) -> tuple[Any, int]:
             continue
         pcm_hz = int(library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS_IPA))
         if pcm_hz <= 0:
-            raise OSError("it loads, but finds no voices")
+            raise OSError("the library loads but finds no voices")
         return library, pcm_hz
     raise OSError(f"none of {', '.join(names)} can be loaded")
 
@@ -91,7 +91,7 @@ def speak(library: Any, request: dict[str, Any]) -> tuple[list[tuple[str, int]],
     library.espeak_Synth(text, len(text) + 1, 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None)
     library.espeak_Synchronize()
     if not sound:
-        raise OSError(f"no sound for {request['text']!r}")
+        raise OSError(f"no audio for {request['text']!r}")
     return phonemes, bytes(sound)
 
 

@@ -5,11 +5,10 @@ nods, gestures and raised brows, so that audio explains part of the motion.
 """
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks, lfilter
 
-from flashtalk.arrays import DoubleArray, FloatArray
+from flashtalk.arrays import DoubleArray, FloatArray, IntArray
 from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.tracks import TRACK_COLUMNS, TRACK_INDEX
 
@@ -54,13 +53,13 @@ def speech_energy(pcm_16k: FloatArray, frames: int) -> DoubleArray:
     return np.clip(gaussian_filter1d(rms, 1.2, mode="nearest") / LOUD_RMS, 0.0, 1.0)
 
 
-def stresses(energy: DoubleArray) -> npt.NDArray[np.int64]:
+def stresses(energy: DoubleArray) -> IntArray:
     """Frames of the energetic syllables: peaks at least 0.32 s apart that stand out."""
     peaks, _ = find_peaks(energy, height=0.35, distance=int(0.32 * FPS), prominence=0.12)
     return np.asarray(peaks, dtype=np.int64)
 
 
-def _bumps(frames: int, at: npt.NDArray[np.int64], sizes: DoubleArray, width: float) -> DoubleArray:
+def _bumps(frames: int, at: IntArray, sizes: DoubleArray, width: float) -> DoubleArray:
     impulses = np.zeros(frames)
     np.add.at(impulses, at, sizes)
     peak = 1.0 / (width * np.sqrt(2.0 * np.pi))

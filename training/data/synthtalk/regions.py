@@ -4,10 +4,9 @@ Legend: T frames, H W pixels.
 """
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from flashtalk.arrays import FloatArray
+from flashtalk.arrays import BoolArray, FloatArray, IntArray
 from training.data.synthtalk.geometry import (
     APERTURE_DOWN,
     APERTURE_UP,
@@ -27,9 +26,7 @@ _MARGIN = 0.012
 _BRIGHTER, _LEAST_CHANGE = 2.0, 2e-4
 
 
-def mouth_box(
-    tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
-) -> npt.NDArray[np.int64]:
+def mouth_box(tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]) -> IntArray:
     """Returns the pixel box of the lips in each frame.
 
     Args:
@@ -67,7 +64,7 @@ def mouth_box(
 @torch.inference_mode()
 def background_mask(
     tracks: FloatArray, identity: FloatArray, size_hw: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
+) -> BoolArray:
     """Returns the pixels that no moving part touches in any frame, bool ``[H, W]``.
 
     Person and hands are painted over a background that is brighter than any colour; a pixel that

@@ -4,11 +4,10 @@ Legend: T frames, K track columns, H W pixels.
 """
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashtalk.arrays import FloatArray
+from flashtalk.arrays import FloatArray, Frames
 from flashtalk.errors import InputError
 from training.data.synthtalk.body import paint_back_hair, paint_hands, paint_torso
 from training.data.synthtalk.face import paint_eyes, paint_front_hair, paint_skin
@@ -54,7 +53,7 @@ def render(
     tracks: FloatArray,
     size_hw: tuple[int, int],
     device: torch.device | str = "cpu",
-) -> npt.NDArray[np.uint8]:
+) -> Frames:
     """Renders tracks as video.
 
     Args:

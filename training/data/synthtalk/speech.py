@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import resample_poly
 
+from flashtalk.arrays import Pcm
 from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.streaming import PCM_HZ
 
@@ -22,8 +22,8 @@ STOP_TIMEOUT_S = 5.0
 
 _SERVER = Path(__file__).with_name("espeak_server.py")
 _INSTALL = (
-    "install the speech synthesiser with 'apt-get install libespeak-ng1 espeak-ng-data' "
-    "(macOS: 'brew install espeak-ng')"
+    "install it with 'apt-get install libespeak-ng1 espeak-ng-data' (macOS: 'brew install "
+    "espeak-ng')"
 )
 
 
@@ -61,7 +61,7 @@ class Phoneme:
 class Speech:
     """Synthesised speech: float32 mono ``[N]`` at 16 kHz and its phonemes in time order."""
 
-    pcm_16k: npt.NDArray[np.float32]
+    pcm_16k: Pcm
     phonemes: tuple[Phoneme, ...]
 
     @property
@@ -147,7 +147,7 @@ class Synthesiser:
             pass  # it ended early; its remaining output gives the reason
         line = replies.readline()
         if not line:
-            raise SpeechError(f"espeak-ng: the synthesiser ended without an answer: {_INSTALL}")
+            raise SpeechError(f"espeak-ng: the synthesiser ended without a response; {_INSTALL}")
         header: dict[str, Any] = json.loads(line)
         sound = replies.read(2 * int(header.get("samples", 0)))
         return header, sound

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from flashtalk.arrays import FloatArray
+from flashtalk.arrays import FloatArray, Frames, IntArray
 from flashtalk.errors import InputError
 from flashtalk.streaming import FPS, PCM_HZ
 from training.data.synthtalk.captions import caption
@@ -89,7 +88,7 @@ class Utterance:
 
     pcm_16k: FloatArray
     tracks: FloatArray
-    phoneme_ids: npt.NDArray[np.int64]
+    phoneme_ids: IntArray
     identity: FloatArray
     caption: str
     text: str
@@ -100,10 +99,10 @@ class Utterance:
     def frames(self) -> int:
         return int(self.tracks.shape[0])
 
-    def render(self, first: int, count: int, size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def render(self, first: int, count: int, size_hw: tuple[int, int]) -> Frames:
         """Renders frames ``first .. first + count - 1``, uint8 ``[count, H, W, 3]``."""
         if first < 0 or count < 1 or first + count > self.frames:
-            raise InputError("first, count", (first, count), f"inside 0 .. {self.frames}")
+            raise InputError("first, count", (first, count), f"must be within 0 .. {self.frames}")
         return render(self.identity, self.tracks[first : first + count], size_hw)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from flashtalk.errors import InputError
+from flashtalk.validation import validate
 from training.data.videos.manifest import Entry
-from training.data.videos.problems import REASONS, Reason
+from training.data.videos.problems import Reason
 
 INDEX_VERSION = 1
 
@@ -71,14 +72,6 @@ class Scanned:
     size_hw: tuple[int, int]
     shots: tuple[tuple[int, int], ...]
 
-    @classmethod
-    def parse(cls, record: Mapping[str, Any]) -> Scanned:
-        """The counterpart of ``dataclasses.asdict`` after JSON."""
-        given = dict(record)
-        given["size_hw"] = tuple(given["size_hw"])
-        given["shots"] = tuple((first, end) for first, end in given["shots"])
-        return cls(**given)
-
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -116,26 +109,30 @@ def read_results(path: Path, expected: Mapping[str, Any] | None) -> list[Result]
         expected: the header; ``None`` accepts any of this version.
 
     Raises:
-        InputError: no index, of another version, or of another manifest or scan.
+        InputError: no index, of another version, or of another manifest or scan; an invalid line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        limit = "an index; make it with python -m training.data.scan"
+        limit = "no index; create it with python -m training.data.scan"
         raise InputError("index", path, limit) from error
     found = _decoded(lines[0])
     if found is None or found.get("version") != INDEX_VERSION:
-        raise InputError("index", path, f"version {INDEX_VERSION}; scan the manifest again")
+        raise InputError(
+            "index", path, f"must have version {INDEX_VERSION}; scan the manifest again"
+        )
     if expected is not None and found != dict(expected):
-        raise InputError("index", path, "of this manifest and these limits; scan it again")
+        raise InputError(
+            "index", path, "is of another manifest or other limits; scan the manifest again"
+        )
     results: list[Result] = []
     for line in lines[1:]:
         record = _decoded(line)
         if record is None:
             break
-        record.pop("key", None)
-        is_bad = record.get("reason") in REASONS
-        results.append(LeftOut(**record) if is_bad else Scanned.parse(record))
+        where = f"{path.name}: {record.pop('key', '')}"
+        kind: type[Result] = LeftOut if "reason" in record else Scanned
+        results.append(validate(kind, record, where))
     return results
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from flashtalk.errors import InputError
+from flashtalk.validation import adapter, validate
 
 Box = tuple[float, float, float, float]
-
-FIELDS = ("path", "shard", "caption", "start", "end", "shots", "shot_frames", "box")
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PictureNumber = Annotated[int, Field(ge=0)]
+_SECONDS = "a number of seconds, at least 0"
+_NULLABLE = ("shard", "shots", "shot_frames", "box")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,22 @@ class Entry:
             height, upright.
     """
 
-    path: str
-    shard: str = ""
-    caption: str = ""
-    start_s: float = 0.0
-    end_s: float | None = None
-    shots_s: tuple[tuple[float, float], ...] = ()
-    shot_frames: tuple[tuple[int, int], ...] = ()
-    box: Box = (0.0, 0.0, 1.0, 1.0)
+    path: Annotated[str, Field(description="a path relative to the manifest")]
+    shard: Annotated[str, Field(description="a path relative to the manifest")] = ""
+    caption: Annotated[str, Field(description="a text")] = ""
+    start_s: Annotated[Seconds, Field(alias="start", description=_SECONDS)] = 0.0
+    end_s: Annotated[Seconds | None, Field(alias="end", description=_SECONDS)] = None
+    shots_s: Annotated[
+        tuple[tuple[Seconds, Seconds], ...],
+        Field(alias="shots", description="a list of [beginning, end] in seconds, at least 0"),
+    ] = ()
+    shot_frames: Annotated[
+        tuple[tuple[PictureNumber, PictureNumber], ...],
+        Field(description="a list of [beginning, end], each a whole number, at least 0"),
+    ] = ()
+    box: Annotated[
+        Box, Field(description="[left, top, right, bottom] as shares of the picture")
+    ] = (0.0, 0.0, 1.0, 1.0)
 
     @property
     def key(self) -> str:
@@ -53,21 +65,9 @@ class Entry:
 
     def record(self) -> dict[str, Any]:
         """Returns the fields of its line, without default values."""
-        written: dict[str, Any] = {"path": self.path}
-        if self.shard:
-            written["shard"] = self.shard
-        if self.caption:
-            written["caption"] = self.caption
-        if self.start_s:
-            written["start"] = self.start_s
-        if self.end_s is not None:
-            written["end"] = self.end_s
-        if self.shots_s:
-            written["shots"] = [list(shot) for shot in self.shots_s]
-        if self.shot_frames:
-            written["shot_frames"] = [list(shot) for shot in self.shot_frames]
-        if self.box != (0.0, 0.0, 1.0, 1.0):
-            written["box"] = list(self.box)
+        written: dict[str, Any] = adapter(Entry).dump_python(
+            self, mode="json", by_alias=True, exclude_defaults=True
+        )
         return written
 
     @classmethod
@@ -75,50 +75,43 @@ class Entry:
         """Creates an entry from a decoded line.
 
         Args:
-            record: the fields of the line.
+            record: the fields of the line; a shard, shots or box that is null counts as absent.
             where: the line's name in errors (``manifest.jsonl line 3``).
 
         Raises:
             InputError: names the line, the field, the value and the limit.
         """
-        if not isinstance(record, Mapping):
-            raise InputError(where, record, "an object with at least a path")
-        for name in record:
-            if name not in FIELDS:
-                raise InputError(f"{where}: {name}", record[name], f"one of {', '.join(FIELDS)}")
-        entry = cls(
-            path=_relative(record.get("path"), f"{where}: path"),
-            shard=_relative(record["shard"], f"{where}: shard") if record.get("shard") else "",
-            caption=_text(record.get("caption", ""), f"{where}: caption"),
-            start_s=_number(record.get("start", 0.0), f"{where}: start", 0.0),
-            end_s=None if record.get("end") is None else _number(record["end"], f"{where}: end"),
-            shots_s=tuple(
-                (_number(a, f"{where}: shots", 0.0), _number(b, f"{where}: shots"))
-                for a, b in _pairs(record.get("shots"), f"{where}: shots")
-            ),
-            shot_frames=tuple(
-                (_whole(a, f"{where}: shot_frames"), _whole(b, f"{where}: shot_frames"))
-                for a, b in _pairs(record.get("shot_frames"), f"{where}: shot_frames")
-            ),
-            box=_box(record.get("box"), f"{where}: box"),
-        )
+        if isinstance(record, dict):
+            record = {n: v for n, v in record.items() if v is not None or n not in _NULLABLE}
+        entry = validate(cls, record, where)
         entry._check(where)
         return entry
 
     def _check(self, where: str) -> None:
+        for field, path in (("path", self.path), ("shard", self.shard or ".")):
+            # A manifest is not trusted: it must not name files elsewhere.
+            parts = PurePosixPath(path)
+            if not path or parts.is_absolute() or ".." in parts.parts or "\0" in path:
+                raise InputError(f"{where}: {field}", path, "a path below the manifest's folder")
         if self.end_s is not None and self.end_s <= self.start_s:
-            raise InputError(f"{where}: end", self.end_s, f"later than start ({self.start_s})")
+            raise InputError(
+                f"{where}: end", self.end_s, f"must be later than start ({self.start_s})"
+            )
         if self.shots_s and self.shot_frames:
-            limit = "seconds (shots) or numbers of pictures (shot_frames), not both"
+            limit = "give either seconds (shots) or frame indices (shot_frames), not both"
             raise InputError(f"{where}: shots", self.shots_s, limit)
         for field, shots in (("shots", self.shots_s), ("shot_frames", self.shot_frames)):
             latest: float = 0
             for first, end in shots:
                 if not latest <= first < end:
                     raise InputError(
-                        f"{where}: {field}", (first, end), "ascending, not overlapping"
+                        f"{where}: {field}", (first, end), "must be ascending and not overlap"
                     )
                 latest = end
+        left, top, right, bottom = self.box
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            limit = "0 <= left < right <= 1 and 0 <= top < bottom <= 1"
+            raise InputError(f"{where}: box", self.box, limit)
 
 
 def parse_lines(lines: Iterable[str], name: str) -> Iterator[Entry]:
@@ -134,7 +127,7 @@ def parse_lines(lines: Iterable[str], name: str) -> Iterator[Entry]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(where, line.strip()[:60], f"JSON ({error})") from error
+            raise InputError(where, line.strip()[:60], f"must be valid JSON ({error})") from error
         yield Entry.parse(record, where)
 
 
@@ -149,9 +142,9 @@ def read_manifest(path: Path) -> list[Entry]:
             entries = list(parse_lines(lines, path.name))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError("manifest", path, f"a readable text file ({reason})") from error
+        raise InputError("manifest", path, f"not a readable text file ({reason})") from error
     if not entries:
-        raise InputError("manifest", path, "at least one line")
+        raise InputError("manifest", path, "must have at least one line")
     return entries
 
 
@@ -173,57 +166,3 @@ def manifest_digest(entries: Iterable[Entry]) -> str:
     for entry in entries:
         digest.update(json.dumps(entry.record(), sort_keys=True).encode())
     return digest.hexdigest()[:16]
-
-
-def _text(value: object, field: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(field, value, "a text")
-    return value
-
-
-def _relative(value: object, field: str) -> str:
-    """Returns a path below the manifest's folder: an untrusted manifest must not name others."""
-    if not isinstance(value, str) or not value:
-        raise InputError(field, value, "a path relative to the manifest")
-    parts = PurePosixPath(value)
-    if parts.is_absolute() or ".." in parts.parts or "\0" in value:
-        raise InputError(field, value, "a path below the manifest's folder")
-    return value
-
-
-def _number(value: object, field: str, least: float | None = None) -> float:
-    wrong = isinstance(value, bool) or not isinstance(value, (int, float))
-    if wrong or not math.isfinite(value):  # type: ignore[arg-type]
-        raise InputError(field, value, "a number of seconds")
-    number = float(value)  # type: ignore[arg-type]
-    if least is not None and number < least:
-        raise InputError(field, value, f"at least {least:g}")
-    return number
-
-
-def _whole(value: object, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(field, value, "a whole number, at least 0")
-    return value
-
-
-def _pairs(value: object, field: str) -> Iterator[tuple[object, object]]:
-    if value is None:
-        return
-    if not isinstance(value, list):
-        raise InputError(field, value, "a list of [beginning, end]")
-    for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise InputError(field, pair, "[beginning, end]")
-        yield pair[0], pair[1]
-
-
-def _box(value: object, field: str) -> Box:
-    if value is None:
-        return (0.0, 0.0, 1.0, 1.0)
-    if not isinstance(value, list) or len(value) != 4:
-        raise InputError(field, value, "[left, top, right, bottom] as shares of the picture")
-    left, top, right, bottom = (_number(part, field) for part in value)
-    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-        raise InputError(field, value, "0 <= left < right <= 1 and 0 <= top < bottom <= 1")
-    return left, top, right, bottom

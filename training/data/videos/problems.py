@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from flashtalk.errors import InputError
 
@@ -21,14 +21,13 @@ Reason = Literal[
     "too small",
     "changed",  # not the file that was scanned
 ]
-REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class BadVideoError(InputError):
     """A video that is not usable.
 
     Args:
-        reason: one of ``REASONS``.
+        reason: one of ``Reason``.
         key: name of the video.
         detail: text of the error.
     """

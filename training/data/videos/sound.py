@@ -14,7 +14,6 @@ from fractions import Fraction
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -76,17 +75,17 @@ def sound_between(media: MediaFile, first_s: float, samples: int) -> Sound:
     return Sound(pcm_S, float(covered.mean()) if len(covered) else 0.0)
 
 
-def _at_16k(native_N: npt.NDArray[np.float32], hz: int) -> npt.NDArray[np.float32]:
+def _at_16k(native_N: Pcm, hz: int) -> Pcm:
     if hz == PCM_HZ:
         return native_N
     ratio = Fraction(PCM_HZ, hz)
-    resampled: npt.NDArray[np.float32] = resample_poly(native_N, ratio.numerator, ratio.denominator)
+    resampled: Pcm = resample_poly(native_N, ratio.numerator, ratio.denominator)
     return resampled
 
 
 def _placed(
     container: InputContainer, track: AudioStream, begin_s: float, hz: int
-) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[int, Pcm]]:
     """Yields pieces of mono sound with their first samples, counted from ``begin_s``."""
     expected: int | None = None
     converter: AudioResampler | None = None

@@ -9,7 +9,6 @@ Legend: T windows (one starts at every video frame), D embedding numbers, O offs
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,15 +19,11 @@ MAX_OFFSET_FRAMES = 15
 
 @dataclass(frozen=True)
 class SyncScore:
-    """``confidence`` is Sync-C, ``distance`` Sync-D, ``offset_frames`` > 0 a picture that is late.
-
-    ``mean_distance`` contains the mean distance at every offset, -15 first.
-    """
+    """``confidence`` is Sync-C, ``distance`` Sync-D; ``offset_frames`` > 0: a late picture."""
 
     confidence: float
     distance: float
     offset_frames: int
-    mean_distance: tuple[float, ...]
 
 
 def sync_score(
@@ -65,10 +60,4 @@ def sync_score(
     best = int(np.argmin(means))
     # torch.median is the lower middle of an even count; 31 offsets have a unique middle.
     confidence = float(np.median(means)) - means[best]
-    return SyncScore(confidence, means[best], max_offset - best, tuple(reversed(means)))
-
-
-def later_speech(audio_TD: Tensor, frames: int) -> Tensor:
-    """Shifts embeddings as if the speech were ``frames`` later; the ends repeat (for tests)."""
-    index_T = torch.arange(len(audio_TD)).sub(frames).clamp(0, len(audio_TD) - 1)
-    return audio_TD[index_T]
+    return SyncScore(confidence, means[best], max_offset - best)

@@ -21,7 +21,7 @@ SHIFTS = (-8, -3, 3, 8)
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutScores:
     """Means over the utterances; shares are of utterances."""
 
     utterances: int
@@ -34,7 +34,9 @@ class HeldOut:
     shifts_found: float
 
 
-def held_out_scores(net: SmallSyncNet, data: SynthTalk, probes: Probes, count: int = 32) -> HeldOut:
+def held_out_scores(
+    net: SmallSyncNet, data: SynthTalk, probes: Probes, count: int = 32
+) -> HeldOutScores:
     """Scores every utterance with its own speech, the next one's, and its own shifted."""
     judge = SmallSyncJudge(net, probes)
     frames = data.config.frames
@@ -49,7 +51,7 @@ def held_out_scores(net: SmallSyncNet, data: SynthTalk, probes: Probes, count: i
         for k in range(amount)
         for shift in SHIFTS
     ]
-    return HeldOut(
+    return HeldOutScores(
         utterances=amount,
         confidence=float(np.mean([s.confidence for s in own])),
         distance=float(np.mean([s.distance for s in own])),
@@ -74,7 +76,7 @@ def _shifted(
     return judge.score_crops(crops_TCSS, cepstra_MC)
 
 
-def card(facts: Mapping[str, object], judged: HeldOut) -> str:
+def syncnet_card(facts: Mapping[str, object], judged: HeldOutScores) -> str:
     """Returns the model card: the network, its training, and its scores."""
     return f"""# Small SyncNet
 

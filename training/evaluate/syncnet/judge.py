@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import FloatArray, Frames, Pcm
 from training.evaluate.probes import Probes
 from training.evaluate.syncnet.definition import MAX_OFFSET_FRAMES, SyncScore, sync_score
 from training.evaluate.syncnet.mfcc import FRAME_SAMPLES, mfcc, windows
@@ -34,8 +32,8 @@ class SyncJudge(Protocol):
     def score(
         self,
         video_THWC: Frames,
-        pcm_N: NDArray[np.float32],
-        head_T4: NDArray[np.float32] | None = None,
+        pcm_N: Pcm,
+        head_T4: FloatArray | None = None,
     ) -> SyncScore:
         """Scores video uint8 [T, H, W, 3] at 25 fps against its speech, 640 samples a frame.
 
@@ -59,8 +57,8 @@ class SmallSyncJudge:
     def score(
         self,
         video_THWC: Frames,
-        pcm_N: NDArray[np.float32],
-        head_T4: NDArray[np.float32] | None = None,
+        pcm_N: Pcm,
+        head_T4: FloatArray | None = None,
     ) -> SyncScore:
         """Scores a video with our network."""
         frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)
@@ -68,13 +66,13 @@ class SmallSyncJudge:
         cepstra_MC = long_enough(mfcc(pcm_N[: FRAME_SAMPLES * frames]), frames)
         return self.score_crops(crops_TCSS, cepstra_MC)
 
-    def score_crops(self, crops_TCSS: Tensor, cepstra_MC: NDArray[np.float32]) -> SyncScore:
+    def score_crops(self, crops_TCSS: Tensor, cepstra_MC: FloatArray) -> SyncScore:
         """Scores crops uint8 [T, 3, 32, 32] against cepstra [M, 13]."""
         video_TD, audio_TD = self.embed(crops_TCSS, cepstra_MC)
         return sync_score(video_TD, audio_TD, zero_padded=False)
 
     @torch.inference_mode()
-    def embed(self, crops_TCSS: Tensor, cepstra_MC: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    def embed(self, crops_TCSS: Tensor, cepstra_MC: FloatArray) -> tuple[Tensor, Tensor]:
         """Returns embeddings [T - 4, D] of the pictures and of the speech."""
         count = len(crops_TCSS) - PICTURES + 1
         speech_TCW = torch.from_numpy(windows(cepstra_MC, count))

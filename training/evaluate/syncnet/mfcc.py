@@ -12,10 +12,9 @@ frames at 25 fps, W 20 frames of one window.
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dct
 
-from flashtalk.arrays import DoubleArray
+from flashtalk.arrays import DoubleArray, FloatArray, Pcm
 from flashtalk.errors import InputError
 from flashtalk.streaming import FPS, PCM_HZ
 
@@ -27,7 +26,7 @@ _FRAME, _STEP, _FFT, _FILTERS = 400, 160, 512, 26
 _LIFTER, _PREEMPHASIS, _FULL_SCALE = 22, 0.97, 32768.0
 
 
-def mfcc(pcm_N: NDArray[np.float32]) -> NDArray[np.float32]:
+def mfcc(pcm_N: Pcm) -> FloatArray:
     """Returns cepstra float32 [M, 13] of speech float32 [N] in [-1, 1] at 16 kHz; M = N / 160.
 
     Raises:
@@ -48,7 +47,7 @@ def mfcc(pcm_N: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(cepstra_MC, np.float32)
 
 
-def windows(cepstra_MC: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def windows(cepstra_MC: FloatArray, count: int) -> FloatArray:
     """Returns windows [T, 13, 20] of the first ``count`` video frames: 20 steps from each frame.
 
     Raises:
@@ -61,7 +60,7 @@ def windows(cepstra_MC: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(cepstra_MC[index_TW].transpose(0, 2, 1))
 
 
-def _emphasised(pcm_N: NDArray[np.float32]) -> DoubleArray:
+def _emphasised(pcm_N: Pcm) -> DoubleArray:
     # Whole numbers, as a 16-bit file would hold them: the logarithms depend on the scale.
     signal_N = np.round(pcm_N.astype(np.float64) * _FULL_SCALE)
     return np.append(signal_N[0], signal_N[1:] - _PREEMPHASIS * signal_N[:-1])

@@ -13,13 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import FloatArray, Frames, Pcm
 from flashtalk.errors import WeightsError
 from training.data.synthtalk.geometry import FACE_HALF_HEIGHT, FACE_Y, Layout
 from training.evaluate.canvas import to_canvas
@@ -116,8 +114,8 @@ class PublishedSyncJudge:
     def score(
         self,
         video_THWC: Frames,
-        pcm_N: NDArray[np.float32],
-        head_T4: NDArray[np.float32] | None = None,
+        pcm_N: Pcm,
+        head_T4: FloatArray | None = None,
     ) -> SyncScore:
         """Scores a video; memory is bounded by the faces of ``_BATCH`` windows."""
         frames = min(len(video_THWC), len(pcm_N) // FRAME_SAMPLES)

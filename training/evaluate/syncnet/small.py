@@ -17,7 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from flashtalk.errors import WeightsError
+from flashtalk.errors import InputError, WeightsError
+from flashtalk.validation import validate
 from training.evaluate.canvas import MOUTH_CROP_PX
 from training.evaluate.syncnet.mfcc import CEPSTRA, WINDOW_FRAMES
 
@@ -93,19 +94,11 @@ class SmallSyncNet(nn.Module):
             metadata = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
         if "syncnet" not in metadata:
-            raise WeightsError(f"{path}: no configuration of a SyncNet of ours")
-        fields = json.loads(metadata["syncnet"])
-        net = cls(
-            SmallSyncNetConfig(
-                tuple(fields["picture_widths"]),
-                tuple(fields["speech_widths"]),
-                fields["hidden"],
-                fields["embedding"],
-            )
-        )
+            raise WeightsError(f"{path}: no SyncNet configuration in the metadata")
         try:
+            net = cls(validate(SmallSyncNetConfig, json.loads(metadata["syncnet"]), "syncnet"))
             net.load_state_dict(tensors)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, InputError) as error:
             raise WeightsError(f"{path}: {error}") from error
         return net.eval().requires_grad_(False)
 

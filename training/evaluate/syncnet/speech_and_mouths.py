@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
 from rich.progress import track
 
-from flashtalk.arrays import Frames
+from flashtalk.arrays import FloatArray, Frames
 from training.data.synthtalk.cache import SynthTalk
 from training.evaluate.canvas import MOUTH_CROP_PX, mouth_crops, to_canvas
 from training.evaluate.probes import HEAD, Probes
@@ -24,14 +24,14 @@ _BATCH = 128
 class Mouths:
     """Crops uint8 [U, T, 3, 32, 32] and cepstra float32 [U, M, 13], M = 4 T + 16."""
 
-    crops_UTCSS: NDArray[np.uint8]
-    cepstra_UMC: NDArray[np.float32]
+    crops_UTCSS: npt.NDArray[np.uint8]
+    cepstra_UMC: FloatArray
 
 
 @torch.inference_mode()
 def crop_mouths(
-    video_THWC: Frames, probes: Probes, head_T4: NDArray[np.float32] | None = None
-) -> NDArray[np.uint8]:
+    video_THWC: Frames, probes: Probes, head_T4: FloatArray | None = None
+) -> npt.NDArray[np.uint8]:
     """Returns upright mouth crops uint8 [T, 3, 32, 32], found by the pose probe, without the truth.
 
     ``head_T4`` is its measurement (``Measurement.stack(HEAD)``), if already available.
@@ -48,7 +48,7 @@ def crop_mouths(
     return np.concatenate(parts)
 
 
-def long_enough(cepstra_MC: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+def long_enough(cepstra_MC: FloatArray, frames: int) -> FloatArray:
     """Returns cepstra [4 T + 16, 13]: the last step repeats, so that every frame has a window."""
     needed = FRAMES_PER_PICTURE * (frames - 1) + WINDOW_FRAMES
     index_M = np.minimum(np.arange(needed), len(cepstra_MC) - 1)
@@ -74,6 +74,6 @@ def gather(data: SynthTalk, probes: Probes, store: Path, count: int | None = Non
     return Mouths(np.load(store / name, mmap_mode="r"), np.stack(speech))
 
 
-def _speech(data: SynthTalk, index: int) -> NDArray[np.float32]:
+def _speech(data: SynthTalk, index: int) -> FloatArray:
     pcm_N = data.clip(index, 0, data.config.frames).pcm_16k
     return long_enough(mfcc(pcm_N), data.config.frames)

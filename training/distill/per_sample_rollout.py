@@ -10,7 +10,6 @@ Legend: B samples, C latent channels, F latent frames, M motion latents, h w lat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
@@ -19,48 +18,15 @@ from torch import Tensor
 from flashtalk.diffusion.sample import VelocityFn, predict_x0, renoise
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.distill.rollout import Exit, Handover, Previous
-from training.objective.dmd import held_mask
+from training.distill.rollout import Exit, ExitState, NextMotion, Previous, impose
 from training.objective.motion_jitter import NO_JITTER, MotionJitter
 
 RowsVelocity = Callable[[int, Tensor], VelocityFn]
 """``chunk, from 0, and int64 rows -> the student's velocity of these samples in that chunk``."""
 
 
-@dataclass(frozen=True)
-class AtExit:
-    """The inputs of the last evaluation of each sample, without a graph.
-
-    Args:
-        x_BCFHW: noisy latents, with the student's motion latents at their head.
-        sigma_B: float32 noise levels.
-        motion_BCMHW: the latents that the chunk continues, without a jitter.
-        held_B: int64, number of valid motion latents.
-        chunk_B: int64, number of the chunk, from 0.
-    """
-
-    x_BCFHW: Tensor
-    sigma_B: Tensor
-    motion_BCMHW: Tensor
-    held_B: Tensor
-    chunk_B: Tensor
-
-    def rows(self, rows: Tensor) -> AtExit:
-        """Returns those of some of the samples."""
-        return AtExit(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def clean(self, v_BCFHW: Tensor) -> Tensor:
-        """Returns the clean latents of a velocity, as predicted."""
-        sigma = self.sigma_B[:, None, None, None, None]
-        return self.x_BCFHW.float() - sigma * v_BCFHW.float()
-
-    def with_motion(self, raw_BCFHW: Tensor) -> Tensor:
-        """Returns clean latents with the motion latents at their positions."""
-        return impose(raw_BCFHW, self.motion_BCMHW, self.held_B)
-
-
 @torch.no_grad()
-def walk_to_exits(
+def roll_out_per_sample(
     velocity_of: RowsVelocity,
     motion_z: Tensor,
     held_B: Tensor,
@@ -68,12 +34,12 @@ def walk_to_exits(
     sigmas: Sequence[float],
     exits: Sequence[Exit],
     mine: slice,
-    handover: Handover,
+    next_motion: NextMotion,
     draws: SharedDraws,
     *,
     previous: Previous = "full",
     jitter: MotionJitter = NO_JITTER,
-) -> AtExit:
+) -> ExitState:
     """Samples chunks up to the exits, without the evaluations at the exits.
 
     Args:
@@ -84,7 +50,7 @@ def walk_to_exits(
         sigmas: of the student's sampler, ending in 0.
         exits: of all samples of all ranks: every rank must take part in the same evaluations.
         mine: this rank's B of them.
-        handover, draws, previous, jitter: as in ``roll_out``; equal exits give its result.
+        next_motion, draws, previous, jitter: as in ``roll_out``; equal exits give its result.
     """
     last = len(sigmas) - 1
     for at in exits:
@@ -111,12 +77,12 @@ def walk_to_exits(
             at_exit[row] = (x[row], motion[row], held_B[row])
         if going := _which(at.chunk > chunk + 1 for at in own):
             rows = torch.tensor(going, device=device)
-            new = handover(impose(z[rows], motion[rows], held_B[rows])).detach()
+            new = next_motion(impose(z[rows], motion[rows], held_B[rows])).detach()
             motion = motion.index_copy(0, rows, new.to(motion))
             held_B = held_B.index_fill(0, rows, new.shape[2])
     xs, motions, held = zip(*(at_exit[row] for row in range(len(own))), strict=True)
     sigma_B, chunk_B = levels_and_chunks(own, sigmas, device)
-    return AtExit(torch.stack(xs), sigma_B, torch.stack(motions), torch.stack(held), chunk_B)
+    return ExitState(torch.stack(xs), sigma_B, torch.stack(motions), torch.stack(held), chunk_B)
 
 
 def _through_chunk(
@@ -164,14 +130,6 @@ def levels_and_chunks(
         torch.tensor([sigmas[at.step - 1] for at in exits], dtype=torch.float32, device=device),
         torch.tensor([at.chunk - 1 for at in exits], device=device),
     )
-
-
-def impose(x_BCFHW: Tensor, motion_BCMHW: Tensor, held_B: Tensor) -> Tensor:
-    """Returns ``x`` with the first ``held_B`` latent frames of each sample from motion latents."""
-    count = motion_BCMHW.shape[2]
-    mask = held_mask(held_B, x_BCFHW)[:, :, :count]
-    head = torch.where(mask, motion_BCMHW.to(x_BCFHW), x_BCFHW[:, :, :count])
-    return torch.cat((head, x_BCFHW[:, :, count:]), dim=2)
 
 
 def _evaluations(at: Exit, chunk: int, last: int, previous: Previous) -> int:

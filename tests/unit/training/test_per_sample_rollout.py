@@ -12,8 +12,8 @@ from flashtalk.diffusion.sample import VelocityFn, predict_x0
 from flashtalk.diffusion.schedule import sigmas
 from flashtalk.errors import InputError
 from training.core.draws import SharedDraws
-from training.distill.own_exits import AtExit, walk_to_exits
-from training.distill.rollout import Exit, roll_out
+from training.distill.per_sample_rollout import roll_out_per_sample
+from training.distill.rollout import Exit, ExitState, roll_out
 from training.objective.motion_jitter import MotionJitter
 
 B = 4
@@ -39,21 +39,21 @@ class Student:
 
         return velocity
 
-    def handover(self, z: Tensor) -> Tensor:
+    def next_motion(self, z: Tensor) -> Tensor:
         self.handed += len(z)
         return z[:, :, -2:] * 0.5
 
-    def walk(
+    def roll(
         self,
         exits: Sequence[Exit],
         previous: str = "full",
         held_B: Tensor | None = None,
         draws: SharedDraws | None = None,
         mine: slice = slice(None),
-    ) -> AtExit:
+    ) -> ExitState:
         held_B = torch.full((B,), 2)[mine] if held_B is None else held_B
         shape = (len(held_B), *SHAPE[1:])
-        return walk_to_exits(
+        return roll_out_per_sample(
             self.velocity_of,
             MOTION[mine],
             held_B,
@@ -61,13 +61,13 @@ class Student:
             SIGMAS,
             exits,
             mine,
-            self.handover,
+            self.next_motion,
             seeded() if draws is None else draws,
             previous=previous,  # type: ignore[arg-type]
             jitter=JITTER,
         )
 
-    def ended(self, at: AtExit) -> Tensor:
+    def ended(self, at: ExitState) -> Tensor:
         """The prediction at the exits."""
         every = torch.arange(len(at.chunk_B))
         v = [
@@ -87,23 +87,23 @@ def seeded(rank: int = 0, size: int = 1) -> SharedDraws:
 @pytest.mark.parametrize("exit_", [Exit(1, 1), Exit(2, 4), Exit(3, 2)])
 def test_equal_exits_give_what_one_exit_gives(exit_: Exit, previous: str) -> None:
     student, every = Student(), torch.arange(B)
-    at = student.walk([exit_] * B, previous)
-    rolled = roll_out(
+    at = student.roll([exit_] * B, previous)
+    single, raw = roll_out(
         lambda chunk: Student().velocity_of(chunk, every),
         MOTION,
         SHAPE,
         SIGMAS,
         exit_,
-        Student().handover,
+        Student().next_motion,
         seeded(),
         previous=previous,  # type: ignore[arg-type]
         jitter=JITTER,
         graph=False,
     )
-    torch.testing.assert_close(student.ended(at), rolled.raw_BCFHW)
-    torch.testing.assert_close(at.with_motion(rolled.raw_BCFHW), rolled.x0_BCFHW)
-    assert torch.equal(at.motion_BCMHW, rolled.motion_BCMHW)
-    assert at.chunk_B.tolist() == [rolled.chunk] * B
+    torch.testing.assert_close(student.ended(at), raw)
+    torch.testing.assert_close(at.with_motion(raw), single.with_motion(raw))
+    assert torch.equal(at.motion_BCMHW, single.motion_BCMHW)
+    assert torch.equal(at.chunk_B, single.chunk_B)
     assert at.sigma_B.tolist() == pytest.approx([SIGMAS[exit_.step - 1]] * B)
     v = torch.randn(SHAPE)
     torch.testing.assert_close(at.clean(v), predict_x0(at.x_BCFHW, v, float(at.sigma_B[0])))
@@ -114,7 +114,7 @@ def test_a_sample_does_what_it_would_do_alone_and_nothing_is_evaluated_in_vain(
     previous: str,
 ) -> None:
     student = Student()
-    student.walk(MIXED, previous)
+    student.roll(MIXED, previous)
     asked: dict[tuple[int, int], int] = {}
     for chunk, rows in student.asked:
         for row in rows:
@@ -130,7 +130,7 @@ def test_a_sample_does_what_it_would_do_alone_and_nothing_is_evaluated_in_vain(
 def test_beginnings_and_others_go_side_by_side() -> None:
     held_B = torch.tensor([1, 1, 2, 2])
     student = Student()
-    at = student.walk([Exit(1, 1), Exit(2, 1), Exit(1, 2), Exit(3, 1)], held_B=held_B)
+    at = student.roll([Exit(1, 1), Exit(2, 1), Exit(1, 2), Exit(3, 1)], held_B=held_B)
     assert at.held_B.tolist() == [1, 2, 2, 2]
     kept = at.with_motion(torch.full(SHAPE, 7.0))
     assert torch.equal(kept[0, :, :1], MOTION[0, :, :1])
@@ -139,7 +139,7 @@ def test_beginnings_and_others_go_side_by_side() -> None:
 
 
 def test_two_ranks_go_the_way_of_one_and_evaluate_equally_often() -> None:
-    alone = Student().walk(MIXED)
+    alone = Student().roll(MIXED)
     asked = []
     for rank, mine in enumerate((slice(0, 2), slice(2, 4))):
         student = Student()
@@ -148,7 +148,7 @@ def test_two_ranks_go_the_way_of_one_and_evaluate_equally_often() -> None:
         student.velocity_of = lambda chunk, rows, of=velocity_of, first=mine.start: of(  # type: ignore[method-assign,misc]
             chunk, rows + first
         )
-        at = student.walk(MIXED, draws=seeded(rank, 2), mine=mine)
+        at = student.roll(MIXED, draws=seeded(rank, 2), mine=mine)
         asked.append([chunk for chunk, _ in student.asked])
         torch.testing.assert_close(at.x_BCFHW, alone.x_BCFHW[mine])
         assert torch.equal(at.chunk_B, alone.chunk_B[mine])
@@ -158,4 +158,4 @@ def test_two_ranks_go_the_way_of_one_and_evaluate_equally_often() -> None:
 
 def test_an_exit_behind_the_last_step_is_refused() -> None:
     with pytest.raises(InputError, match="exit step"):
-        Student().walk([Exit(1, 1), Exit(1, 1), Exit(1, 5), Exit(1, 1)])
+        Student().roll([Exit(1, 1), Exit(1, 1), Exit(1, 5), Exit(1, 1)])

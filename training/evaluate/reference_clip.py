@@ -1,4 +1,4 @@
-"""One held-out utterance with its complete ground truth.
+"""A held-out video with its complete ground truth.
 
 Legend: T frames at 25 fps, H W pixels, N audio samples at 16 kHz, K track values.
 """
@@ -6,16 +6,14 @@ Legend: T frames at 25 fps, H W pixels, N audio samples at 16 kHz, K track value
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flashtalk.arrays import BoolArray, Frames, Rgb
+from flashtalk.arrays import BoolArray, FloatArray, Frames, Pcm, Rgb
 from training.evaluate.digests import digest_of, digest_of_arrays
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReferenceClip:
     """Ground truth of one video.
 
     ``tracks_TK`` are the renderer's tracks; ``mouth_THW`` and ``background_HW`` are masks, the
@@ -25,16 +23,16 @@ class Clip:
     """
 
     name: str
-    pcm_N: NDArray[np.float32]
+    pcm_N: Pcm
     frames_THWC: Frames
-    tracks_TK: NDArray[np.float32]
+    tracks_TK: FloatArray
     track_names: tuple[str, ...]
-    silent_T: NDArray[np.bool_]
+    silent_T: BoolArray
     mouth_THW: BoolArray
     background_HW: BoolArray
     caption: str = ""
-    background_under: Callable[[NDArray[np.float32]], BoolArray] | None = None
-    drawn_under: Callable[[NDArray[np.float32]], Frames] | None = None
+    background_under: Callable[[FloatArray], BoolArray] | None = None
+    drawn_under: Callable[[FloatArray], Frames] | None = None
 
     @property
     def portrait_HWC(self) -> Rgb:
@@ -62,7 +60,15 @@ class Clip:
             }
         )
 
-    def track(self, name: str) -> NDArray[np.float32]:
+    def track(self, name: str) -> FloatArray:
         """Returns one true track [T]."""
-        column: NDArray[np.float32] = self.tracks_TK[:, self.track_names.index(name)]
+        column: FloatArray = self.tracks_TK[:, self.track_names.index(name)]
         return column
+
+
+class ReferenceClips(Protocol):
+    """Clips by index; they may be loaded on access, since long ones are large."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ReferenceClip: ...

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from flashtalk.arrays import IntArray
 from flashtalk.engine.sampling import Sampling, save_sampling
 from flashtalk.errors import InputError
 from flashtalk.models.dit.model import DiT
@@ -27,7 +27,7 @@ from training.data.sampler import Beginning, Order, Stage2Sampler
 from training.data.source.splits import Split, open_sources, with_truth
 from training.data.units import StretchPlan
 from training.distill.matching import Prompts
-from training.distill.rollout import Handover
+from training.distill.rollout import NextMotion
 from training.models import FROZEN_ROLES, Models
 from training.places import Places
 from training.tasks.captions import Prompter
@@ -58,7 +58,7 @@ class BatchRequest:
 
 
 @dataclass(frozen=True)
-class GroundConfig:
+class Stage2SetupConfig:
     """Settings of checkpoint and data.
 
     Args:
@@ -92,7 +92,7 @@ class GroundConfig:
         return self.videos.stretches.chunks if self.videos.stretches is not None else 0
 
 
-class Ground:
+class Stage2Setup:
     """A checkpoint's networks and frozen models, data and prompts.
 
     Args:
@@ -106,7 +106,7 @@ class Ground:
 
     def __init__(
         self,
-        config: GroundConfig,
+        config: Stage2SetupConfig,
         places: Places,
         world: World,
         plan: ShardPlan,
@@ -123,7 +123,9 @@ class Ground:
         )
         self.spec = self.models.checkpoint.spec
         if config.export == "folder" and self.models.checkpoint.layout.kind != "own":
-            raise InputError("export", config.export, "student: published files are not copied")
+            raise InputError(
+                "export", config.export, "must be student: published weights are not copied"
+            )
         if config.device_gb:
             self.models.show_memory(
                 ("student", "fake score"),
@@ -162,7 +164,7 @@ class Ground:
             for split, caches in self._caches.items()
         }
 
-    def handover(self) -> Handover:
+    def next_motion(self) -> NextMotion:
         """Returns motion latents after a chunk."""
         return partial(self.frozen.motion_after, spec=self.spec)
 
@@ -177,7 +179,7 @@ class Ground:
         )
         return drawn.to(self.world.device)
 
-    def prompts(self, split: Split, video_B: npt.NDArray[np.int64]) -> Prompts:
+    def prompts(self, split: Split, video_B: IntArray) -> Prompts:
         """Returns text tokens of these videos."""
         source = self.sources[split]
         text_BND = self.prompter.tokens([source.facts(int(v)).caption for v in video_B])
