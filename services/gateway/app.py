@@ -137,6 +137,7 @@ class GatewayApp:
             self.host.count_waiting()
             free, slots = await self.pool.free_slots()
             metrics.SLOTS.set(slots)
+            metrics.CHUNK_VIDEO_SECONDS.set(self.pool.spec.new_s)
             metrics.FREE_SLOTS.set(free)
             for role, ready in self.pool.ready_counts().items():
                 metrics.READY_WORKERS.labels(role.value).set(ready)

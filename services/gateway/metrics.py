@@ -61,6 +61,9 @@ MISSING_SAMPLES = Counter(
 )
 FRAMES = Counter("flashtalk_frames_sent", "Sent frames.")
 STREAMS = Gauge("flashtalk_streams", "Open streams.")
+CHUNK_VIDEO_SECONDS = Gauge(
+    "flashtalk_chunk_video_seconds", "Video in a chunk of the ready DiT workers' weights."
+)
 SLOTS = Gauge("flashtalk_session_slots", "Session slots of ready DiT workers.")
 FREE_SLOTS = Gauge("flashtalk_session_slots_free", "Free session slots of ready DiT workers.")
 READY_WORKERS = Gauge(

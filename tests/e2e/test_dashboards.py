@@ -202,13 +202,16 @@ async def talking(client: FlashTalkClient) -> AsyncIterator[None]:
 
 
 async def one_session(client: FlashTalkClient) -> None:
-    """One that is interrupted and then says the rest; and a call about one that is none."""
+    """One with a new prompt, an interruption and the rest of its speech; and a call about none."""
     real_time: dict[str, Any] = FILE | {"pacing": pb.PACING_REAL_TIME}
     session = await client.create_session(png(face(1)), seed=1, **real_time)
     events: list[Event] = []
     async with client.stream(session) as stream:
         await stream.push_audio(speech(3.0, 1))
         await collect(stream, events, lambda e: len(frames_of(e)) >= 6)
+        prompting = asyncio.create_task(stream.update_prompt("a person in the snow"))
+        await collect(stream, events, lambda e: isinstance(e[-1], stream_pb2.PromptUpdated))
+        await prompting
         asking = asyncio.create_task(stream.interrupt())
         await collect(stream, events, lambda e: isinstance(e[-1], stream_pb2.Interrupted))
         await asking
@@ -265,7 +268,7 @@ def test_a_worker_that_is_lost_is_told_with_all_that_helps(watched: Watched) -> 
     assert fired["labels"]["severity"] == "critical"
     assert fired["annotations"] == {
         "summary": f"{JOB}-{KILLED} at {instance} is down.",
-        "description": f"Prometheus cannot read the page of metrics of {instance}.",
+        "description": f"Prometheus cannot scrape {instance}.",
         "runbook": rule["annotations"]["runbook"],
     }
     assert resolved["labels"] == fired["labels"], "it was told that it is over, too"
