@@ -33,4 +33,9 @@ def needs_folder(preset: str) -> str:
     return f"{preset} needs the folder of its checkpoint{contents}{origin}"
 
 
+def no_prompt_limit(preset: str) -> str:
+    """Returns the limit in the error of a prompt for a network without text."""
+    return f"none: {preset} has no text encoder; portrait and speech are its only conditions"
+
+
 PRECISIONS = ("float32", "bfloat16", "float8")

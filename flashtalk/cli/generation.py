@@ -92,8 +92,8 @@ def _checked(args: argparse.Namespace) -> tuple[int, int] | None:
         size_hw = parse_size_hw(args.size, spec=preset_spec(args.preset))
     check_steps(args.steps)
     check_seed(args.seed)
-    check_prompt(args.prompt)
     check_preset(args.preset)
+    check_prompt(args.prompt, args.preset)
     check_precision(args.dtype)
     check_weights(args.preset, args.weights)
     return size_hw

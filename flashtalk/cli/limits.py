@@ -9,7 +9,15 @@ from typing import Any
 
 from flashtalk.bounds import check_between
 from flashtalk.errors import InputError
-from flashtalk.presets import ORIGINS, PRECISIONS, PRESETS, TINY, needs_folder
+from flashtalk.presets import (
+    ORIGINS,
+    PRECISIONS,
+    PRESETS,
+    TINY,
+    WITHOUT_PROMPT,
+    needs_folder,
+    no_prompt_limit,
+)
 
 MOST_STEPS = 1_000
 MOST_GUIDANCE = 100
@@ -22,10 +30,13 @@ def check_steps(steps: int | None) -> None:
     check_between("steps", steps, 1, MOST_STEPS)
 
 
-def check_prompt(prompt: str | None) -> None:
-    """Raises InputError for bytes that are not text, or a text that is far too long."""
+def check_prompt(prompt: str | None, preset: str | None = None) -> None:
+    """Raises InputError for bytes that are not text, a text that is far too long, or any prompt for
+    a preset without text."""
     if prompt is None:
         return
+    if prompt and preset in WITHOUT_PROMPT:
+        raise InputError("prompt", prompt, no_prompt_limit(str(preset)))
     if len(prompt) > MOST_PROMPT_CHARACTERS:
         limit = f"at most {MOST_PROMPT_CHARACTERS}"
         raise InputError("prompt", f"{len(prompt)} characters", limit)

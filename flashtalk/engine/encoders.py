@@ -17,6 +17,7 @@ from flashtalk.errors import InputError
 from flashtalk.models.clip.model import ClipVision
 from flashtalk.models.umt5.model import TextEncoder
 from flashtalk.models.umt5.text import Tokenizer
+from flashtalk.presets import no_prompt_limit
 
 
 class EncodedPrompt(NamedTuple):
@@ -55,14 +56,8 @@ class NoEncoders:
 
     def embed(self, portrait_HWC: Rgb, prompt: str) -> None:
         """Returns nothing. Raises InputError for a prompt."""
-        check_no_prompt(self._preset, prompt)
-
-
-def check_no_prompt(preset: str, prompt: str) -> None:
-    """Raises InputError for a prompt that a preset would ignore."""
-    if prompt:
-        limit = f"none: {preset} has no text encoder; portrait and speech are its only conditions"
-        raise InputError("prompt", prompt, limit)
+        if prompt:
+            raise InputError("prompt", prompt, no_prompt_limit(self._preset))
 
 
 class ConditionEncoders:

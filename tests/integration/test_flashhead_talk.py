@@ -206,3 +206,13 @@ def test_generate_says_in_one_line_where_files_come_from(
         assert error.count("\n") == 0
         assert ORIGINS[FLASHHEAD] in error
         assert PARTS[variant][0].split("/")[0] in error
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_generate_refuses_a_prompt_before_weights_are_looked_for(
+    variant: Variant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = ("--image", EXAMPLES / "portrait.png", "--audio", EXAMPLES / "speech.wav")
+    words = ("--preset", PRESETS[variant], "--weights", tmp_path, "--prompt", "a robot")
+    assert run_generate(*inputs, "--out", tmp_path / "o.mp4", *words) == 2
+    assert "has no text encoder" in capsys.readouterr().err
