@@ -97,7 +97,7 @@ class Commands:
 def turns_of(run: AblationRun, place: AblationPlace) -> int:
     """Returns the turns of a run with another's time: those that its recipe makes in that time."""
     other, same = (place.cost(needed) for needed in run.needs)
-    return max(1, round(other.elapsed_s / same.turn_s))
+    return max(1, round(other.compute_s / same.turn_s))
 
 
 @dataclass

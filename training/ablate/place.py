@@ -19,15 +19,20 @@ _SETTINGS, _COST = "settings.json", "cost.json"
 
 @dataclass(frozen=True)
 class Cost:
-    """Turns of a training and their time, without the evaluations at the end."""
+    """Turns of a training and their time, without the evaluations at the end.
+
+    Args:
+        turns: number of turns.
+        compute_s: on a CPU processor time, which other programs do not change; else elapsed time.
+    """
 
     turns: int
-    elapsed_s: float
+    compute_s: float
 
     @property
     def turn_s(self) -> float:
         """Returns the mean time of a turn."""
-        return self.elapsed_s / self.turns
+        return self.compute_s / self.turns
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class AblationPlace:
             return Cost(**json.loads(note.read_text()))
         state = self._state(run)
         assert state is not None, f"{run.name} is not trained"
-        return Cost(int(state.values["step"]), float(state.values["elapsed_s"]))
+        return Cost(int(state.values["step"]), float(state.values["compute_s"]))
 
     def _state(self, run: AblationRun) -> RunCheckpoint | None:
         return find_run_checkpoint(self.run_dir(run), run.recipe)

@@ -52,8 +52,8 @@ def write_tables(
 def _costs(rows: Sequence[tuple[str, Sequence[Cost]]]) -> str:
     lines = ["| training | turns | minutes | s per turn |", "| --- | ---: | ---: | ---: |"]
     for title, costs in rows:
-        turns, elapsed_s = (
-            mean(getattr(cost, name) for cost in costs) for name in ("turns", "elapsed_s")
+        turns, compute_s = (
+            mean(getattr(cost, name) for cost in costs) for name in ("turns", "compute_s")
         )
-        lines.append(f"| {title} | {turns:.0f} | {elapsed_s / 60:.1f} | {elapsed_s / turns:.2f} |")
+        lines.append(f"| {title} | {turns:.0f} | {compute_s / 60:.1f} | {compute_s / turns:.2f} |")
     return "\n".join(lines) + "\n"

@@ -59,8 +59,8 @@ class Trainer:
         self.run_dir = run_dir
         self.world = world or World.alone(config.device)
         self.step = 0
-        self._elapsed_before_s = 0.0
-        self._started_s = 0.0
+        self._elapsed_before_s = self._compute_before_s = 0.0
+        self._started_s = self._compute_started_s = 0.0
         self._stop_asked = self._stopped = False
         run_dir.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(config.threads)
@@ -79,7 +79,7 @@ class Trainer:
         if state is not None:
             self._restore(state, learner)
         board = Board(self.run_dir, self.step, quiet=not self.world.first)
-        self._started_s = time.monotonic()
+        self._started_s, self._compute_started_s = time.monotonic(), self._compute_clock()
         try:
             quiet = not self.world.first
             with (
@@ -110,6 +110,13 @@ class Trainer:
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + time.monotonic() - self._started_s
+
+    def _compute_clock(self) -> float:
+        """On a CPU the processor time of all threads: programs beside it do not count."""
+        return time.process_time() if self.world.device.type == "cpu" else time.monotonic()
+
+    def _compute_s(self) -> float:
+        return self._compute_before_s + self._compute_clock() - self._compute_started_s
 
     def _completed(self) -> float:
         return self.config.schedule.completed(self.step, self._elapsed_s())
@@ -198,6 +205,7 @@ class Trainer:
         values = {
             "step": self.step,
             "elapsed_s": self._elapsed_s(),
+            "compute_s": self._compute_s(),
             "seed": self.config.seed,
             "averaged": learner.ema.updates,
         }
@@ -210,6 +218,7 @@ class Trainer:
         state.restore_random(self.world)
         self.step = int(state.values["step"])
         self._elapsed_before_s = float(state.values["elapsed_s"])
+        self._compute_before_s = float(state.values["compute_s"])
 
 
 def _seed_everything(seed: int) -> None:

@@ -163,6 +163,27 @@ def test_a_time_schedule_finishes_when_the_budget_does(tmp_path: Path) -> None:
     assert outcome.step > 1
 
 
+def test_computing_is_counted_in_processor_time_over_all_parts_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs beside a run must not change what it cost: 3 s a step, whatever a clock
+    says."""
+    processor = {"s": 100.0}
+    monkeypatch.setattr("training.core.trainer.time.process_time", lambda: processor["s"])
+
+    def compute(step: int) -> None:
+        processor["s"] += 3.0
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run(ToyTask(on_step=compute), tmp_path)
+    processor["s"] = 0.5  # another process
+    run(ToyTask(on_step=compute), tmp_path)
+    checkpoint = find_run_checkpoint(tmp_path, "toy")
+    assert checkpoint is not None
+    assert checkpoint.values["compute_s"] == pytest.approx(3.0 * STEPS)
+
+
 def test_a_checkpoint_of_another_recipe_size_or_optimizer_is_refused(tmp_path: Path) -> None:
     run(ToyTask(), tmp_path)
     with pytest.raises(TrainingError, match="'toy', not 'other'"):
